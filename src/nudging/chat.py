@@ -1,0 +1,309 @@
+"""How each model sees a conversation: the base model plain text, the nudging model a template.
+
+Templates come from model files, thus from strangers: they run in Jinja's immutable sandbox, see
+only the messages, and what they print is bounded. Text that a user typed never becomes a
+control token: `render` marks it `literal`. Knows no tokenizer.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+from .errors import ConfigError, InputError, TemplateError
+
+Role = Literal["system", "user", "assistant"]
+SYSTEM = "You are a helpful assistant."
+
+
+class Message(NamedTuple):
+    role: Role
+    content: str
+
+
+Question = str | Sequence[Message | Mapping[str, str]]
+"""What can be asked: one question, or a conversation that ends with the user."""
+
+
+class Part(NamedTuple):
+    """A stretch of a prompt. In `literal` text, control tokens are only text."""
+
+    text: str
+    literal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model reads before the answer."""
+
+    parts: tuple[Part, ...]
+    add_special: bool = True
+    """The tokenizer puts its begin-of-text token first. False where a template did already."""
+    ends: tuple[str, ...] = ()
+    """Text by which a base model shows that it is done: it has begun the next turn itself."""
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts)
+
+
+def conversation(question: Question, system: str | None = None) -> tuple[Message, ...]:
+    """A checked conversation: roles known, text valid, the user last, a system text first.
+
+    `system=None` means the default text, unless the conversation brings its own; an empty
+    string means none.
+    """
+    if isinstance(question, str):
+        messages = [Message("user", question)]
+    else:
+        messages = [_message(item) for item in question]
+    if not messages or messages[-1].role != "user":
+        raise InputError("a conversation must end with a message of the user")
+    for place, message in enumerate(messages):
+        _check_text(
+            message.content, f"message {place + 1}" if len(messages) > 1 else "the question"
+        )
+        if message.role == "system" and place:
+            raise InputError("a system message must come first")
+        if message.role == "user" and not message.content.strip():
+            raise InputError("the question is empty", hint="ask something")
+    if messages[0].role == "system":
+        if system:
+            raise InputError("a system text was given, and the conversation has one already")
+        return tuple(messages)
+    text = SYSTEM if system is None else system
+    _check_text(text, "the system text")
+    return (Message("system", text), *messages) if text else tuple(messages)
+
+
+def _message(item: Message | Mapping[str, str]) -> Message:
+    if isinstance(item, Message):
+        return item
+    try:
+        role, content = item["role"], item["content"]
+    except (KeyError, TypeError):
+        raise InputError("a message needs a role and a content") from None
+    if role not in get_args(Role) or not isinstance(content, str):
+        raise InputError(
+            f"a message's role is system, user or assistant, its content text; not {role!r}"
+        )
+    return Message(cast("Role", role), content)
+
+
+def _check_text(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{what} is not valid Unicode: a lone surrogate at character {error.start}",
+            hint="was the text read with the wrong encoding?",
+        ) from None
+
+
+# --- what the base model sees ---------------------------------------------------------------
+
+
+def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "") -> Prompt:
+    """The base model's prompt.
+
+    `form`: `plain` is the authors' `{system}\\n{prefix}{question}\\n` (utils.py:29); `dialogue`
+    lines of `User:` and `Assistant:`, where a new `User:` counts as the base model's end;
+    `auto` is plain for one question and dialogue for more; anything else is a Jinja template of
+    the user's own over `messages`, `system`, `question` and `prefix`.
+    """
+    system = messages[0].content if messages[0].role == "system" else ""
+    turns = [m for m in messages if m.role != "system"]
+    if form == "auto":
+        form = "plain" if len(turns) == 1 else "dialogue"
+    if form == "plain":
+        if len(turns) > 1:
+            raise InputError("the plain base prompt takes one question; use form 'dialogue'")
+        head = f"{system}\n" if system else ""
+        ends = (f"\n{prefix.strip()}",) if prefix.strip() else ()
+        return Prompt((Part(f"{head}{prefix}{turns[0].content}\n", literal=True),), ends=ends)
+    if form == "dialogue":
+        names = {"user": "User", "assistant": "Assistant"}
+        lines = [f"{system}\n\n"] if system else []
+        lines += [f"{names[m.role]}: {m.content}\n" for m in turns]
+        text = "".join(lines) + "Assistant:"
+        return Prompt((Part(text, literal=True),), ends=("\nUser:",))
+    if "{" not in form:
+        raise ConfigError(
+            f"base prompt form {form!r} is none of auto, plain, dialogue, nor a template",
+            option="base_form",
+            hint="a template has {{ question }} in it",
+        )
+    text = _run(
+        form,
+        {
+            "messages": [m._asdict() for m in messages],
+            "system": system,
+            "question": turns[-1].content,
+            "prefix": prefix,
+        },
+    )
+    return Prompt((Part(text, literal=True),))
+
+
+# --- what the nudging model sees ------------------------------------------------------------
+
+_CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "<|im_start|>assistant\n"
+)
+_LLAMA3 = (
+    "{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
+    "{{ m.content }}<|eot_id|>{% endfor %}<|start_header_id|>assistant<|end_header_id|>\n\n"
+)
+# The four below have no system role of their own: the text goes before the first question.
+_SYSTEM = "{% set system = messages[0].content if messages[0].role == 'system' else '' %}"
+_TURNS = "{% for m in messages if m.role != 'system' %}"
+_LLAMA2 = (
+    _SYSTEM + _TURNS + "{% if m.role == 'user' %}[INST] {% if loop.first and system %}"
+    "<<SYS>>\n{{ system }}\n<</SYS>>\n\n{% endif %}{{ m.content }} [/INST]"
+    "{% else %} {{ m.content }} </s><s>{% endif %}{% endfor %} "
+)
+_GEMMA = (
+    _SYSTEM + _TURNS + "<start_of_turn>{{ 'model' if m.role == 'assistant' else 'user' }}\n"
+    "{% if loop.first and system %}{{ system }}\n{% endif %}{{ m.content }}<end_of_turn>\n"
+    "{% endfor %}<start_of_turn>model\n"
+)
+_OLMO = (
+    "<|endoftext|>" + _SYSTEM + _TURNS + "<|{{ m.role }}|>\n{% if loop.first and system %}"
+    "{{ system }}\n{% endif %}{{ m.content }}{% if m.role == 'assistant' %}<|endoftext|>"
+    "{% endif %}\n{% endfor %}<|assistant|>\n"
+)
+_MISTRAL = (
+    _SYSTEM + _TURNS + "{% if m.role == 'user' %}[INST] {% if loop.first and system %}"
+    "{{ system }}\n\n{% endif %}{{ m.content }} [/INST]{% else %} {{ m.content }}</s>"
+    "{% endif %}{% endfor %}"
+)
+NAMED: Mapping[str, str] = {
+    "chatml": _CHATML,
+    "llama2": _LLAMA2,
+    "llama3": _LLAMA3,
+    "gemma": _GEMMA,
+    "olmo": _OLMO,
+    "mistral": _MISTRAL,
+}
+"""Built-in templates, for servers that can't say theirs. Llama-2, Llama-3, Gemma and OLMo follow
+utils.py:31-63 for one question; none writes the begin-of-text token, which the tokenizer adds."""
+
+
+def named_template(name: str) -> str:
+    try:
+        return NAMED[name]
+    except KeyError:
+        raise ConfigError(
+            f"there is no built-in template {name!r}",
+            option="template",
+            hint=f"there are {', '.join(NAMED)}",
+        ) from None
+
+
+# What control tokens look like in the vocabularies we know. Only a guess at candidates: engines
+# that know their vocabulary give the exact list instead.
+CONTROL_LIKE = re.compile(r"<[^\s<>]{1,40}>|\[/?[A-Z_]{2,24}\]|<<[^\s<>]{1,20}>>")
+
+
+def shield(
+    messages: Sequence[Message], controls: re.Pattern[str]
+) -> tuple[list[Message], dict[str, str]]:
+    """Put a private mark for each control token that a message holds as text."""
+    nonce = secrets.token_hex(4)
+    marks: dict[str, str] = {}
+
+    def hide(found: re.Match[str]) -> str:
+        mark = f"\ue000{nonce}{len(marks)}\ue001"
+        marks[mark] = found[0]
+        return mark
+
+    return [Message(m.role, controls.sub(hide, m.content)) for m in messages], marks
+
+
+def unshield(text: str, marks: Mapping[str, str]) -> tuple[Part, ...]:
+    """The rendered text, with what the marks stood for as literal parts."""
+    if not marks:
+        return (Part(text),)
+    parts = []
+    for piece in re.split("|".join(map(re.escape, marks)).join("()"), text):
+        if piece:
+            parts.append(Part(marks[piece], literal=True) if piece in marks else Part(piece))
+    return tuple(parts)
+
+
+def render(
+    template: str,
+    messages: Sequence[Message],
+    *,
+    controls: re.Pattern[str] = CONTROL_LIKE,
+    tokens: Mapping[str, str] | None = None,
+) -> tuple[Part, ...]:
+    """Run a chat template over a conversation, up to the point where the answer begins.
+
+    `tokens` are names that templates expect, such as `bos_token`.
+    """
+    hidden, marks = shield(messages, controls)
+    values: dict[str, Any] = {
+        "messages": [m._asdict() for m in hidden],
+        "add_generation_prompt": True,
+        "bos_token": "",
+        "eos_token": "",
+        **(tokens or {}),
+    }
+    return unshield(_run(template, values), marks)
+
+
+_MOST_PRINTED = 4_000_000  # characters; a template that prints more is broken or hostile
+
+
+def _run(template: str, values: Mapping[str, Any]) -> str:
+    import jinja2  # 40 ms: only those who render pay for it
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Sandbox(ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset(["*", "**"])  # 'a' * 10**10 would take all memory
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            numbers = isinstance(left, int | float) and isinstance(right, int | float)
+            if not numbers or max(abs(left), abs(right)) > 10_000:
+                raise TemplateError("the template multiplies more than plain small numbers")
+            return super().call_binop(context, operator, left, right)
+
+    def refuse(message: str) -> None:
+        raise TemplateError(f"the chat template refuses this conversation: {message}")
+
+    environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment.globals.clear()
+    environment.globals.update(
+        raise_exception=refuse, strftime_now=_today, range=_range, namespace=jinja2.utils.Namespace
+    )
+    printed: list[str] = []
+    size = 0
+    try:
+        for piece in environment.from_string(template).generate(**values):
+            size += len(piece)
+            if size > _MOST_PRINTED:
+                raise TemplateError("the template prints without end")
+            printed.append(piece)
+    except TemplateError:
+        raise
+    except Exception as error:  # foreign code: whatever it does is its failure, told as ours
+        raise TemplateError(f"the template failed: {error}") from error
+    return "".join(printed)
+
+
+def _range(*bounds: int) -> Iterable[int]:
+    if len(range(*bounds)) > 100_000:
+        raise TemplateError("the template loops without end")
+    return range(*bounds)
+
+
+def _today(form: str) -> str:
+    import datetime
+
+    return datetime.datetime.now().strftime(form)

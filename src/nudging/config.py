@@ -1,0 +1,291 @@
+"""Options and presets of the rule, engine specs, and the config file.
+
+A preset only fills in options. `default` lets each of them be changed; `official` and `paper` fix
+those that make them what they are. Knows no engine and does no I/O but reading the config file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast, get_args
+from urllib.parse import parse_qsl, urlsplit
+
+from .errors import ConfigError, SpecError
+from .policy import Bound, Trigger, parse_trigger
+from .sampling import GREEDY, Sampling
+from .text import Words
+from .tokens import Source
+
+Preset = Literal["default", "official", "paper"]
+Takeover = Literal["agreement", "confident", "word"]
+StopRule = Literal["consult", "lookahead", "either"]
+Guards = Literal["loop", "official", "none"]
+Length = Literal["tokens", "official"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every option of the rule. Build one with `Config.of(preset, **options)`."""
+
+    preset: Preset = "default"
+    gamma: float = 0.4
+    """Threshold on the base model's top-1 probability. Strict: at gamma it is confident."""
+    trigger: Trigger | None = None
+    """When the base model is in doubt; None means top-1 below gamma."""
+    opener: Source = "nudge"
+    """Who begins the answer."""
+    takeover: Takeover = "agreement"
+    """When the base model takes back, at word starts of the draft. `agreement`: not in doubt, or
+    the nudging model's next word begins with its token; `confident`: not in doubt; `word`: after
+    one word, asked or not."""
+    words: Words = "any"
+    """What divides words: `space` (the authors') or `any` white space."""
+    stop: StopRule = "consult"
+    """`lookahead`: the nudging model ends within its draft, all of which is taken; `consult`: it
+    ends at the point itself, asked at nudge turns, when the base model ends, and at ends of
+    sentences and paragraphs; `either`: that, or the base model ends while confident."""
+    lookahead: int = 16
+    """Longest draft of the nudging model, in its tokens."""
+    guards: Guards = "loop"
+    """Against repetition: ours, the authors' four, or none."""
+    max_tokens: int = 512
+    """Length limit of the answer, in the measure of `length`."""
+    length: Length = "tokens"
+    """`tokens`: those emitted by both models; `official`: tokens of GPT-3.5's vocabulary."""
+    max_rounds: int | None = None
+    """Most nudge turns, where there is a limit."""
+    stop_strings: tuple[str, ...] = ()
+    """Texts that end the answer; they are not part of it."""
+    base: Sampling = GREEDY
+    nudge: Sampling = GREEDY
+
+    def __post_init__(self) -> None:
+        def need(ok: bool, option: str, what: str) -> None:
+            if not ok:
+                value = getattr(self, option)
+                raise ConfigError(f"{option} must be {what}, not {value!r}", option=option)
+
+        need(_is_number(self.gamma) and 0 <= self.gamma <= 1, "gamma", "a number from 0 to 1")
+        for option, kind in _CHOICES.items():
+            choices = get_args(kind)
+            need(getattr(self, option) in choices, option, f"one of {', '.join(choices)}")
+        need(_is_whole(self.max_tokens) and self.max_tokens > 0, "max_tokens", "1 or more")
+        need(_is_whole(self.lookahead) and 1 <= self.lookahead <= 1024, "lookahead", "1 to 1024")
+        need(
+            self.max_rounds is None or (_is_whole(self.max_rounds) and self.max_rounds > 0),
+            "max_rounds",
+            "1 or more, or None",
+        )
+        need(self.trigger is None or callable(self.trigger), "trigger", "a function of a Step")
+        need(
+            isinstance(self.stop_strings, tuple)
+            and all(isinstance(s, str) and s for s in self.stop_strings),
+            "stop_strings",
+            "a tuple of texts that are not empty",
+        )
+
+    @property
+    def in_doubt(self) -> Trigger:
+        """The trigger in force."""
+        return self.trigger or Bound("top1", self.gamma)
+
+    @classmethod
+    def of(cls, preset: str = "default", **options: Any) -> Config:
+        """A preset with options changed.
+
+        Also takes `temperature`, `top_p`, `top_k`, `min_p` and `seed` for both models at once,
+        `base` and `nudge` as mappings of those, `trigger` as text, `stop_strings` as a list.
+
+        Raises:
+            ConfigError: an option that does not exist, a bad value, or one that the preset fixes.
+        """
+        if preset not in PRESETS:
+            raise ConfigError(
+                f"there is no preset {preset!r}",
+                option="preset",
+                hint=f"there are {', '.join(PRESETS)}",
+            )
+        values = dict(PRESETS[cast("Preset", preset)], preset=preset)
+        shared = {k: options.pop(k) for k in _SAMPLING if k in options}
+        for name, value in options.items():
+            if name not in _FIELDS:
+                raise ConfigError(
+                    f"there is no option {name!r}",
+                    option=name,
+                    hint=f"there are {', '.join(sorted(_FIELDS | _SAMPLING))}",
+                )
+            if preset != "default" and name in _FIXED and value != values.get(name):
+                raise ConfigError(
+                    f"preset {preset!r} fixes {name}",
+                    option=name,
+                    hint="use preset 'default' to set it",
+                )
+            values[name] = value
+        for source in get_args(Source):
+            values[source] = _sampling(values.get(source, GREEDY), shared, source)
+        if isinstance(values.get("trigger"), str):
+            values["trigger"] = parse_trigger(values["trigger"])
+        if isinstance(values.get("stop_strings"), list):
+            values["stop_strings"] = tuple(values["stop_strings"])
+        return cls(**values)
+
+
+def _sampling(given: object, shared: Mapping[str, Any], option: str) -> Sampling:
+    if isinstance(given, Sampling):
+        return dataclasses.replace(given, **shared)
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{option} must be a table of sampling options", option=option)
+    for name in given:
+        if name not in _SAMPLING:
+            raise ConfigError(f"there is no option '{option}.{name}'", option=f"{option}.{name}")
+    return Sampling(**{**shared, **given})
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_CHOICES: Mapping[str, Any] = {
+    "preset": Preset,
+    "opener": Source,
+    "takeover": Takeover,
+    "words": Words,
+    "stop": StopRule,
+    "guards": Guards,
+    "length": Length,
+}
+_FIELDS = {field.name for field in dataclasses.fields(Config)} - {"preset"}
+_SAMPLING = {field.name for field in dataclasses.fields(Sampling)}
+_FIXED = {
+    "trigger",
+    "opener",
+    "takeover",
+    "words",
+    "stop",
+    "guards",
+    "length",
+    "max_rounds",
+    "lookahead",
+}
+PRESETS: Mapping[Preset, Mapping[str, Any]] = {
+    "default": {},
+    "official": {
+        "words": "space",
+        "stop": "lookahead",
+        "guards": "official",
+        "length": "official",
+        "max_rounds": 150,
+    },
+    "paper": {
+        "opener": "base",
+        "takeover": "word",
+        "words": "space",
+        "stop": "lookahead",
+        "guards": "none",
+    },
+}
+"""What each preset sets where it differs from the defaults of `Config`."""
+
+
+# --- engine specs ---------------------------------------------------------------------------
+
+
+class Spec(NamedTuple):
+    """A parsed engine spec: `kind:path?options` or `http://host/v1#model?options`."""
+
+    kind: Literal["demo", "scripted", "llama", "hf", "http"]
+    path: str
+    """File, folder, hub name or built-in name; for servers the URL."""
+    model: str
+    """A server's model name; empty where the server may have only one."""
+    options: Mapping[str, str]
+    text: str
+    """As the user wrote it, without anything secret in it."""
+
+
+def parse_spec(text: str) -> Spec:
+    """Read an engine spec. One grammar everywhere: command line, config file, Python."""
+    if text.startswith(("http://", "https://")):
+        url, _, rest = text.partition("#")
+        model, _, query = rest.partition("?")
+        if "?" in url:
+            url, _, query = url.partition("?")
+        parts = urlsplit(url)
+        if not parts.hostname:
+            raise SpecError(f"the spec {text!r} names no host")
+        if parts.username or parts.password:
+            raise SpecError(
+                "a spec must hold no password",
+                hint="give an API key in an environment variable, named with ?api_key_env=NAME",
+            )
+        return Spec("http", url.rstrip("/"), model, _options(query, text), text)
+    kind, colon, rest = text.partition(":")
+    if not colon or kind not in ("demo", "scripted", "llama", "hf"):
+        raise SpecError(f"can't read the engine spec {text!r}")
+    path, _, query = rest.partition("?")
+    if not path:
+        raise SpecError(f"the spec {text!r} names no model")
+    return Spec(cast("Any", kind), path, "", _options(query, text), text)
+
+
+def _options(query: str, text: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+    except ValueError:
+        raise SpecError(f"the options of the spec {text!r} do not parse") from None
+
+
+# --- the config file ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A named pair of a config file: two specs and the options that go with them."""
+
+    base: str
+    nudge: str
+    options: Mapping[str, Any]
+
+
+def read_config(path: Path) -> dict[str, Pair]:
+    """Read named pairs from a TOML file.
+
+    [pairs.mypair]
+    base = "llama:/models/base.gguf"
+    nudge = "http://127.0.0.1:8001/v1#small"
+    gamma = 0.3                  # and any other option of `Config`, or preset
+    """
+    try:
+        with path.open("rb") as file:
+            data = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"can't read the config file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the config file {path} is not valid TOML: {error}") from None
+    found = {}
+    for key in data:
+        if key != "pairs":
+            raise ConfigError(f"{path}: there is no section {key!r}", option=key)
+    pairs = data.get("pairs", {})
+    for name, table in pairs.items() if isinstance(pairs, dict) else ():
+        if not isinstance(table, dict) or not all(
+            isinstance(table.get(source), str) for source in get_args(Source)
+        ):
+            raise ConfigError(f"{path}: pair {name!r} needs a base and a nudge, both specs")
+        options = {k: v for k, v in table.items() if k not in get_args(Source)}
+        sampling = {
+            s: options.pop(f"{s}_sampling") for s in get_args(Source) if f"{s}_sampling" in options
+        }
+        checked = dict(options)
+        Config.of(checked.pop("preset", "default"), **checked, **sampling)
+        found[name] = Pair(table["base"], table["nudge"], {**options, **sampling})
+    return found

@@ -1,0 +1,84 @@
+"""What an engine is: one model that writes on from a text, one token at a time.
+
+The single primitive is a *stream*: from a text, the model's next tokens, each with the raw
+distribution that it was chosen from. A peek is a stream of one token, a draft one of sixteen, an
+extension one that is closed at the first token in doubt. What it costs and what it can't do
+are data (`Capabilities`), read by drivers. This file knows no model, no rule and no wire.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from ..chat import Message, Prompt
+from ..errors import TemplateError
+from ..sampling import GREEDY, Sampling
+from ..tokens import Source, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """How a stream is to be computed."""
+
+    source: Source = "base"
+    """Part of the key of every random draw."""
+    sampling: Sampling = GREEDY
+    top_k: int = 1
+    """Candidates to report at each position, at least."""
+    entropy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do and what it costs, as data."""
+
+    kind: str
+    """`scripted`, `llama`, `hf`, or the dialect of a server."""
+    raw: bool = True
+    """Probabilities are of the raw logits. If not, `notes` says what they are of."""
+    entropy: bool = False
+    """Can report the entropy of the whole distribution."""
+    max_top_k: int = 100
+    keyed_draws: bool = False
+    """Draws are keyed by seed and position: the same seed gives the same answer on any path."""
+    concurrency: int = 1
+    """Streams that make progress at the same time."""
+    n_ctx: int | None = None
+    """Context length in tokens, where known."""
+    notes: tuple[str, ...] = ()
+    """Anything a user should know, one sentence each."""
+
+
+class Engine(ABC):
+    """One model, opened. Safe to use from several tasks and event loops at once."""
+
+    spec: str
+    capabilities: Capabilities
+
+    @abstractmethod
+    def stream(
+        self, prompt: Prompt, start: bytes, n: int, want: Want
+    ) -> AsyncGenerator[Step, None]:
+        """Write on after `prompt` and `start`, up to `n` tokens.
+
+        `start` is the answer so far, whole characters. The text is tokenised afresh here; the
+        tokens of the stream then keep their own ids. Ends after `n` steps or after a step
+        with `is_end`. Closing the generator early stops the model and leaves the engine usable.
+        """
+
+    @abstractmethod
+    async def count(self, prompt: Prompt) -> int | None:
+        """Tokens in the prompt, or None where only the server knows."""
+
+    async def render(self, messages: Sequence[Message]) -> Prompt:
+        """The model's own chat template over a conversation, ready for the answer."""
+        raise TemplateError(f"{self.spec} has no chat template")
+
+    def forwards(self) -> int | None:
+        """Forward passes since the engine was opened, where it counts them."""
+        return None
+
+    async def aclose(self) -> None:  # noqa: B027 - engines that hold nothing need not say so
+        """Give everything back. The engine can't be used afterwards."""

@@ -1,0 +1,174 @@
+"""Single decisions, as pure functions: triggers, agreement, loops, and the authors' heuristics.
+
+Knows nothing of the order in which they are asked; that is `flow.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from .errors import ConfigError
+from .tokens import Step
+
+
+class Trigger(Protocol):
+    """Whether the base model is in doubt at a step. Any function of a `Step` will do."""
+
+    def __call__(self, step: Step, /) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """`top1 < bound`, `margin < bound` or `entropy > bound` (nats). Strict, as in utils.py:110."""
+
+    measure: str
+    bound: float
+
+    def __post_init__(self) -> None:
+        limit = math.inf if self.measure == "entropy" else 1.0
+        if self.measure not in ("top1", "margin", "entropy"):
+            raise ConfigError(
+                f"trigger measures {self.measure!r}; it can measure top1, margin or entropy",
+                option="trigger",
+            )
+        if not 0 <= self.bound <= limit:
+            raise ConfigError(
+                f"trigger bound {self.bound} of {self.measure} is out of range", option="trigger"
+            )
+
+    def __call__(self, step: Step, /) -> bool:
+        if self.measure == "top1":
+            return step.top1 < self.bound
+        if self.measure == "margin":
+            return step.margin < self.bound
+        if step.entropy is None:
+            raise ConfigError(
+                "the trigger needs entropy and the base model's engine does not report it",
+                option="trigger",
+            )
+        return step.entropy > self.bound
+
+    def __str__(self) -> str:
+        return f"{self.measure}{'>' if self.measure == 'entropy' else '<'}{self.bound:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """In doubt where one of two triggers fires (`any_of`) or only where both do."""
+
+    first: Trigger
+    second: Trigger
+    any_of: bool
+
+    def __call__(self, step: Step, /) -> bool:
+        if self.any_of:
+            return self.first(step) or self.second(step)
+        return self.first(step) and self.second(step)
+
+    def __str__(self) -> str:
+        return f"({self.first} {'or' if self.any_of else 'and'} {self.second})"
+
+
+def parse_trigger(text: str) -> Trigger:
+    """Read `top1<0.4 or entropy>2.5 and margin<0.1`; `and` binds closer than `or`."""
+
+    def fold(words: str, join: str, of: Callable[[str], Trigger]) -> Trigger:
+        parts = [of(part) for part in re.split(rf"\s+{join}\s+", words.strip())]
+        found = parts[0]
+        for part in parts[1:]:
+            found = Either(found, part, any_of=join == "or")
+        return found
+
+    def bound(words: str) -> Trigger:
+        found = re.fullmatch(r"\s*(top1|margin|entropy)\s*([<>])\s*([0-9.]+)\s*", words)
+        if not found or (found[2] == ">") != (found[1] == "entropy"):
+            raise ConfigError(
+                f"can't read the trigger {words!r}",
+                option="trigger",
+                hint="write top1<P, margin<P or entropy>NATS, joined by 'and' and 'or'",
+            )
+        try:
+            return Bound(found[1], float(found[3]))
+        except ValueError:
+            raise ConfigError(f"{found[3]!r} is no number", option="trigger") from None
+
+    return fold(text, "or", lambda some: fold(some, "and", bound))
+
+
+def needs(trigger: Trigger) -> tuple[int, bool]:
+    """(candidates, entropy) that an engine must report for the trigger to be asked.
+
+    A function of the user's own gets four candidates, and entropy if it has a true attribute
+    `needs_entropy`.
+    """
+    if isinstance(trigger, Bound):
+        return (2 if trigger.measure == "margin" else 1), trigger.measure == "entropy"
+    if isinstance(trigger, Either):
+        left, right = needs(trigger.first), needs(trigger.second)
+        return max(left[0], right[0]), operator.or_(left[1], right[1])
+    return 4, bool(getattr(trigger, "needs_entropy", False))
+
+
+def agrees(step: Step, next_word: str) -> bool:
+    """The nudging model's next word begins with the base model's own token (utils.py:282-284)."""
+    return not step.is_end and next_word.encode().startswith(step.text)
+
+
+_DIGITS = re.compile(r"\d+")
+
+
+def loops(text: str) -> bool:
+    """Whether the text ends in a loop: a unit three times over, or a long one twice.
+
+    Digits count as equal, so a numbered list of the same line is a loop. A unit of up to 40
+    characters must fill 60 in all; a longer one (a sentence, a list) is a loop the second time.
+    """
+    tail = _DIGITS.sub("0", text[-1600:])
+    if len(tail) < 60:
+        return False
+    probe = tail[-16:]
+    at = tail.rfind(probe, 0, len(tail) - 1)
+    while at >= 0:
+        period = len(tail) - 16 - at
+        copies = 2 if period > 40 else max(3, -(-60 // period))
+        if period * copies <= len(tail):
+            unit = tail[-period:]
+            if not unit.isspace() and tail.endswith(unit * copies):
+                return True
+        if period * 2 > len(tail):
+            return False
+        at = tail.rfind(probe, 0, at + 15)
+    return False
+
+
+def seen_before(chunk: str, text: str) -> bool:
+    """The authors' `repetition_check`: over five words, all of it there already (utils.py:95)."""
+    return len(chunk.split(" ")) > 5 and chunk in text
+
+
+def without_repeated_suffix(text: str) -> str:
+    """The authors' `remove_redundant_repetitions` (utils.py:53-92), quirks included.
+
+    The binary search assumes that a repeated suffix of some length implies one of every shorter
+    length, which is not so; it can miss repeats, and so do we.
+    """
+    text = text.strip()
+    while size := _repeated_suffix(text):
+        text = text[:-size]
+    return text
+
+
+def _repeated_suffix(text: str) -> int:
+    low, high, found = 0, len(text), 0
+    while low <= high:
+        middle = (low + high) // 2
+        if middle >= 30 and text[:-middle].endswith(text[-middle:]):
+            found, low = middle, middle + 1
+        else:
+            high = middle - 1
+    return found

@@ -1,0 +1,91 @@
+"""How a token is drawn: the settings, and the one random number a position gets.
+
+Where we draw ourselves, the number is a hash of (seed, model, position in the answer), so each
+way of computing an answer (streamed, in one go, speculated, many at once) draws the same tokens.
+Knows no logits: `engines/local.py` and `engines/scripted.py` turn the number into a token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .errors import ConfigError
+from .tokens import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Settings of one model's draws. Temperature 0 is greedy and ignores the rest."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    """Keep the smallest set of most likely tokens with at least this mass."""
+    top_k: int = 0
+    """Keep this many of the most likely tokens; 0 keeps all."""
+    min_p: float = 0.0
+    """Keep tokens at least this share as likely as the most likely one."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        def need(ok: bool, option: str, what: str) -> None:
+            if not ok:
+                value = getattr(self, option)
+                raise ConfigError(f"{option} must be {what}, not {value!r}", option=option)
+
+        need(
+            math.isfinite(self.temperature) and 0 <= self.temperature <= 100,
+            "temperature",
+            "from 0 to 100",
+        )
+        need(0 < self.top_p <= 1, "top_p", "above 0 and at most 1")
+        need(self.top_k >= 0, "top_k", "0 (off) or more")
+        need(0 <= self.min_p < 1, "min_p", "from 0 to below 1")
+        need(0 <= self.seed < 2**63, "seed", "from 0 to 2^63 - 1")
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature == 0
+
+
+GREEDY = Sampling()
+
+
+def uniform(seed: int, source: Source, position: int) -> float:
+    """The random number in [0, 1) of one model at one position (bytes of answer before it)."""
+    key = f"{seed}/{source}/{position}".encode()
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest()) / 2**64
+
+
+def draw(probs: Sequence[float], sampling: Sampling, number: float) -> int:
+    """Index of the token drawn from `probs` (raw, in id order) with a uniform `number`.
+
+    The reference for every engine that draws: temperature, then top_k, top_p and min_p, then the
+    inverse of the cumulated distribution in id order.
+    """
+    if sampling.greedy:
+        return max(range(len(probs)), key=lambda i: (probs[i], -i))
+    tempered = [p ** (1 / sampling.temperature) if p > 0 else 0.0 for p in probs]
+    total = sum(tempered)
+    if total == 0:
+        return max(range(len(probs)), key=lambda i: (probs[i], -i))
+    ranked = sorted(range(len(probs)), key=lambda i: (-tempered[i], i))
+    kept = ranked[: sampling.top_k] if sampling.top_k else ranked
+    if sampling.top_p < 1:
+        mass, count = 0.0, 0
+        whole = sum(tempered[i] for i in kept)
+        while count < len(kept) and mass < sampling.top_p * whole:
+            mass += tempered[kept[count]]
+            count += 1
+        kept = kept[:count]
+    floor = sampling.min_p * tempered[ranked[0]]
+    kept = sorted(i for i in kept if tempered[i] >= floor and tempered[i] > 0)
+    goal = number * sum(tempered[i] for i in kept)
+    reached = 0.0
+    for i in kept:
+        reached += tempered[i]
+        if reached > goal:
+            return i
+    return kept[-1]

@@ -1,0 +1,136 @@
+"""Byte seams and words: where characters, words and sentences begin and end. Pure functions.
+
+Knows no model and no rule. Words follow one of two conventions: `space` is the authors' (single
+spaces divide, a newline is part of a word), `any` is ours (any white space divides, and each
+character of a script written without spaces is a word).
+"""
+
+from __future__ import annotations
+
+import codecs
+import functools
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from .errors import MissingExtra
+
+Words = Literal["space", "any"]
+
+# Kana, CJK ideographs, Thai, Lao, Khmer, Burmese: written without spaces between words.
+_NO_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_START: dict[Words, re.Pattern[str]] = {
+    "space": re.compile(r"(?<=.) (?=[^ ])", re.DOTALL),
+    "any": re.compile(rf"(?<=\S)(?=\s)|(?<=[{_NO_SPACES}])(?=\S)|(?<=\S)(?=[{_NO_SPACES}])"),
+}
+
+
+def complete(data: bytes) -> tuple[bytes, bytes, bool]:
+    """Split into (whole characters, rest, broken).
+
+    The rest may become a character with more bytes; if `broken`, nothing can make it one.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        decoder.decode(data)
+    except UnicodeDecodeError as error:
+        return data[: error.start], data[error.start :], True
+    held = decoder.getstate()[0]
+    return data[: len(data) - len(held)], held, False
+
+
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the longest common prefix of two lists of token ids."""
+    if len(a) > len(b):
+        a, b = b, a
+    if list(b[: len(a)]) == list(a):
+        return len(a)
+    low, high = 0, len(a)
+    while low + 1 < high:  # a[:low] is common, a[:high] is not: slices compare in C
+        mid = (low + high) // 2
+        if list(a[low:mid]) == list(b[low:mid]):
+            low = mid
+        else:
+            high = mid
+    return low
+
+
+def word_start(text: str, begin: int, words: Words) -> int | None:
+    """The first place after `begin` where a further word starts, or None.
+
+    The place is before the white space that divides, so that text up to there is whole words
+    and text from there is how a model would go on. White space before the first word belongs to
+    the first word.
+    """
+    lead = len(text) - len(text.lstrip(" " if words == "space" else None))
+    found = _START[words].search(text, max(begin + 1, lead + 1))
+    return found.start() if found else None
+
+
+def word_at(text: str, begin: int, words: Words) -> tuple[str, bool]:
+    """The word that starts at `begin`, its white space first, and whether it is surely whole."""
+    stripped = text[begin:].lstrip(" " if words == "space" else None)
+    body = len(text) - len(stripped)
+    if words == "space":
+        end = text.find(" ", body)
+    else:
+        found = _START["any"].search(text, body + 1)
+        end = found.start() if found else -1
+    return (text[begin:end], True) if end >= 0 else (text[begin:], False)
+
+
+def whole_words(text: str, words: Words) -> int:
+    """Length of `text` without its last word, which may be cut; all of it if there is only one."""
+    if words == "space":
+        lead = len(text) - len(text.lstrip(" "))
+        cut = text.rfind(" ", lead)
+        return cut if cut > lead else len(text)
+    body = text.rstrip()
+    if not body:
+        return len(text)
+    if len(body) < len(text):
+        return len(body)
+    starts = [found.start() for found in _START["any"].finditer(text)]
+    lead = len(text) - len(text.lstrip())
+    starts = [start for start in starts if start > lead]
+    return starts[-1] if starts else len(text)
+
+
+_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]*_]*$")
+
+
+def at_boundary(text: str, following: str) -> bool:
+    """Whether a sentence or a paragraph ends at the end of `text`, given what would follow."""
+    if not text or text[-1].isspace() or not following[:1].isspace():
+        return False
+    return following.startswith(("\n", "\r")) or bool(_SENTENCE_END.search(text[-8:]))
+
+
+def held_back(text: bytes, markers: Sequence[bytes]) -> int:
+    """How many bytes at the end may still turn out to be the beginning of a marker."""
+    most = 0
+    for marker in markers:
+        for size in range(min(len(marker) - 1, len(text)), most, -1):
+            if text.endswith(marker[:size]):
+                most = size
+                break
+    return most
+
+
+def first_marker(text: bytes, begin: int, markers: Sequence[bytes]) -> int | None:
+    """Where the earliest marker that ends after `begin` starts, or None."""
+    found = [
+        at for marker in markers if (at := text.find(marker, max(0, begin - len(marker) + 1))) >= 0
+    ]
+    return min(found, default=None)
+
+
+@functools.cache
+def official_length() -> Callable[[str], int]:
+    """The authors' measure of length: tokens of GPT-3.5's vocabulary (utils.py:3-4)."""
+    try:
+        import bpe_openai
+    except ImportError:
+        raise MissingExtra("preset 'official' (length in GPT-3.5 tokens)", "paper") from None
+    encoding = bpe_openai.get_encoding("cl100k_base")
+    return lambda text: len(encoding.encode_ordinary(text))

@@ -1,0 +1,277 @@
+"""The values that every other file trades. All frozen; none knows an engine, a rule or a wire.
+
+Text inside the library is bytes, because a token may hold half a character. Where a person or a
+server reads it (a span, an answer) it is `str`, and always whole characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
+
+Source = Literal["base", "nudge"]
+
+
+class Candidate(NamedTuple):
+    """A token that a model could write at some position, with its raw probability."""
+
+    text: bytes
+    prob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one model would write at one position, and how sure it is.
+
+    Every probability is the softmax of the raw logits: temperature 1, before penalties,
+    truncation or processors (design: the only distribution that the rules look at).
+    """
+
+    text: bytes
+    """Bytes of the token that the model chose; empty exactly when `is_end`."""
+    top: tuple[Candidate, ...]
+    """Most likely first. At least one, or two where a trigger asks for a margin."""
+    prob: float | None = None
+    """Probability of the chosen token. Equal to `top1` when the choice is greedy."""
+    is_end: bool = False
+    """The model chose to end its turn here (an end-of-text or any other control token)."""
+    entropy: float | None = None
+    """Entropy of the whole distribution in nats, where it was asked for."""
+    id: int | None = None
+    """Id of the chosen token in the model's own vocabulary, where the engine knows it."""
+
+    @property
+    def top1(self) -> float:
+        """The largest probability at this position: what gamma is compared with."""
+        return self.top[0].prob
+
+    @property
+    def margin(self) -> float:
+        """Largest minus second largest probability."""
+        return self.top[0].prob - (self.top[1].prob if len(self.top) > 1 else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of an answer as its model wrote it: bytes, id, and the model's top-1 there."""
+
+    text: bytes
+    top1: float
+    id: int | None = None
+
+
+HandoverReason = Literal["opening", "doubt", "end", "loop", "more"]
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """Why the nudging model got the word.
+
+    `opening`: it opens the answer. `doubt`: the trigger fired on `step`. `end`: the base model
+    wanted to end. `loop`: the base model was about to repeat itself. `more`: the base model did
+    not take over after the span before.
+    """
+
+    reason: HandoverReason
+    step: Step | None = None
+    """What the base model would have written, where it was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of the answer with one author."""
+
+    source: Source
+    tokens: tuple[Token, ...]
+    handover: Handover | None = None
+    """Set on nudge spans: what was in doubt."""
+
+    @property
+    def text(self) -> str:
+        return b"".join(t.text for t in self.tokens).decode()
+
+
+class StopReason(StrEnum):
+    """Why an answer ended."""
+
+    NUDGE = "nudge"
+    """The nudging model ended it: the proper end."""
+    BASE = "base"
+    """The base model ended it while confident (stop rule `either`)."""
+    LOOP = "loop"
+    """The answer began to repeat itself and the nudging model joined in."""
+    STOP = "stop"
+    """A stop string came up."""
+    LENGTH = "length"
+    """`max_tokens`, or the models' context, was used up."""
+    ROUNDS = "rounds"
+    """`max_rounds` nudge turns were used up (preset `official`)."""
+    REPEATED = "repeated"
+    """The same nudging words for the fourth time in a row (preset `official`)."""
+
+
+DecisionKind = Literal["accept", "takeover", "keep", "handover", "consult", "end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision of the rule, for traces: what was decided, where, and on what evidence.
+
+    `at` is the length of the answer in bytes. `step` is the base model's view, but for
+    `consult` and `end`, where it is the nudging model's.
+    """
+
+    kind: DecisionKind
+    at: int
+    note: str
+    step: Step | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text that is final, as it is streamed. Pieces joined are the answer's text."""
+
+    source: Source
+    text: str
+    top1: float | None = None
+    """Top-1 probability of the piece's last token."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUsage:
+    """What one model did for one answer."""
+
+    emitted: int = 0
+    """Tokens of the answer that this model wrote."""
+    drafted: int = 0
+    """Tokens that it computed, emitted or not."""
+    calls: int = 0
+    """Times that it was asked to go on from a text (for a server: requests)."""
+    forwards: int = 0
+    """Forward passes, where the engine counts them; else equal to `drafted`."""
+    seconds: float = 0.0
+    """Time spent waiting for it."""
+
+    @property
+    def discarded(self) -> int:
+        return max(0, self.drafted - self.emitted)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "emitted": self.emitted,
+            "drafted": self.drafted,
+            "discarded": self.discarded,
+            "calls": self.calls,
+            "forwards": self.forwards,
+            "seconds": round(self.seconds, 4),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    base: ModelUsage = ModelUsage()
+    nudge: ModelUsage = ModelUsage()
+    rounds: int = 0
+    """Nudge turns."""
+    seconds: float = 0.0
+    """Wall time of the whole answer."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the answer, of both models."""
+        return self.base.emitted + self.nudge.emitted
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "base": self.base.as_dict(),
+            "nudge": self.nudge.as_dict(),
+            "rounds": self.rounds,
+            "tokens": self.tokens,
+            "seconds": round(self.seconds, 4),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A nudged answer: the text, who wrote what, why it ended, and what it cost."""
+
+    spans: tuple[Span, ...]
+    stop_reason: StopReason
+    usage: Usage = Usage()
+    decisions: tuple[Decision, ...] = field(default=(), repr=False)
+
+    @property
+    def text(self) -> str:
+        return "".join(span.text for span in self.spans)
+
+    @property
+    def nudge_rate(self) -> float:
+        """Share of the answer's space-separated words that the nudging model wrote, 0 to 1."""
+        words = [(len(span.text.split()), span.source) for span in self.spans]
+        total = sum(n for n, _ in words)
+        return sum(n for n, source in words if source == "nudge") / total if total else 0.0
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return spans_html(self.spans)
+
+
+def spans_html(spans: Sequence[Span]) -> str:
+    """Spans as one escaped HTML `<div>`: nudged words marked, probabilities on hover."""
+    import html  # only notebooks and pages pay for it
+
+    parts = []
+    for span in spans:
+        words = []
+        for text, title in _readable(span):
+            words.append(f'<span title="{html.escape(title)}">{html.escape(text)}</span>')
+        inner = "".join(words)
+        parts.append(
+            f'<mark style="background:#ffd54a;color:#111">{inner}</mark>'
+            if span.source == "nudge"
+            else inner
+        )
+    return f'<div class="nudging" style="white-space:pre-wrap">{"".join(parts)}</div>'
+
+
+def _readable(span: Span) -> list[tuple[str, str]]:
+    """The span's tokens as (text, title), those that split a character joined."""
+    found: list[tuple[str, str]] = []
+    held = b""
+    for token in span.tokens:
+        held += token.text
+        try:
+            text = held.decode()
+        except UnicodeDecodeError:
+            continue
+        held = b""
+        if span.source == "base":
+            title = f"base, top-1 {token.top1:.2f}"
+        else:
+            title = "nudge: " + handover_words(span.handover)
+        found.append((text, title))
+    return found
+
+
+def handover_words(handover: Handover | None) -> str:
+    """A handover in words, for people: `base was in doubt: " the" 0.31, " a" 0.22`."""
+    if handover is None:
+        return ""
+    saying = {
+        "opening": "opens the answer",
+        "doubt": "base was in doubt",
+        "end": "base wanted to end",
+        "loop": "base was repeating itself",
+        "more": "base did not take over",
+    }[handover.reason]
+    if handover.step is None:
+        return saying
+    seen = ", ".join(
+        f'"{c.text.decode(errors="replace")}" {c.prob:.2f}' if c.text else f"end {c.prob:.2f}"
+        for c in handover.step.top
+    )
+    return f"{saying}: {seen}"
