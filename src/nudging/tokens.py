@@ -150,7 +150,7 @@ class ModelUsage:
     calls: int = 0
     """Times that it was asked to go on from a text (for a server: requests)."""
     forwards: int = 0
-    """Forward passes, where the engine counts them; else equal to `drafted`."""
+    """Forward passes after the prompt's own."""
     seconds: float = 0.0
     """Time spent waiting for it."""
 

@@ -1,0 +1,69 @@
+"""Open an engine from its spec. Each engine's file is imported only when it is opened."""
+
+from __future__ import annotations
+
+import asyncio
+
+from .. import portal
+from ..config import Spec, parse_spec
+from ..errors import ModelError, SpecError
+from .base import Engine
+
+
+async def open_engine_async(spec: str) -> Engine:
+    """Open the model that a spec names (see `config.parse_spec`). Loading runs in a thread.
+
+    Raises:
+        SpecError: the spec does not parse. ModelError, ServerError: it names nothing usable.
+    """
+    parsed = parse_spec(spec)
+    if parsed.kind == "demo":
+        parsed = _demo(parsed)
+    if parsed.kind == "scripted":
+        from .scripted import open_scripted
+
+        return open_scripted(parsed)
+    if parsed.kind == "http":
+        from .remote import open_remote
+
+        return await open_remote(parsed)
+    if parsed.kind == "hf":
+        from .hf import open_hf
+
+        return await asyncio.to_thread(open_hf, parsed)
+    return await _open_llama(parsed)
+
+
+def open_engine(spec: str) -> Engine:
+    """`open_engine_async` for those without an event loop."""
+    return portal.call(open_engine_async(spec))
+
+
+async def _open_llama(spec: Spec) -> Engine:
+    from .llama import LlamaUnavailable, open_llama
+
+    try:
+        return await asyncio.to_thread(open_llama, spec)
+    except LlamaUnavailable:
+        # The wheel's library does not show its C API here: its own server always works.
+        from .llama_server import open_llama_server
+
+        return await open_llama_server(spec)
+
+
+def _demo(spec: Spec) -> Spec:
+    """The built-in pair: `demo:base` and `demo:nudge`, in `llama` or with `?engine=hf`."""
+    from ..pull import demo_path
+
+    options = dict(spec.options)
+    engine = options.pop("engine", "llama")
+    if spec.path not in ("base", "nudge"):
+        raise SpecError(f"there is no built-in model {spec.path!r}; there are base and nudge")
+    if engine not in ("llama", "hf"):
+        raise SpecError(f"the built-in models run in llama or hf, not in {engine!r}")
+    path = demo_path("base" if spec.path == "base" else "nudge")
+    if not path.exists():
+        raise ModelError(f"{spec.text} is not there yet", hint="fetch it with: nudge pull demo")
+    return spec._replace(
+        kind="llama" if engine == "llama" else "hf", path=str(path), options=options
+    )

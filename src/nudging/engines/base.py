@@ -76,9 +76,5 @@ class Engine(ABC):
         """The model's own chat template over a conversation, ready for the answer."""
         raise TemplateError(f"{self.spec} has no chat template")
 
-    def forwards(self) -> int | None:
-        """Forward passes since the engine was opened, where it counts them."""
-        return None
-
     async def aclose(self) -> None:  # noqa: B027 - engines that hold nothing need not say so
         """Give everything back. The engine can't be used afterwards."""

@@ -82,7 +82,6 @@ class LocalEngine(Engine):
         self._template = named_template(template) if template else runtime.template
         self._held: list[int] = []
         """Ids that the cache holds."""
-        self._forwards = 0
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=spec)
         self._closed = False
         found = sorted(filter(None, runtime.controls), key=len, reverse=True)
@@ -121,9 +120,6 @@ class LocalEngine(Engine):
         tokens = self._runtime.template_tokens if self._own_template else {}
         parts = render(self._template, messages, controls=self._controls, tokens=tokens)
         return Prompt(parts, add_special=not self._own_template)
-
-    def forwards(self) -> int:
-        return self._forwards
 
     async def aclose(self) -> None:
         if not self._closed:
@@ -177,7 +173,6 @@ class LocalEngine(Engine):
         logits = self._runtime.forward(ids[keep:], 1)[0]
         held.extend(ids[keep:])
         self._held = held
-        self._forwards += 1
         return self._describe(logits, position, want)
 
     def _overflow(self, tokens: int) -> ContextOverflow:

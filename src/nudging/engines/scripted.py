@@ -1,0 +1,165 @@
+"""Models with known distributions, for tests, documents and load tests. Needs nothing.
+
+`ScriptedEngine` takes any function from (prompt, answer so far) to a distribution. The shipped
+pair, `scripted:base` and `scripted:nudge`, gives known answers with known nudges and can stand in
+for models anywhere: `?delay=0.02` makes each token take that long. Knows no rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+
+from ..chat import Message, Part, Prompt
+from ..config import Spec
+from ..errors import ContextOverflow, SpecError
+from ..sampling import draw, uniform
+from ..tokens import Candidate, Step
+from .base import Capabilities, Engine, Want
+
+Distribution = Sequence[Candidate]
+"""The next token of a model: texts with probabilities, an empty text being the end."""
+
+
+class ScriptedEngine(Engine):
+    """A model whose next token is a function of the text."""
+
+    def __init__(
+        self,
+        following: Callable[[str, bytes], Distribution],
+        *,
+        spec: str = "scripted",
+        delay: float = 0.0,
+        n_ctx: int | None = None,
+        concurrency: int = 1024,
+    ) -> None:
+        """`following(prompt, text)`: what comes after an answer so far. `delay`: seconds a token.
+        `n_ctx`: words of the prompt plus tokens of the answer that it can hold."""
+        self.spec = spec
+        self.capabilities = Capabilities(
+            kind="scripted",
+            entropy=True,
+            keyed_draws=True,
+            concurrency=concurrency,
+            n_ctx=n_ctx,
+        )
+        self._following = following
+        self._delay = delay
+
+    async def stream(
+        self, prompt: Prompt, start: bytes, n: int, want: Want
+    ) -> AsyncGenerator[Step, None]:
+        limit = self.capabilities.n_ctx
+        if limit is not None and not start and (used := len(prompt.text.split())) >= limit:
+            raise ContextOverflow(
+                f"the text has {used} tokens, and {self.spec} holds {limit}",
+                tokens=used,
+                limit=limit,
+            )
+        text = start
+        for _ in range(n):
+            if self._delay:
+                await asyncio.sleep(self._delay)
+            step = self._step(self._following(prompt.text, text), len(text), want)
+            yield step
+            if step.is_end:
+                return
+            text += step.text
+
+    async def count(self, prompt: Prompt) -> int:
+        return len(prompt.text.split())
+
+    async def render(self, messages: Sequence[Message]) -> Prompt:
+        lines = [f"<{m.role}>{m.content}\n" for m in messages]
+        return Prompt((*(Part(line, literal=True) for line in lines), Part("<assistant>")))
+
+    def _step(self, options: Distribution, position: int, want: Want) -> Step:
+        probs = [option.prob for option in options]
+        number = uniform(want.sampling.seed, want.source, position)
+        chosen = options[draw(probs, want.sampling, number)]
+        ranked = sorted(options, key=lambda option: -option.prob)
+        entropy = -sum(p * math.log(p) for p in probs if p > 0) if want.entropy else None
+        return Step(
+            chosen.text,
+            tuple(ranked[: max(1, want.top_k)]),
+            chosen.prob,
+            is_end=not chosen.text,
+            entropy=entropy,
+        )
+
+
+# --- the shipped pair -----------------------------------------------------------------------
+
+ANSWERS: Mapping[str, str] = {
+    "What is the capital of France?": "[The capital] of France is[ Paris.]",
+    "Count to five.": "[Sure!] Here you go: one, two,[ three,] four, five.",
+    "Write in many scripts.": "[Voilà:] naïve café, 東京 and Ελλάδα,[ 👩\u200d🚀] e\u0301t.",
+}
+"""Known answers by question. In brackets: where the base model is in doubt, and thus nudged."""
+OTHERWISE = (
+    "[Here is] a scripted answer: the base model writes most of it,[ and] the small model puts "
+    "in a word[ where] the base model is in doubt.[ That is all.]"
+)
+"""The answer to any other question."""
+
+
+def known_answer(question: str) -> tuple[str, list[tuple[int, int]]]:
+    """The pair's answer to a question, and the byte ranges in which the base model is in doubt."""
+    script = next((a for q, a in ANSWERS.items() if q in question), OTHERWISE)
+    text = b""
+    doubts = []
+    for piece in re.split(r"(\[[^\]]*\])", script):
+        data = piece.strip("[]").encode() if piece.startswith("[") else piece.encode()
+        if piece.startswith("["):
+            doubts.append((len(text), len(text) + len(data)))
+        text += data
+    return text.decode(), doubts
+
+
+def _base(prompt: str, text: bytes) -> Distribution:
+    """Tokens of at most four characters. In doubt where the script says so; never ends by itself,
+    as base models are wont to, but invents a further question."""
+    answer, doubts = known_answer(prompt)
+    data = answer.encode()
+    if not data.startswith(text):
+        data += b"\n\nQuestion: and what else?"
+        if not data.startswith(text):
+            return [Candidate(b"", 0.6), Candidate(b"\n", 0.4)]
+    elif text == data:
+        return [Candidate(b"\n\n", 0.7), Candidate(b"", 0.3)]
+    rest = data[len(text) :].decode()
+    found = re.match(r"\s*\S{1,4}", rest)
+    token = (found[0] if found else rest).encode()
+    if any(begin <= len(text) < end for begin, end in doubts):
+        return [Candidate(b" um", 0.25), Candidate(token, 0.2), Candidate(b" er", 0.15)]
+    return [Candidate(token, 0.9), Candidate(b" um", 0.05)]
+
+
+def _nudge(prompt: str, text: bytes) -> Distribution:
+    """Tokens of whole words; ends where the answer does."""
+    data = known_answer(prompt)[0].encode()
+    if text == data or not data.startswith(text):
+        return [Candidate(b"", 0.95), Candidate(b" more", 0.05)]
+    found = re.match(r"\s*\S+", data[len(text) :].decode())
+    token = found[0].encode() if found else data[len(text) :]
+    return [Candidate(token, 0.8), Candidate(b" um", 0.1)]
+
+
+def open_scripted(spec: Spec) -> ScriptedEngine:
+    """`scripted:base` or `scripted:nudge`, with `?delay=SECONDS` and `?n_ctx=WORDS`."""
+    pair = {"base": _base, "nudge": _nudge}
+    if spec.path not in pair:
+        raise SpecError(f"there is no scripted model {spec.path!r}; there are base and nudge")
+    for name in spec.options:
+        if name not in ("delay", "n_ctx"):
+            raise SpecError(f"scripted models have no option {name!r}", hint="delay, n_ctx")
+    try:
+        delay = float(spec.options.get("delay", "0"))
+        n_ctx = int(spec.options["n_ctx"]) if "n_ctx" in spec.options else None
+    except ValueError:
+        raise SpecError(f"the options of {spec.text!r} must be numbers") from None
+    if not 0 <= delay <= 60 or (n_ctx is not None and n_ctx < 1):
+        raise SpecError(f"the options of {spec.text!r} are out of range")
+    return ScriptedEngine(pair[spec.path], spec=spec.text, delay=delay, n_ctx=n_ctx)

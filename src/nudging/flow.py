@@ -1,0 +1,378 @@
+"""The algorithm: nudging, as a generator without I/O.
+
+It yields what it needs (`Ask`: the next step of one model after a text) and is sent the `Step`; it
+yields `Piece`s as text becomes final and `Decision`s as they are taken. Drivers (`drive.py`) answer
+it from engines; how a step was computed (streamed, peeked, speculated, shared with other answers)
+is theirs alone. Knows no engine, no prompt and no clock.
+
+    nudge turn   the nudging model drafts; its first word is taken; at every later word start the
+                 base model is asked, and takes over if it is not in doubt or agrees
+    base turn    the base model writes token by token; at the first token in doubt it hands over
+
+Sources: the paper, section 3; the authors' code, utils.py:113-371 (`completion_with_nudging` and
+`complete_with_base`), which preset `official` follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+from .config import Config
+from .policy import agrees, loops, seen_before, without_repeated_suffix
+from .text import (
+    at_boundary,
+    complete,
+    first_marker,
+    held_back,
+    official_length,
+    whole_words,
+    word_at,
+    word_start,
+)
+from .tokens import Decision, Handover, Piece, Source, Step, StopReason
+from .transcript import Transcript
+
+OFFICIAL_CHUNK = 16
+"""Tokens of the base model in one call of the authors' code (utils.py:204)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The next step of `source` after `text`, in the stream that began at `start`.
+
+    The asks of one model are in order: each goes on from the step before, or begins a stream
+    (`start == text`) and thereby ends the one before. `n` is the most that the stream will be
+    asked for. The answer is a `Step`, or None where the model's context is full.
+    """
+
+    source: Source
+    start: bytes
+    text: bytes
+    n: int
+
+
+Event = Ask | Piece | Decision
+Turn = Generator[Event, Step | None, "Handover | StopReason"]
+
+
+class _Draft:
+    """What the nudging model would write from `start`, as far as it has been asked."""
+
+    def __init__(self, start: bytes, limit: int) -> None:
+        self.start = start
+        self.limit = limit
+        self.steps: list[Step] = []
+        self.data = b""
+        self.text = ""
+        """The whole characters of `data`."""
+        self.ended = False
+        """The nudging model ends here."""
+        self.full = False
+        """Its context is."""
+
+    @property
+    def open(self) -> bool:
+        return not self.ended and not self.full and len(self.steps) < self.limit
+
+    def more(self) -> Generator[Event, Step | None, bool]:
+        """Ask for one more token. Whether one came."""
+        if not self.open:
+            return False
+        step = yield Ask("nudge", self.start, self.start + self.data, self.limit)
+        if step is None:
+            self.full = True
+            return False
+        if step.is_end or complete(self.data + step.text)[2]:  # bytes that are no character
+            self.ended = True
+            return False
+        self.steps.append(step)
+        self.data += step.text
+        self.text = complete(self.data)[0].decode()
+        return True
+
+
+class Nudging:
+    """One answer in the making. `run()` is the generator; it returns why the answer ended."""
+
+    def __init__(self, config: Config, ends: Sequence[str] = (), text: str = "") -> None:
+        """`ends`: texts that show that the base model is done (see `Prompt.ends`). `text`: the
+        answer so far, to go on from; it is not part of the transcript."""
+        self.config = config
+        self.transcript = Transcript(text.encode())
+        self.rounds = 0
+        self._ends = tuple(e.encode() for e in ends) if config.stop != "lookahead" else ()
+        self._stops = tuple(s.encode() for s in config.stop_strings)
+        self._last_words = ""
+        self._repeats = 0
+
+    @property
+    def _y(self) -> bytes:
+        return self.transcript.data
+
+    def run(self) -> Generator[Event, Step | None, StopReason]:
+        official = self.config.guards == "official"
+        outcome: Handover | StopReason
+        if self.config.opener == "nudge":
+            outcome = Handover("opening")
+        else:
+            outcome = yield from self._base_turn(None)
+        while isinstance(outcome, Handover):
+            yield Decision("handover", len(self._y), outcome.reason, outcome.step)
+            if (over := self._over()) is not None:
+                outcome = over
+                break
+            outcome = yield from self._nudge_turn(outcome)
+        if official:
+            self._trim()
+        yield from self.transcript.flush(self._y)
+        yield Decision("end", len(self._y), outcome)
+        return outcome
+
+    # --- nudge turn -------------------------------------------------------------------------
+
+    def _nudge_turn(self, handover: Handover) -> Turn:
+        """The nudging model's words, then the base turn that follows if the base takes over."""
+        self.rounds += 1
+        config = self.config
+        draft = _Draft(self._y, config.lookahead)
+        if config.stop == "lookahead":
+            while (yield from draft.more()):
+                pass
+            if draft.ended:  # all of the lookahead is taken, unasked (utils.py:228-234)
+                return (yield from self._take(draft, len(draft.text), handover)) or StopReason.NUDGE
+        else:
+            yield from draft.more()
+        if not draft.steps:
+            return StopReason.LENGTH if draft.full else StopReason.NUDGE
+
+        begin = 0
+        while (at := (yield from self._next_word(draft, begin))) is not None:
+            if config.takeover == "word":
+                stopped = yield from self._take(draft, at, handover)
+                return stopped or (yield from self._base_turn(None))
+            there = draft.start + draft.text[:at].encode()
+            step = yield Ask("base", there, there, self._base_limit())
+            if step is None:
+                return StopReason.LENGTH
+            if (yield from self._takes_over(step, draft, at, len(there))):
+                stopped = yield from self._take(draft, at, handover)
+                if stopped:
+                    return stopped
+                return Handover("end", step) if step.is_end else (yield from self._base_turn(step))
+            begin = at
+
+        if draft.ended:
+            return (yield from self._take(draft, len(draft.text), handover)) or StopReason.NUDGE
+        length = whole_words(draft.text, config.words)
+        return (yield from self._take(draft, length, handover)) or Handover("more")
+
+    def _next_word(self, draft: _Draft, begin: int) -> Generator[Event, Step | None, int | None]:
+        """Where the next word of the draft starts, drafting on as needed; None if nowhere."""
+        while (at := word_start(draft.text, begin, self.config.words)) is None:
+            if not (yield from draft.more()):
+                return None
+        return at
+
+    def _takes_over(
+        self, step: Step, draft: _Draft, at: int, position: int
+    ) -> Generator[Event, Step | None, bool]:
+        if not self.config.in_doubt(step):
+            yield Decision("takeover", position, "confident", step)
+            return True
+        if self.config.takeover == "agreement" and not step.is_end:
+            word, whole = word_at(draft.text, at, self.config.words)
+            while not whole and len(word.encode()) < len(step.text) and (yield from draft.more()):
+                word, whole = word_at(draft.text, at, self.config.words)
+            if agrees(step, word):
+                yield Decision("takeover", position, "agrees", step)
+                return True
+        yield Decision("keep", position, "in doubt", step)
+        return False
+
+    def _take(
+        self, draft: _Draft, length: int, handover: Handover
+    ) -> Generator[Event, Step | None, StopReason | None]:
+        """Take the first `length` characters of a draft. A stop reason if that ends the answer."""
+        words = draft.text[:length]
+        if self.config.guards == "official" and not draft.ended:
+            self._repeats = self._repeats + 1 if words == self._last_words else 0
+            self._last_words = words
+            if self._repeats >= 3:
+                return StopReason.REPEATED
+        before = len(self._y)
+        room = self.config.max_tokens - self.transcript.tokens
+        left = words.encode()
+        for step in draft.steps:
+            if not left or (self.config.length == "tokens" and room <= 0):
+                break
+            self.transcript.add("nudge", step, left[: len(step.text)], handover)
+            left = left[len(step.text) :]
+            room -= 1
+        self.transcript.cut(len(complete(self._y)[0]))
+        stopped = self._stopped(before)
+        if stopped is None and self.config.guards == "loop" and loops(self._tail()):
+            stopped = StopReason.LOOP
+        if stopped is None and left:
+            stopped = StopReason.LENGTH
+        yield from self._flush()
+        return stopped
+
+    # --- base turn --------------------------------------------------------------------------
+
+    def _base_turn(self, first: Step | None) -> Turn:
+        """The base model writes. `first` is its token at the takeover: taken, in doubt or not."""
+        if self.config.guards == "official":
+            outcome = yield from self._chunks(first)
+        else:
+            outcome = yield from self._tokens(first)
+        self.transcript.cut(len(complete(self._y)[0]))  # half a character goes back
+        yield from self._flush()
+        return outcome
+
+    def _tokens(self, first: Step | None) -> Turn:
+        start, taken = self._y, first
+        while self._over() is None:
+            step = taken or (yield Ask("base", start, self._y, self._base_limit()))
+            if step is None:
+                return StopReason.LENGTH
+            if step.is_end:
+                confident = self.config.stop == "either" and not self.config.in_doubt(step)
+                return StopReason.BASE if confident else Handover("end", step)
+            if not taken and self.config.in_doubt(step):
+                return Handover("doubt", step)
+            last = (self._y[-4:] + step.text).lstrip(_CONTINUING)
+            if complete(last)[2]:  # bytes that are no character
+                return Handover("doubt", step)
+            if self.config.guards == "loop" and loops(self._tail(step.text)):
+                return Handover("loop", step)
+            if not taken and self.config.stop != "lookahead" and (yield from self._consult(step)):
+                return StopReason.NUDGE
+            yield from self._accept(step)
+            if (stopped := self._stopped(len(start))) is not None:
+                return stopped
+            at = first_marker(self._y, len(start), self._ends)
+            if at is not None:
+                self.transcript.cut(at)
+                return Handover("end")
+            yield from self._flush()
+            taken = None
+        return StopReason.LENGTH
+
+    def _consult(self, step: Step) -> Generator[Event, Step | None, bool]:
+        """Where a sentence or paragraph has ended, ask the nudging model whether it would end."""
+        if complete(self._y)[1]:
+            return False
+        following = complete(step.text)[0].decode()
+        if not at_boundary(self._tail(), following):
+            return False
+        opinion = yield Ask("nudge", self._y, self._y, self.config.lookahead)
+        ends = opinion is not None and opinion.is_end
+        yield Decision("consult", len(self._y), "would end" if ends else "goes on", opinion)
+        return ends
+
+    def _chunks(self, first: Step | None) -> Turn:
+        """The base turn of the authors' code, in calls of 16 tokens (utils.py:113-189)."""
+        start, carried = self._y, first is not None
+        if self.config.length == "tokens" and self._full(start):
+            return StopReason.LENGTH
+        before = start
+        if first is not None:
+            yield from self._accept(first)
+        turn = self._y[len(start) :]
+        while not self._full(before, turn):
+            if not carried:
+                self.transcript.cut(len(complete(self._y)[0]))
+                start = self._y
+            chunk: list[Step] = []
+            text = b""
+            doubt: Step | None = None
+            ended = False
+            for _ in range(OFFICIAL_CHUNK - carried):
+                step = yield Ask("base", start, self._y + text, OFFICIAL_CHUNK)
+                if step is None:
+                    return StopReason.LENGTH
+                if step.is_end:
+                    ended = True
+                    break
+                text += step.text
+                if doubt is None:
+                    if self.config.in_doubt(step):
+                        doubt = step
+                    else:
+                        chunk.append(step)
+                # The rest of the call matters only while it could still all be there already.
+                if doubt is not None and text not in turn:
+                    break
+            if text in turn:
+                return Handover("loop" if text else "end", doubt)
+            new = b"".join(step.text for step in chunk)
+            if seen_before(new.decode(errors="ignore"), self._y.decode(errors="ignore")):
+                return Handover("loop", doubt)
+            for step in chunk:
+                if self.config.length == "official" or not self._full(self._y):
+                    yield from self._accept(step)
+            if (stopped := self._stopped(len(start))) is not None:
+                return stopped
+            turn += new
+            if doubt is not None:
+                return Handover("doubt", doubt)
+            if ended and not carried:
+                return Handover("end")
+            carried = False
+        return Handover("more")
+
+    def _accept(self, step: Step) -> Generator[Event, Step | None, None]:
+        yield Decision("accept", len(self._y), "", step)
+        self.transcript.add("base", step, step.text)
+
+    # --- length, stops, what may be shown ---------------------------------------------------
+
+    def _over(self) -> StopReason | None:
+        config = self.config
+        if config.max_rounds is not None and self.rounds >= config.max_rounds:
+            return StopReason.ROUNDS
+        return StopReason.LENGTH if self._full(self._y) else None
+
+    def _full(self, *parts: bytes) -> bool:
+        """Whether the answer, in these parts, has all the length it may have. The authors add up
+        the lengths of two parts (utils.py:137 and 344), which may differ from that of the whole."""
+        if self.config.length == "tokens":
+            return self.transcript.tokens >= self.config.max_tokens
+        count = official_length()
+        used = sum(count(part.decode(errors="ignore")) for part in parts)
+        return used >= self.config.max_tokens
+
+    def _base_limit(self) -> int:
+        if self.config.guards == "official":
+            return OFFICIAL_CHUNK
+        return max(1, self.config.max_tokens - self.transcript.tokens)
+
+    def _tail(self, more: bytes = b"") -> str:
+        """The last of the answer, enough for every rule that looks back."""
+        return (self._y[-8000:] + more).decode(errors="ignore")
+
+    def _stopped(self, since: int) -> StopReason | None:
+        """Cut at a stop string that came up since some length of the answer."""
+        at = first_marker(self._y, since, self._stops)
+        if at is None:
+            return None
+        self.transcript.cut(at)
+        return StopReason.STOP
+
+    def _flush(self) -> Generator[Event, Step | None, None]:
+        """Show what is final. The authors trim the whole answer at its end, so nothing is."""
+        if self.config.guards != "official":
+            keep = held_back(self._y, self._stops + self._ends)
+            yield from self.transcript.flush(self._y[: len(self._y) - keep])
+
+    def _trim(self) -> None:
+        text = self._y.decode()
+        kept = without_repeated_suffix(text)
+        lead = len(text) - len(text.lstrip())
+        self.transcript.cut(len(text[: lead + len(kept)].encode()))
+        self.transcript.drop(len(text[:lead].encode()))
+
+
+_CONTINUING = bytes(range(0x80, 0xC0))
+"""UTF-8's bytes that continue a character: at the front of a tail they belong to one cut off."""

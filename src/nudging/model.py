@@ -1,0 +1,247 @@
+"""What people hold: a base model and a nudging model as one that answers.
+
+Joins prompts, options, engines and drivers. Knows no rule, no wire and no runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
+from types import TracebackType
+from typing import Any
+
+from . import portal
+from .chat import Question, base_prompt, conversation
+from .config import Config
+from .drive import Side, drive, map_ordered
+from .engines import open_engine
+from .engines.base import Engine, Want
+from .errors import ConfigError, NudgingError
+from .flow import Nudging
+from .policy import needs
+from .tokens import Answer, Decision, Piece
+
+PREFIX = "Instruction: "
+SHOWN = 4
+"""Candidates kept of each distribution, for traces and pages."""
+
+
+class AnswerStream:
+    """An answer as it is written: an iterator of `Piece` (and `Decision` where traced).
+
+    Works in `for` and in `async for`. `answer` is there after the end. Leave it early by `close`
+    (or a `with` block): both models stop at once and can be used again.
+    """
+
+    def __init__(self, events: AsyncGenerator[Piece | Decision | Answer, None], trace: bool):
+        self._events = events
+        self._trace = trace
+        self._answer: Answer | None = None
+        self._plain: Iterator[Piece | Decision] | None = None
+
+    @property
+    def answer(self) -> Answer:
+        if self._answer is None:
+            raise RuntimeError("the answer is not there before the stream has ended")
+        return self._answer
+
+    async def _shown(self) -> AsyncGenerator[Piece | Decision, None]:
+        try:
+            async for event in self._events:
+                if isinstance(event, Answer):
+                    self._answer = event
+                elif self._trace or isinstance(event, Piece):
+                    yield event
+        finally:
+            await self._events.aclose()
+
+    def __iter__(self) -> Iterator[Piece | Decision]:
+        if self._plain is None:
+            self._plain = portal.iterate(self._shown())
+        return self._plain
+
+    def __next__(self) -> Piece | Decision:
+        return next(iter(self))
+
+    def __aiter__(self) -> AsyncIterator[Piece | Decision]:
+        return self._shown()
+
+    def close(self) -> None:
+        portal.call(self.aclose())
+
+    async def aclose(self) -> None:
+        await self._events.aclose()
+
+    def __enter__(self) -> AnswerStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> AnswerStream:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+class NudgedModel:
+    """A base model aligned at inference time by a small aligned model.
+
+        with NudgedModel("demo:base", "demo:nudge", gamma=0.4) as model:
+            print(model.answer("What is the capital of France?"))
+
+    `base` and `nudge` are specs or opened engines; those opened here are closed here. Options are
+    those of `Config.of`, with `preset` among them, and can be changed for each answer.
+    """
+
+    def __init__(
+        self,
+        base: str | Engine,
+        nudge: str | Engine,
+        *,
+        base_form: str = "auto",
+        prefix: str = PREFIX,
+        **options: Any,
+    ) -> None:
+        """`base_form` and `prefix`: how the base model sees the question (`chat.base_prompt`)."""
+        self._options = options
+        self._form, self._prefix = base_form, prefix
+        self.config = self._config({})
+        self._opened: list[Engine] = []
+        try:
+            self.base = self._open(base)
+            self.nudge = self._open(nudge)
+            self._check(self.config)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, model: str | Engine) -> Engine:
+        if isinstance(model, Engine):
+            return model
+        engine = open_engine(model)
+        self._opened.append(engine)
+        return engine
+
+    def _config(self, options: dict[str, Any]) -> Config:
+        merged = {**self._options, **options}
+        return Config.of(merged.pop("preset", "default"), **merged)
+
+    def _check(self, config: Config) -> None:
+        """What the rule needs of the base model's engine must be there before it is asked."""
+        if needs(config.in_doubt)[1] and not self.base.capabilities.entropy:
+            raise ConfigError(
+                f"the trigger needs entropy, which {self.base.spec} does not report",
+                option="trigger",
+                hint="use top1 or margin, or an engine in process (llama, hf)",
+            )
+
+    # --- answers ----------------------------------------------------------------------------
+
+    def stream(
+        self, question: Question, *, system: str | None = None, trace: bool = False, **options: Any
+    ) -> AnswerStream:
+        """Answer as it is written. Bad input is found now, not at the first piece.
+
+        `system`: None for the default text, empty for none. `trace`: decisions come along.
+        """
+        config = self._config(options) if options else self.config
+        self._check(config)
+        messages = conversation(question, system)
+        prompt = base_prompt(messages, self._form, self._prefix)
+        top_k, entropy = needs(config.in_doubt)
+
+        async def events() -> AsyncGenerator[Piece | Decision | Answer, None]:
+            base = Want("base", config.base, max(SHOWN, top_k), entropy)
+            nudge = Want("nudge", config.nudge, SHOWN)
+            run = drive(
+                Nudging(config, prompt.ends),
+                Side(self.base, prompt, base),
+                Side(self.nudge, await self.nudge.render(messages), nudge),
+            )
+            try:
+                async for event in run:
+                    yield event
+            finally:
+                await run.aclose()
+
+        return AnswerStream(events(), trace)
+
+    async def answer_async(
+        self, question: Question, *, system: str | None = None, **options: Any
+    ) -> Answer:
+        """The whole answer."""
+        stream = self.stream(question, system=system, **options)
+        async for _ in stream:
+            pass
+        return stream.answer
+
+    def answer(self, question: Question, *, system: str | None = None, **options: Any) -> Answer:
+        """`answer_async` for those without an event loop."""
+        return portal.call(self.answer_async(question, system=system, **options))
+
+    async def map_async(
+        self,
+        questions: Iterable[Question] | AsyncIterable[Question],
+        *,
+        system: str | None = None,
+        concurrency: int | None = None,
+        **options: Any,
+    ) -> AsyncGenerator[Answer | NudgingError, None]:
+        """Answer many, in their order. A question that fails gives its error in its place.
+
+        `concurrency`: answers at work at once; None for what both engines can do.
+        """
+        self._check(self._config(options))  # a bad option fails once, not in every place
+        both = (self.base.capabilities.concurrency, self.nudge.capabilities.concurrency)
+        limit = concurrency or min(both)
+
+        async def one(question: Question) -> Answer:
+            return await self.answer_async(question, system=system, **options)
+
+        results = map_ordered(_each(questions), one, limit)
+        try:
+            async for result in results:
+                yield result
+        finally:
+            await results.aclose()
+
+    def map(
+        self,
+        questions: Iterable[Question],
+        *,
+        system: str | None = None,
+        concurrency: int | None = None,
+        **options: Any,
+    ) -> Iterator[Answer | NudgingError]:
+        """`map_async` for those without an event loop."""
+        return portal.iterate(
+            self.map_async(questions, system=system, concurrency=concurrency, **options)
+        )
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the engines that were opened here."""
+        while self._opened:
+            portal.call(self._opened.pop().aclose())
+
+    def __enter__(self) -> NudgedModel:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+async def _each(items: Iterable[Question] | AsyncIterable[Question]) -> AsyncIterator[Question]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

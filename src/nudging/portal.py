@@ -1,0 +1,73 @@
+"""The one event loop behind the synchronous API, in a thread of its own, started when needed.
+
+So that there is one source for sync and async: a synchronous call is an asynchronous one run
+here. Knows nothing of what it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+_thread: threading.Thread | None = None
+
+
+def _running() -> asyncio.AbstractEventLoop:
+    global _loop, _thread
+    with _lock:
+        if _loop is None:
+            _loop = asyncio.new_event_loop()
+            _thread = threading.Thread(target=_loop.run_forever, name="nudging", daemon=True)
+            _thread.start()
+        return _loop
+
+
+def call(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end and give the result. An interrupt (Ctrl-C) cancels the work, and waits until
+    its `finally` blocks have put things right."""
+    settled = threading.Event()
+
+    async def watched() -> T:
+        try:
+            return await work
+        finally:
+            settled.set()
+
+    future = asyncio.run_coroutine_threadsafe(watched(), _running())
+    try:
+        return future.result()
+    except BaseException:
+        if not future.done():
+            future.cancel()
+            settled.wait(timeout=10)
+        raise
+
+
+def iterate(items: AsyncGenerator[T, None]) -> Iterator[T]:
+    """An asynchronous generator as a plain one. Closing this closes that."""
+
+    async def following() -> tuple[T] | None:
+        try:
+            return (await anext(items),)
+        except StopAsyncIteration:
+            return None
+
+    try:
+        while (item := call(following())) is not None:
+            yield item[0]
+    finally:
+        if threading.current_thread() is _thread:
+            # Collected as garbage while the loop runs: it can't wait for itself.
+            asyncio.get_running_loop().create_task(_close(items))
+        else:
+            call(_close(items))
+
+
+async def _close(items: AsyncGenerator[Any, None]) -> None:
+    await items.aclose()

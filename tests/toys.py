@@ -1,0 +1,151 @@
+"""Toy models for property tests: pseudo-random distributions and tokenizers, exactly repeatable."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, Sequence
+
+import numpy as np
+
+from nudging.chat import Message, Prompt
+from nudging.engines.base import Engine, Want
+from nudging.engines.local import Row, Runtime
+from nudging.engines.scripted import Distribution, ScriptedEngine
+from nudging.tokens import Candidate, Step
+
+WORDS = [
+    " the",
+    " a",
+    "na",
+    "\n",
+    ". ",
+    " é",
+    "東",
+    " 👩‍🚀",
+    "1. ",
+    " ",
+    "  ",
+    "x",
+    ".",
+    "\n\n",
+    "e\u0301",
+]
+
+
+def _random(key: str, count: int) -> list[float]:
+    digest = hashlib.blake2b(key.encode(), digest_size=4 * count).digest()
+    return [int.from_bytes(digest[4 * i : 4 * i + 4]) / 2**32 for i in range(count)]
+
+
+def random_engine(seed: int, *, end: float = 0.05, sharp: float = 6.0) -> ScriptedEngine:
+    """A model over a handful of texts whose next token depends on all of the text so far."""
+
+    def following(prompt: str, text: bytes) -> Distribution:
+        numbers = _random(f"{seed}/{prompt}/{text!r}", 7)
+        weights = [1e-3 + n**sharp for n in numbers[:5]]
+        texts = [WORDS[int(n * 1e6) % len(WORDS)].encode() for n in numbers[:5]]
+        merged: dict[bytes, float] = {}
+        for word, weight in zip(texts, weights, strict=True):
+            merged[word] = merged.get(word, 0.0) + weight
+        if numbers[5] < end * 4:
+            merged[b""] = numbers[6] * sum(merged.values())
+        total = sum(merged.values())
+        return [Candidate(word, weight / total) for word, weight in merged.items()]
+
+    return ScriptedEngine(following)
+
+
+class Prefetching(Engine):
+    """Another engine, asked for tokens in blocks ahead of need, as a chunked client would."""
+
+    def __init__(self, inner: Engine, block: int) -> None:
+        self.spec, self.capabilities = inner.spec, inner.capabilities
+        self._inner, self._block = inner, block
+
+    async def stream(
+        self, prompt: Prompt, start: bytes, n: int, want: Want
+    ) -> AsyncGenerator[Step, None]:
+        steps = self._inner.stream(prompt, start, n, want)
+        try:
+            while True:
+                block = []
+                while len(block) < self._block and (step := await anext(steps, None)) is not None:
+                    block.append(step)
+                for step in block:
+                    yield step
+                if len(block) < self._block:
+                    return
+        finally:
+            await steps.aclose()
+
+    async def count(self, prompt: Prompt) -> int | None:
+        return await self._inner.count(prompt)
+
+    async def render(self, messages: Sequence[Message]) -> Prompt:
+        return await self._inner.render(messages)
+
+
+class ToyRuntime(Runtime):
+    """A model on ids: all bytes and some random merges as vocabulary, logits by a hash of the ids.
+
+    `can_cut`: whether its cache can go back. The answers must not depend on it.
+    """
+
+    kind = "toy"
+    controls = ("<|end|>", "<|user|>")
+    template = "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}<|end|>"
+
+    def __init__(self, seed: int, *, can_cut: bool = True, n_ctx: int = 4000) -> None:
+        self.n_ctx = n_ctx
+        self._seed, self._can_cut = seed, can_cut
+        merges = [w.encode() for w in WORDS] + [
+            w.encode()[int(n * 3) :] or b"q"
+            for w, n in zip(WORDS, _random(f"m{seed}", 15), strict=True)
+        ]
+        self._pieces = [bytes([i]) for i in range(256)] + sorted(set(merges))
+        self._first_control = len(self._pieces)
+        self._ids = {p: i for i, p in reversed(list(enumerate(self._pieces)))}
+        self.cache: list[int] = []
+        self.computed = 0
+
+    def tokenize(self, text: str, *, controls: bool, begin: bool) -> list[int]:
+        ids, data = [], text.encode()
+        marks = {c.encode(): self._first_control + i for i, c in enumerate(self.controls)}
+        while data:
+            mark = next((m for m in marks if controls and data.startswith(m)), None)
+            if mark is not None:
+                ids.append(marks[mark])
+                data = data[len(mark) :]
+                continue
+            piece = next(data[:k] for k in range(16, 0, -1) if data[:k] in self._ids)
+            ids.append(self._ids[piece])
+            data = data[len(piece) :]
+        return ids
+
+    def piece(self, id: int) -> bytes:
+        return self._pieces[id] if id < self._first_control else b""
+
+    def is_end(self, id: int) -> bool:
+        return id >= self._first_control
+
+    def forward(self, ids: Sequence[int], rows: int) -> Row:
+        self.cache.extend(ids)
+        self.computed += len(ids)
+        return np.stack([self._logits(len(self.cache) - rows + 1 + i) for i in range(rows)])
+
+    def _logits(self, length: int) -> Row:
+        rng = np.random.default_rng([self._seed, *self.cache[:length]])
+        logits = np.full(self._first_control + len(self.controls), -9.0, np.float32)
+        merged = rng.integers(256, len(logits), 6)
+        logits[merged] = rng.normal(0, 2.5, 6)
+        logits[rng.integers(0, 256, 2)] = rng.normal(-1, 2.5, 2)  # bytes that break characters
+        return logits
+
+    def cut(self, length: int) -> int:
+        if length < len(self.cache) and not self._can_cut:
+            length = 0
+        del self.cache[length:]
+        return length
+
+    def close(self) -> None:
+        self.cache.clear()
