@@ -68,7 +68,7 @@ class Prefetching(Engine):
         steps = self._inner.stream(prompt, start, n, want)
         try:
             while True:
-                block = []
+                block: list[Step] = []
                 while len(block) < self._block and (step := await anext(steps, None)) is not None:
                     block.append(step)
                 for step in block:
@@ -104,6 +104,7 @@ class ToyRuntime(Runtime):
         ]
         self._pieces = [bytes([i]) for i in range(256)] + sorted(set(merges))
         self._first_control = len(self._pieces)
+        self.ends = [self._first_control, self._first_control + 1]
         self._ids = {p: i for i, p in reversed(list(enumerate(self._pieces)))}
         self.cache: list[int] = []
         self.computed = 0

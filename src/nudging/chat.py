@@ -152,12 +152,14 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
 
 _CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "<|im_start|>assistant\n"
+    "{{ '<|im_start|>assistant\n' }}"
 )
 _LLAMA3 = (
     "{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
-    "{{ m.content }}<|eot_id|>{% endfor %}<|start_header_id|>assistant<|end_header_id|>\n\n"
+    "{{ m.content }}<|eot_id|>{% endfor %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
 )
+# Jinja drops a line break at the very end and after each block: those that count stand in {{ }}.
 # The four below have no system role of their own: the text goes before the first question.
 _SYSTEM = "{% set system = messages[0].content if messages[0].role == 'system' else '' %}"
 _TURNS = "{% for m in messages if m.role != 'system' %}"
@@ -169,12 +171,12 @@ _LLAMA2 = (
 _GEMMA = (
     _SYSTEM + _TURNS + "<start_of_turn>{{ 'model' if m.role == 'assistant' else 'user' }}\n"
     "{% if loop.first and system %}{{ system }}\n{% endif %}{{ m.content }}<end_of_turn>\n"
-    "{% endfor %}<start_of_turn>model\n"
+    "{% endfor %}{{ '<start_of_turn>model\n' }}"
 )
 _OLMO = (
     "<|endoftext|>" + _SYSTEM + _TURNS + "<|{{ m.role }}|>\n{% if loop.first and system %}"
     "{{ system }}\n{% endif %}{{ m.content }}{% if m.role == 'assistant' %}<|endoftext|>"
-    "{% endif %}\n{% endfor %}<|assistant|>\n"
+    "{% endif %}{{ '\n' }}{% endfor %}{{ '<|assistant|>\n' }}"
 )
 _MISTRAL = (
     _SYSTEM + _TURNS + "{% if m.role == 'user' %}[INST] {% if loop.first and system %}"

@@ -49,6 +49,9 @@ class Config:
     """`lookahead`: the nudging model ends within its draft, all of which is taken; `consult`: it
     ends at the point itself, asked at nudge turns, when the base model ends, and at ends of
     sentences and paragraphs; `either`: that, or the base model ends while confident."""
+    consent: float = 0.2
+    """Probability of its end at which the nudging model, consulted, counts as ending. Less will
+    do where the base model is done too (`policy.CONSENT`)."""
     lookahead: int = 16
     """Longest draft of the nudging model, in its tokens."""
     guards: Guards = "loop"
@@ -61,8 +64,8 @@ class Config:
     """Most nudge turns, where there is a limit."""
     stop_strings: tuple[str, ...] = ()
     """Texts that end the answer; they are not part of it."""
-    base: Sampling = GREEDY
-    nudge: Sampling = GREEDY
+    base_sampling: Sampling = GREEDY
+    nudge_sampling: Sampling = GREEDY
 
     def __post_init__(self) -> None:
         def need(ok: bool, option: str, what: str) -> None:
@@ -71,11 +74,12 @@ class Config:
                 raise ConfigError(f"{option} must be {what}, not {value!r}", option=option)
 
         need(_is_number(self.gamma) and 0 <= self.gamma <= 1, "gamma", "a number from 0 to 1")
+        need(_is_number(self.consent) and 0 < self.consent <= 1, "consent", "above 0, at most 1")
         for option, kind in _CHOICES.items():
             choices = get_args(kind)
             need(getattr(self, option) in choices, option, f"one of {', '.join(choices)}")
         need(_is_whole(self.max_tokens) and self.max_tokens > 0, "max_tokens", "1 or more")
-        need(_is_whole(self.lookahead) and 1 <= self.lookahead <= 1024, "lookahead", "1 to 1024")
+        need(_is_whole(self.lookahead) and 4 <= self.lookahead <= 1024, "lookahead", "4 to 1024")
         need(
             self.max_rounds is None or (_is_whole(self.max_rounds) and self.max_rounds > 0),
             "max_rounds",
@@ -99,7 +103,8 @@ class Config:
         """A preset with options changed.
 
         Also takes `temperature`, `top_p`, `top_k`, `min_p` and `seed` for both models at once,
-        `base` and `nudge` as mappings of those, `trigger` as text, `stop_strings` as a list.
+        `base_sampling` and `nudge_sampling` as mappings of those, `trigger` as text, and
+        `stop_strings` as a list.
 
         Raises:
             ConfigError: an option that does not exist, a bad value, or one that the preset fixes.
@@ -126,8 +131,8 @@ class Config:
                     hint="use preset 'default' to set it",
                 )
             values[name] = value
-        for source in get_args(Source):
-            values[source] = _sampling(values.get(source, GREEDY), shared, source)
+        for name in ("base_sampling", "nudge_sampling"):
+            values[name] = _sampling(values.get(name, GREEDY), shared, name)
         if isinstance(values.get("trigger"), str):
             values["trigger"] = parse_trigger(values["trigger"])
         if isinstance(values.get("stop_strings"), list):
@@ -171,6 +176,7 @@ _FIXED = {
     "takeover",
     "words",
     "stop",
+    "consent",
     "guards",
     "length",
     "max_rounds",
@@ -262,7 +268,7 @@ def read_config(path: Path) -> dict[str, Pair]:
     [pairs.mypair]
     base = "llama:/models/base.gguf"
     nudge = "http://127.0.0.1:8001/v1#small"
-    gamma = 0.3                  # and any other option of `Config`, or preset
+    gamma = 0.3                  # and any other option of `NudgedModel`
     """
     try:
         with path.open("rb") as file:
@@ -282,10 +288,7 @@ def read_config(path: Path) -> dict[str, Pair]:
         ):
             raise ConfigError(f"{path}: pair {name!r} needs a base and a nudge, both specs")
         options = {k: v for k, v in table.items() if k not in get_args(Source)}
-        sampling = {
-            s: options.pop(f"{s}_sampling") for s in get_args(Source) if f"{s}_sampling" in options
-        }
-        checked = dict(options)
-        Config.of(checked.pop("preset", "default"), **checked, **sampling)
-        found[name] = Pair(table["base"], table["nudge"], {**options, **sampling})
+        checked = {k: v for k, v in options.items() if k not in ("base_form", "prefix")}
+        Config.of(checked.pop("preset", "default"), **checked)
+        found[name] = Pair(table["base"], table["nudge"], options)
     return found

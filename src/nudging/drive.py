@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from .chat import Prompt
 from .engines.base import Engine, Want
-from .errors import ContextOverflow, NudgingError
+from .errors import NudgingError
 from .flow import Ask, Nudging
 from .tokens import Answer, Decision, ModelUsage, Piece, Source, Step, Usage
 
@@ -81,7 +81,7 @@ async def drive(
     """
     begun = time.perf_counter()
     for side in (base, nudge):
-        await _check_room(side)
+        await side.engine.check_room(side.prompt)
     streams: dict[Source, _Stream] = {"base": _Stream(base), "nudge": _Stream(nudge)}
     decisions: list[Decision] = []
     run = flow.run()
@@ -116,20 +116,6 @@ async def drive(
         ),
         tuple(decisions),
     )
-
-
-async def _check_room(side: Side) -> None:
-    """Find an overflow before any decoding. A token has at least one byte, so short texts fit."""
-    limit = side.engine.capabilities.n_ctx
-    if limit is None or len(side.prompt.text.encode()) < limit:
-        return
-    tokens = await side.engine.count(side.prompt)
-    if tokens is not None and tokens >= limit:
-        raise ContextOverflow(
-            f"the prompt has {tokens} tokens, and {side.engine.spec} holds {limit}",
-            tokens=tokens,
-            limit=limit,
-        )
 
 
 async def map_ordered(

@@ -19,7 +19,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from .config import Config
-from .policy import agrees, loops, seen_before, without_repeated_suffix
+from .policy import CONSENT, agrees, fresh_length, repeat, seen_before, without_repeated_suffix
 from .text import (
     at_boundary,
     complete,
@@ -30,7 +30,7 @@ from .text import (
     word_at,
     word_start,
 )
-from .tokens import Decision, Handover, Piece, Source, Step, StopReason
+from .tokens import Decision, Handover, HandoverReason, Piece, Source, Step, StopReason
 from .transcript import Transcript
 
 OFFICIAL_CHUNK = 16
@@ -70,6 +70,8 @@ class _Draft:
         """The nudging model ends here."""
         self.full = False
         """Its context is."""
+        self.opinion: Step | None = None
+        """The latest step, taken into the draft or not."""
 
     @property
     def open(self) -> bool:
@@ -80,6 +82,7 @@ class _Draft:
         if not self.open:
             return False
         step = yield Ask("nudge", self.start, self.start + self.data, self.limit)
+        self.opinion = step
         if step is None:
             self.full = True
             return False
@@ -105,6 +108,9 @@ class Nudging:
         self._stops = tuple(s.encode() for s in config.stop_strings)
         self._last_words = ""
         self._repeats = 0
+        self._loops = 0
+        self._cut = ""
+        """What was taken back when the answer last began to loop."""
 
     @property
     def _y(self) -> bytes:
@@ -143,8 +149,12 @@ class Nudging:
                 return (yield from self._take(draft, len(draft.text), handover)) or StopReason.NUDGE
         else:
             yield from draft.more()
+            if draft.opinion is not None and self._would_end(draft.opinion, handover.reason):
+                return StopReason.NUDGE
         if not draft.steps:
             return StopReason.LENGTH if draft.full else StopReason.NUDGE
+        if handover.reason == "loop" and (yield from self._joins_in(draft)):
+            return StopReason.LOOP
 
         begin = 0
         while (at := (yield from self._next_word(draft, begin))) is not None:
@@ -192,8 +202,9 @@ class Nudging:
 
     def _take(
         self, draft: _Draft, length: int, handover: Handover
-    ) -> Generator[Event, Step | None, StopReason | None]:
-        """Take the first `length` characters of a draft. A stop reason if that ends the answer."""
+    ) -> Generator[Event, Step | None, Handover | StopReason | None]:
+        """Take the first `length` characters of a draft. Says what else than the base turn, or
+        the next nudge turn, must follow."""
         words = draft.text[:length]
         if self.config.guards == "official" and not draft.ended:
             self._repeats = self._repeats + 1 if words == self._last_words else 0
@@ -210,11 +221,11 @@ class Nudging:
             left = left[len(step.text) :]
             room -= 1
         self.transcript.cut(len(complete(self._y)[0]))
-        stopped = self._stopped(before)
-        if stopped is None and self.config.guards == "loop" and loops(self._tail()):
-            stopped = StopReason.LOOP
+        stopped: Handover | StopReason | None = self._stopped(before)
         if stopped is None and left:
             stopped = StopReason.LENGTH
+        if stopped is None and self._loop_cut():
+            stopped = Handover("loop")
         yield from self._flush()
         return stopped
 
@@ -244,8 +255,6 @@ class Nudging:
             last = (self._y[-4:] + step.text).lstrip(_CONTINUING)
             if complete(last)[2]:  # bytes that are no character
                 return Handover("doubt", step)
-            if self.config.guards == "loop" and loops(self._tail(step.text)):
-                return Handover("loop", step)
             if not taken and self.config.stop != "lookahead" and (yield from self._consult(step)):
                 return StopReason.NUDGE
             yield from self._accept(step)
@@ -255,6 +264,8 @@ class Nudging:
             if at is not None:
                 self.transcript.cut(at)
                 return Handover("end")
+            if self._loop_cut():
+                return Handover("loop", step)
             yield from self._flush()
             taken = None
         return StopReason.LENGTH
@@ -267,9 +278,35 @@ class Nudging:
         if not at_boundary(self._tail(), following):
             return False
         opinion = yield Ask("nudge", self._y, self._y, self.config.lookahead)
-        ends = opinion is not None and opinion.is_end
+        ends = opinion is not None and self._would_end(opinion, "doubt")
         yield Decision("consult", len(self._y), "would end" if ends else "goes on", opinion)
         return ends
+
+    def _would_end(self, opinion: Step, reason: HandoverReason) -> bool:
+        """Whether the nudging model, at this point, counts as ending the answer."""
+        bound = CONSENT.get(reason, self.config.consent)
+        return opinion.is_end or opinion.end >= bound
+
+    def _loop_cut(self) -> bool:
+        """Take back what the answer repeats of itself, if it has begun to loop."""
+        if self.config.guards != "loop":
+            return False
+        text = self._tail()
+        found = repeat(text)
+        if found is None or not found.is_loop:
+            return False
+        self._cut = text[fresh_length(text, found) :]
+        self._loops += 1
+        self.transcript.cut(len(self._y) - len(self._cut.encode()))
+        return True
+
+    def _joins_in(self, draft: _Draft) -> Generator[Event, Step | None, bool]:
+        """Whether the nudging model, too, would only repeat what was just taken back."""
+        if self._loops >= 3:
+            return True
+        while len(draft.text) < 24 and (yield from draft.more()):
+            pass
+        return self._cut.startswith(draft.text[:24])
 
     def _chunks(self, first: Step | None) -> Turn:
         """The base turn of the authors' code, in calls of 16 tokens (utils.py:113-189)."""
@@ -364,6 +401,8 @@ class Nudging:
         """Show what is final. The authors trim the whole answer at its end, so nothing is."""
         if self.config.guards != "official":
             keep = held_back(self._y, self._stops + self._ends)
+            if self.config.guards == "loop" and (found := repeat(self._tail())) is not None:
+                keep = max(keep, len(self._tail()[-found.length :].encode()))
             yield from self.transcript.flush(self._y[: len(self._y) - keep])
 
     def _trim(self) -> None:

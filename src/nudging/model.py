@@ -5,7 +5,14 @@ Joins prompts, options, engines and drivers. Knows no rule, no wire and no runti
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Generator,
+    Iterable,
+    Iterator,
+)
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +30,8 @@ from .tokens import Answer, Decision, Piece
 PREFIX = "Instruction: "
 SHOWN = 4
 """Candidates kept of each distribution, for traces and pages."""
+OPINION = 20
+"""Candidates among which the nudging model's end is looked for when it is consulted."""
 
 
 class AnswerStream:
@@ -36,7 +45,7 @@ class AnswerStream:
         self._events = events
         self._trace = trace
         self._answer: Answer | None = None
-        self._plain: Iterator[Piece | Decision] | None = None
+        self._plain: Generator[Piece | Decision, None, None] | None = None
 
     @property
     def answer(self) -> Answer:
@@ -66,6 +75,8 @@ class AnswerStream:
         return self._shown()
 
     def close(self) -> None:
+        if self._plain is not None:
+            self._plain.close()
         portal.call(self.aclose())
 
     async def aclose(self) -> None:
@@ -152,8 +163,10 @@ class NudgedModel:
         top_k, entropy = needs(config.in_doubt)
 
         async def events() -> AsyncGenerator[Piece | Decision | Answer, None]:
-            base = Want("base", config.base, max(SHOWN, top_k), entropy)
-            nudge = Want("nudge", config.nudge, SHOWN)
+            base = Want("base", config.base_sampling, max(SHOWN, top_k), entropy)
+            nudge = Want(
+                "nudge", config.nudge_sampling, SHOWN if config.stop == "lookahead" else OPINION
+            )
             run = drive(
                 Nudging(config, prompt.ends),
                 Side(self.base, prompt, base),

@@ -1,4 +1,4 @@
-"""Single decisions, as pure functions: triggers, agreement, loops, and the authors' heuristics.
+"""Single decisions, as pure functions: triggers, agreement, repeats, and the authors' heuristics.
 
 Knows nothing of the order in which they are asked; that is `flow.py`.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .errors import ConfigError
-from .tokens import Step
+from .text import at_boundary
+from .tokens import HandoverReason, Step
 
 
 class Trigger(Protocol):
@@ -119,31 +120,71 @@ def agrees(step: Step, next_word: str) -> bool:
     return not step.is_end and next_word.encode().startswith(step.text)
 
 
-_DIGITS = re.compile(r"\d+")
+CONSENT: Mapping[HandoverReason, float] = {"end": 0.02, "loop": 0.0005}
+"""Probability of its end at which the nudging model counts as ending where the base model is done
+too: it wants to end, or has nothing to add but what it has said. Measured on the built-in pair
+(`docs/decisions.md`): small aligned models seldom put the end first in a text not their own."""
+
+_DIGITS = re.compile(r"\d")
+_PROBE = 16
+_FAR = 2000
 
 
-def loops(text: str) -> bool:
-    """Whether the text ends in a loop: a unit three times over, or a long one twice.
+class Repeat(NamedTuple):
+    """The end of a text that stands there already, `period` characters before."""
 
-    Digits count as equal, so a numbered list of the same line is a loop. A unit of up to 40
-    characters must fill 60 in all; a longer one (a sentence, a list) is a loop the second time.
+    length: int
+    period: int
+
+    @property
+    def is_loop(self) -> bool:
+        """A unit of up to 40 characters fills at least 60 and three copies; of a longer one, a
+        whole copy or 100 characters have come again."""
+        if self.period <= 40:
+            return self.length >= max(2 * self.period, 60 - self.period)
+        return self.length >= min(self.period, 100)
+
+
+def repeat(text: str) -> Repeat | None:
+    """The longest end of the text that is a copy of what stands before it, if 16 characters are.
+
+    Digits count as equal, so a numbered list of the same line is a copy too.
     """
-    tail = _DIGITS.sub("0", text[-1600:])
-    if len(tail) < 60:
-        return False
-    probe = tail[-16:]
+    tail = _DIGITS.sub("0", text[-_FAR:])
+    probe = tail[-_PROBE:]
+    if len(probe) < _PROBE or probe.isspace():
+        return None
+    best: Repeat | None = None
     at = tail.rfind(probe, 0, len(tail) - 1)
     while at >= 0:
-        period = len(tail) - 16 - at
-        copies = 2 if period > 40 else max(3, -(-60 // period))
-        if period * copies <= len(tail):
-            unit = tail[-period:]
-            if not unit.isspace() and tail.endswith(unit * copies):
-                return True
-        if period * 2 > len(tail):
-            return False
-        at = tail.rfind(probe, 0, at + 15)
-    return False
+        period = len(tail) - _PROBE - at
+        length = _common_end(tail, tail[:-period])
+        if best is None or length > best.length:
+            best = Repeat(length, period)
+        at = tail.rfind(probe, 0, at + _PROBE - 1)
+    return best
+
+
+def _common_end(one: str, other: str) -> int:
+    """Length of the longest common suffix; slices are compared in C."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[len(one) - middle : len(one) - low] == other[len(other) - middle : len(other) - low]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def fresh_length(text: str, found: Repeat) -> int:
+    """How much of a looping text to keep: up to where the copy begins, and on to the end of the
+    sentence or line that it begins in."""
+    begin = len(text) - found.length
+    for at in range(begin, len(text)):
+        if at_boundary(text[:at], text[at : at + 1]):
+            return at
+    return begin
 
 
 def seen_before(chunk: str, text: str) -> bool:

@@ -7,8 +7,9 @@ here. Knows nothing of what it runs.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -49,7 +50,7 @@ def call(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def iterate(items: AsyncGenerator[T, None]) -> Iterator[T]:
+def iterate(items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
     """An asynchronous generator as a plain one. Closing this closes that."""
 
     async def following() -> tuple[T] | None:
@@ -65,7 +66,7 @@ def iterate(items: AsyncGenerator[T, None]) -> Iterator[T]:
         if threading.current_thread() is _thread:
             # Collected as garbage while the loop runs: it can't wait for itself.
             asyncio.get_running_loop().create_task(_close(items))
-        else:
+        elif not sys.is_finalizing():  # else the loop's thread is gone, and all that it held
             call(_close(items))
 
 

@@ -6,7 +6,7 @@ server reads it (a span, an answer) it is `str`, and always whole characters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
@@ -37,6 +37,8 @@ class Step:
     """Probability of the chosen token. Equal to `top1` when the choice is greedy."""
     is_end: bool = False
     """The model chose to end its turn here (an end-of-text or any other control token)."""
+    end: float = 0.0
+    """Probability that the model ends here; of a server's model only what its candidates show."""
     entropy: float | None = None
     """Entropy of the whole distribution in nats, where it was asked for."""
     id: int | None = None
@@ -227,8 +229,10 @@ def spans_html(spans: Sequence[Span]) -> str:
     parts = []
     for span in spans:
         words = []
-        for text, title in _readable(span):
-            words.append(f'<span title="{html.escape(title)}">{html.escape(text)}</span>')
+        for text, top1 in whole_tokens(span):
+            why = handover_words(span.handover) or f"top-1 {top1:.2f}"
+            title = html.escape(f"{span.source}: {why}")
+            words.append(f'<span title="{title}">{html.escape(text)}</span>')
         inner = "".join(words)
         parts.append(
             f'<mark style="background:#ffd54a;color:#111">{inner}</mark>'
@@ -238,23 +242,18 @@ def spans_html(spans: Sequence[Span]) -> str:
     return f'<div class="nudging" style="white-space:pre-wrap">{"".join(parts)}</div>'
 
 
-def _readable(span: Span) -> list[tuple[str, str]]:
-    """The span's tokens as (text, title), those that split a character joined."""
-    found: list[tuple[str, str]] = []
-    held = b""
+def whole_tokens(span: Span) -> Iterator[tuple[str, float]]:
+    """The span's tokens as text with the model's top-1; those that split a character are joined,
+    with the lowest of theirs."""
+    held, top1 = b"", 1.0
     for token in span.tokens:
-        held += token.text
+        held, top1 = held + token.text, min(top1, token.top1)
         try:
             text = held.decode()
         except UnicodeDecodeError:
             continue
-        held = b""
-        if span.source == "base":
-            title = f"base, top-1 {token.top1:.2f}"
-        else:
-            title = "nudge: " + handover_words(span.handover)
-        found.append((text, title))
-    return found
+        yield text, top1
+        held, top1 = b"", 1.0
 
 
 def handover_words(handover: Handover | None) -> str:

@@ -7,6 +7,7 @@ import asyncio
 from .. import portal
 from ..config import Spec, parse_spec
 from ..errors import ModelError, SpecError
+from ..tokens import Source
 from .base import Engine
 
 
@@ -53,7 +54,7 @@ async def _open_llama(spec: Spec) -> Engine:
 
 def _demo(spec: Spec) -> Spec:
     """The built-in pair: `demo:base` and `demo:nudge`, in `llama` or with `?engine=hf`."""
-    from ..pull import demo_path
+    from ..pull import demo_path, is_there
 
     options = dict(spec.options)
     engine = options.pop("engine", "llama")
@@ -61,8 +62,9 @@ def _demo(spec: Spec) -> Spec:
         raise SpecError(f"there is no built-in model {spec.path!r}; there are base and nudge")
     if engine not in ("llama", "hf"):
         raise SpecError(f"the built-in models run in llama or hf, not in {engine!r}")
-    path = demo_path("base" if spec.path == "base" else "nudge")
-    if not path.exists():
+    source: Source = "base" if spec.path == "base" else "nudge"
+    path = demo_path(source)
+    if not is_there(source):
         raise ModelError(f"{spec.text} is not there yet", hint="fetch it with: nudge pull demo")
     return spec._replace(
         kind="llama" if engine == "llama" else "hf", path=str(path), options=options

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from ..chat import Message, Prompt
-from ..errors import TemplateError
+from ..errors import ContextOverflow, TemplateError
 from ..sampling import GREEDY, Sampling
 from ..tokens import Source, Step
 
@@ -65,12 +65,35 @@ class Engine(ABC):
 
         `start` is the answer so far, whole characters. The text is tokenised afresh here; the
         tokens of the stream then keep their own ids. Ends after `n` steps or after a step
-        with `is_end`. Closing the generator early stops the model and leaves the engine usable.
+        with `is_end`, or where the context is full. Closing the generator early stops the model
+        and leaves the engine usable.
+
+        A step may stand for several tokens where a server shows nothing between them (a character
+        that they share); its probabilities are then those of the first.
         """
 
     @abstractmethod
     async def count(self, prompt: Prompt) -> int | None:
         """Tokens in the prompt, or None where only the server knows."""
+
+    async def check_room(self, prompt: Prompt) -> None:
+        """Refuse a prompt that leaves no room for an answer, before anything is decoded.
+
+        A token has at least one byte, so a prompt of fewer bytes than the context fits uncounted.
+
+        Raises:
+            ContextOverflow: it names both numbers.
+        """
+        limit = self.capabilities.n_ctx
+        if limit is None or len(prompt.text.encode()) < limit:
+            return
+        tokens = await self.count(prompt)
+        if tokens is not None and tokens >= limit:
+            raise ContextOverflow(
+                f"the prompt has {tokens} tokens, and {self.spec} holds {limit}",
+                tokens=tokens,
+                limit=limit,
+            )
 
     async def render(self, messages: Sequence[Message]) -> Prompt:
         """The model's own chat template over a conversation, ready for the answer."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
@@ -42,6 +42,8 @@ class Runtime(ABC):
     """The model's own chat template (Jinja), if it brings one."""
     template_tokens: Mapping[str, str] = {}
     """`bos_token` and `eos_token`, for the template."""
+    ends: Collection[int] = ()
+    """Ids by which the model ends its turn; control tokens need not be named."""
     notes: tuple[str, ...] = ()
 
     @abstractmethod
@@ -61,7 +63,7 @@ class Runtime(ABC):
     @abstractmethod
     def forward(self, ids: Sequence[int], rows: int) -> Row:
         """Append `ids` to the cache. Logits of the last `rows` of them, shape (rows, vocabulary);
-        may be a view that the next call overwrites."""
+        may be a view that the next call overwrites. If it raises, the cache is empty."""
 
     @abstractmethod
     def cut(self, length: int) -> int:
@@ -80,6 +82,7 @@ class LocalEngine(Engine):
         self._runtime = runtime
         self._own_template = template is None
         self._template = named_template(template) if template else runtime.template
+        self._ends = np.array(sorted(runtime.ends), dtype=np.intp)
         self._held: list[int] = []
         """Ids that the cache holds."""
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=spec)
@@ -204,6 +207,7 @@ class LocalEngine(Engine):
             number = uniform(want.sampling.seed, want.source, position)
             chosen = draw_row(weights, want.sampling, number)
         prob = float(weights[chosen]) / total
+        end = float(weights[self._ends].sum()) / total
         top = []
         for _ in range(min(want.top_k, len(weights))):
             top.append(Candidate(self._runtime.piece(best), float(weights[best]) / total))
@@ -211,7 +215,9 @@ class LocalEngine(Engine):
             best = int(weights.argmax())
         text = self._runtime.piece(chosen)
         is_end = self._runtime.is_end(chosen) or not text
-        return Step(b"" if is_end else text, tuple(top), prob, is_end, entropy, chosen)
+        return Step(
+            b"" if is_end else text, tuple(top), prob, is_end, end=end, entropy=entropy, id=chosen
+        )
 
 
 def draw_row(weights: Row, sampling: Sampling, number: float) -> int:

@@ -86,6 +86,7 @@ class ScriptedEngine(Engine):
             tuple(ranked[: max(1, want.top_k)]),
             chosen.prob,
             is_end=not chosen.text,
+            end=sum(option.prob for option in options if not option.text),
             entropy=entropy,
         )
 

@@ -1,0 +1,84 @@
+"""The command `nudge`: parse, call, print.
+
+Here the commands are put together and errors become words and exit codes: 2 for what was asked
+wrongly, 1 for what failed, 130 for Ctrl-C. Knows no model; libraries for models and for drawing
+are imported by the commands that need them, so that `nudge --help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from .. import __version__
+from ..errors import NudgingError, UsageError
+from . import ask, chat, check, pull, show
+
+app = typer.Typer(
+    name="nudge",
+    help="Align any base language model while it writes, with a small aligned model.",
+    epilog="With no models named, a small built-in pair answers. Try: nudge ask 'Why is the "
+    "sky blue?'",
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(ask.ask)
+app.command()(chat.chat)
+app.command()(check.check)
+app.command()(pull.pull)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nudge {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run())
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command line. Every failure is told on standard error; the exit code is returned."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that can't show a character
+    try:
+        code = app(arguments, prog_name="nudge", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # who read our output has had enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except NudgingError as error:
+        if os.environ.get("NUDGING_DEBUG") == "1":
+            raise
+        show.error(str(error), error.hint)
+        return 2 if isinstance(error, UsageError) else 1
+    except _BAD_COMMAND_LINE as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "nudge"
+        show.error(error.format_message(), f"{command} --help")
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+
+
+# click's UsageError: typer brings the real click or one of its own, and shows only what is below
+_BAD_COMMAND_LINE: Any = typer.BadParameter.__mro__[1]

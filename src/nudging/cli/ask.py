@@ -1,0 +1,142 @@
+"""`nudge ask`: one question, one answer, streamed, as JSON or as a page."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..chat import conversation
+from ..errors import InputError, NudgingError, UsageError
+from ..page import answer_page, summary
+from ..tokens import Answer
+from . import show
+from .options import (
+    BaseOption,
+    ConfigOption,
+    GammaOption,
+    MaxTokensOption,
+    NudgeOption,
+    PairOption,
+    Plan,
+    PresetOption,
+    SeedOption,
+    SetOption,
+    SystemOption,
+    TemperatureOption,
+    load,
+    plan,
+)
+
+
+def ask(
+    question: Annotated[
+        str,
+        typer.Argument(metavar="QUESTION", help="The question; - reads it from standard input."),
+    ],
+    base: BaseOption = None,
+    nudge: NudgeOption = None,
+    pair: PairOption = None,
+    config: ConfigOption = None,
+    gamma: GammaOption = None,
+    preset: PresetOption = None,
+    system: SystemOption = None,
+    max_tokens: MaxTokensOption = None,
+    temperature: TemperatureOption = None,
+    seed: SeedOption = None,
+    sets: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Show every decision.")] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page with the answer explained."),
+    ] = None,
+) -> None:
+    """Ask one question. Words of the nudging model stand out."""
+    made = plan(
+        base,
+        nudge,
+        pair,
+        config,
+        sets=sets or (),
+        gamma=gamma,
+        preset=preset,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
+    if question == "-":
+        question = _standard_input()
+    conversation(question, system)
+    if page is not None and not page.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {page.parent} to write {page.name} to")
+    with load(made) as model:
+        screen = show.Screen(quiet=as_json, trace=trace)
+        with model.stream(question, system=system, trace=trace, **made.options) as stream:
+            try:
+                for event in stream:
+                    screen.show(event)
+            finally:
+                screen.end()
+    answer = stream.answer
+    if as_json:
+        _print_json(answer, made, trace)
+    if page is not None:
+        _write_page(page, answer, question, made)
+    if not as_json:
+        show.aside(summary(answer))
+
+
+def _standard_input() -> str:
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"the question on standard input is not valid UTF-8 (at byte {error.start})",
+            hint="convert it first, e.g. iconv -f latin1 -t utf-8",
+        ) from None
+
+
+def _print_json(answer: Answer, made: Plan, trace: bool) -> None:
+    config = made.config
+    data = show.answer_data(answer) | {
+        "base": made.base,
+        "nudge": made.nudge,
+        "gamma": config.gamma,
+        "preset": config.preset,
+        "nudge_rate": round(answer.nudge_rate, 4),
+        "usage": answer.usage.as_dict(),
+        "seconds": round(answer.usage.seconds, 4),
+    }
+    if trace:
+        data["decisions"] = [show.decision_data(d) for d in answer.decisions]
+    show.print_json(data)
+
+
+def _write_page(path: Path, answer: Answer, question: str, made: Plan) -> None:
+    try:
+        path.write_text(answer_page(answer, question, settings(made)), encoding="utf-8")
+    except OSError as error:
+        raise NudgingError(f"can't write {path}: {error.strerror}") from None
+    show.tell(f"the page is in {path}")
+
+
+def settings(made: Plan) -> dict[str, str]:
+    """What made the answer, for people: the models and every option in force."""
+    config = made.config
+    found = {"base model": made.base, "nudging model": made.nudge, **made.prompt}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name.endswith("_sampling"):
+            drawn = ", ".join(f"{k} {v:g}" for k, v in asdict(value).items())
+            found[field.name.replace("_", " ")] = "greedy" if value.greedy else drawn
+        elif field.name == "trigger":
+            found["trigger"] = str(config.in_doubt)
+        elif value not in (None, ()):
+            found[field.name] = str(value)
+    return {**found, "made by": f"nudging {__version__}"}

@@ -1,0 +1,192 @@
+"""`nudge chat`: a conversation, in a terminal or a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+from ..chat import Message
+from ..errors import ConfigError, ContextOverflow, InputError, NudgingError
+from ..page import summary
+from . import show
+from .options import (
+    BaseOption,
+    ConfigOption,
+    GammaOption,
+    MaxTokensOption,
+    NudgeOption,
+    PairOption,
+    Plan,
+    PresetOption,
+    SeedOption,
+    SetOption,
+    SystemOption,
+    TemperatureOption,
+    config_of,
+    load,
+    plan,
+)
+
+if TYPE_CHECKING:
+    from ..model import NudgedModel
+
+HELP = """\
+/reset       forget the conversation
+/gamma 0.3   nudge where the base model's top-1 is below 0.3; /gamma alone tells it
+/trace       show decisions, or stop showing them
+/help        this
+/quit        leave (or end of file)
+Ctrl-C stops an answer."""
+
+
+def chat(
+    base: BaseOption = None,
+    nudge: NudgeOption = None,
+    pair: PairOption = None,
+    config: ConfigOption = None,
+    gamma: GammaOption = None,
+    preset: PresetOption = None,
+    system: SystemOption = None,
+    max_tokens: MaxTokensOption = None,
+    temperature: TemperatureOption = None,
+    seed: SeedOption = None,
+    sets: SetOption = None,
+) -> None:
+    """Talk with the pair. /help tells the commands."""
+    made = plan(
+        base,
+        nudge,
+        pair,
+        config,
+        sets=sets or (),
+        gamma=gamma,
+        preset=preset,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
+    with load(made) as model:
+        conversation = Conversation(model, made, system)
+        if sys.stdin.isatty():
+            _at_a_terminal(conversation)
+        else:
+            _in_a_pipe(conversation)
+
+
+class Conversation:
+    """What was said, and how to go on."""
+
+    def __init__(self, model: NudgedModel, made: Plan, system: str | None) -> None:
+        self._model = model
+        self._options = dict(made.options)
+        self._system = system
+        self._trace = False
+        self._said: list[Message] = []
+
+    def ask(self, question: str) -> None:
+        """Answer, and remember. What an interrupt cut off counts as said; an error as not asked."""
+        turns = [*self._said, Message("user", question)]
+        screen = show.Screen(trace=self._trace)
+        try:
+            with self._model.stream(
+                turns, system=self._system, trace=self._trace, **self._options
+            ) as stream:
+                for event in stream:
+                    screen.show(event)
+        except NudgingError:
+            screen.end()
+            raise
+        except KeyboardInterrupt:
+            screen.end()
+            self._remember(turns, screen.text)
+            raise
+        screen.end()
+        self._remember(turns, screen.text)
+        show.aside(summary(stream.answer))
+
+    def _remember(self, turns: list[Message], answer: str) -> None:
+        if answer.strip():
+            self._said = [*turns, Message("assistant", answer)]
+
+    def command(self, line: str) -> bool:
+        """Do what a line with a slash says. False if it was to leave."""
+        name, *values = line.split()
+        if name == "/quit":
+            return False
+        if name == "/reset":
+            self._said = []
+            show.tell("the conversation is forgotten")
+        elif name == "/trace":
+            self._trace = not self._trace
+            show.tell(f"decisions are {'shown' if self._trace else 'no longer shown'}")
+        elif name == "/gamma":
+            self._set_gamma(values)
+        elif name == "/help":
+            show.tell(HELP)
+        else:
+            raise InputError(f"there is no command {name}", hint="/help tells those there are")
+        return True
+
+    def _set_gamma(self, values: list[str]) -> None:
+        options = dict(self._options)
+        try:
+            if values:
+                options["gamma"] = float(" ".join(values))
+        except ValueError:
+            raise ConfigError(f"{' '.join(values)!r} is no number", option="gamma") from None
+        gamma = config_of(options).gamma
+        self._options = options
+        show.tell(f"gamma is {gamma:g}")
+
+
+def _in_a_pipe(conversation: Conversation) -> None:
+    """Each line a question. The first error ends it, for what follows would build on nothing."""
+    try:
+        for line in sys.stdin:
+            if line.strip() and not _do(conversation, line.strip()):
+                return
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"standard input is not valid UTF-8 (at byte {error.start} of what was read)"
+        ) from None
+
+
+def _at_a_terminal(conversation: Conversation) -> None:
+    with contextlib.suppress(ImportError):  # Windows has none
+        import readline  # noqa: F401 - gives input() its line editing and history
+    show.aside("Nudged words stand out. /help tells the commands, /quit leaves.")
+    leaving = False
+    while True:
+        try:
+            line = input("> ").strip()
+        except EOFError:
+            show.tell("")
+            return
+        except KeyboardInterrupt:
+            show.tell("")
+            if leaving:
+                raise
+            leaving = True
+            show.aside("once more to leave")
+            continue
+        except UnicodeDecodeError:
+            show.error("that was not valid UTF-8")
+            continue
+        leaving = False
+        try:
+            if line and not _do(conversation, line):
+                return
+        except KeyboardInterrupt:
+            show.aside("stopped")
+        except ContextOverflow as error:
+            show.error(str(error), "/reset forgets the conversation")
+        except NudgingError as error:
+            show.error(str(error), error.hint)
+
+
+def _do(conversation: Conversation, line: str) -> bool:
+    if line.startswith("/"):
+        return conversation.command(line)
+    conversation.ask(line)
+    return True

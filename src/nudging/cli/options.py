@@ -1,0 +1,184 @@
+"""Options that every command with a pair of models has, and the pair and settings they name.
+
+Knows the config file's place and which option wins, and nothing of what is done with a pair.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from ..config import Config, Pair, parse_spec, read_config
+from ..errors import UsageError
+from . import show
+from .pull import fetch_if_missing
+
+if TYPE_CHECKING:
+    from ..model import NudgedModel
+
+BaseOption = Annotated[
+    str | None,
+    typer.Option("--base", metavar="SPEC", help="The base model, e.g. llama:base.gguf."),
+]
+NudgeOption = Annotated[
+    str | None,
+    typer.Option("--nudge", metavar="SPEC", help="The nudging model, e.g. hf:NAME."),
+]
+PairOption = Annotated[
+    str | None, typer.Option("--pair", metavar="NAME", help="A pair of the config file.")
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Another config file than the usual one."),
+]
+GammaOption = Annotated[
+    float | None,
+    typer.Option("--gamma", metavar="G", help="Nudge where the base model's top-1 is below it."),
+]
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", metavar="P", help="default, official or paper.")
+]
+SystemOption = Annotated[
+    str | None, typer.Option("--system", metavar="TEXT", help="System text; '' for none.")
+]
+MaxTokensOption = Annotated[
+    int | None, typer.Option("--max-tokens", metavar="N", help="Length limit of an answer.")
+]
+TemperatureOption = Annotated[
+    float | None, typer.Option("--temperature", metavar="T", help="For both models; 0 is greedy.")
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", metavar="S", help="Seed of the draws.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="OPTION=VALUE",
+        help="Any other option, such as trigger='entropy>2' or "
+        "nudge_sampling.temperature=0.7; repeatable.",
+    ),
+]
+
+DEMO = Pair("demo:base", "demo:nudge", {})
+
+
+class Plan(NamedTuple):
+    """What to open and how to ask it; everything in it is checked."""
+
+    base: str
+    nudge: str
+    prompt: dict[str, str]
+    """`base_form` and `prefix` of `NudgedModel`, where set."""
+    options: dict[str, Any]
+    """Options of `Config.of`."""
+
+    @property
+    def config(self) -> Config:
+        return config_of(self.options)
+
+
+def config_of(options: Mapping[str, Any]) -> Config:
+    values = dict(options)
+    return Config.of(values.pop("preset", "default"), **values)
+
+
+def plan(
+    base: str | None,
+    nudge: str | None,
+    pair: str | None,
+    config: Path | None,
+    *,
+    sets: Iterable[str] = (),
+    **given: Any,
+) -> Plan:
+    """The pair and the options: those given on the command line win over the config file's."""
+    chosen = choose(base, nudge, pair, config)
+    options = dict(chosen.options)
+    for name, value in [*read_sets(sets), *given.items()]:
+        if value is None:
+            continue
+        option, dot, inner = name.partition(".")
+        if dot:
+            options[option] = {**_table(options.get(option), option), inner: value}
+        else:
+            options[option] = value
+    prompt: dict[str, str] = {}
+    for name in ("base_form", "prefix"):
+        if name in options:
+            prompt[name] = str(options.pop(name))
+    for spec in (chosen.base, chosen.nudge):
+        parse_spec(spec)
+    made = Plan(chosen.base, chosen.nudge, prompt, options)
+    _ = made.config  # a bad option is told before a model is loaded
+    return made
+
+
+def _table(value: object, option: str) -> Mapping[str, Any]:
+    if value is None or isinstance(value, Mapping):
+        return value or {}
+    raise UsageError(f"{option} is not a table of options")
+
+
+def load(made: Plan) -> NudgedModel:
+    """Open both models, the built-in ones fetched first where they are missing."""
+    from ..model import NudgedModel
+
+    fetch_if_missing(made.base, made.nudge)
+    with show.busy("loading the models"):
+        return NudgedModel(made.base, made.nudge, **made.prompt)
+
+
+def choose(base: str | None, nudge: str | None, pair: str | None, config: Path | None) -> Pair:
+    """The pair that the command line names, or the config file's default, or the built-in one."""
+    if base is not None or nudge is not None:
+        if base is None or nudge is None:
+            missing = "--base" if base is None else "--nudge"
+            raise UsageError(
+                f"{missing} is missing: a pair needs both models",
+                hint="with neither, the built-in pair is used",
+            )
+        if pair is not None or config is not None:
+            raise UsageError("give --base and --nudge, or a pair of the config file; not both")
+        return Pair(base, nudge, {})
+    path = config or config_path()
+    named = config is not None or "NUDGING_CONFIG" in os.environ
+    pairs = read_config(path) if named or path.exists() else {}
+    if pair is None and ("default" in pairs or config is None):
+        return pairs.get("default", DEMO)
+    if pair in pairs:
+        return pairs[pair]
+    there = f"there are {', '.join(pairs)}" if pairs else "there is none"
+    if pair is None:
+        raise UsageError(f"{path} has no pair named 'default'", hint=f"name one: --pair; {there}")
+    raise UsageError(f"there is no pair {pair!r} in {path}", hint=there)
+
+
+def config_path() -> Path:
+    """The usual place of the config file, there or not."""
+    if place := os.environ.get("NUDGING_CONFIG"):
+        return Path(place).expanduser()
+    import platformdirs
+
+    return platformdirs.user_config_path("nudging") / "config.toml"
+
+
+def read_sets(sets: Iterable[str]) -> list[tuple[str, Any]]:
+    """Each `OPTION=VALUE`, the value read as TOML where it is TOML, else as text."""
+    found = []
+    for item in sets:
+        name, equals, text = item.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set takes OPTION=VALUE, not {item!r}")
+        value: Any = text
+        try:
+            parsed = tomllib.loads(f"value = {text}")
+        except tomllib.TOMLDecodeError:
+            parsed = {}
+        if parsed.keys() == {"value"}:
+            value = parsed["value"]
+        found.append((name.strip(), value))
+    return found

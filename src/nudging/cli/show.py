@@ -1,0 +1,160 @@
+"""What people see on a terminal: answers as they come, decisions, errors, what is going on.
+
+In a pipe everything is plain. Knows no command and no model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from ..tokens import Answer, Decision, Piece, Source, Step, whole_tokens
+
+_NUDGED = "1;4;35"  # bold, underlined, magenta: readable on light and dark
+_DIM = "2"
+_RED = "1;31"
+
+# A model's text must not steer the terminal: control characters are shown, not obeyed.
+_CONTROLS = {c: "\ufffd" for c in (*range(0x20), *range(0x7F, 0xA0)) if chr(c) not in "\n\t"}
+
+
+def styled(stream: TextIO) -> bool:
+    """Colours are wanted there: a terminal, and nobody said no."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not plain
+
+
+def style(text: str, code: str, stream: TextIO) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if text and styled(stream) else text
+
+
+def tell(text: str) -> None:
+    """A line on standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def error(message: str, hint: str = "") -> None:
+    tell(style("nudge: error: ", _RED, sys.stderr) + message)
+    if hint:
+        tell(style("hint: ", _DIM, sys.stderr) + hint)
+
+
+def aside(text: str) -> None:
+    """A remark to a person: only on a terminal."""
+    if sys.stderr.isatty():
+        tell(style(text, _DIM, sys.stderr))
+
+
+@contextmanager
+def busy(doing: str) -> Iterator[None]:
+    """Say what takes long, for as long as it does, on a terminal."""
+    if not styled(sys.stderr):
+        yield
+        return
+    sys.stderr.write(style(f"{doing} …", _DIM, sys.stderr))
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+class Screen:
+    """Writes an answer as it comes: text to standard output, decisions to standard error."""
+
+    def __init__(self, *, quiet: bool = False, trace: bool = False) -> None:
+        """`quiet`: write nothing. `trace`: decisions will come along."""
+        self._out = sys.stdout
+        self._quiet = quiet
+        # on one terminal a trace and a text take turns: first the decisions, then the answer
+        self._held: list[Piece] | None = (
+            [] if trace and self._out.isatty() and sys.stderr.isatty() else None
+        )
+        self._last: Source = "base"
+        self.text = ""
+        """All that came."""
+
+    def show(self, event: Piece | Decision) -> None:
+        if isinstance(event, Piece):
+            self.text += event.text
+        if self._quiet:
+            return
+        if isinstance(event, Decision):
+            tell(decision(event))
+        elif self._held is not None:
+            self._held.append(event)
+        else:
+            self._write(event)
+
+    def end(self) -> None:
+        """Write what was held back, and finish the line."""
+        held, self._held = self._held or (), None
+        for piece in held:
+            self._write(piece)
+        if not self._quiet and self.text and not self.text.endswith("\n"):
+            self._out.write("\n")
+            self._out.flush()
+
+    def _write(self, piece: Piece) -> None:
+        text = piece.text.translate(_CONTROLS) if self._out.isatty() else piece.text
+        if piece.source == "nudge":
+            # the space before a nudge is not underlined, those within it are
+            space = 0 if self._last == "nudge" else len(text) - len(text.lstrip())
+            text = text[:space] + style(text[space:], _NUDGED, self._out)
+        self._last = piece.source
+        self._out.write(text)
+        self._out.flush()
+
+
+def decision(decision: Decision) -> str:
+    """A decision as one line of a trace: where, what, on what evidence."""
+    seen = "  ".join(_candidates(decision.step)) if decision.step else ""
+    line = f"{decision.at:>6}  {decision.kind:<8}  {decision.note:<9}  {seen}"
+    return line.rstrip().translate(_CONTROLS)
+
+
+def _candidates(step: Step) -> Iterator[str]:
+    for text, prob in step.top[:4]:
+        yield f"{prob:.2f} {_quoted(text) if text else '(end)'}"
+
+
+def _quoted(text: bytes) -> str:
+    return '"' + text.decode(errors="replace").replace("\n", "\\n") + '"'
+
+
+def decision_data(decision: Decision) -> dict[str, Any]:
+    found: dict[str, Any] = {"kind": decision.kind, "at": decision.at, "note": decision.note}
+    if decision.step:
+        found["top"] = candidates_data(decision.step)
+    return found
+
+
+def candidates_data(step: Step) -> list[dict[str, Any]]:
+    """The candidates for JSON; an empty text is the end."""
+    return [{"text": c.text.decode(errors="replace"), "prob": c.prob} for c in step.top]
+
+
+def answer_data(answer: Answer) -> dict[str, Any]:
+    """An answer for JSON. The texts of its spans joined are its text."""
+    spans = []
+    for span in answer.spans:
+        tokens = [{"text": text, "top1": top1} for text, top1 in whole_tokens(span)]
+        data: dict[str, Any] = {"source": span.source, "text": span.text, "tokens": tokens}
+        if span.handover:
+            data["handover"] = {"reason": span.handover.reason}
+            if span.handover.step:
+                data["handover"]["top"] = candidates_data(span.handover.step)
+        spans.append(data)
+    return {"text": answer.text, "spans": spans, "stop_reason": answer.stop_reason.value}
+
+
+def print_json(data: dict[str, Any]) -> None:
+    """One object on standard output, in characters that it can take."""
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    sys.stdout.write(json.dumps(data, ensure_ascii=not unicode) + "\n")

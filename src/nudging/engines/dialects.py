@@ -1,0 +1,391 @@
+"""What each kind of server is asked and how: pure functions and data, no I/O.
+
+A `Dialect` words requests (streams, tokenising, templates, aborting), names the reader of its
+answers, and says what its probabilities are of. Knows no connection, no engine and no rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..chat import CONTROL_LIKE, Message, Part
+from ..sampling import Sampling, uniform
+from ..tokens import Source
+from .replies import LegacyReader, LlamaReader, Reader, SglangReader, array, string, table, whole
+
+Body = dict[str, Any]
+
+
+class Call(NamedTuple):
+    """A POST: a path with `{url}` (ends in /v1) or `{root}` in it, and a JSON body."""
+
+    path: str
+    body: Body
+
+
+class Ask(NamedTuple):
+    """A stream that is wanted, in no dialect yet."""
+
+    model: str
+    prompt: str | list[int]
+    add_special: bool
+    n: int
+    top: int
+    sampling: Sampling
+    seed: int
+    stream: bool
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    name: str
+    complete: Callable[[Ask], Call]
+    reader: Callable[[set[str]], Reader]
+    tokenize: Callable[[str, str, bool, bool], Call] | None = None
+    """(model, text, begin-of-text token first, control tokens read as such)."""
+    spares_controls: bool = False
+    """Its tokeniser can read control tokens as plain text. Where it can't, they are cut in two."""
+    shows: Callable[[str, int], Call] | None = None
+    """(model, id): what the id is as text; none at all for control tokens."""
+    shown: Callable[[object], str] = str
+    """Reads the answer to `shows`."""
+    render: Callable[[str, Sequence[Message]], Call] | None = None
+    """The model's own chat template over messages; answers text or ids."""
+    detokenize: Callable[[str, list[int]], Call] | None = None
+    rendered_begins: bool = False
+    """Rendered text has its begin-of-text token already."""
+    always_begins: bool = True
+    """A text prompt always gets a begin-of-text token, if the vocabulary wants one."""
+    look: Callable[[Ask], Call] | None = None
+    """Asks for the distribution at a place where `complete` does not tell it."""
+    abort: Callable[[str], Call] | None = None
+    """Stops a request by its id, where hanging up is not enough."""
+    max_top_k: int = 20
+    """Candidates that a server of this kind gives, unless it was told otherwise."""
+    notes: tuple[str, ...] = ()
+
+
+def request_seed(sampling: Sampling, source: Source, position: int) -> int:
+    """The seed of one request. A server draws from its beginning in every request, so the same
+    one in all of them would draw the same number at each place. 31 bits fit every server."""
+    return int(uniform(sampling.seed, source, position) * 2**31)
+
+
+# --- control tokens that a user typed -------------------------------------------------------
+
+
+def joined(parts: Iterable[Part]) -> list[Part]:
+    """Neighbours of one kind joined: a control token may lie across their seam."""
+    found: list[Part] = []
+    for part in parts:
+        if found and found[-1].literal == part.literal:
+            found[-1] = Part(found[-1].text + part.text, part.literal)
+        else:
+            found.append(part)
+    return found
+
+
+def typed_controls(parts: Iterable[Part]) -> set[str]:
+    """What looks like a control token in literal text."""
+    return {
+        text for part in joined(parts) if part.literal for text in CONTROL_LIKE.findall(part.text)
+    }
+
+
+def stretches(
+    parts: Sequence[Part], typed: Collection[str], *, spares: bool
+) -> Iterator[tuple[str, bool]]:
+    """Text in pieces to tokenise one by one, and whether control tokens are to be read in each.
+
+    Those in `typed` stay text where they are literal: by a piece in which none are read if the
+    tokeniser `spares` them, else by being cut in two.
+    """
+    plain = ""
+    for part in joined(parts):
+        rest = 0
+        for found in CONTROL_LIKE.finditer(part.text) if part.literal else ():
+            if found[0] not in typed:
+                continue
+            plain += part.text[rest : found.start()]
+            rest = found.end()
+            if spares:
+                if plain:
+                    yield plain, True
+                yield found[0], False
+                plain = ""
+            else:
+                middle = len(found[0]) // 2
+                yield plain + found[0][:middle], True
+                plain = found[0][middle:]
+        plain += part.text[rest:]
+    if plain:
+        yield plain, True
+
+
+# --- vLLM -----------------------------------------------------------------------------------
+
+
+def _openai_body(ask: Ask) -> Body:
+    return {
+        "model": ask.model,
+        "prompt": ask.prompt,
+        "max_tokens": ask.n,
+        "stream": ask.stream,
+        "logprobs": ask.top,
+        "temperature": ask.sampling.temperature,
+        "top_p": ask.sampling.top_p,
+        "seed": ask.seed,
+    }
+
+
+def _vllm(ask: Ask) -> Call:
+    # What is not sent comes from the model's generation_config.json, penalties included.
+    return Call(
+        "{url}/completions",
+        _openai_body(ask)
+        | {
+            "top_k": ask.sampling.top_k,
+            "min_p": ask.sampling.min_p,
+            "repetition_penalty": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "add_special_tokens": ask.add_special,
+            "skip_special_tokens": True,
+            "return_token_ids": True,
+            "return_tokens_as_token_ids": False,
+        },
+    )
+
+
+def _vllm_tokenize(model: str, text: str, begin: bool, controls: bool) -> Call:
+    return Call("{root}/tokenize", {"model": model, "prompt": text, "add_special_tokens": begin})
+
+
+def _vllm_shows(model: str, id: int) -> Call:
+    body = {
+        "model": model,
+        "prompt": [id],
+        "max_tokens": 1,
+        "temperature": 0.0,
+        "allowed_token_ids": [id],
+        "skip_special_tokens": True,
+    }
+    return Call("{url}/completions", body)
+
+
+def _vllm_shown(answer: object) -> str:
+    choices = array(table(answer, "the answer").get("choices"), "choices")
+    return string(table(choices[0] if choices else None, "a choice").get("text"), "text")
+
+
+def _messages(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": m.role, "content": m.content} for m in messages]
+
+
+VLLM = Dialect(
+    name="vllm",
+    complete=_vllm,
+    reader=LegacyReader,
+    tokenize=_vllm_tokenize,
+    shows=_vllm_shows,
+    shown=_vllm_shown,
+    render=lambda model, messages: Call(
+        "{root}/tokenize",
+        {"model": model, "messages": _messages(messages), "add_generation_prompt": True},
+    ),
+    detokenize=lambda model, ids: Call("{root}/detokenize", {"model": model, "tokens": ids}),
+    rendered_begins=True,
+    always_begins=False,
+)
+
+
+# --- llama-server ---------------------------------------------------------------------------
+
+
+def _llama(ask: Ask) -> Call:
+    # Its own defaults would sample at 0.8 with top_k 40, and its flags can set any of these.
+    return Call(
+        "{root}/completion",
+        {
+            "model": ask.model,
+            "prompt": ask.prompt,
+            "n_predict": ask.n,
+            "stream": ask.stream,
+            "n_probs": ask.top,
+            "post_sampling_probs": False,
+            "return_tokens": True,
+            "cache_prompt": True,
+            "temperature": ask.sampling.temperature,
+            "top_p": ask.sampling.top_p,
+            "top_k": ask.sampling.top_k,
+            "min_p": ask.sampling.min_p,
+            "seed": ask.seed,
+            "repeat_penalty": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "typical_p": 1.0,
+            "top_n_sigma": -1.0,
+            "dry_multiplier": 0.0,
+            "xtc_probability": 0.0,
+            "mirostat": 0,
+        },
+    )
+
+
+def _llama_look(ask: Ask) -> Call:
+    # Half a character comes without probabilities. They are raw, before the bias, so a bias
+    # makes it write a letter in the place and tell them.
+    call = _llama(ask)
+    return call._replace(body=call.body | {"logit_bias": [["a", 1000]]})
+
+
+LLAMA_SERVER = Dialect(
+    name="llama-server",
+    complete=_llama,
+    reader=LlamaReader,
+    tokenize=lambda model, text, begin, controls: Call(
+        "{root}/tokenize", {"content": text, "add_special": begin, "parse_special": controls}
+    ),
+    spares_controls=True,
+    render=lambda model, messages: Call(
+        "{root}/apply-template", {"model": model, "messages": _messages(messages)}
+    ),
+    look=_llama_look,
+)
+
+
+# --- SGLang ---------------------------------------------------------------------------------
+
+
+def _sglang(ask: Ask) -> Call:
+    return Call(
+        "{root}/generate",
+        {
+            "text" if isinstance(ask.prompt, str) else "input_ids": ask.prompt,
+            "rid": ask.id,
+            "stream": ask.stream,
+            "return_logprob": True,
+            "top_logprobs_num": ask.top,
+            "return_text_in_logprobs": True,
+            "sampling_params": {
+                "max_new_tokens": ask.n,
+                "temperature": ask.sampling.temperature,
+                "top_p": ask.sampling.top_p,
+                "top_k": ask.sampling.top_k or -1,
+                "min_p": ask.sampling.min_p,
+                "sampling_seed": ask.seed,
+                "repetition_penalty": 1.0,
+                "presence_penalty": 0.0,
+                "frequency_penalty": 0.0,
+                "skip_special_tokens": True,
+            },
+        },
+    )
+
+
+SGLANG = Dialect(
+    name="sglang",
+    complete=_sglang,
+    reader=SglangReader,
+    tokenize=lambda model, text, begin, controls: Call(
+        "{url}/tokenize", {"model": model, "prompt": text, "add_special_tokens": begin}
+    ),
+    shows=lambda model, token: Call(
+        "{url}/detokenize", {"model": model, "tokens": [token], "skip_special_tokens": True}
+    ),
+    shown=lambda answer: string(table(answer, "the answer").get("text"), "text"),
+    abort=lambda request: Call("{root}/abort_request", {"rid": request}),
+    notes=(
+        "SGLang's probabilities are raw for greedy requests; of sampled ones they are after "
+        "temperature, unless the server has SGLANG_RETURN_ORIGINAL_LOGPROB=1.",
+    ),
+)
+
+
+# --- any other ------------------------------------------------------------------------------
+
+
+def _openai(ask: Ask) -> Call:
+    body = _openai_body(ask)
+    # Not OpenAI's own: sent only where they say something.
+    if ask.sampling.top_k:
+        body["top_k"] = ask.sampling.top_k
+    if ask.sampling.min_p:
+        body["min_p"] = ask.sampling.min_p
+    return Call("{url}/completions", body)
+
+
+OPENAI = Dialect(
+    name="openai",
+    complete=_openai,
+    reader=LegacyReader,
+    max_top_k=5,
+    notes=(
+        "What this server's probabilities are of is not known; raw ones (temperature 1) are "
+        "taken for granted.",
+        "Where it does not tell the probability of an end, the end counts as doubt.",
+    ),
+)
+
+DIALECTS = {d.name: d for d in (VLLM, LLAMA_SERVER, SGLANG, OPENAI)}
+
+
+# --- what stands behind an address ----------------------------------------------------------
+
+
+class Served(NamedTuple):
+    """A model in a server's list."""
+
+    name: str
+    names: tuple[str, ...]
+    owner: str
+    n_ctx: int | None
+
+
+def read_models(answer: object) -> list[Served]:
+    served = []
+    for item in array(table(answer, "the list of models").get("data"), "list of models"):
+        model = table(item, "a model")
+        name = string(model.get("id"), "model id")
+        aliases = model.get("aliases")
+        others = [a for a in aliases if isinstance(a, str)] if isinstance(aliases, list) else []
+        meta = model.get("meta")
+        limit = model.get("max_model_len") or (isinstance(meta, dict) and meta.get("n_ctx"))
+        served.append(
+            Served(
+                name,
+                (name, *others),
+                str(model.get("owned_by") or ""),
+                limit if isinstance(limit, int) and limit > 0 else None,
+            )
+        )
+    return served
+
+
+OWNERS = {"vllm": VLLM, "llamacpp": LLAMA_SERVER, "sglang": SGLANG}
+"""By what a server's list of models says of who owns them."""
+SIGNS: tuple[tuple[str, str, Dialect], ...] = (
+    ("{root}/props", "default_generation_settings", LLAMA_SERVER),
+    ("{root}/model_info", "tokenizer_path", SGLANG),
+    ("{root}/get_model_info", "tokenizer_path", SGLANG),
+)
+"""Where a list of models does not tell: a path, a key of its answer, and what that means."""
+
+
+def read_n_ctx(props: object) -> int | None:
+    """Context length of one slot, of llama-server's `/props`."""
+    settings = table(props, "the answer").get("default_generation_settings")
+    n_ctx = settings.get("n_ctx") if isinstance(settings, dict) else None
+    return n_ctx if isinstance(n_ctx, int) and n_ctx > 0 else None
+
+
+def read_tokens(answer: object) -> list[int]:
+    return [whole(t) for t in array(table(answer, "the answer").get("tokens"), "tokens")]
+
+
+def read_prompt(answer: object) -> str:
+    """Text of a rendered or detokenised prompt."""
+    return string(table(answer, "the answer").get("prompt"), "prompt")

@@ -1,0 +1,255 @@
+"""The runtime for GGUF files: llama.cpp, in this process, through its C API.
+
+One model, one context, one sequence. Knows no rule, no template and no distribution: logits go
+to `local.py` as they are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..chat import NAMED
+from ..config import Spec
+from ..errors import ModelError, SpecError
+from .llama_c import (
+    ATTR_CONTROL,
+    ATTR_UNKNOWN,
+    ATTR_USER_DEFINED,
+    Batch,
+    LlamaUnavailable,
+    library,
+    open_context,
+    open_model,
+)
+from .local import LocalEngine, Row, Runtime
+
+__all__ = ["LlamaRuntime", "LlamaUnavailable", "open_llama"]
+
+_LIMITS = {"n_ctx": 2**24, "threads": 512}
+_OPTIONS = (*_LIMITS, "template")
+_USUAL_N_CTX = 4096
+# A code point that Unicode keeps for private marks: no vocabulary has it, so it joins nothing.
+_GUARD = "\ufdd0"
+
+
+def open_llama(spec: Spec) -> LocalEngine:
+    """The engine for `llama:PATH.gguf?n_ctx=...&threads=...&template=...`."""
+    for name in spec.options:
+        if name not in _OPTIONS:
+            raise SpecError(
+                f"the llama engine has no option {name!r}", hint=f"it has {', '.join(_OPTIONS)}"
+            )
+    template = spec.options.get("template")
+    if template is not None and template not in NAMED:
+        raise SpecError(
+            f"template is the name of a built-in template, not {template!r}",
+            hint=f"there are {', '.join(NAMED)}",
+        )
+    n_ctx, threads = _number(spec, "n_ctx"), _number(spec, "threads")
+    runtime = LlamaRuntime(Path(spec.path).expanduser(), n_ctx=n_ctx, threads=threads)
+    return LocalEngine(spec.text, runtime, template=template)
+
+
+def _number(spec: Spec, name: str) -> int | None:
+    text = spec.options.get(name)
+    if text is None:
+        return None
+    limit = _LIMITS[name]
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= limit):
+        raise SpecError(f"{name} is a whole number from 1 to {limit}, not {text!r}")
+    return int(text)
+
+
+class LlamaRuntime(Runtime):
+    """A GGUF model in memory."""
+
+    kind = "llama"
+
+    def __init__(self, path: Path, *, n_ctx: int | None = None, threads: int | None = None) -> None:
+        self._context = self._model = 0
+        self._length = 0  # ids that the cache holds
+        self._pieces: dict[int, bytes] = {}
+        self._lib = library()
+        try:
+            self._open(path, n_ctx, threads or physical_cores())
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: Path, n_ctx: int | None, threads: int) -> None:
+        lib = self._lib
+        self._model = open_model(path)
+        if lib.llama_model_has_encoder(self._model):
+            raise ModelError(f"{path} has an encoder, and can't write on from a text")
+        trained = lib.llama_model_n_ctx_train(self._model)
+        self.n_ctx = n_ctx or min(_USUAL_N_CTX, trained)
+        if self.n_ctx > trained:
+            self.notes = (f"The model was trained on {trained} tokens, less than n_ctx.",)
+        self._context = open_context(self._model, self.n_ctx)
+        self._memory = lib.llama_get_memory(self._context)
+        lib.llama_set_n_threads(self._context, threads, threads)
+        self._read_vocabulary()
+        self._batch = Batch(lib.llama_n_batch(self._context))
+
+    def _read_vocabulary(self) -> None:
+        lib = self._lib
+        self._vocab = vocab = lib.llama_model_get_vocab(self._model)
+        self._n_vocab = lib.llama_vocab_n_tokens(vocab)
+        attributes = [lib.llama_vocab_get_attr(vocab, i) for i in range(self._n_vocab)]
+        marks = ATTR_CONTROL | ATTR_UNKNOWN
+        self.ends = [i for i in range(self._n_vocab) if lib.llama_vocab_is_eog(vocab, i)]
+        self.controls = [self._text(i) for i, found in enumerate(attributes) if found & marks]
+        template = lib.llama_model_chat_template(self._model, None)
+        self.template = template.decode(errors="replace") if template else None
+        bos, eos = lib.llama_vocab_bos(vocab), lib.llama_vocab_eos(vocab)
+        named = {"bos_token": bos, "eos_token": eos}
+        self.template_tokens = {name: self._text(i) for name, i in named.items() if i >= 0}
+        self._begin = [bos] if lib.llama_vocab_get_add_bos(vocab) and bos >= 0 else []
+        # Some vocabularies put a space at the beginning, and llama.cpp then one after each token
+        # of the user-defined kind. A guard before each stretch takes the space on itself.
+        pads = b"".join(map(self.piece, self._read("a", False))) != b"a"
+        self._guard = self._read(_GUARD, False) if pads else []
+        joints = (self._text(i) for i, found in enumerate(attributes) if found & ATTR_USER_DEFINED)
+        longest_first = sorted(filter(None, joints), key=len, reverse=True)
+        self._joints = re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
+
+    def _check(self) -> None:
+        """Read and decode a known text: what a C API that has moved would not survive."""
+        text = "1, 2, 3"
+        try:
+            ids = self.tokenize(text, controls=False, begin=False)
+            same = b"".join(map(self.piece, ids)) == text.encode()
+            logits = self.forward(ids, 2)
+            last = self._lib.llama_memory_seq_pos_max(self._memory, 0)
+        except ModelError as error:
+            raise LlamaUnavailable(f"llama.cpp fails its self-check: {error}") from error
+        if not (same and last == len(ids) - 1 and np.isfinite(logits).all() and logits.any()):
+            raise LlamaUnavailable("llama.cpp fails its self-check: it does not compute")
+        self._clear()
+
+    # --- Runtime ----------------------------------------------------------------------------
+
+    def tokenize(self, text: str, *, controls: bool, begin: bool) -> list[int]:
+        if begin:
+            return self._begin + self._read(text, controls)
+        if not self._guard:
+            return self._read(text, controls)
+        ids: list[int] = []
+        for stretch in self._joints.split(text):
+            ids += self._read(_GUARD + stretch, controls)[len(self._guard) :]
+        return ids
+
+    def piece(self, id: int) -> bytes:
+        found = self._pieces.get(id)
+        if found is None:
+            found = self._pieces[id] = b"" if self.is_end(id) else self._spell(id)
+        return found
+
+    def is_end(self, id: int) -> bool:
+        lib, vocab = self._lib, self._vocab
+        return bool(lib.llama_vocab_is_eog(vocab, id) or lib.llama_vocab_is_control(vocab, id))
+
+    def forward(self, ids: Sequence[int], rows: int) -> Row:
+        tokens = np.asarray(ids, np.int32)
+        found = []
+        for start in range(0, len(tokens), self._batch.size):
+            chunk = tokens[start : start + self._batch.size]
+            left = len(tokens) - start - len(chunk)
+            wanted = max(0, min(len(chunk), rows - left))
+            self._decode(chunk, wanted)
+            if wanted:
+                view = self._logits(wanted)
+                found.append(view.copy() if left else view)
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def cut(self, length: int) -> int:
+        if length < self._length:
+            lib, memory = self._lib, self._memory
+            # A cache that keeps only a window may have dropped what stands before the cut: it
+            # has to be whole from position 0, or the text is evaluated again.
+            whole = lib.llama_memory_seq_rm(memory, 0, length, -1) and (
+                lib.llama_memory_seq_pos_min(memory, 0) == 0
+            )
+            if whole:
+                self._length = length
+            else:
+                self._clear()
+        return self._length
+
+    def close(self) -> None:
+        if self._context:
+            self._lib.llama_free(self._context)
+        if self._model:
+            self._lib.llama_model_free(self._model)
+        self._context = self._model = 0
+
+    # --- the C side -------------------------------------------------------------------------
+
+    def _read(self, text: str, controls: bool) -> list[int]:
+        """Ids of a text; the space that a vocabulary puts first is the only thing added."""
+        data = text.encode()
+        ids = (ctypes.c_int32 * (len(data) + 1))()
+        while True:
+            n = self._lib.llama_tokenize(
+                self._vocab, data, len(data), ids, len(ids), False, controls
+            )
+            if n >= 0:
+                return ids[:n]
+            ids = (ctypes.c_int32 * -n)()
+
+    def _spell(self, id: int) -> bytes:
+        buffer = ctypes.create_string_buffer(64)
+        while True:
+            n = self._lib.llama_token_to_piece(self._vocab, id, buffer, len(buffer), 0, False)
+            if n >= 0:
+                return buffer.raw[:n]
+            buffer = ctypes.create_string_buffer(-n)
+
+    def _text(self, id: int) -> str:
+        text: bytes = self._lib.llama_vocab_get_text(self._vocab, id)
+        return text.decode(errors="replace")
+
+    def _decode(self, tokens: npt.NDArray[np.int32], wanted: int) -> None:
+        n = len(tokens)
+        self._batch.fill(tokens, self._length, wanted)
+        code = self._lib.llama_decode(self._context, self._batch.struct)
+        if code:
+            # What the cache holds after a failure depends on where it happened.
+            self._clear()
+            if code == 1:
+                raise ModelError(
+                    f"no room for {n} more tokens in a context of {self.n_ctx}",
+                    hint="open the model with a larger one (?n_ctx=...)",
+                )
+            raise ModelError(f"llama.cpp failed to evaluate {n} tokens (code {code})")
+        self._length += n
+
+    def _logits(self, rows: int) -> Row:
+        """A view on the last rows, which llama.cpp keeps one after the other."""
+        address = self._lib.llama_get_logits_ith(self._context, -rows)
+        if not address:
+            raise ModelError("llama.cpp computed no logits")
+        pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
+        return np.ctypeslib.as_array(pointer, (rows, self._n_vocab))
+
+    def _clear(self) -> None:
+        self._lib.llama_memory_clear(self._memory, False)
+        self._length = 0
+
+
+def physical_cores() -> int:
+    """Cores that this process may use, hyperthreads counted once: more threads only wait."""
+    try:
+        allowed = os.sched_getaffinity(0)
+        topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+        return len({Path(topology.format(cpu)).read_text() for cpu in allowed})
+    except (AttributeError, OSError):  # not Linux
+        return max(1, (os.cpu_count() or 2) // 2)

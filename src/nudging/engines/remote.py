@@ -1,0 +1,382 @@
+"""An engine behind HTTP: a model on vLLM, SGLang, llama-server or any completions API.
+
+Streams and hangs up, tries again before the first step of a stream and never after it, and keeps
+what a user typed from becoming a control token. Ordinary prompts go out as one text, the same
+that a plain client would send. Knows no rule, and of each server only its `Dialect`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import replace
+
+from ..chat import (
+    CONTROL_LIKE,
+    Message,
+    Part,
+    Prompt,
+    named_template,
+    render,
+    shield,
+    unshield,
+)
+from ..config import Spec
+from ..errors import (
+    ContextOverflow,
+    InputError,
+    ModelError,
+    NudgingError,
+    ServerError,
+    ServerFailed,
+    ServerNonsense,
+    ServerRefused,
+    SpecError,
+    TemplateError,
+)
+from ..text import complete
+from ..tokens import Step
+from .base import Capabilities, Engine, Want
+from .dialects import (
+    DIALECTS,
+    LLAMA_SERVER,
+    OPENAI,
+    OWNERS,
+    SIGNS,
+    Ask,
+    Dialect,
+    Served,
+    read_models,
+    read_n_ctx,
+    read_prompt,
+    read_tokens,
+    request_seed,
+    stretches,
+    typed_controls,
+)
+from .replies import NO_LOGPROBS, Found, LlamaReader
+from .wire import WIRE_OPTIONS, Wire, open_wire
+
+_WHOLE = 4  # tokens that complete any character: each holds a byte at least
+
+
+class RemoteEngine(Engine):
+    """One model of one server. Open it with `open_remote`."""
+
+    def __init__(
+        self,
+        spec: str,
+        wire: Wire,
+        dialect: Dialect,
+        model: str,
+        *,
+        template: str | None,
+        n_ctx: int | None,
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.model = model
+        self._wire = wire
+        self._dialect = dialect
+        self._template = template
+        self._release = release
+        """Called when the engine is closed."""
+        self._special: dict[str, bool] = {}
+        """Whether strings that look like control tokens are, as far as was asked."""
+        self._controls: set[str] = set()
+        self.capabilities = Capabilities(
+            kind=dialect.name,
+            max_top_k=dialect.max_top_k,
+            concurrency=wire.concurrency,
+            n_ctx=n_ctx,
+            notes=dialect.notes,
+        )
+
+    # --- Engine -----------------------------------------------------------------------------
+
+    async def stream(
+        self, prompt: Prompt, start: bytes, n: int, want: Want
+    ) -> AsyncGenerator[Step, None]:
+        ask = await self._ask(prompt, start, n, want)
+        given = attempt = 0
+        while given < n:
+            try:
+                async with aclosing(self._steps(ask, prompt, start, want)) as steps:
+                    async for step in steps:
+                        if given == n:
+                            return
+                        given += 1
+                        yield step
+                return
+            except ContextOverflow:
+                if given or (start and n == 1):
+                    return
+                if n == 1:
+                    raise
+                n = 1  # some servers count what was asked for: there may be room for less
+                ask = ask._replace(n=1, stream=False)
+            except ServerError as error:
+                if given or not error.retryable or attempt >= self._wire.retries:
+                    raise
+                await self._wire.pause(attempt, error)
+                attempt += 1
+                ask = ask._replace(id=secrets.token_hex(8))
+
+    async def count(self, prompt: Prompt) -> int | None:
+        if self._dialect.tokenize is None:
+            return None
+        return len(await self._ids(prompt, await self._typed_controls(prompt.parts)))
+
+    async def render(self, messages: Sequence[Message]) -> Prompt:
+        if self._template:
+            prompt = Prompt(render(self._template, messages))
+        else:
+            prompt = await self._rendered(messages)
+        if self._dialect.tokenize:
+            # Among candidates, the end shows by its text alone: learn it from the closed turns.
+            for text in typed_controls(Part(part.text, literal=True) for part in prompt.parts):
+                await self._is_special(text)
+        return prompt
+
+    async def _rendered(self, messages: Sequence[Message]) -> Prompt:
+        """The server's own template."""
+        dialect = self._dialect
+        if dialect.render is None:
+            raise TemplateError(f"a server of the kind {dialect.name!r} does not tell its template")
+        hidden, marks = shield(messages, CONTROL_LIKE)
+        try:
+            answer = await self._wire.post(*dialect.render(self.model, hidden))
+            if dialect.detokenize:
+                ids = read_tokens(answer)
+                answer = await self._wire.post(*dialect.detokenize(self.model, ids))
+        except ServerRefused as error:
+            raise TemplateError(f"{self.spec} renders no conversation: {error}") from None
+        parts = unshield(read_prompt(answer), marks)
+        return Prompt(parts, add_special=not dialect.rendered_begins)
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
+        release, self._release = self._release, None
+        if release:
+            release()
+
+    # --- streams ----------------------------------------------------------------------------
+
+    async def _steps(
+        self, ask: Ask, prompt: Prompt, start: bytes, want: Want
+    ) -> AsyncGenerator[Step, None]:
+        """One request's steps, and what it takes to make them whole."""
+        path, body = self._dialect.complete(ask)
+        reader = self._dialect.reader(self._controls)
+        written = start
+        async with await self._wire.slots():
+            try:
+                async with aclosing(self._events(path, body, ask)) as events:
+                    async for event in events:
+                        told = reader.feed(event)
+                        if reader.finished:  # what is left ends the stream: hang up on nothing
+                            told += [f async for more in events for f in reader.feed(more)]
+                        for found in told:
+                            step = await self._seen(found, prompt, written, want)
+                            yield step
+                            written += step.text
+                            if step.is_end or any(complete(step.text)[1:]):
+                                return  # after bytes that are no character nothing can follow
+                if not reader.finished:
+                    raise ServerFailed("the server's answer broke off")
+            finally:
+                if self._dialect.abort and ask.stream and not reader.finished:
+                    with suppress(NudgingError, TimeoutError):
+                        async with asyncio.timeout(1):
+                            await self._wire.post_once(*self._dialect.abort(ask.id))
+            if reader.held:
+                rest = await self._character(prompt, written, want) or reader.flush()
+                if rest:
+                    yield await self._seen(rest, prompt, written, want)
+
+    async def _events(self, path: str, body: object, ask: Ask) -> AsyncGenerator[object, None]:
+        if not ask.stream:
+            yield await self._wire.post_once(path, body)
+            return
+        async with aclosing(self._wire.events(path, body, ask.id)) as events:
+            async for event in events:
+                yield event
+
+    async def _character(self, prompt: Prompt, at: bytes, want: Want) -> Found | None:
+        """The character that begins at a place, when its first token came alone."""
+        ask = await self._ask(prompt, at, _WHOLE, want, stream=False)
+        answer = await self._wire.post_once(*self._dialect.complete(ask))
+        return next(iter(self._dialect.reader(self._controls).feed(answer)), None)
+
+    async def _seen(self, found: Found, prompt: Prompt, at: bytes, want: Want) -> Step:
+        """The step, with its distribution fetched where the server kept it back."""
+        if not found.blind or self._dialect.look is None:
+            return found.step
+        ask = await self._ask(prompt, at, 1, want)
+        top = LlamaReader.look(await self._wire.post_once(*self._dialect.look(ask)))
+        prob = top[0].prob if want.sampling.greedy else None
+        return replace(found.step, top=top, prob=prob)
+
+    async def _ask(
+        self, prompt: Prompt, start: bytes, n: int, want: Want, *, stream: bool | None = None
+    ) -> Ask:
+        return Ask(
+            model=self.model,
+            prompt=await self._worded(prompt, start),
+            add_special=prompt.add_special,
+            n=n,
+            top=max(1, min(want.top_k, self._dialect.max_top_k)),
+            sampling=want.sampling,
+            seed=request_seed(want.sampling, want.source, len(start)),
+            stream=n > 1 if stream is None else stream,
+            id=secrets.token_hex(8),
+        )
+
+    # --- prompts ----------------------------------------------------------------------------
+
+    async def _worded(self, prompt: Prompt, start: bytes) -> str | list[int]:
+        """The prompt and the answer so far as they are sent: text, or ids where text would be
+        read wrongly."""
+        whole = replace(prompt, parts=(*prompt.parts, Part(start.decode(), literal=True)))
+        typed = await self._typed_controls(whole.parts)
+        begins = prompt.add_special or not self._dialect.always_begins
+        if self._dialect.tokenize and (typed or not begins):
+            return await self._ids(whole, typed)
+        return whole.text
+
+    async def _typed_controls(self, parts: Sequence[Part]) -> set[str]:
+        """Strings in literal text that the server would read as control tokens."""
+        found = typed_controls(parts)
+        if found and self._dialect.tokenize is None:
+            template = "".join(part.text for part in parts if not part.literal)
+            for text in found:
+                if text in template:
+                    raise InputError(
+                        f"the text holds {text!r}, a control token of {self.spec}",
+                        hint="this server takes text only, and would take it for the real one",
+                    )
+            return set()
+        return {text for text in found if await self._is_special(text)}
+
+    async def _is_special(self, text: str) -> bool:
+        if text not in self._special:
+            self._special[text] = await self._ask_special(text)
+            if self._special[text]:
+                self._controls.add(text)
+        return self._special[text]
+
+    async def _ask_special(self, text: str) -> bool:
+        ids = await self._tokenize(text, begin=False, controls=True)
+        if len(ids) != 1:
+            return False
+        if self._dialect.spares_controls:
+            return ids != await self._tokenize(text, begin=False, controls=False)
+        if self._dialect.shows is None:
+            return True
+        # Words that users add to a vocabulary (`<b>`) are one token too, but they show.
+        answer = await self._wire.post(*self._dialect.shows(self.model, ids[0]))
+        return not self._dialect.shown(answer)
+
+    async def _ids(self, prompt: Prompt, typed: set[str]) -> list[int]:
+        """Ids of a prompt whose literal parts hold the control tokens `typed`."""
+        ids: list[int] = []
+        spares = self._dialect.spares_controls
+        for text, controls in stretches(prompt.parts, typed, spares=spares):
+            begin = prompt.add_special and not ids
+            ids += await self._tokenize(text, begin=begin, controls=controls)
+        return ids
+
+    async def _tokenize(self, text: str, *, begin: bool, controls: bool) -> list[int]:
+        if self._dialect.tokenize is None:
+            raise ModelError(f"{self.spec} has no tokeniser that can be asked")
+        call = self._dialect.tokenize(self.model, text, begin, controls)
+        return read_tokens(await self._wire.post(*call))
+
+
+# --- opening --------------------------------------------------------------------------------
+
+_OPTIONS = ("dialect", "template", *WIRE_OPTIONS)
+
+
+async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) -> RemoteEngine:
+    """The engine for `http://HOST:PORT/v1#MODEL?dialect=...`, checked with one token.
+
+    `release` is called when the engine is closed.
+    """
+    for name in spec.options:
+        if name not in _OPTIONS:
+            raise SpecError(
+                f"a server's spec has no option {name!r}", hint=f"it has {', '.join(_OPTIONS)}"
+            )
+    forced = spec.options.get("dialect")
+    if forced is not None and forced not in DIALECTS:
+        raise SpecError(f"there is no dialect {forced!r}", hint=f"there are {', '.join(DIALECTS)}")
+    template = spec.options.get("template")
+    wire = open_wire(spec)
+    try:
+        served = await _served(wire, spec)
+        dialect = DIALECTS[forced] if forced else await _detect(wire, served)
+        n_ctx = served.n_ctx
+        if n_ctx is None and dialect is LLAMA_SERVER:
+            n_ctx = read_n_ctx(await wire.get("{root}/props"))
+        engine = RemoteEngine(
+            spec.text,
+            wire,
+            dialect,
+            served.name,
+            template=named_template(template) if template else None,
+            n_ctx=n_ctx,
+            release=release,
+        )
+        await _check(engine)
+    except BaseException:
+        await wire.aclose()
+        raise
+    return engine
+
+
+async def _served(wire: Wire, spec: Spec) -> Served:
+    """The model that a spec means, as the server lists it."""
+    try:
+        models = read_models(await wire.get("{url}/models"))
+    except ServerRefused as error:
+        if error.code != 404 or not spec.model:
+            raise
+        return Served(spec.model, (spec.model,), "", None)
+    found = [m for m in models if spec.model in m.names] if spec.model else models
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(m.name for m in models[:20]) or "none"
+    if spec.model:
+        raise ServerRefused(
+            f"{wire.url} has no model {spec.model!r}", code=404, hint=f"it has {names}"
+        )
+    raise SpecError(f"{wire.url} has several models", hint=f"add #MODEL; it has {names}")
+
+
+async def _detect(wire: Wire, served: Served) -> Dialect:
+    if served.owner in OWNERS:
+        return OWNERS[served.owner]
+    for path, sign, dialect in SIGNS:
+        with suppress(ServerRefused, ServerNonsense):
+            answer = await wire.get(path)
+            if isinstance(answer, dict) and sign in answer:
+                return dialect
+    return OPENAI
+
+
+async def _check(engine: RemoteEngine) -> None:
+    """Ask for one token: nothing works without its log-probabilities."""
+    hint = "start vLLM with --max-logprobs 20; a chat-only service can't be used"
+    try:
+        steps = engine.stream(Prompt((Part("Hello", literal=True),)), b"", 1, Want())
+        async with aclosing(steps):
+            found = [step async for step in steps]
+    except (ServerNonsense, ServerRefused) as error:
+        if "logprob" in str(error) or NO_LOGPROBS in str(error):
+            raise ServerNonsense(f"{NO_LOGPROBS}: {error}", hint=hint) from None
+        raise
+    if not found or (found[0].prob is None and not found[0].is_end):
+        raise ServerNonsense(NO_LOGPROBS, hint=hint)

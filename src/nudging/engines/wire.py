@@ -1,0 +1,312 @@
+"""HTTP to one server: connections, events of streams, errors, when to try again.
+
+A connection belongs to the event loop that opened it, and an engine is used from several: there is
+one client per loop, closed when the engine or the loop is. Keys are sent, and never shown. Knows
+no dialect, no step and no rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import json
+import os
+import random
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+import httpx2 as httpx
+
+from ..config import Spec
+from ..errors import (
+    ConfigError,
+    ModelError,
+    NudgingError,
+    ServerBusy,
+    ServerDown,
+    ServerError,
+    ServerFailed,
+    ServerNonsense,
+    ServerTimeout,
+    SpecError,
+)
+from .replies import read_error
+
+_MOST_BYTES = 32_000_000  # an answer or a line that is longer is no answer
+_LONGEST_PAUSE = 20.0
+
+sleep = asyncio.sleep
+"""How a pause is made."""
+
+
+class _Line(NamedTuple):
+    """What one event loop has."""
+
+    keeper: AsyncGenerator[httpx.AsyncClient, None]
+    client: httpx.AsyncClient
+    slots: asyncio.Semaphore
+
+
+class Wire:
+    """A server's address, with its connections. `url` is the API's, `root` the server's own."""
+
+    def __init__(
+        self, url: str, *, key: str | None = None, timeout: float, concurrency: int, retries: int
+    ) -> None:
+        try:
+            host = httpx.URL(url).host
+            _ = urlsplit(url).port  # httpx takes any number for a port
+        except (httpx.InvalidURL, ValueError) as error:
+            raise SpecError(f"can't read the address {url!r}: {error}") from None
+        # A proxy of the environment is for the world outside.
+        self._outside = host not in ("localhost", "127.0.0.1", "::1")
+        self.url = url
+        self.root = url.removesuffix("/v1")
+        self.retries = retries
+        self._key = key
+        self._timeout = timeout
+        self.concurrency = concurrency
+        self._closed = False
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+
+    # --- requests ---------------------------------------------------------------------------
+
+    async def get(self, path: str) -> object:
+        """The JSON at a path, with retries."""
+        return await self._again(lambda: self._json("GET", path, None))
+
+    async def post(self, path: str, body: object) -> object:
+        """The JSON answer to a body, with retries."""
+        return await self._again(lambda: self._json("POST", path, body))
+
+    async def post_once(self, path: str, body: object) -> object:
+        return await self._json("POST", path, body)
+
+    async def events(self, path: str, body: object, id: str) -> AsyncGenerator[object, None]:
+        """The events of a streamed answer, up to the server's own end of it.
+
+        Closing the generator hangs up.
+        """
+        async with self._response("POST", path, body, id) as response:
+            kind = response.headers.get("content-type", "")
+            if not kind.startswith("text/event-stream"):
+                raise ServerNonsense(f"the server does not stream: it sends {kind[:60] or 'bytes'}")
+            async with contextlib.aclosing(self._lines_of(response)) as lines:
+                async for line in lines:
+                    field, _, value = line.partition(b":")
+                    if field == b"error":  # older llama-servers
+                        yield {"error": parse(value)}
+                    elif field == b"data":
+                        if value.strip() == b"[DONE]":
+                            # Read to the very end, or the connection can't be used again.
+                            with contextlib.suppress(TimeoutError):
+                                async with asyncio.timeout(1):
+                                    async for _ in lines:
+                                        pass
+                            return
+                        yield parse(value)
+
+    async def slots(self) -> asyncio.Semaphore:
+        """Bounds the running loop's streams."""
+        return (await self._line()).slots
+
+    async def pause(self, attempt: int, error: ServerError) -> None:
+        """Wait before trying again: longer each time, or as long as the server asked."""
+        seconds = min(0.25 * 2**attempt, 8.0) * random.uniform(0.75, 1.25)
+        if isinstance(error, ServerBusy) and error.retry_after is not None:
+            seconds = max(seconds, error.retry_after)
+        await sleep(min(seconds, _LONGEST_PAUSE))
+
+    async def _again(self, request: Callable[[], Awaitable[object]]) -> object:
+        attempt = 0
+        while True:
+            try:
+                return await request()
+            except ServerError as error:
+                if not error.retryable or attempt >= self.retries:
+                    raise
+                await self.pause(attempt, error)
+                attempt += 1
+
+    async def _json(self, method: str, path: str, body: object) -> object:
+        async with self._response(method, path, body, secrets.token_hex(8)) as response:
+            return parse(await self._content(response))
+
+    # --- one response -----------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _response(
+        self, method: str, path: str, body: object, id: str
+    ) -> AsyncIterator[httpx.Response]:
+        """A response that says success, closed at the end."""
+        client = (await self._line()).client
+        address = path.format(url=self.url, root=self.root)
+        headers = {"X-Request-Id": id}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        try:
+            request = client.build_request(
+                method, address, headers=headers, json=body if method == "POST" else None
+            )
+            response = await client.send(request, stream=True)
+            try:
+                if not response.is_success:
+                    raise self._refusal(response, await self._content(response))
+                yield response
+            finally:
+                await response.aclose()
+        except httpx.TimeoutException:
+            raise ServerTimeout(f"no word from {self.root} for {self._timeout:g} s") from None
+        except httpx.ConnectError as error:
+            raise ServerDown(f"no connection to {self.root}: {self._clean(error)}") from None
+        except httpx.DecodingError:
+            raise ServerNonsense(f"what {self.root} sends does not decode") from None
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise ServerFailed(
+                f"the connection to {self.root} broke off: {self._clean(error)}"
+            ) from None
+
+    async def _content(self, response: httpx.Response) -> bytes:
+        content = bytearray()
+        async for piece in response.aiter_bytes():
+            content += piece
+            if len(content) > _MOST_BYTES:
+                raise ServerNonsense("the server's answer has no end")
+        return bytes(content)
+
+    async def _lines_of(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+        # Only a newline ends a line here: httpx also takes some characters inside JSON for one.
+        held = bytearray()
+        async for piece in response.aiter_bytes():
+            held += piece
+            *lines, rest = held.split(b"\n")
+            for line in lines:
+                yield bytes(line)
+            held = bytearray(rest)
+            if len(held) > _MOST_BYTES:
+                raise ServerNonsense("the server's answer has no end")
+
+    def _refusal(self, response: httpx.Response, content: bytes) -> NudgingError:
+        try:
+            body: object = json.loads(content)
+        except (ValueError, RecursionError):
+            body = None
+            if response.status_code < 500 and content.lstrip()[:1] == b"<":
+                status = response.status_code
+                if status not in (401, 403, 429):
+                    return ServerNonsense(f"the server answers with a web page (status {status})")
+        after = read_retry_after(response.headers.get("retry-after"))
+        if body is not None:
+            body = parse(self._clean(json.dumps(body)).encode())
+        return read_error(response.status_code, body, retry_after=after)
+
+    def _clean(self, value: object) -> str:
+        """Words of a server or a library, without the key that they may repeat."""
+        text = str(value)
+        return text.replace(self._key, "***") if self._key else text
+
+    # --- connections ------------------------------------------------------------------------
+
+    async def _line(self) -> _Line:
+        """The running loop's connections."""
+        if self._closed:
+            raise ModelError(f"the engine of {self.root} is closed")
+        loop = asyncio.get_running_loop()
+        found = self._lines.get(loop)
+        if found is None:
+            # A loop closes the async generators that it began before it ends, and so the client
+            # in this one: no socket outlives its loop.
+            keeper = self._keep()
+            client = await anext(keeper)
+            found = self._lines[loop] = _Line(keeper, client, asyncio.Semaphore(self.concurrency))
+        return found
+
+    async def _keep(self) -> AsyncGenerator[httpx.AsyncClient, None]:
+        client = httpx.AsyncClient(
+            timeout=httpx.Timeout(self._timeout, pool=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=self.concurrency),
+            verify=self.url.startswith("https:"),
+            trust_env=self._outside,
+        )
+        try:
+            yield client
+        finally:
+            self._lines.pop(asyncio.get_running_loop(), None)
+            await client.aclose()
+
+    async def aclose(self) -> None:
+        self._closed = True
+        here = asyncio.get_running_loop()
+        for loop, line in list(self._lines.items()):
+            if loop is here:
+                await line.keeper.aclose()
+            elif loop.is_running():
+                asyncio.run_coroutine_threadsafe(_close(line.keeper), loop)
+        self._lines.clear()
+
+
+WIRE_OPTIONS = ("api_key_env", "timeout", "concurrency", "retries")
+
+
+def open_wire(spec: Spec) -> Wire:
+    """The wire to a spec's address, by its options and the environment's key."""
+    return Wire(
+        spec.path,
+        key=_key(spec),
+        timeout=_number(spec, "timeout", 60, least=0.01),
+        concurrency=int(_number(spec, "concurrency", 16, least=1)),
+        retries=int(_number(spec, "retries", 3, least=0)),
+    )
+
+
+def _number(spec: Spec, name: str, default: float, *, least: float) -> float:
+    text = spec.options.get(name)
+    try:
+        value = default if text is None else float(text)
+    except ValueError:
+        value = -1
+    if not least <= value < 1e6 or (name != "timeout" and value != int(value)):
+        raise SpecError(f"{name} is a number from {least:g}, not {text!r}")
+    return value
+
+
+def _key(spec: Spec) -> str | None:
+    name = spec.options.get("api_key_env")
+    key = os.environ.get(name or "OPENAI_API_KEY", "").strip()
+    if name and not key:
+        raise ConfigError(f"the environment variable {name} is not set", option="api_key_env")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigError("the API key has characters that no key has", option="api_key_env")
+    return key or None
+
+
+async def _close(keeper: AsyncGenerator[httpx.AsyncClient, None]) -> None:
+    await keeper.aclose()
+
+
+def parse(content: bytes) -> object:
+    try:
+        found: object = json.loads(content)
+    except (ValueError, RecursionError):
+        start = content.strip()[:60].decode(errors="replace")
+        raise ServerNonsense(f"the server's answer is not JSON; it begins {start!r}") from None
+    return found
+
+
+def read_retry_after(value: str | None) -> float | None:
+    """Seconds of a `Retry-After` header: a number, or a date."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None

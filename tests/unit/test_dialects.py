@@ -1,0 +1,546 @@
+"""What servers are asked and what their answers mean, on bodies recorded from real ones.
+
+Recorded from vLLM 0.32.0 and llama-server (xllamacpp 2026.10), SmolLM2-135M-Instruct; SGLang's and
+plain OpenAI's are written by their sources.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nudging.chat import Message, Part
+from nudging.engines.dialects import (
+    DIALECTS,
+    LLAMA_SERVER,
+    OPENAI,
+    OWNERS,
+    SGLANG,
+    VLLM,
+    Ask,
+    Dialect,
+    joined,
+    read_models,
+    read_n_ctx,
+    read_prompt,
+    read_tokens,
+    request_seed,
+    stretches,
+    typed_controls,
+)
+from nudging.engines.replies import (
+    BROKEN,
+    Found,
+    LegacyReader,
+    LlamaReader,
+    Reader,
+    SglangReader,
+    read_error,
+    share,
+    to_bytes,
+)
+from nudging.errors import (
+    ContextOverflow,
+    NudgingError,
+    ServerBusy,
+    ServerFailed,
+    ServerNonsense,
+    ServerRefused,
+)
+from nudging.sampling import GREEDY, Sampling
+
+RECORDED = Path(__file__).parent.parent / "golden" / "servers"
+UNICORN = "🦄".encode()
+
+
+def recorded(name: str) -> list[Any]:
+    text = (RECORDED / name).read_text(encoding="utf-8")
+    if name.endswith(".json"):
+        return [json.loads(text)]
+    lines = [line.removeprefix("data: ") for line in text.split("\n") if line]
+    return [json.loads(line) for line in lines if line != "[DONE]"]
+
+
+def read(reader: Reader, events: Iterable[Any]) -> list[Found]:
+    return [found for event in events for found in reader.feed(event)]
+
+
+# --- vLLM -----------------------------------------------------------------------------------
+
+
+def test_vllm_stream() -> None:
+    reader = LegacyReader()
+    steps = [f.step for f in read(reader, recorded("vllm_plain.sse"))]
+    assert b"".join(s.text for s in steps) == b" Paris.\n"
+    assert all(len(s.top) == 3 and s.prob == s.top1 and s.id is not None for s in steps)
+    assert steps[0].prob == pytest.approx(0.7688, abs=1e-3)
+    assert steps[0].top[1].text == b" the"
+    assert reader.finished
+    assert not reader.held
+
+
+def test_vllm_half_characters_go_with_the_one_they_begin() -> None:
+    reader = LegacyReader()
+    steps = [f.step for f in read(reader, recorded("vllm_half.sse"))]
+    assert [s.text for s in steps] == [UNICORN]
+    # The first token's own probability, though its string shows another token's in the table.
+    assert steps[0].prob == steps[0].top1 == pytest.approx(math.exp(-0.6933488845825195))
+    assert [c.text for c in steps[0].top] == [UNICORN, BROKEN, b"\n"]
+    assert steps[0].id is None
+    assert reader.finished
+    assert reader.held
+    rest = reader.flush()
+    assert rest is not None
+    assert rest.step.text == BROKEN
+    assert reader.flush() is None
+
+
+def test_vllm_half_a_character_alone_gives_no_step() -> None:
+    reader = LegacyReader()
+    assert read(reader, recorded("vllm_half_one.json")) == []
+    assert reader.held
+
+
+def test_vllm_several_tokens_at_once() -> None:
+    reader = LegacyReader()
+    (found,) = read(reader, recorded("vllm_half_four.json"))
+    assert found.step.text == UNICORN
+    assert found.step.prob == pytest.approx(math.exp(-0.6933488845825195))
+    assert reader.held
+
+
+def test_vllm_end() -> None:
+    controls: set[str] = set()
+    (found,) = read(LegacyReader(controls), recorded("vllm_end.sse"))
+    assert found.step.is_end
+    assert found.step.text == b""
+    assert found.step.id == 2
+    assert found.step.prob == pytest.approx(math.exp(-0.8263157606124878))
+    assert [c.text for c in found.step.top] == [b"", b" What"]
+    assert controls == {"<|im_end|>"}
+
+
+def legacy(text: str, tokens: list[str], finish: str | None = None, **top: Any) -> Any:
+    logprobs = {
+        "tokens": tokens,
+        "token_logprobs": [-1.0] * len(tokens),
+        "top_logprobs": [{t: -1.0, **top} for t in tokens],
+    }
+    return {"choices": [{"text": text, "logprobs": logprobs, "finish_reason": finish}]}
+
+
+def test_a_control_token_in_the_middle_is_an_end() -> None:
+    (found,) = read(LegacyReader(), [legacy("", ["<|im_start|>"])])
+    assert found.step.is_end
+
+
+def test_known_control_tokens_show_as_ends_among_the_candidates() -> None:
+    (found,) = read(LegacyReader({"</s>"}), [legacy("a", ["a"], None, **{"</s>": -2.0})])
+    assert [c.text for c in found.step.top] == [b"a", b""]
+
+
+def test_older_servers_write_replacement_characters_for_parts() -> None:
+    reader = LegacyReader()
+    events = [legacy("", ["\ufffd"]), legacy("", ["\ufffd"]), legacy("é", ["é"])]
+    steps = [f.step for f in read(reader, events)]
+    assert [s.text for s in steps] == ["é".encode()]
+
+
+def test_broken_bytes_are_never_a_replacement_character() -> None:
+    (found,) = read(LegacyReader(), [legacy("\ufffda", ["\ufffda"])])
+    assert found.step.text == BROKEN + b"a"
+    assert to_bytes("a\ud800b") == b"a" + BROKEN + b"b"
+
+
+def test_several_tokens_with_an_end_in_one_event() -> None:
+    events = [legacy(" to day", [" to", " day", "</s>"], "stop")]
+    steps = [f.step for f in read(LegacyReader(), events)]
+    assert [(s.text, s.is_end) for s in steps] == [(b" to", False), (b" day", False), (b"", True)]
+
+
+def test_shares_that_can_not_be_told_apart_go_to_the_first() -> None:
+    assert share("Hello", [" Hel", "lo"]) == ["Hello", None]
+    assert share(" a b", [" a", " b"]) == [" a", " b"]
+    assert share("", []) == []
+    steps = [f.step for f in read(LegacyReader(), [legacy("Hello", [" Hel", "lo"], "length")])]
+    assert [s.text for s in steps] == [b"Hello"]
+
+
+# --- plain OpenAI ---------------------------------------------------------------------------
+
+
+def test_an_end_that_is_not_told_is_blind() -> None:
+    reader = LegacyReader()
+    events = [
+        legacy("a", ["a"]),
+        {"choices": [{"text": "", "logprobs": None, "finish_reason": "stop"}]},
+        {"choices": [], "usage": {}},
+    ]
+    first, last = read(reader, events)
+    assert not first.blind
+    assert last.blind
+    assert last.step.is_end
+    assert last.step.prob is None
+    assert last.step.top1 == 0.0
+
+
+def test_text_without_log_probabilities() -> None:
+    with pytest.raises(ServerNonsense, match="no log-prob"):
+        LegacyReader().feed({"choices": [{"text": "a", "logprobs": None}]})
+
+
+# --- llama-server ---------------------------------------------------------------------------
+
+
+def test_llama_stream() -> None:
+    reader = LlamaReader()
+    found = read(reader, recorded("llama_plain.sse"))
+    assert b"".join(f.step.text for f in found) == b" Paris.\n"
+    assert not any(f.blind for f in found)
+    assert all(f.step.prob == f.step.top1 and len(f.step.top) == 3 for f in found)
+    assert reader.finished
+
+
+def test_llama_passes_over_the_beginning_of_a_character() -> None:
+    reader = LlamaReader()
+    (found,) = read(reader, recorded("llama_half.sse"))
+    assert found.blind
+    assert found.step.text == UNICORN
+    assert reader.finished
+    assert reader.held
+
+
+def test_llama_tells_nothing_of_half_a_character_but_can_look() -> None:
+    reader = LlamaReader()
+    assert read(reader, recorded("llama_half_one.json")) == []
+    assert reader.held
+    top = LlamaReader.look(recorded("llama_look.json")[0])
+    assert [c.text for c in top] == [b"\xf0\x9f", b" \xf0\x9f", b"\n"]
+    assert top[0].prob == pytest.approx(0.49, abs=0.01)
+
+
+def test_llama_end() -> None:
+    (found,) = read(LlamaReader(), recorded("llama_end.sse"))
+    assert found.step.is_end
+    assert not found.blind
+    assert found.step.prob == pytest.approx(math.exp(-0.7915568947792053))
+
+
+def test_llama_end_without_probabilities_is_blind() -> None:
+    event = {"content": "", "stop": True, "stop_type": "eos", "tokens_predicted": 0}
+    (found,) = read(LlamaReader(), [event])
+    assert found.blind
+    assert found.step.is_end
+
+
+# --- SGLang ---------------------------------------------------------------------------------
+
+
+def sglang(text: str, ids: list[int], count: int, finish: Any = None) -> Any:
+    words = {1: " a", 2: " b", 3: "</s>", 4: "\ufffd", 5: "\ufffd"}
+    return {
+        "text": text,
+        "output_ids": ids,
+        "meta_info": {
+            "finish_reason": finish,
+            "completion_tokens": count,
+            "output_token_logprobs": [[-float(i), i, words[i]] for i in ids],
+            "output_top_logprobs": [[[-float(i), i, words[i]], [-9.0, 9, "z"]] for i in ids],
+        },
+    }
+
+
+END = {"type": "stop", "matched": 3}
+
+
+def test_sglang_repeats_itself() -> None:
+    reader = SglangReader()
+    events = [
+        sglang(" a", [1], 1),
+        sglang(" a b", [1, 2], 2),
+        sglang(" a b", [1, 2, 3], 3, END),
+    ]
+    steps = [f.step for f in read(reader, events)]
+    assert [(s.text, s.id, s.is_end) for s in steps] == [
+        (b" a", 1, False),
+        (b" b", 2, False),
+        (b"", 3, True),
+    ]
+    assert steps[1].prob == pytest.approx(math.exp(-2))
+    assert [c.text for c in steps[1].top] == [b" b", b"z"]
+    assert reader.finished
+
+
+def test_sglang_told_to_stream_what_is_new() -> None:
+    events = [sglang(" a", [1], 1), sglang(" b", [2], 2), sglang("", [3], 3, END)]
+    steps = [f.step for f in read(SglangReader(), events)]
+    assert [s.text for s in steps] == [b" a", b" b", b""]
+    assert steps[-1].is_end
+
+
+def test_sglang_half_a_character() -> None:
+    events = [sglang("", [4], 1), sglang("é", [4, 5], 2), sglang("é a", [4, 5, 1], 3)]
+    steps = [f.step for f in read(SglangReader(), events)]
+    assert [s.text for s in steps] == ["é".encode(), b" a"]
+    assert steps[0].prob == pytest.approx(math.exp(-4))
+
+
+def test_sglang_abort_is_a_failure() -> None:
+    event = sglang("", [], 0, {"type": "abort", "message": "out of memory"})
+    with pytest.raises(ServerFailed, match="out of memory"):
+        SglangReader().feed(event)
+
+
+# --- answers that are none ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reader", [LegacyReader, LlamaReader, SglangReader])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        [],
+        "text",
+        {},
+        {"choices": None},
+        {"choices": ["x"]},
+        {"choices": [{"text": 5}]},
+        {"choices": [{"text": "a", "logprobs": []}]},
+        {"choices": [{"text": "a", "logprobs": {"tokens": "a"}}]},
+        {"choices": [{"text": "a", "logprobs": {"tokens": ["a"], "token_logprobs": [None]}}]},
+        {
+            "choices": [
+                {
+                    "text": "a",
+                    "logprobs": {
+                        "tokens": ["a"],
+                        "token_logprobs": [None],
+                        "top_logprobs": [{"a": "x"}],
+                    },
+                }
+            ]
+        },
+        {"content": 5, "tokens_predicted": 1},
+        {"content": "a", "tokens_predicted": "1"},
+        {"content": "a", "tokens_predicted": True},
+        {"tokens_predicted": 1, "completion_probabilities": {}},
+        {"tokens_predicted": 1, "completion_probabilities": [None]},
+        {"tokens_predicted": 1, "completion_probabilities": [{"id": 1, "bytes": [300]}]},
+        {
+            "tokens_predicted": 1,
+            "completion_probabilities": [
+                {"id": 1, "bytes": [65], "logprob": float("nan"), "top_logprobs": []}
+            ],
+        },
+        {"meta_info": None},
+        {"meta_info": {"completion_tokens": 1}, "output_ids": [1], "text": "a"},
+        {
+            "meta_info": {
+                "completion_tokens": 1,
+                "output_token_logprobs": [[1]],
+                "output_top_logprobs": [None],
+            },
+            "output_ids": [1],
+            "text": "a",
+        },
+    ],
+)
+def test_nonsense_is_said_to_be(reader: type[Reader], answer: Any) -> None:
+    with pytest.raises(ServerNonsense):
+        reader().feed(answer)
+
+
+@pytest.mark.parametrize("call", [read_models, read_tokens, read_prompt, read_n_ctx])
+@pytest.mark.parametrize("answer", [None, [], "x", 5])
+def test_nonsense_beside_the_streams(call: Any, answer: Any) -> None:
+    with pytest.raises(ServerNonsense):
+        call(answer)
+
+
+# --- errors ---------------------------------------------------------------------------------
+
+
+def error(status: int | None, body: object) -> NudgingError:
+    return read_error(status, body)
+
+
+def test_overflow_of_vllm() -> None:
+    found = error(400, recorded("vllm_too_long.json")[0])
+    assert isinstance(found, ContextOverflow)
+    assert (found.tokens, found.limit) == (2049, 2048)
+
+
+def test_overflow_of_llama_server() -> None:
+    found = error(400, recorded("llama_too_long.json")[0])
+    assert isinstance(found, ContextOverflow)
+    assert (found.tokens, found.limit) == (3001, 1024)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The input (5000 tokens) is longer than the model's context length (4096 tokens).",
+        "This model's maximum context length is 4096 tokens, however you requested 5000 tokens "
+        "(4984 in your prompt; 16 for the completion). Please reduce your prompt.",
+        "Requested token count exceeds the model's maximum context length of 4096 tokens. You "
+        "requested a total of 5000 tokens: 4984 tokens from the input messages and 16 tokens",
+    ],
+)
+def test_overflow_in_other_words(message: str) -> None:
+    for body in (
+        {"object": "error", "message": message, "type": "BadRequestError", "code": 400},
+        {"error": {"message": message}},
+    ):
+        found = error(400, body)
+        assert isinstance(found, ContextOverflow)
+        assert (found.tokens, found.limit) == (5000, 4096)
+
+
+def test_overflow_without_numbers() -> None:
+    found = error(400, {"error": {"message": "no", "code": "context_length_exceeded"}})
+    assert isinstance(found, ContextOverflow)
+
+
+def test_unknown_model() -> None:
+    found = error(404, recorded("vllm_no_model.json")[0])
+    assert isinstance(found, ServerRefused)
+    assert found.code == 404
+    assert "Valid aliases: smol" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "retryable"),
+    [
+        (401, ServerRefused, False),
+        (403, ServerRefused, False),
+        (400, ServerRefused, False),
+        (422, ServerRefused, False),
+        (429, ServerBusy, True),
+        (408, ServerFailed, True),
+        (500, ServerFailed, True),
+        (503, ServerFailed, True),
+        (302, ServerNonsense, False),
+    ],
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        "text",
+        [],
+        {"error": "text"},
+        {"error": None},
+        {"error": {"message": "no", "code": "x"}},
+        {"object": "error", "message": "no", "code": 418},
+        {"detail": [{"loc": 1}]},
+    ],
+)
+def test_errors_of_any_shape(
+    status: int, kind: type[NudgingError], retryable: bool, body: object
+) -> None:
+    found = error(status, body)
+    assert isinstance(found, kind)
+    assert found.retryable is retryable
+
+
+def test_errors_inside_a_stream() -> None:
+    with pytest.raises(ServerRefused):
+        LegacyReader().feed({"error": {"message": "no", "code": 400}})
+    with pytest.raises(ServerBusy):
+        LlamaReader().feed({"error": {"message": "no", "code": 429}})
+    with pytest.raises(ServerFailed):
+        SglangReader().feed({"object": "error", "message": "no", "code": None})
+
+
+# --- requests -------------------------------------------------------------------------------
+
+
+def ask(**changes: Any) -> Ask:
+    sampling = Sampling(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, seed=3)
+    return Ask("m", "text", True, 8, 2, sampling, 11, True, "id")._replace(**changes)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=lambda d: d.name)
+def test_every_sampling_field_is_sent(dialect: Dialect) -> None:
+    body = dialect.complete(ask()).body
+    flat = {**body, **body.get("sampling_params", {})}
+    assert (flat["temperature"], flat["top_p"]) == (0.7, 0.9)
+    assert (flat["top_k"], flat["min_p"]) == (40, 0.05)
+    assert 11 in (flat.get("seed"), flat.get("sampling_seed"))
+    assert 8 in [flat.get(k) for k in ("max_tokens", "n_predict", "max_new_tokens")]
+    assert 2 in [flat.get(k) for k in ("logprobs", "n_probs", "top_logprobs_num")]
+    json.dumps(body)
+
+
+def test_greedy_requests() -> None:
+    assert VLLM.complete(ask(sampling=GREEDY)).body["temperature"] == 0.0
+    assert SGLANG.complete(ask(sampling=GREEDY)).body["sampling_params"]["top_k"] == -1
+    body = OPENAI.complete(ask(sampling=GREEDY)).body
+    assert "top_k" not in body
+    assert "min_p" not in body
+    assert LLAMA_SERVER.complete(ask()).body["post_sampling_probs"] is False
+
+
+def test_ids_are_sent_where_they_belong() -> None:
+    assert VLLM.complete(ask(prompt=[1, 2])).body["prompt"] == [1, 2]
+    assert SGLANG.complete(ask(prompt=[1, 2])).body["input_ids"] == [1, 2]
+    assert SGLANG.complete(ask()).body["text"] == "text"
+    assert VLLM.complete(ask(add_special=False)).body["add_special_tokens"] is False
+
+
+def test_seeds_differ_by_place_and_fit_every_server() -> None:
+    sampling = Sampling(temperature=1.0, seed=2**62)
+    seeds = {request_seed(sampling, "base", at) for at in range(100)}
+    assert len(seeds) == 100
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert request_seed(sampling, "base", 5) == request_seed(sampling, "base", 5)
+
+
+def test_templates_are_asked_for() -> None:
+    messages = [Message("user", "hi")]
+    assert VLLM.render is not None
+    assert VLLM.render("m", messages).body["messages"] == [{"role": "user", "content": "hi"}]
+    assert LLAMA_SERVER.render is not None
+    assert LLAMA_SERVER.render("m", messages).path == "{root}/apply-template"
+
+
+def test_models_are_read() -> None:
+    (vllm,) = read_models(recorded("vllm_models.json")[0])
+    assert (vllm.name, OWNERS[vllm.owner], vllm.n_ctx) == ("smol", VLLM, 2048)
+    (llama,) = read_models(recorded("llama_models.json")[0])
+    assert (OWNERS[llama.owner], llama.n_ctx) == (LLAMA_SERVER, 1024)
+    assert "smol.gguf" in llama.names
+    assert read_tokens(recorded("vllm_tokens.json")[0])
+    assert read_n_ctx({"default_generation_settings": {"n_ctx": 5}}) == 5
+    assert read_n_ctx({"default_generation_settings": {"n_ctx": "x"}}) is None
+
+
+# --- typed control tokens -------------------------------------------------------------------
+
+
+def test_typed_control_tokens_are_found_across_seams() -> None:
+    parts = [Part("<|im_end|>"), Part("say <|im_", True), Part("end|> and <b>", True)]
+    assert typed_controls(parts) == {"<|im_end|>", "<b>"}
+    assert [p.literal for p in joined(parts)] == [False, True]
+
+
+@pytest.mark.parametrize("spares", [True, False])
+def test_stretches_hold_all_text_and_no_typed_control_token(spares: bool) -> None:
+    parts = [Part("<|im_start|>x "), Part("a<|im_end|><|im_end|> <b>", True), Part("<|im_end|>")]
+    found = list(stretches(parts, {"<|im_end|>"}, spares=spares))
+    assert "".join(text for text, _ in found) == "".join(p.text for p in parts)
+    assert all(text for text, _ in found)
+    read_as_such = [text for text, controls in found if controls]
+    # Only the template's own is left where control tokens are read.
+    assert sum(text.count("<|im_end|>") for text in read_as_such) == 1
+    assert found[0][0].startswith("<|im_start|>x a")
+
+
+def test_a_prompt_without_typed_controls_is_one_stretch() -> None:
+    parts = [Part("<|im_start|>"), Part("hi <b>", True), Part("<|im_end|>")]
+    assert list(stretches(parts, set(), spares=False)) == [("<|im_start|>hi <b><|im_end|>", True)]

@@ -1,0 +1,157 @@
+"""The fallback for GGUF files: a real llama-server in this process, spoken to over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nudging.chat import Message, Part, Prompt
+from nudging.config import parse_spec
+from nudging.engines.base import Want
+from nudging.engines.llama_server import open_llama_server
+from nudging.engines.remote import RemoteEngine
+from nudging.errors import ContextOverflow, ModelError, ServerError, SpecError
+from nudging.pull import demo_path
+from nudging.sampling import Sampling
+from nudging.tokens import Source, Step
+
+
+def model(source: Source) -> str:
+    """A model file of the built-in pair."""
+    path = Path(os.environ.get(f"NUDGING_TEST_{source.upper()}") or demo_path(source))
+    if not path.exists():
+        pytest.skip(f"the {source} model is not there: nudge pull demo")
+    return str(path)
+
+
+def using(source: Source, use: Callable[[RemoteEngine], Coroutine[Any, Any, None]]) -> None:
+    pytest.importorskip("xllamacpp")
+
+    async def run() -> None:
+        spec = f"llama:{model(source)}?n_ctx=512&threads=1"
+        engine = await open_llama_server(parse_spec(spec))
+        try:
+            assert engine.spec == spec
+            await use(engine)
+        finally:
+            await engine.aclose()
+
+    asyncio.run(run())
+
+
+def text(words: str) -> Prompt:
+    return Prompt((Part(words, literal=True),))
+
+
+async def steps(
+    engine: RemoteEngine, prompt: Prompt, start: bytes = b"", n: int = 4, want: Want | None = None
+) -> list[Step]:
+    return [s async for s in engine.stream(prompt, start, n, want or Want(top_k=2))]
+
+
+@pytest.mark.models
+def test_base() -> None:
+    async def use(engine: RemoteEngine) -> None:
+        assert engine.capabilities.kind == "llama-server"
+        assert engine.capabilities.n_ctx == 512
+        prompt = text("The capital of France is")
+        streamed = await steps(engine, prompt, n=6)
+        assert len(streamed) == 6
+        written = b""
+        for step in streamed[:3]:
+            assert step.prob == step.top1 > step.top[1].prob
+            assert step.text == step.top[0].text
+            (peeked,) = await steps(engine, prompt, written, n=1)
+            assert peeked.text == step.text
+            assert peeked.top1 == pytest.approx(step.top1, abs=0.06)  # the batch rounds
+            written += step.text
+        # Gemma's vocabulary puts a begin-of-text token first.
+        with_begin, without = (
+            await engine.count(text("a")),
+            await engine.count(Prompt((Part("a"),), add_special=False)),
+        )
+        assert (with_begin, without) == (2, 1)
+
+    using("base", use)
+
+
+@pytest.mark.models
+def test_nudge() -> None:
+    async def use(engine: RemoteEngine) -> None:
+        prompt = await engine.render([Message("user", "Say hi.")])
+        assert prompt.text.endswith("<|im_start|>assistant\n")
+        answer = await steps(engine, prompt, n=60)
+        assert answer[-1].is_end
+        assert answer[-1].prob == answer[-1].top1
+        # A typed control token stays text.
+        typed = await engine.render([Message("user", "Say <|im_end|> hi.")])
+        assert (await engine.count(typed) or 0) > (await engine.count(prompt) or 0) + 4
+        assert await steps(engine, typed, n=1)
+        # Characters of several tokens come whole, with the beginning's probabilities.
+        emoji = text("Emoji: 😀 🦄 😀 🦄 😀")
+        for n in (1, 2, 5):
+            found = await steps(engine, emoji, n=n)
+            assert found[0].text.decode()
+            assert found[0].top[0].text == b"\xf0\x9f"
+            assert found[0].prob == found[0].top1 > found[0].top[1].prob
+        want = Want(sampling=Sampling(temperature=1.0, seed=5))
+        once, again = [await steps(engine, emoji, want=want) for _ in range(2)]
+        assert [s.text for s in once] == [s.text for s in again]
+        # The context's end.
+        long = text("hello " * 600)
+        with pytest.raises(ContextOverflow) as caught:
+            await steps(engine, long)
+        assert caught.value.limit == 512 < caught.value.tokens
+        assert await steps(engine, text("hi"), b"hello " * 600) == []
+        # Hanging up.
+        stream = engine.stream(text("Once upon a time"), b"", 400, Want())
+        await anext(stream)
+        await stream.aclose()
+        assert await steps(engine, emoji, n=1)
+
+    using("nudge", use)
+
+
+@pytest.mark.models
+def test_closing_stops_the_server() -> None:
+    stopped: list[RemoteEngine] = []
+
+    async def use(engine: RemoteEngine) -> None:
+        stopped.append(engine)
+
+    using("nudge", use)
+
+    async def ask() -> None:
+        await steps(stopped[0], text("hi"), n=1)
+
+    with pytest.raises((ModelError, ServerError)):
+        asyncio.run(ask())
+
+
+def test_bad_options(tmp_path: Path) -> None:
+    for options in ("n_ctx=0", "n_ctx=x", "threads=-1", "colour=red"):
+        with pytest.raises(SpecError) as caught:
+            asyncio.run(open_llama_server(parse_spec(f"llama:{tmp_path}/m.gguf?{options}")))
+        assert options.partition("=")[0] in str(caught.value)
+
+
+def test_files_that_are_no_models(tmp_path: Path) -> None:
+    page, empty = tmp_path / "page.gguf", tmp_path / "empty.gguf"
+    page.write_bytes(b"<html>")
+    empty.write_bytes(b"")
+    for path in (page, empty, tmp_path, tmp_path / "none.gguf"):
+        with pytest.raises(ModelError, match=path.name):
+            asyncio.run(open_llama_server(parse_spec(f"llama:{path}")))
+
+
+def test_a_broken_file(tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp")
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(b"GGUF" + bytes(500))
+    with pytest.raises(ModelError, match="broken"):
+        asyncio.run(open_llama_server(parse_spec(f"llama:{path}")))
