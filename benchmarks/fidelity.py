@@ -1,10 +1,12 @@
 """Preset `official` against recorded answers of the authors' code, on the same servers.
 
-    python -m benchmarks.fidelity RECORDS.jsonl [--base SPEC --nudge SPEC] [--out FILE.json]
+    python -m benchmarks.fidelity RECORDS.jsonl [--base SPEC --nudge SPEC] [--doc FILE.md]
 
 Two figures: rounds that come out identical when each starts from the record's own text so far,
-and whole answers that are identical. Differences are printed with the probabilities at the place
-where they begin, so that each can be traced. Without specs, both servers are started here.
+and whole answers that are identical. Where a round differs, the choice nearest to a tie up to the
+first difference is given: rounding can turn that one. Without specs, both servers are started
+here. A line a record goes to `--out` as it comes, and a run that was interrupted goes on from
+there; remove the file to begin anew.
 """
 
 from __future__ import annotations
@@ -15,128 +17,189 @@ import contextlib
 import dataclasses
 import json
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nudging import Answer, Config, Decision, Engine, Step, open_engine_async
 from nudging.chat import Part, Prompt
 from nudging.drive import Side, drive
 from nudging.engines.base import Want
 from nudging.flow import Nudging
+from nudging.text import common_prefix
 
+from .sections import add_line, read_lines, table, write_section
 from .vllm_pair import vllm_pair
 
 STOPS = {"nudging_model_stop": "nudge", "repeated_nudging_words": "repeated", "round": "rounds"}
 
 
-def sides(record: dict[str, Any], base: Engine, nudge: Engine) -> tuple[Side, Side]:
-    return (
-        Side(base, Prompt((Part(record["prompt_base"]),)), Want("base", top_k=4)),
-        Side(nudge, Prompt((Part(record["prompt_nudge"]),)), Want("nudge", top_k=4)),
-    )
+class Choice(NamedTuple):
+    """A token that one of the models chose, and where."""
+
+    source: str
+    at: int
+    step: Step
+
+
+class Watched(Engine):
+    """An engine whose choices are kept."""
+
+    def __init__(self, inner: Engine, choices: list[Choice]) -> None:
+        self.spec, self.capabilities = inner.spec, inner.capabilities
+        self._inner, self._choices = inner, choices
+
+    async def stream(
+        self, prompt: Prompt, start: bytes, n: int, want: Want
+    ) -> AsyncGenerator[Step, None]:
+        at = len(start)
+        async with contextlib.aclosing(self._inner.stream(prompt, start, n, want)) as steps:
+            async for step in steps:
+                self._choices.append(Choice(want.source, at, step))
+                at += len(step.text)
+                yield step
+
+    async def count(self, prompt: Prompt) -> int | None:
+        return await self._inner.count(prompt)
+
+
+class Pair(NamedTuple):
+    base: Engine
+    nudge: Engine
+
+    def sides(self, record: dict[str, Any]) -> tuple[Side, Side]:
+        return (
+            Side(self.base, Prompt((Part(record["prompt_base"]),)), Want("base", top_k=4)),
+            Side(self.nudge, Prompt((Part(record["prompt_nudge"]),)), Want("nudge", top_k=4)),
+        )
 
 
 def config_of(record: dict[str, Any]) -> Config:
     return Config.of("official", gamma=record["gamma"], max_tokens=record["max_token_total"])
 
 
-async def one_round(
-    record: dict[str, Any], place: int, base: Engine, nudge: Engine
-) -> tuple[str, str, list[Decision]]:
+async def one_round(record: dict[str, Any], place: int, pair: Pair) -> tuple[str, str]:
     """The nudging words and the whole text of one round, from the record's own text before it."""
     config = dataclasses.replace(config_of(record), max_rounds=1)
     flow = Nudging(config, text="".join(record["completions"][:place]))
-    decisions: list[Decision] = []
-    words = text = ""
     handovers = 0
-    async with contextlib.aclosing(drive(flow, *sides(record, base, nudge))) as events:
+    async with contextlib.aclosing(drive(flow, *pair.sides(record))) as events:
         async for event in events:
             if isinstance(event, Decision):
-                decisions.append(event)
                 handovers += event.kind == "handover"
             if handovers == 2 or isinstance(event, Answer):
-                spans = flow.transcript.spans()
-                words = "".join(span.text for span in spans[:1])
-                text = "".join(span.text for span in spans)
                 break
-    return words, text, decisions
+    texts = [span.text for span in flow.transcript.spans()]
+    return "".join(texts[:1]), "".join(texts)
 
 
-async def whole(record: dict[str, Any], base: Engine, nudge: Engine) -> tuple[Answer, float]:
-    begun = time.perf_counter()
-    flow = Nudging(config_of(record))
-    async for event in drive(flow, *sides(record, base, nudge)):
-        if isinstance(event, Answer):
-            return event, time.perf_counter() - begun
-    raise RuntimeError("a run without an answer")
+def nearest_tie(choices: list[Choice], gamma: float, until: int) -> dict[str, Any]:
+    """The choice up to a place that the least change of a probability would have turned."""
+
+    def gap(choice: Choice) -> float:
+        step = choice.step
+        return min(step.margin, abs(step.top1 - gamma) if choice.source == "base" else 1.0)
+
+    found = min((c for c in choices if c.at <= until), key=gap)
+    seen = [[c.text.decode(errors="replace"), round(c.prob, 4)] for c in found.step.top[:2]]
+    return {"gap": round(gap(found), 4), "model": found.source, "top": seen}
 
 
-def near(decisions: list[Decision], gamma: float) -> str:
-    """The decision nearest to a tie: to gamma, or between the two best candidates."""
-
-    def gap(step: Step) -> float:
-        return min(abs(step.top1 - gamma), step.margin)
-
-    steps = [d.step for d in decisions if d.step is not None]
-    if not steps:
-        return "no base decision"
-    step = min(steps, key=gap)
-    seen = ", ".join(f"{c.text.decode(errors='replace')!r} {c.prob:.4f}" for c in step.top[:2])
-    return f"nearest tie {gap(step):.4f} (gamma {gamma}): {seen}"
-
-
-async def compare(records: list[dict[str, Any]], base_spec: str, nudge_spec: str) -> dict[str, Any]:
-    base, nudge = await open_engine_async(base_spec), await open_engine_async(nudge_spec)
-    rounds: list[dict[str, Any]] = []
-    answers: list[dict[str, Any]] = []
-    for record in records:
-        for place, (words, text) in enumerate(
-            zip(record["nudging_words"], record["completions"], strict=True)
-        ):
-            our_words, our_text, decisions = await one_round(record, place, base, nudge)
-            # The last round of an answer is trimmed with it, in theirs and in ours.
-            last = place == len(record["completions"]) - 1
-            same = our_words == words and our_text == text
-            same = same or (last and our_text.strip() == text.strip())
-            rounds.append({"id": record["id"], "round": place, "same": same})
-            if not same:
-                rounds[-1] |= {
-                    "theirs": [words, text],
-                    "ours": [our_words, our_text],
-                    "cause": near(decisions, record["gamma"]),
-                }
-                print(json.dumps(rounds[-1], ensure_ascii=False), flush=True)
-        answer, seconds = await whole(record, base, nudge)
-        stop = STOPS.get(record["stop_reason"], record["stop_reason"])
-        answers.append(
-            {
-                "id": record["id"],
-                "same": answer.text == record["answer"],
-                "stop": [stop, str(answer.stop_reason)],
-                "calls": [
-                    record["base_calls"] + record["nudge_calls"],
-                    answer.usage.base.calls + answer.usage.nudge.calls,
-                ],
-                "base_tokens": [record["base_tokens"], answer.usage.base.drafted],
-                "nudge_tokens": [record["nudge_tokens"], answer.usage.nudge.drafted],
-                "seconds": [record["seconds"], round(seconds, 2)],
+async def rounds_of(record: dict[str, Any], pair: Pair) -> list[dict[str, Any]]:
+    found = []
+    before = ""
+    for place, (words, text) in enumerate(
+        zip(record["nudging_words"], record["completions"], strict=True)
+    ):
+        choices: list[Choice] = []
+        watched = Pair(Watched(pair.base, choices), Watched(pair.nudge, choices))
+        our_words, our_text = await one_round(record, place, watched)
+        # The last round of an answer is trimmed with it, in theirs and in ours.
+        last = place == len(record["completions"]) - 1
+        same = our_words == words and our_text == text
+        same = same or (last and our_text.strip() == text.strip())
+        result: dict[str, Any] = {"round": place, "same": same}
+        if not same:
+            common = common_prefix(our_text, text)
+            until = len((before + text[:common]).encode())
+            result |= {
+                "theirs": [words, text],
+                "ours": [our_words, our_text],
+                "tie": nearest_tie(choices, record["gamma"], until),
             }
-        )
-        if not answers[-1]["same"]:
-            answers[-1] |= {"theirs": record["answer"], "ours": answer.text}
-        print(
-            f"{record['id']}: same={answers[-1]['same']} rounds "
-            f"{sum(r['same'] for r in rounds)}/{len(rounds)} {seconds:.1f} s",
-            flush=True,
-        )
-    await base.aclose()
-    await nudge.aclose()
+        found.append(result)
+        before += text
+    return found
+
+
+async def whole(record: dict[str, Any], pair: Pair) -> dict[str, Any]:
+    begun = time.perf_counter()
+    answer = None
+    async for event in drive(Nudging(config_of(record)), *pair.sides(record)):
+        if isinstance(event, Answer):
+            answer = event
+    assert answer is not None
+    usage = answer.usage
     return {
-        "rounds": {"same": sum(r["same"] for r in rounds), "of": len(rounds)},
-        "answers": {"same": sum(a["same"] for a in answers), "of": len(answers)},
-        "differing_rounds": [r for r in rounds if not r["same"]],
-        "each": answers,
+        "same": answer.text == record["answer"],
+        "stop": [STOPS.get(record["stop_reason"], record["stop_reason"]), str(answer.stop_reason)],
+        "calls": [
+            record["base_calls"] + record["nudge_calls"],
+            usage.base.calls + usage.nudge.calls,
+        ],
+        "base_tokens": [record["base_tokens"], usage.base.drafted],
+        "nudge_tokens": [record["nudge_tokens"], usage.nudge.drafted],
+        "seconds": [record["seconds"], round(time.perf_counter() - begun, 2)],
+        "text": answer.text,
     }
+
+
+async def compare(records: list[dict[str, Any]], base: str, nudge: str, out: Path) -> None:
+    pair = Pair(await open_engine_async(base), await open_engine_async(nudge))
+    for record in records:
+        rounds = await rounds_of(record, pair)
+        result = {"id": record["id"], "rounds": rounds, "whole": await whole(record, pair)}
+        add_line(out, result)
+        same = sum(r["same"] for r in rounds)
+        print(f"{record['id']}: rounds {same}/{len(rounds)}, whole {result['whole']['same']}")
+    await pair.base.aclose()
+    await pair.nudge.aclose()
+
+
+def figures(results: list[dict[str, Any]]) -> str:
+    rounds = [r for result in results for r in result["rounds"]]
+    same = sum(r["same"] for r in rounds)
+    wholes = sum(result["whole"]["same"] for result in results)
+    rows: list[list[object]] = []
+    for result in results:
+        own, answer = result["rounds"], result["whole"]
+        pairs = [answer[k] for k in ("stop", "calls", "base_tokens", "nudge_tokens", "seconds")]
+        rows.append(
+            [
+                result["id"],
+                f"{sum(r['same'] for r in own)}/{len(own)}",
+                "yes" if answer["same"] else "no",
+                *(f"{theirs} / {ours}" for theirs, ours in pairs),
+            ]
+        )
+    head = ["record", "rounds identical", "whole answer identical", "end (theirs / ours)"]
+    head += ["calls", "base tokens", "nudge tokens", "seconds"]
+    return (
+        f"Rounds identical: **{same} of {len(rounds)} ({same / len(rounds):.1%})**. "
+        f"Whole answers identical: **{wholes} of {len(results)}**.\n\n{table(head, rows)}"
+    )
+
+
+def differences(results: list[dict[str, Any]]) -> str:
+    rows: list[list[object]] = []
+    for result in results:
+        for r in result["rounds"]:
+            if not r["same"]:
+                top = ", ".join(f"`{text!r}` {prob}" for text, prob in r["tie"]["top"])
+                texts = (f"`{r[who][1]!r}`".replace("|", "\\|") for who in ("theirs", "ours"))
+                tie = f"{r['tie']['gap']} ({r['tie']['model']}: {top})"
+                rows.append([result["id"], r["round"], *texts, tie.replace("|", "\\|")])
+    return table(["record", "round", "theirs", "ours", "nearest tie before they part"], rows)
 
 
 def main() -> None:
@@ -144,23 +207,27 @@ def main() -> None:
     parser.add_argument("records", type=Path)
     parser.add_argument("--base", help="spec of a running base server")
     parser.add_argument("--nudge", help="spec of a running nudging server")
-    parser.add_argument("--out", type=Path, default=Path("build/fidelity.json"))
+    parser.add_argument("--out", type=Path, default=Path("build/fidelity.jsonl"))
+    parser.add_argument("--doc", type=Path, help="a document with sections for the results")
     given = parser.parse_args()
     if not given.records.exists():
         raise SystemExit(f"there are no records at {given.records}; nothing was compared")
     records = [json.loads(line) for line in given.records.read_text().splitlines()]
-    running = (
-        contextlib.nullcontext((given.base, given.nudge))
-        if given.base and given.nudge
-        else vllm_pair(given.out.parent)
-    )
-    with running as (base, nudge):
-        result = asyncio.run(compare(records, base, nudge))
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    for name in ("rounds", "answers"):
-        same, of = result[name]["same"], result[name]["of"]
-        print(f"{name}: {same} of {of} identical ({same / of:.1%})")
+    done = {result["id"] for result in read_lines(given.out)}
+    todo = [record for record in records if record["id"] not in done]
+    if todo:
+        running = (
+            contextlib.nullcontext((given.base, given.nudge))
+            if given.base and given.nudge
+            else vllm_pair(given.out.parent)
+        )
+        with running as (base, nudge):
+            asyncio.run(compare(todo, base, nudge, given.out))
+    results = read_lines(given.out)
+    print(figures(results))
+    if given.doc:
+        write_section(given.doc, "fidelity", figures(results))
+        write_section(given.doc, "differences", differences(results))
 
 
 if __name__ == "__main__":

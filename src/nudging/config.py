@@ -124,7 +124,7 @@ class Config:
                     option=name,
                     hint=f"there are {', '.join(sorted(_FIELDS | _SAMPLING))}",
                 )
-            if preset != "default" and name in _FIXED and value != values.get(name):
+            if preset != "default" and name in FIXED and value != values.get(name):
                 raise ConfigError(
                     f"preset {preset!r} fixes {name}",
                     option=name,
@@ -170,7 +170,7 @@ _CHOICES: Mapping[str, Any] = {
 }
 _FIELDS = {field.name for field in dataclasses.fields(Config)} - {"preset"}
 _SAMPLING = {field.name for field in dataclasses.fields(Sampling)}
-_FIXED = {
+FIXED = {
     "trigger",
     "opener",
     "takeover",

@@ -120,7 +120,7 @@ def agrees(step: Step, next_word: str) -> bool:
     return not step.is_end and next_word.encode().startswith(step.text)
 
 
-CONSENT: Mapping[HandoverReason, float] = {"end": 0.02, "loop": 0.0005}
+CONSENT: Mapping[HandoverReason, float] = {"end": 0.02, "loop": 0.0003}
 """Probability of its end at which the nudging model counts as ending where the base model is done
 too: it wants to end, or has nothing to add but what it has said. Measured on the built-in pair
 (`docs/decisions.md`): small aligned models seldom put the end first in a text not their own."""

@@ -39,8 +39,8 @@ def complete(data: bytes) -> tuple[bytes, bytes, bool]:
     return data[: len(data) - len(held)], held, False
 
 
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the longest common prefix of two lists of token ids."""
+def common_prefix(a: Sequence[object], b: Sequence[object]) -> int:
+    """Length of the longest common prefix, of two lists of token ids above all."""
     if len(a) > len(b):
         a, b = b, a
     if list(b[: len(a)]) == list(a):

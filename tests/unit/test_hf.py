@@ -25,9 +25,9 @@ from nudging.config import parse_spec
 from nudging.engines.base import Want
 from nudging.engines.local import LocalEngine
 from nudging.errors import MissingExtra, ModelError, NudgingError, SpecError
-from nudging.pull import demo_path
 from nudging.sampling import Sampling
 from nudging.tokens import Source, Step
+from tests.conftest import Demo
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -699,10 +699,8 @@ def test_what_is_no_gguf_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.models
 @pytest.mark.parametrize("source", ["base", "nudge"])
-def test_the_built_in_pair(source: Source) -> None:
-    path = Path(os.environ.get(f"NUDGING_TEST_{source.upper()}") or demo_path(source))
-    if not path.exists():
-        pytest.skip(f"{path} is not there: run `nudge pull demo`")
+def test_the_built_in_pair(demo: Demo, source: Source) -> None:
+    path = demo(source)
     text = "Déjà vu:  <|im_end|> two\n\n\tspaces ▁ 漢字 👩‍🔬 e\u0301 <start_of_turn>\r\n"
 
     async def run() -> None:

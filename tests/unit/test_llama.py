@@ -20,9 +20,9 @@ from nudging.config import parse_spec
 from nudging.engines.base import Want
 from nudging.engines.local import LocalEngine, Row
 from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError
-from nudging.pull import demo_path
 from nudging.sampling import Sampling
-from nudging.tokens import Source, Step
+from nudging.tokens import Step
+from tests.conftest import Demo
 
 gguf = pytest.importorskip("gguf")
 if find_spec("xllamacpp") is None:
@@ -103,24 +103,16 @@ def windowed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaRuntime]
     runtime.close()
 
 
-def model_path(source: Source) -> Path:
-    given = os.environ.get(f"NUDGING_TEST_{source.upper()}")
-    path = Path(given) if given else demo_path(source)
-    if not path.exists():
-        pytest.skip(f"the built-in {source} model is not there: nudge pull demo")
-    return path
-
-
 @pytest.fixture(scope="module")
-def gemma() -> Iterator[LlamaRuntime]:
-    runtime = LlamaRuntime(model_path("base"))
+def gemma(demo: Demo) -> Iterator[LlamaRuntime]:
+    runtime = LlamaRuntime(demo("base"))
     yield runtime
     runtime.close()
 
 
 @pytest.fixture(scope="module")
-def smol() -> Iterator[LlamaRuntime]:
-    runtime = LlamaRuntime(model_path("nudge"))
+def smol(demo: Demo) -> Iterator[LlamaRuntime]:
+    runtime = LlamaRuntime(demo("nudge"))
     yield runtime
     runtime.close()
 
@@ -313,9 +305,9 @@ async def steps(engine: LocalEngine, prompt: Prompt, n: int, want: Want) -> list
 
 @pytest.mark.models
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=1.0, seed=3)])
-def test_a_stream_can_be_had_again_and_left(sampling: Sampling) -> None:
+def test_a_stream_can_be_had_again_and_left(demo: Demo, sampling: Sampling) -> None:
     async def play() -> None:
-        engine = open_llama(parse_spec(f"llama:{model_path('nudge')}"))
+        engine = open_llama(parse_spec(f"llama:{demo('nudge')}"))
         try:
             prompt = await engine.render(conversation("What is the capital of France?"))
             want = Want("nudge", sampling, entropy=True)
@@ -336,9 +328,9 @@ def test_a_stream_can_be_had_again_and_left(sampling: Sampling) -> None:
 
 
 @pytest.mark.models
-def test_the_nudging_model_answers_and_ends() -> None:
+def test_the_nudging_model_answers_and_ends(demo: Demo) -> None:
     async def play() -> bytes:
-        engine = open_llama(parse_spec(f"llama:{model_path('nudge')}?threads=2&n_ctx=256"))
+        engine = open_llama(parse_spec(f"llama:{demo('nudge')}?threads=2&n_ctx=256"))
         try:
             prompt = await engine.render(conversation("What is the capital of France?"))
             found = await steps(engine, prompt, 20, Want("nudge"))
@@ -437,8 +429,8 @@ def test_truncated_files(tiny_path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.models
-def test_a_truncated_download(tmp_path: Path) -> None:
-    path = Path(shutil.copy(model_path("nudge"), tmp_path))
+def test_a_truncated_download(demo: Demo, tmp_path: Path) -> None:
+    path = Path(shutil.copy(demo("nudge"), tmp_path))
     size = path.stat().st_size
     for left in (size - 1, size // 2, 1_000_000, 100):
         cut_short(path, left)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,16 @@ from nudging.engines.base import Want
 from nudging.engines.llama_server import open_llama_server
 from nudging.engines.remote import RemoteEngine
 from nudging.errors import ContextOverflow, ModelError, ServerError, SpecError
-from nudging.pull import demo_path
 from nudging.sampling import Sampling
-from nudging.tokens import Source, Step
+from nudging.tokens import Step
+from tests.conftest import Demo
 
 
-def model(source: Source) -> str:
-    """A model file of the built-in pair."""
-    path = Path(os.environ.get(f"NUDGING_TEST_{source.upper()}") or demo_path(source))
-    if not path.exists():
-        pytest.skip(f"the {source} model is not there: nudge pull demo")
-    return str(path)
-
-
-def using(source: Source, use: Callable[[RemoteEngine], Coroutine[Any, Any, None]]) -> None:
+def using(path: Path, use: Callable[[RemoteEngine], Coroutine[Any, Any, None]]) -> None:
     pytest.importorskip("xllamacpp")
 
     async def run() -> None:
-        spec = f"llama:{model(source)}?n_ctx=512&threads=1"
+        spec = f"llama:{path}?n_ctx=512&threads=1"
         engine = await open_llama_server(parse_spec(spec))
         try:
             assert engine.spec == spec
@@ -55,7 +46,7 @@ async def steps(
 
 
 @pytest.mark.models
-def test_base() -> None:
+def test_base(demo: Demo) -> None:
     async def use(engine: RemoteEngine) -> None:
         assert engine.capabilities.kind == "llama-server"
         assert engine.capabilities.n_ctx == 512
@@ -77,11 +68,11 @@ def test_base() -> None:
         )
         assert (with_begin, without) == (2, 1)
 
-    using("base", use)
+    using(demo("base"), use)
 
 
 @pytest.mark.models
-def test_nudge() -> None:
+def test_nudge(demo: Demo) -> None:
     async def use(engine: RemoteEngine) -> None:
         prompt = await engine.render([Message("user", "Say hi.")])
         assert prompt.text.endswith("<|im_start|>assistant\n")
@@ -114,17 +105,17 @@ def test_nudge() -> None:
         await stream.aclose()
         assert await steps(engine, emoji, n=1)
 
-    using("nudge", use)
+    using(demo("nudge"), use)
 
 
 @pytest.mark.models
-def test_closing_stops_the_server() -> None:
+def test_closing_stops_the_server(demo: Demo) -> None:
     stopped: list[RemoteEngine] = []
 
     async def use(engine: RemoteEngine) -> None:
         stopped.append(engine)
 
-    using("nudge", use)
+    using(demo("nudge"), use)
 
     async def ask() -> None:
         await steps(stopped[0], text("hi"), n=1)

@@ -13,9 +13,6 @@ from nudging import Answer, NudgedModel, Piece
 from nudging.engines.local import LocalEngine
 from tests.toys import Prefetching, ToyRuntime, random_engine
 
-settings.register_profile("nudging", deadline=None, print_blob=True)
-settings.load_profile("nudging")
-
 seeds = st.integers(0, 10**6)
 options = st.fixed_dictionaries(
     {"gamma": st.sampled_from([0.0, 0.2, 0.4, 0.6, 0.9, 1.0]), "max_tokens": st.integers(1, 60)},

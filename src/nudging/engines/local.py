@@ -151,6 +151,10 @@ class LocalEngine(Engine):
                 ids.extend(self._runtime.tokenize(text, controls=controls, begin=begin))
 
         for part in (*prompt.parts, Part(start, literal=True)):
+            if part.text and self._ends_in_control(plain):
+                # Some vocabularies put a space after a control token; the answer has its own.
+                add(plain, controls=True)
+                plain = ""
             if not part.literal:
                 plain += part.text
                 continue
@@ -160,8 +164,20 @@ class LocalEngine(Engine):
                 add(found[0], controls=False)
                 plain, rest = "", found.end()
             plain += part.text[rest:]
+        if plain and plain[-1].isspace():
+            # At the very end, some vocabularies (GPT-2's) read white space otherwise than before
+            # a word, and their models then go on with more of it: so it is read before one.
+            before = len(ids)
+            add(plain + "a", controls=True)
+            if self._runtime.piece(ids[-1]) == b"a":
+                return ids[:-1]
+            del ids[before:]
         add(plain, controls=True)
         return ids
+
+    def _ends_in_control(self, text: str) -> bool:
+        tail = text[-64:]
+        return any(found.end() == len(tail) for found in self._controls.finditer(tail))
 
     def _step(self, ids: list[int], position: int, want: Want) -> Step:
         if len(ids) > self._runtime.n_ctx:

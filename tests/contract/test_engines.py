@@ -1,0 +1,543 @@
+"""What every engine promises, asked of each: scripted, in process, and behind HTTP.
+
+Runtimes round differently for every shape of a batch, so where two ways to the same text are
+compared, an engine that is not exact may part from itself at a near tie, and only there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nudging import portal
+from nudging.chat import Message, Part, Prompt
+from nudging.config import parse_spec
+from nudging.engines import open_engine_async
+from nudging.engines.base import Engine, Want
+from nudging.engines.llama_server import open_llama_server
+from nudging.errors import ContextOverflow, NudgingError
+from nudging.sampling import Sampling
+from nudging.text import complete
+from nudging.tokens import Step
+from tests.conftest import Demo, Served
+
+N_CTX = 512
+NEAR_TIE = 0.05
+ROUNDING = 0.06
+"""Most that a probability moves when its batch has another shape."""
+FRANCE = Prompt((Part("What is the capital of France?\n", literal=True),))
+COUNT = Prompt((Part("Count to five.\n", literal=True),))
+EMOJI = Prompt((Part("Write in many scripts. Emoji: 😀 🦄 😀 🦄 😀", literal=True),))
+WANT = Want(top_k=3)
+N = 12
+VLLM = os.environ.get("NUDGING_TEST_VLLM_NUDGE", "")
+
+
+# --- the engines ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """An engine of the suite, and what differs between engines by right."""
+
+    open: Callable[[], Awaitable[Engine]]
+    kind: str
+    spec: str = ""
+    exact: bool = False
+    """The same numbers on every way to a text."""
+    control: str = "<|im_end|>"
+    """A control token of its vocabulary."""
+    candidates: int = 3
+    """As many as it can name, where it knows of no more."""
+    chats: bool = True
+    """It answers a conversation and ends."""
+
+
+def _opened(kind: str, spec: str, **more: Any) -> Case:
+    return Case(lambda: open_engine_async(spec), kind, spec, **more)
+
+
+def _scripted(_: pytest.FixtureRequest) -> Case:
+    spec = f"scripted:nudge?n_ctx={N_CTX}"
+    return _opened("scripted", spec, exact=True, control="", candidates=2)
+
+
+def _llama_base(request: pytest.FixtureRequest) -> Case:
+    demo: Demo = request.getfixturevalue("demo")
+    _need("xllamacpp")
+    spec = f"llama:{demo('base')}?n_ctx={N_CTX}&template=gemma"
+    return _opened("llama", spec, control="<end_of_turn>", chats=False)
+
+
+def _llama_nudge(request: pytest.FixtureRequest) -> Case:
+    demo: Demo = request.getfixturevalue("demo")
+    _need("xllamacpp")
+    return _opened("llama", f"llama:{demo('nudge')}?n_ctx={N_CTX}")
+
+
+def _llama_server(request: pytest.FixtureRequest) -> Case:
+    demo: Demo = request.getfixturevalue("demo")
+    _need("xllamacpp")
+    spec = f"llama:{demo('nudge')}?n_ctx={N_CTX}"
+    return Case(lambda: open_llama_server(parse_spec(spec)), "llama-server", spec)
+
+
+def _hf_tiny(request: pytest.FixtureRequest) -> Case:
+    _need("torch", "transformers")
+    factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    folder = _tiny(factory.mktemp("tiny"))
+    spec = f"hf:{folder}?n_ctx={N_CTX}&dtype=float32&template=chatml"
+    return _opened("hf", spec, exact=True, chats=False)
+
+
+def _hf_nudge(request: pytest.FixtureRequest) -> Case:
+    demo: Demo = request.getfixturevalue("demo")
+    _need("torch", "transformers")
+    return _opened("hf", f"hf:{demo('nudge')}?n_ctx={N_CTX}&dtype=bfloat16")
+
+
+def _remote(request: pytest.FixtureRequest) -> Case:
+    served: Served = request.getfixturevalue("served")
+    return _opened("llama-server", served("nudge"))
+
+
+def _vllm(_: pytest.FixtureRequest) -> Case:
+    if not VLLM:
+        pytest.skip("NUDGING_TEST_VLLM_NUDGE is not set")
+    return _opened("vllm", VLLM)
+
+
+def _need(*packages: str) -> None:
+    for package in packages:
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+
+
+def _tiny(folder: Path) -> Path:
+    """A random model over bytes, which writes ASCII only: each text has one tokenization."""
+    import tokenizers
+    import torch
+    import transformers
+    from tokenizers import decoders, models, pre_tokenizers
+
+    signs = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = tokenizers.Tokenizer(models.BPE({sign: i for i, sign in enumerate(signs)}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<|im_start|>", eos_token="<|im_end|>"
+    )
+    torch.manual_seed(1)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=2048,
+        initializer_range=0.3,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    model = transformers.LlamaForCausalLM(config)
+    foreign = [i for i, sign in enumerate(signs) if not (sign.isascii() and sign.isprintable())]
+    with torch.no_grad():
+        model.lm_head.weight[foreign] = 0  # the likeliest of the others is above
+    log = transformers.utils.logging
+    log.disable_progress_bar()
+    model.save_pretrained(folder)
+    log.enable_progress_bar()
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+MAKERS: dict[str, Callable[[pytest.FixtureRequest], Case]] = {
+    "scripted": _scripted,
+    "llama-base": _llama_base,
+    "llama-nudge": _llama_nudge,
+    "llama-server": _llama_server,
+    "hf-tiny": _hf_tiny,
+    "hf-nudge": _hf_nudge,
+    "remote": _remote,
+    "vllm": _vllm,
+}
+MARKS: dict[str, list[pytest.MarkDecorator]] = {
+    "llama-base": [pytest.mark.models],
+    "llama-nudge": [pytest.mark.models],
+    "llama-server": [pytest.mark.models],
+    "hf-tiny": [pytest.mark.hf],
+    "hf-nudge": [pytest.mark.hf, pytest.mark.models],
+    "remote": [pytest.mark.models],
+    "vllm": [pytest.mark.vllm],
+}
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=MARKS.get(name, ())) for name in MAKERS]
+)
+def case(request: pytest.FixtureRequest) -> Case:
+    return MAKERS[request.param](request)
+
+
+@pytest.fixture(scope="module")
+def engine(case: Case) -> Iterator[Engine]:
+    """Opened in the library's own loop, used in the tests' loops."""
+    found = portal.call(_open(case))
+    yield found
+    portal.call(found.aclose())
+
+
+async def _open(case: Case) -> Engine:
+    return await case.open()
+
+
+# --- using them -----------------------------------------------------------------------------
+
+
+async def steps(
+    engine: Engine, prompt: Prompt = FRANCE, start: bytes = b"", n: int = N, want: Want = WANT
+) -> list[Step]:
+    async with aclosing(engine.stream(prompt, start, n, want)) as stream:
+        return [step async for step in stream]
+
+
+def run(
+    engine: Engine, prompt: Prompt = FRANCE, start: bytes = b"", n: int = N, want: Want = WANT
+) -> list[Step]:
+    return asyncio.run(steps(engine, prompt, start, n, want))
+
+
+def joined(found: list[Step]) -> bytes:
+    return b"".join(step.text for step in found)
+
+
+def same(case: Case, one: list[Step], other: list[Step]) -> None:
+    """The same steps; up to the first near tie, where an engine is not exact."""
+    for a, b in zip(one, other, strict=False):
+        if a.text != b.text and not case.exact:
+            assert min(a.margin, b.margin) < NEAR_TIE, (a, b)
+            return
+        assert a.text == b.text
+        assert a.top1 == pytest.approx(b.top1, abs=1e-4 if case.exact else ROUNDING)
+    assert len(one) == len(other)
+
+
+def limit_of(engine: Engine) -> int:
+    limit = engine.capabilities.n_ctx
+    assert limit
+    return limit
+
+
+def words(count: int) -> Prompt:
+    return Prompt((Part("hello " * count, literal=True),))
+
+
+# --- what an engine says of itself ----------------------------------------------------------
+
+
+def test_capabilities_say_what_was_opened(case: Case, engine: Engine) -> None:
+    found = engine.capabilities
+    assert found.kind == case.kind
+    assert engine.spec == (case.spec or engine.spec)
+    assert found.max_top_k >= 3
+    assert found.concurrency >= 1
+    assert found.n_ctx == N_CTX or case.kind == "vllm"
+    assert found.raw
+    assert all(note.endswith(".") for note in found.notes)
+
+
+# --- steps ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prompt", [FRANCE, EMOJI], ids=["ascii", "emoji"])
+def test_each_step_is_the_likeliest_of_a_distribution(
+    case: Case, engine: Engine, prompt: Prompt
+) -> None:
+    found = run(engine, prompt)
+    assert found
+    for step in found:
+        probs = [candidate.prob for candidate in step.top]
+        assert len(probs) >= case.candidates
+        assert all(0 < prob <= 1 for prob in probs)
+        assert probs == sorted(probs, reverse=True)
+        assert sum(probs) <= 1 + 1e-4
+        assert step.prob == step.top1
+        assert 0 <= step.end <= 1
+        assert step.is_end == (not step.text)
+        if not step.is_end:  # a step may be a character of several tokens: those begin it
+            assert step.top[0].text
+            assert step.text.startswith(step.top[0].text)
+
+
+@pytest.mark.parametrize("prompt", [FRANCE, COUNT, EMOJI], ids=["france", "count", "emoji"])
+def test_texts_are_valid_utf8(engine: Engine, prompt: Prompt) -> None:
+    found = run(engine, prompt, n=24)
+    _, rest, broken = complete(joined(found))
+    assert not broken
+    if len(found) < 24:
+        assert not rest
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5])
+def test_no_more_steps_than_asked_for(engine: Engine, n: int) -> None:
+    assert len(run(engine, n=n)) == n
+
+
+def test_entropy_where_it_is_promised(engine: Engine) -> None:
+    for step in run(engine, n=3, want=Want(top_k=3, entropy=True)):
+        if not engine.capabilities.entropy:
+            assert step.entropy is None
+            continue
+        assert step.entropy is not None
+        assert step.entropy >= 0
+        # Of n candidates with a top-1 of p, no distribution has less than -log p.
+        assert step.entropy >= -sum(c.prob * _log(c.prob) for c in step.top) - 1e-3
+    assert run(engine, n=1)[0].entropy is None
+
+
+def _log(prob: float) -> float:
+    import math
+
+    return math.log(prob)
+
+
+# --- the same text on every way -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 2, 7])
+def test_a_short_stream_is_the_beginning_of_a_long_one(case: Case, engine: Engine, k: int) -> None:
+    same(case, run(engine, n=k), run(engine, n=N)[:k])
+
+
+@pytest.mark.parametrize("prompt", [FRANCE, COUNT], ids=["france", "count"])
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_a_text_goes_on_where_it_was_left(
+    case: Case, engine: Engine, prompt: Prompt, k: int
+) -> None:
+    whole = run(engine, prompt)
+    assert len(whole) > k
+    same(case, run(engine, prompt, joined(whole[:k]), N - k), whole[k:])
+
+
+def test_a_stream_can_be_left_early(case: Case, engine: Engine) -> None:
+    before = run(engine)
+
+    async def leave() -> None:
+        stream = engine.stream(COUNT, b"", 200, WANT)
+        await anext(stream)
+        begun = time.perf_counter()
+        await stream.aclose()
+        assert time.perf_counter() - begun < 1
+        assert [step async for step in stream] == []
+
+    asyncio.run(leave())
+    same(case, run(engine), before)
+
+
+def test_a_step_can_be_cancelled(case: Case, engine: Engine) -> None:
+    before = run(engine)
+
+    async def cancel() -> None:
+        stream = engine.stream(COUNT, b"", 200, WANT)
+        first = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first])
+        await stream.aclose()
+
+    asyncio.run(cancel())
+    same(case, run(engine), before)
+
+
+def test_two_streams_in_turn(case: Case, engine: Engine) -> None:
+    alone = [run(engine, FRANCE), run(engine, COUNT)]
+    assert joined(alone[0]) != joined(alone[1])
+
+    async def in_turn() -> list[list[Step]]:
+        streams = [engine.stream(prompt, b"", N, WANT) for prompt in (FRANCE, COUNT)]
+        found: list[list[Step]] = [[], []]
+        for _ in range(N):
+            for stream, taken in zip(streams, found, strict=True):
+                if (step := await anext(stream, None)) is not None:
+                    taken.append(step)
+        for stream in streams:
+            await stream.aclose()
+        return found
+
+    for one, other in zip(asyncio.run(in_turn()), alone, strict=True):
+        same(case, one, other)
+
+
+def test_streams_at_the_same_time(case: Case, engine: Engine) -> None:
+    prompts = [FRANCE, COUNT, FRANCE, EMOJI]
+    alone = [run(engine, prompt) for prompt in prompts]
+
+    async def together() -> list[list[Step]]:
+        return await asyncio.gather(*(steps(engine, prompt) for prompt in prompts))
+
+    for one, other in zip(asyncio.run(together()), alone, strict=True):
+        same(case, one, other)
+
+
+def test_two_event_loops_at_the_same_time(case: Case, engine: Engine) -> None:
+    prompts = [FRANCE, COUNT]
+    alone = [run(engine, prompt) for prompt in prompts]
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(lambda prompt: run(engine, prompt), prompts))
+    for one, other in zip(together, alone, strict=True):
+        same(case, one, other)
+
+
+# --- where a text begins and ends -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", ["", "Voilà: 東京 👩\u200d🚀", "é", "The end. ", "a\n\n"])
+def test_a_text_may_begin_with_anything(case: Case, engine: Engine, start: str) -> None:
+    found = run(engine, FRANCE, start.encode(), n=4)
+    assert found
+    assert not complete(joined(found))[2]
+    same(case, run(engine, FRANCE, start.encode(), n=4), found)
+
+
+def test_the_end_has_no_text_and_is_the_last(case: Case, engine: Engine) -> None:
+    found = _until_the_end(case, engine)
+    assert found[-1].is_end
+    assert found[-1].text == b""
+    assert not any(step.is_end for step in found[:-1])
+    assert all(step.text for step in found[:-1])
+    assert found[-1].end > 0
+
+
+def _until_the_end(case: Case, engine: Engine) -> list[Step]:
+    if case.chats:
+        question = [Message("user", "What is the capital of France?")]
+        return run(engine, asyncio.run(_render(engine, question)), n=60)
+    for seed in range(9):  # all tokens are about as likely: some soon is one that ends
+        found = run(engine, n=200, want=Want("base", Sampling(temperature=100, seed=seed), 3))
+        if found[-1].is_end:
+            return found
+    raise AssertionError("no end came")
+
+
+async def _render(engine: Engine, messages: list[Message]) -> Prompt:
+    return await engine.render(messages)
+
+
+def test_typed_control_tokens_stay_text(case: Case, engine: Engine) -> None:
+    typed = case.control or "<|im_end|>"
+
+    async def look() -> tuple[Prompt, Prompt, list[int | None]]:
+        one = await engine.render([Message("user", f"Say {typed} hi.")])
+        other = await engine.render([Message("user", "Say  hi.")])
+        real = [await engine.count(Prompt((Part(typed, literal=x),), False)) for x in (False, True)]
+        counts = [await engine.count(one), await engine.count(other), *real]
+        return one, other, counts
+
+    one, other, counts = asyncio.run(look())
+    assert one.text.count(typed) == other.text.count(typed) + 1
+    (part,) = [part for part in one.parts if part.literal and typed in part.text]
+    assert run(engine, one, n=2)
+    if case.control:
+        with_typed, without, real, text = counts
+        assert with_typed is not None
+        assert without is not None
+        assert real == 1
+        assert text is not None
+        assert text > 3
+        assert with_typed - without >= text - 2  # its neighbours may join otherwise
+
+
+def test_typed_control_tokens_stay_text_in_an_answer(case: Case, engine: Engine) -> None:
+    """An answer so far is text too, whoever wrote it."""
+    typed = case.control or "<|im_end|>"
+    found = run(engine, FRANCE, f"The mark {typed} is".encode(), n=4)
+    assert found
+    assert not found[0].is_end
+
+
+# --- draws ----------------------------------------------------------------------------------
+
+
+def test_draws_follow_their_seed(case: Case, engine: Engine) -> None:
+    def drawn(seed: int) -> list[Step]:
+        return run(engine, COUNT, n=8, want=Want("nudge", Sampling(temperature=1.5, seed=seed), 3))
+
+    once = [drawn(seed) for seed in range(4)]
+    assert len({joined(found) for found in once}) > 1
+    assert all(step.prob is None or 0 < step.prob <= 1 for found in once for step in found)
+    if engine.capabilities.keyed_draws:
+        assert [joined(drawn(seed)) for seed in range(2)] == [joined(f) for f in once[:2]]
+    if case.exact:  # keyed by the place in the text, not by the way to it
+        want = Want("nudge", Sampling(temperature=1.5, seed=1), 3)
+        rest = run(engine, COUNT, joined(once[1][:3]), 5, want)
+        assert joined(rest) == joined(once[1][3:])
+
+
+# --- the context's end ----------------------------------------------------------------------
+
+
+def test_a_prompt_that_does_not_fit_is_refused_before_decoding(engine: Engine) -> None:
+    limit = limit_of(engine)
+    long = words(limit + 10)
+
+    async def check(prompt: Prompt) -> None:
+        await engine.check_room(prompt)
+
+    asyncio.run(check(FRANCE))
+    with pytest.raises(ContextOverflow) as caught:
+        asyncio.run(check(long))
+    assert caught.value.limit == limit <= caught.value.tokens
+    assert str(caught.value.limit) in str(caught.value)
+    assert str(caught.value.tokens) in str(caught.value)
+    with pytest.raises(ContextOverflow):
+        run(engine, long)
+    assert run(engine, long, b"so far", n=1) == []
+    assert run(engine, n=1)
+
+
+def test_a_stream_ends_where_the_context_is_full(engine: Engine) -> None:
+    limit = limit_of(engine)
+    if limit > N_CTX:
+        pytest.skip("a context as long as this takes too long to fill")
+
+    async def count(number: int) -> int:
+        return await engine.count(words(number)) or 0
+
+    few, more = asyncio.run(count(20)), asyncio.run(count(40))
+    each = (more - few) // 20
+    number = 20 + (limit - few - 8) // each
+    room = limit - asyncio.run(count(number))
+    assert 0 < room < 8 + each
+    assert 0 < len(run(engine, words(number), n=60)) <= room + 1
+
+
+# --- the engine's end -----------------------------------------------------------------------
+
+
+def test_a_closed_engine_says_so_at_once(case: Case) -> None:
+    async def use() -> None:
+        engine = await case.open()
+        stream: AsyncGenerator[Step, None] = engine.stream(FRANCE, b"", 200, WANT)
+        await anext(stream)
+        await engine.aclose()
+        await engine.aclose()
+        for work in (steps(engine), _exhausted(stream)):
+            with pytest.raises(NudgingError):
+                await asyncio.wait_for(work, 5)
+
+    asyncio.run(use())
+
+
+async def _exhausted(stream: AsyncGenerator[Step, None]) -> None:
+    async for _ in stream:
+        pass
