@@ -46,7 +46,7 @@ def options() -> str:
             continue
         cells = [f"`{field.default!r}`"]
         for preset in ("official", "paper"):
-            own = config.PRESETS[preset]  # type: ignore[index]
+            own = config.PRESETS[preset]
             cells.append(f"`{own[field.name]!r}`" if field.name in own else "")
         cells.append(texts.get(field.name, "").replace("|", "\\|"))
         rows.append(f"| `{field.name}` | " + " | ".join(cells) + " |")

@@ -20,7 +20,7 @@ settings.load_profile("nudging")
 Demo = Callable[[Source], Path]
 Served = Callable[[Source], str]
 
-SLOTS, SLOT_CONTEXT = 2, 512
+SLOTS, SLOT_CONTEXT = 2, 256
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,25 @@ def random_engine(seed: int, *, end: float = 0.05, sharp: float = 6.0) -> Script
     return ScriptedEngine(following)
 
 
+def looping_engine(seed: int) -> ScriptedEngine:
+    """A model that says a few sentences over and over, now and then in another order."""
+    numbers = _random(f"loop{seed}", 12)
+    lines = [
+        " ".join(WORDS[int(n * 1e6 + k) % 6].strip() or "so" for k in range(2 + int(n * 9))) + end
+        for n, end in zip(numbers, [". ", "\n", " and ", ".\n\n"] * 3, strict=True)
+    ]
+    lines = lines[: 1 + seed % 4]
+
+    def following(prompt: str, text: bytes) -> Distribution:
+        whole = "".join(lines * 40).encode()
+        turn = _random(f"{seed}/{len(text)}", 2)
+        at = len(text) % len(whole) if turn[0] < 0.97 else int(turn[1] * len(whole))
+        rest = whole[at : at + 12].decode(errors="ignore").lstrip("\ufffd") or "x"
+        return [Candidate(rest[: 1 + int(turn[1] * 5)].encode(), 0.3 + 0.6 * turn[1])]
+
+    return ScriptedEngine(following)
+
+
 class Prefetching(Engine):
     """Another engine, asked for tokens in blocks ahead of need, as a chunked client would."""
 

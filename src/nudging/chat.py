@@ -7,8 +7,11 @@ control token: `render` marks it `literal`. Knows no tokenizer.
 
 from __future__ import annotations
 
+import datetime
+import json
 import re
 import secrets
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -59,6 +62,8 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
     if isinstance(question, str):
         messages = [Message("user", question)]
     else:
+        if not isinstance(question, Sequence):
+            raise InputError(f"a question is a text or a list of messages, not {question!r}")
         messages = [_message(item) for item in question]
     if not messages or messages[-1].role != "user":
         raise InputError("a conversation must end with a message of the user")
@@ -79,11 +84,10 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
     return (Message("system", text), *messages) if text else tuple(messages)
 
 
-def _message(item: Message | Mapping[str, str]) -> Message:
-    if isinstance(item, Message):
-        return item
+def _message(item: object) -> Message:
     try:
-        role, content = item["role"], item["content"]
+        fields: Any = item._asdict() if isinstance(item, Message) else item
+        role, content = fields["role"], fields["content"]
     except (KeyError, TypeError):
         raise InputError("a message needs a role and a content") from None
     if role not in get_args(Role) or not isinstance(content, str):
@@ -138,7 +142,8 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
         )
     text = _run(
         form,
-        {
+        keep_last_newline=True,
+        values={
             "messages": [m._asdict() for m in messages],
             "system": system,
             "question": turns[-1].content,
@@ -215,11 +220,11 @@ def shield(
     messages: Sequence[Message], controls: re.Pattern[str]
 ) -> tuple[list[Message], dict[str, str]]:
     """Put a private mark for each control token that a message holds as text."""
-    nonce = secrets.token_hex(4)
+    nonce = secrets.randbelow(10**9)  # digits: templates may change the case of letters
     marks: dict[str, str] = {}
 
     def hide(found: re.Match[str]) -> str:
-        mark = f"\ue000{nonce}{len(marks)}\ue001"
+        mark = f"\ue000{nonce}:{len(marks)}\ue001"
         marks[mark] = found[0]
         return mark
 
@@ -259,53 +264,119 @@ def render(
     return unshield(_run(template, values), marks)
 
 
-_MOST_PRINTED = 4_000_000  # characters; a template that prints more is broken or hostile
+_MOST = 4_000_000  # characters of any text; a template that makes more is broken or hostile
+_LOOPS = 100_000  # steps of all its counted loops together
+_SECONDS = 10.0
+_WIDE = {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"}
+"""Methods and filters that make a text of any width from a number. No chat template needs them."""
 
 
-def _run(template: str, values: Mapping[str, Any]) -> str:
+def _run(template: str, values: Mapping[str, Any], *, keep_last_newline: bool = False) -> str:
+    """Run foreign code: in a sandbox, within bounds of loops and text, and for a while only.
+
+    Not bounded: what it does in that while. A thread can't be stopped, so one that loops without
+    end goes on until the process ends.
+    """
+    done: list[str | Exception] = []
+
+    def work() -> None:
+        try:
+            done.append(_printed(template, values, keep_last_newline))
+        except Exception as error:  # whatever foreign code does is its failure, told as ours
+            done.append(error)
+
+    worker = threading.Thread(target=work, name="template", daemon=True)
+    worker.start()
+    worker.join(_SECONDS)
+    if not done:
+        raise TemplateError(f"the template did not end within {_SECONDS:.0f} s")
+    if isinstance(done[0], TemplateError):
+        raise done[0]
+    if isinstance(done[0], Exception):
+        raise TemplateError(f"the template failed: {done[0]}") from done[0]
+    return done[0]
+
+
+def _printed(template: str, values: Mapping[str, Any], keep_last_newline: bool) -> str:
     import jinja2  # 40 ms: only those who render pay for it
+    from jinja2.compiler import CodeGenerator, Frame
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+    def bounded(text: Any) -> Any:
+        if isinstance(text, str | list | tuple) and len(text) > _MOST:
+            raise TemplateError("the template makes a text without end")
+        return text
+
+    class Generator(CodeGenerator):
+        def visit_Concat(self, node: jinja2.nodes.Concat, frame: Frame) -> None:  # noqa: N802
+            self.write("environment.joined((")  # `~`, which no interception reaches
+            for part in node.nodes:
+                self.visit(part, frame)
+                self.write(", ")
+            self.write("))")
+
     class Sandbox(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset(["*", "**"])  # 'a' * 10**10 would take all memory
+        intercepted_binops = frozenset(["*", "**", "%", "+"])
+        code_generator_class = Generator
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
             numbers = isinstance(left, int | float) and isinstance(right, int | float)
-            if not numbers or max(abs(left), abs(right)) > 10_000:
+            if operator != "+" and not (numbers and max(abs(left), abs(right)) <= 10_000):
                 raise TemplateError("the template multiplies more than plain small numbers")
-            return super().call_binop(context, operator, left, right)
+            return bounded(super().call_binop(context, operator, left, right))
+
+        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+            wide = isinstance(obj, str) and attr in _WIDE
+            return not wide and super().is_safe_attribute(obj, attr, value)
+
+        def call(self, *args: Any, **kwargs: Any) -> Any:
+            return bounded(super().call(*args, **kwargs))
+
+        def joined(self, parts: Iterable[Any]) -> str:
+            return str(bounded("".join(map(str, parts))))
 
     def refuse(message: str) -> None:
         raise TemplateError(f"the chat template refuses this conversation: {message}")
 
-    environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    steps = 0
+
+    def counted(*bounds: int) -> range:
+        nonlocal steps
+        steps += len(range(*bounds))
+        if steps > _LOOPS:
+            raise TemplateError("the template loops without end")
+        return range(*bounds)
+
+    def tojson(value: Any, indent: int | None = None) -> str:
+        return json.dumps(value, ensure_ascii=False, indent=indent and min(indent, 8))
+
+    environment = Sandbox(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=keep_last_newline,
+        extensions=[loopcontrols],
+    )
+    replace = environment.filters["replace"]
+    for name in (*_WIDE, "indent", "wordwrap"):
+        environment.filters.pop(name, None)
+    environment.filters["tojson"] = tojson
+    environment.filters["replace"] = jinja2.pass_eval_context(
+        lambda context, *args: bounded(replace(context, *args))
+    )
     environment.globals.clear()
     environment.globals.update(
-        raise_exception=refuse, strftime_now=_today, range=_range, namespace=jinja2.utils.Namespace
+        raise_exception=refuse, strftime_now=_today, range=counted, namespace=jinja2.utils.Namespace
     )
     printed: list[str] = []
     size = 0
-    try:
-        for piece in environment.from_string(template).generate(**values):
-            size += len(piece)
-            if size > _MOST_PRINTED:
-                raise TemplateError("the template prints without end")
-            printed.append(piece)
-    except TemplateError:
-        raise
-    except Exception as error:  # foreign code: whatever it does is its failure, told as ours
-        raise TemplateError(f"the template failed: {error}") from error
+    for piece in environment.from_string(template).generate(**values):
+        size += len(piece)
+        if size > _MOST:
+            raise TemplateError("the template prints without end")
+        printed.append(piece)
     return "".join(printed)
 
 
-def _range(*bounds: int) -> Iterable[int]:
-    if len(range(*bounds)) > 100_000:
-        raise TemplateError("the template loops without end")
-    return range(*bounds)
-
-
 def _today(form: str) -> str:
-    import datetime
-
     return datetime.datetime.now().strftime(form)

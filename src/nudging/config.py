@@ -7,7 +7,7 @@ those that make them what they are. Knows no engine and does no I/O but reading 
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,12 +85,14 @@ class Config:
             "max_rounds",
             "1 or more, or None",
         )
+        for option in ("base_sampling", "nudge_sampling"):
+            need(isinstance(getattr(self, option), Sampling), option, "a Sampling")
         need(self.trigger is None or callable(self.trigger), "trigger", "a function of a Step")
         need(
             isinstance(self.stop_strings, tuple)
-            and all(isinstance(s, str) and s for s in self.stop_strings),
+            and all(isinstance(s, str) and s and _is_unicode(s) for s in self.stop_strings),
             "stop_strings",
-            "a tuple of texts that are not empty",
+            "a tuple of texts that are valid and not empty",
         )
 
     @property
@@ -109,7 +111,7 @@ class Config:
         Raises:
             ConfigError: an option that does not exist, a bad value, or one that the preset fixes.
         """
-        if preset not in PRESETS:
+        if not isinstance(preset, str) or preset not in PRESETS:
             raise ConfigError(
                 f"there is no preset {preset!r}",
                 option="preset",
@@ -124,7 +126,7 @@ class Config:
                     option=name,
                     hint=f"there are {', '.join(sorted(_FIELDS | _SAMPLING))}",
                 )
-            if preset != "default" and name in FIXED and value != values.get(name):
+            if preset != "default" and name in FIXED and value != values.get(name, DEFAULTS[name]):
                 raise ConfigError(
                     f"preset {preset!r} fixes {name}",
                     option=name,
@@ -151,8 +153,14 @@ def _sampling(given: object, shared: Mapping[str, Any], option: str) -> Sampling
     return Sampling(**{**shared, **given})
 
 
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max  # neither infinite, NaN nor too large an integer
 
 
 def _is_whole(value: object) -> bool:
@@ -168,6 +176,7 @@ _CHOICES: Mapping[str, Any] = {
     "guards": Guards,
     "length": Length,
 }
+DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in dataclasses.fields(Config)}
 _FIELDS = {field.name for field in dataclasses.fields(Config)} - {"preset"}
 _SAMPLING = {field.name for field in dataclasses.fields(Sampling)}
 FIXED = {
@@ -197,6 +206,8 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
         "words": "space",
         "stop": "lookahead",
         "guards": "none",
+        "length": "official",
+        "max_rounds": 150,
     },
 }
 """What each preset sets where it differs from the defaults of `Config`."""
@@ -220,14 +231,20 @@ class Spec(NamedTuple):
 
 def parse_spec(text: str) -> Spec:
     """Read an engine spec. One grammar everywhere: command line, config file, Python."""
+    if "\0" in text:
+        raise SpecError(f"the spec {text!r} holds a null character")
     if text.startswith(("http://", "https://")):
         url, _, rest = text.partition("#")
         model, _, query = rest.partition("?")
         if "?" in url:
             url, _, query = url.partition("?")
-        parts = urlsplit(url)
-        if not parts.hostname:
-            raise SpecError(f"the spec {text!r} names no host")
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError as error:
+            raise SpecError(f"the address of a server is not valid: {error}") from None
+        if not host:
+            raise SpecError("the address of a server names no host")
         if parts.username or parts.password:
             raise SpecError(
                 "a spec must hold no password",
@@ -240,6 +257,8 @@ def parse_spec(text: str) -> Spec:
     path, _, query = rest.partition("?")
     if not path:
         raise SpecError(f"the spec {text!r} names no model")
+    if kind in ("demo", "scripted") and path not in get_args(Source):
+        raise SpecError(f"there is no model {kind}:{path}; there are base and nudge")
     return Spec(cast("Any", kind), path, "", _options(query, text), text)
 
 
@@ -282,7 +301,9 @@ def read_config(path: Path) -> dict[str, Pair]:
         if key != "pairs":
             raise ConfigError(f"{path}: there is no section {key!r}", option=key)
     pairs = data.get("pairs", {})
-    for name, table in pairs.items() if isinstance(pairs, dict) else ():
+    if not isinstance(pairs, dict):
+        raise ConfigError(f"{path}: pairs must be tables such as [pairs.mypair]", option="pairs")
+    for name, table in pairs.items():
         if not isinstance(table, dict) or not all(
             isinstance(table.get(source), str) for source in get_args(Source)
         ):

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from .chat import Prompt
+from .draft import Ask
 from .engines.base import Engine, Want
 from .errors import NudgingError
-from .flow import Ask, Nudging
+from .flow import Nudging
 from .tokens import Answer, Decision, ModelUsage, Piece, Source, Step, Usage
 
 T = TypeVar("T")
@@ -80,30 +82,34 @@ async def drive(
     Closing the generator early stops both engines at once and leaves them usable.
     """
     begun = time.perf_counter()
-    for side in (base, nudge):
-        await side.engine.check_room(side.prompt)
-    streams: dict[Source, _Stream] = {"base": _Stream(base), "nudge": _Stream(nudge)}
-    decisions: list[Decision] = []
-    run = flow.run()
-    reply: Step | None = None
-    try:
-        while True:
-            try:
-                event = run.send(reply)
-            except StopIteration as stop:
-                reason = stop.value
-                break
-            reply = None
-            if isinstance(event, Ask):
-                reply = await streams[event.source].step(event)
-                continue
-            if isinstance(event, Decision):
-                decisions.append(event)
-            yield event
-    finally:
-        run.close()
+    async with AsyncExitStack() as held:
+        # In one order for all: no two answers ever hold what the other is waiting for.
+        for engine in sorted({base.engine, nudge.engine}, key=id):
+            await held.enter_async_context(engine.seat())
+        for side in (base, nudge):
+            await side.engine.check_room(side.prompt)
+        streams: dict[Source, _Stream] = {"base": _Stream(base), "nudge": _Stream(nudge)}
         for stream in streams.values():
-            await stream.close()
+            held.push_async_callback(stream.close)
+        decisions: list[Decision] = []
+        run = flow.run()
+        reply: Step | None = None
+        try:
+            while True:
+                try:
+                    event = run.send(reply)
+                except StopIteration as stop:
+                    reason = stop.value
+                    break
+                reply = None
+                if isinstance(event, Ask):
+                    reply = await streams[event.source].step(event)
+                    continue
+                if isinstance(event, Decision):
+                    decisions.append(event)
+                yield event
+        finally:
+            run.close()
     transcript = flow.transcript
     yield Answer(
         transcript.spans(),
@@ -134,15 +140,35 @@ async def map_ordered(
             except NudgingError as error:
                 return error
 
+    coming = aiter(items)
+    pull: asyncio.Task[T | object] | None = None
+    more = True
     tasks: deque[asyncio.Task[R | NudgingError]] = deque()
     try:
-        async for item in items:
-            tasks.append(asyncio.create_task(one(item)))
-            while len(tasks) >= 4 * concurrency or (tasks and tasks[0].done()):
-                yield await tasks.popleft()
-        while tasks:
-            yield await tasks.popleft()
+        while more or tasks:
+            if more and pull is None and len(tasks) < 4 * concurrency:
+                pull = asyncio.ensure_future(_following(coming))
+            await asyncio.wait(
+                [task for task in (pull, *list(tasks)[:1]) if task is not None],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if pull is not None and pull.done():
+                item, pull = pull.result(), None
+                if item is _END:
+                    more = False
+                else:
+                    tasks.append(asyncio.create_task(one(cast("T", item))))
+            while tasks and tasks[0].done():
+                yield tasks.popleft().result()
     finally:
-        for task in tasks:
+        left = [task for task in (pull, *tasks) if task is not None]
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+_END = object()
+
+
+async def _following(items: AsyncIterator[T]) -> T | object:
+    return await anext(items, _END)

@@ -16,9 +16,9 @@ Sources: the paper, section 3; the authors' code, utils.py:113-371 (`completion_
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 
 from .config import Config
+from .draft import Ask, Draft, Event
 from .policy import CONSENT, agrees, fresh_length, repeat, seen_before, without_repeated_suffix
 from .text import (
     at_boundary,
@@ -30,69 +30,14 @@ from .text import (
     word_at,
     word_start,
 )
-from .tokens import Decision, Handover, HandoverReason, Piece, Source, Step, StopReason
+from .tokens import Decision, Handover, HandoverReason, Step, StopReason
 from .transcript import Transcript
 
 OFFICIAL_CHUNK = 16
 """Tokens of the base model in one call of the authors' code (utils.py:204)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """The next step of `source` after `text`, in the stream that began at `start`.
-
-    The asks of one model are in order: each goes on from the step before, or begins a stream
-    (`start == text`) and thereby ends the one before. `n` is the most that the stream will be
-    asked for. The answer is a `Step`, or None where the model's context is full.
-    """
-
-    source: Source
-    start: bytes
-    text: bytes
-    n: int
-
-
-Event = Ask | Piece | Decision
-Turn = Generator[Event, Step | None, "Handover | StopReason"]
-
-
-class _Draft:
-    """What the nudging model would write from `start`, as far as it has been asked."""
-
-    def __init__(self, start: bytes, limit: int) -> None:
-        self.start = start
-        self.limit = limit
-        self.steps: list[Step] = []
-        self.data = b""
-        self.text = ""
-        """The whole characters of `data`."""
-        self.ended = False
-        """The nudging model ends here."""
-        self.full = False
-        """Its context is."""
-        self.opinion: Step | None = None
-        """The latest step, taken into the draft or not."""
-
-    @property
-    def open(self) -> bool:
-        return not self.ended and not self.full and len(self.steps) < self.limit
-
-    def more(self) -> Generator[Event, Step | None, bool]:
-        """Ask for one more token. Whether one came."""
-        if not self.open:
-            return False
-        step = yield Ask("nudge", self.start, self.start + self.data, self.limit)
-        self.opinion = step
-        if step is None:
-            self.full = True
-            return False
-        if step.is_end or complete(self.data + step.text)[2]:  # bytes that are no character
-            self.ended = True
-            return False
-        self.steps.append(step)
-        self.data += step.text
-        self.text = complete(self.data)[0].decode()
-        return True
+Turn = Generator[Event, Step | None, Handover | StopReason]
 
 
 class Nudging:
@@ -104,6 +49,7 @@ class Nudging:
         self.config = config
         self.transcript = Transcript(text.encode())
         self.rounds = 0
+        self._given = bool(text)
         self._ends = tuple(e.encode() for e in ends) if config.stop != "lookahead" else ()
         self._stops = tuple(s.encode() for s in config.stop_strings)
         self._last_words = ""
@@ -141,7 +87,7 @@ class Nudging:
         """The nudging model's words, then the base turn that follows if the base takes over."""
         self.rounds += 1
         config = self.config
-        draft = _Draft(self._y, config.lookahead)
+        draft = Draft(self._y, config.lookahead)
         if config.stop == "lookahead":
             while (yield from draft.more()):
                 pass
@@ -151,7 +97,9 @@ class Nudging:
             yield from draft.more()
             if draft.opinion is not None and self._would_end(draft.opinion, handover.reason):
                 return StopReason.NUDGE
-        if not draft.steps:
+        while not draft.text and (yield from draft.more()):
+            pass
+        if not draft.text:
             return StopReason.LENGTH if draft.full else StopReason.NUDGE
         if handover.reason == "loop" and (yield from self._joins_in(draft)):
             return StopReason.LOOP
@@ -169,7 +117,7 @@ class Nudging:
                 stopped = yield from self._take(draft, at, handover)
                 if stopped:
                     return stopped
-                return Handover("end", step) if step.is_end else (yield from self._base_turn(step))
+                return self._base_ends(step) if step.is_end else (yield from self._base_turn(step))
             begin = at
 
         if draft.ended:
@@ -177,7 +125,7 @@ class Nudging:
         length = whole_words(draft.text, config.words)
         return (yield from self._take(draft, length, handover)) or Handover("more")
 
-    def _next_word(self, draft: _Draft, begin: int) -> Generator[Event, Step | None, int | None]:
+    def _next_word(self, draft: Draft, begin: int) -> Generator[Event, Step | None, int | None]:
         """Where the next word of the draft starts, drafting on as needed; None if nowhere."""
         while (at := word_start(draft.text, begin, self.config.words)) is None:
             if not (yield from draft.more()):
@@ -185,7 +133,7 @@ class Nudging:
         return at
 
     def _takes_over(
-        self, step: Step, draft: _Draft, at: int, position: int
+        self, step: Step, draft: Draft, at: int, position: int
     ) -> Generator[Event, Step | None, bool]:
         if not self.config.in_doubt(step):
             yield Decision("takeover", position, "confident", step)
@@ -201,7 +149,7 @@ class Nudging:
         return False
 
     def _take(
-        self, draft: _Draft, length: int, handover: Handover
+        self, draft: Draft, length: int, handover: Handover
     ) -> Generator[Event, Step | None, Handover | StopReason | None]:
         """Take the first `length` characters of a draft. Says what else than the base turn, or
         the next nudge turn, must follow."""
@@ -242,33 +190,42 @@ class Nudging:
         return outcome
 
     def _tokens(self, first: Step | None) -> Turn:
-        start, taken = self._y, first
-        while self._over() is None:
-            step = taken or (yield Ask("base", start, self._y, self._base_limit()))
+        turn = start = self._y
+        taken, limit, asked = first, self._base_limit(), 1
+        while not self._full(self._y):
+            if asked > limit:  # the stream has given all it was opened for
+                self.transcript.cut(len(complete(self._y)[0]))
+                start, asked = self._y, 1
+            step = taken or (yield Ask("base", start, self._y, limit))
+            asked += 1
             if step is None:
                 return StopReason.LENGTH
             if step.is_end:
-                confident = self.config.stop == "either" and not self.config.in_doubt(step)
-                return StopReason.BASE if confident else Handover("end", step)
+                return self._base_ends(step)
             if not taken and self.config.in_doubt(step):
                 return Handover("doubt", step)
-            last = (self._y[-4:] + step.text).lstrip(_CONTINUING)
-            if complete(last)[2]:  # bytes that are no character
+            if complete(self._y[-4:].lstrip(_CONTINUING) + step.text)[
+                2
+            ]:  # bytes that are no character
                 return Handover("doubt", step)
             if not taken and self.config.stop != "lookahead" and (yield from self._consult(step)):
                 return StopReason.NUDGE
             yield from self._accept(step)
-            if (stopped := self._stopped(len(start))) is not None:
+            if (stopped := self._stopped(len(turn))) is not None:
                 return stopped
-            at = first_marker(self._y, len(start), self._ends)
+            at = first_marker(self._y, len(turn), self._ends)
             if at is not None:
-                self.transcript.cut(at)
+                self.transcript.cut(max(at, len(turn)))  # what the other model wrote stays
                 return Handover("end")
             if self._loop_cut():
                 return Handover("loop", step)
             yield from self._flush()
             taken = None
         return StopReason.LENGTH
+
+    def _base_ends(self, step: Step) -> Handover | StopReason:
+        confident = self.config.stop == "either" and not self.config.in_doubt(step)
+        return StopReason.BASE if confident else Handover("end", step)
 
     def _consult(self, step: Step) -> Generator[Event, Step | None, bool]:
         """Where a sentence or paragraph has ended, ask the nudging model whether it would end."""
@@ -295,12 +252,13 @@ class Nudging:
         found = repeat(text)
         if found is None or not found.is_loop:
             return False
-        self._cut = text[fresh_length(text, found) :]
+        hidden = self._y[self.transcript.shown :].decode(errors="ignore")
+        self._cut = text[fresh_length(text, found, len(text) - len(hidden)) :]
         self._loops += 1
         self.transcript.cut(len(self._y) - len(self._cut.encode()))
         return True
 
-    def _joins_in(self, draft: _Draft) -> Generator[Event, Step | None, bool]:
+    def _joins_in(self, draft: Draft) -> Generator[Event, Step | None, bool]:
         """Whether the nudging model, too, would only repeat what was just taken back."""
         if self._loops >= 3:
             return True
@@ -324,12 +282,11 @@ class Nudging:
             chunk: list[Step] = []
             text = b""
             doubt: Step | None = None
-            ended = False
+            ended = full = False
             for _ in range(OFFICIAL_CHUNK - carried):
                 step = yield Ask("base", start, self._y + text, OFFICIAL_CHUNK)
-                if step is None:
-                    return StopReason.LENGTH
-                if step.is_end:
+                full = step is None
+                if step is None or step.is_end:
                     ended = True
                     break
                 text += step.text
@@ -342,7 +299,7 @@ class Nudging:
                 if doubt is not None and text not in turn:
                     break
             if text in turn:
-                return Handover("loop" if text else "end", doubt)
+                return StopReason.LENGTH if full else Handover("loop" if text else "end", doubt)
             new = b"".join(step.text for step in chunk)
             if seen_before(new.decode(errors="ignore"), self._y.decode(errors="ignore")):
                 return Handover("loop", doubt)
@@ -352,6 +309,8 @@ class Nudging:
             if (stopped := self._stopped(len(start))) is not None:
                 return stopped
             turn += new
+            if full:
+                return StopReason.LENGTH
             if doubt is not None:
                 return Handover("doubt", doubt)
             if ended and not carried:
@@ -383,6 +342,8 @@ class Nudging:
     def _base_limit(self) -> int:
         if self.config.guards == "official":
             return OFFICIAL_CHUNK
+        if self.config.length == "official":
+            return self.config.max_tokens
         return max(1, self.config.max_tokens - self.transcript.tokens)
 
     def _tail(self, more: bytes = b"") -> str:
@@ -400,7 +361,8 @@ class Nudging:
     def _flush(self) -> Generator[Event, Step | None, None]:
         """Show what is final. The authors trim the whole answer at its end, so nothing is."""
         if self.config.guards != "official":
-            keep = held_back(self._y, self._stops + self._ends)
+            half = len(complete(self._y)[1])
+            keep = max(half, held_back(self._y, self._stops + self._ends))
             if self.config.guards == "loop" and (found := repeat(self._tail())) is not None:
                 keep = max(keep, len(self._tail()[-found.length :].encode()))
             yield from self.transcript.flush(self._y[: len(self._y) - keep])
@@ -410,7 +372,8 @@ class Nudging:
         kept = without_repeated_suffix(text)
         lead = len(text) - len(text.lstrip())
         self.transcript.cut(len(text[: lead + len(kept)].encode()))
-        self.transcript.drop(len(text[:lead].encode()))
+        if not self._given:
+            self.transcript.drop(len(text[:lead].encode()))
 
 
 _CONTINUING = bytes(range(0x80, 0xC0))

@@ -5,6 +5,7 @@ Joins prompts, options, engines and drivers. Knows no rule, no wire and no runti
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -117,6 +118,7 @@ class NudgedModel:
         """`base_form` and `prefix`: how the base model sees the question (`chat.base_prompt`)."""
         self._options = options
         self._form, self._prefix = base_form, prefix
+        base_prompt(conversation("?"), base_form if "{" in base_form else "auto", prefix)
         self.config = self._config({})
         self._opened: list[Engine] = []
         try:
@@ -206,6 +208,8 @@ class NudgedModel:
         `concurrency`: answers at work at once; None for what both engines can do.
         """
         self._check(self._config(options))  # a bad option fails once, not in every place
+        if concurrency is not None and concurrency < 1:
+            raise ConfigError("concurrency must be 1 or more", option="concurrency")
         both = (self.base.capabilities.concurrency, self.nudge.capabilities.concurrency)
         limit = concurrency or min(both)
 
@@ -256,5 +260,11 @@ async def _each(items: Iterable[Question] | AsyncIterable[Question]) -> AsyncIte
         async for item in items:
             yield item
     else:
-        for item in items:
-            yield item
+        # In a thread: what makes the items may take its time, or ask this library itself.
+        plain = iter(items)
+
+        def following() -> Question | None:
+            return next(plain, None)
+
+        while (question := await asyncio.to_thread(following)) is not None:
+            yield question

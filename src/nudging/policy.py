@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -94,9 +94,10 @@ def parse_trigger(text: str) -> Trigger:
                 hint="write top1<P, margin<P or entropy>NATS, joined by 'and' and 'or'",
             )
         try:
-            return Bound(found[1], float(found[3]))
+            number = float(found[3])
         except ValueError:
             raise ConfigError(f"{found[3]!r} is no number", option="trigger") from None
+        return Bound(found[1], number)
 
     return fold(text, "or", lambda some: fold(some, "and", bound))
 
@@ -120,9 +121,14 @@ def agrees(step: Step, next_word: str) -> bool:
     return not step.is_end and next_word.encode().startswith(step.text)
 
 
-CONSENT: Mapping[HandoverReason, float] = {"end": 0.02, "loop": 0.0003}
-"""Probability of its end at which the nudging model counts as ending where the base model is done
-too: it wants to end, or has nothing to add but what it has said. Measured on the built-in pair
+CONSENT: Mapping[HandoverReason, float] = {
+    "opening": 1.0,
+    "end": 0.02,
+    "loop": 0.0003,
+}
+"""Probability of its end at which the nudging model counts as ending, where it is not `consent`.
+Never before its first word; soon where the base model is done too: it wants to end, or has
+nothing to add but what it has said. Measured on the built-in pair
 (`docs/decisions.md`): small aligned models seldom put the end first in a text not their own."""
 
 _DIGITS = re.compile(r"\d")
@@ -148,21 +154,30 @@ class Repeat(NamedTuple):
 def repeat(text: str) -> Repeat | None:
     """The longest end of the text that is a copy of what stands before it, if 16 characters are.
 
-    Digits count as equal, so a numbered list of the same line is a copy too.
+    Digits count as equal in a unit of ten letters or more, so that a numbered list of the same
+    line is a copy too, and counting or a table of sums is not. A unit without any letter (a rule
+    of dashes, a row of zeros) is one from 300 characters on.
     """
-    tail = _DIGITS.sub("0", text[-_FAR:])
+    tail = text[-_FAR:]
+    found = [copy for copy in _copies(tail) if _letters(tail, copy) or copy.length >= 300]
+    folded = _DIGITS.sub("0", tail)
+    found += [copy for copy in _copies(folded) if _letters(folded, copy) >= 10]
+    return max(found, key=lambda copy: (copy.length, -copy.period), default=None)
+
+
+def _letters(text: str, copy: Repeat) -> int:
+    return sum(map(str.isalpha, text[-copy.period :]))
+
+
+def _copies(tail: str) -> Iterator[Repeat]:
     probe = tail[-_PROBE:]
     if len(probe) < _PROBE or probe.isspace():
-        return None
-    best: Repeat | None = None
+        return
     at = tail.rfind(probe, 0, len(tail) - 1)
     while at >= 0:
         period = len(tail) - _PROBE - at
-        length = _common_end(tail, tail[:-period])
-        if best is None or length > best.length:
-            best = Repeat(length, period)
+        yield Repeat(_common_end(tail, tail[:-period]), period)
         at = tail.rfind(probe, 0, at + _PROBE - 1)
-    return best
 
 
 def _common_end(one: str, other: str) -> int:
@@ -177,14 +192,13 @@ def _common_end(one: str, other: str) -> int:
     return low
 
 
-def fresh_length(text: str, found: Repeat) -> int:
+def fresh_length(text: str, found: Repeat, shown: int = 0) -> int:
     """How much of a looping text to keep: up to where the copy begins, and on to the end of the
-    sentence or line that it begins in."""
-    begin = len(text) - found.length
-    for at in range(begin, len(text)):
-        if at_boundary(text[:at], text[at : at + 1]):
-            return at
-    return begin
+    sentence or line, or else of the word, that it begins in. Never less than has been shown."""
+    begin = max(len(text) - found.length, shown)
+    ends = (at for at in range(begin, len(text)) if at_boundary(text[:at], text[at : at + 1]))
+    words = (at for at in range(begin, len(text)) if text[at].isspace())
+    return next(ends, next(words, begin))
 
 
 def seen_before(chunk: str, text: str) -> bool:

@@ -7,6 +7,7 @@ here. Knows nothing of what it runs.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Generator
@@ -17,6 +18,16 @@ T = TypeVar("T")
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _thread: threading.Thread | None = None
+
+
+def _forget() -> None:
+    """A forked child has the loop, but not its thread."""
+    global _lock, _loop, _thread
+    _lock, _loop, _thread = threading.Lock(), None, None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _running() -> asyncio.AbstractEventLoop:
@@ -32,6 +43,9 @@ def _running() -> asyncio.AbstractEventLoop:
 def call(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end and give the result. An interrupt (Ctrl-C) cancels the work, and waits until
     its `finally` blocks have put things right."""
+    if threading.current_thread() is _thread:
+        work.close()
+        raise RuntimeError("a synchronous call from within an asynchronous one would never end")
     settled = threading.Event()
 
     async def watched() -> T:

@@ -35,8 +35,15 @@ class Sampling:
                 value = getattr(self, option)
                 raise ConfigError(f"{option} must be {what}, not {value!r}", option=option)
 
+        for option in ("temperature", "top_p", "min_p"):
+            value = getattr(self, option)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            need(number and math.isfinite(value), option, "a number")
+        for option in ("top_k", "seed"):
+            value = getattr(self, option)
+            need(isinstance(value, int) and not isinstance(value, bool), option, "a whole number")
         need(
-            math.isfinite(self.temperature) and 0 <= self.temperature <= 100,
+            0 <= self.temperature <= 100,
             "temperature",
             "from 0 to 100",
         )
@@ -67,10 +74,8 @@ def draw(probs: Sequence[float], sampling: Sampling, number: float) -> int:
     """
     if sampling.greedy:
         return max(range(len(probs)), key=lambda i: (probs[i], -i))
-    tempered = [p ** (1 / sampling.temperature) if p > 0 else 0.0 for p in probs]
-    total = sum(tempered)
-    if total == 0:
-        return max(range(len(probs)), key=lambda i: (probs[i], -i))
+    high = max(probs)
+    tempered = [(p / high) ** (1 / sampling.temperature) for p in probs]
     ranked = sorted(range(len(probs)), key=lambda i: (-tempered[i], i))
     kept = ranked[: sampling.top_k] if sampling.top_k else ranked
     if sampling.top_p < 1:

@@ -17,11 +17,19 @@ from .errors import MissingExtra
 
 Words = Literal["space", "any"]
 
-# Kana, CJK ideographs, Thai, Lao, Khmer, Burmese: written without spaces between words.
-_NO_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+# Kana and CJK ideographs: written without spaces, and each character can be a word. (Thai and its
+# neighbours write words of several letters and marks without spaces; they are taken as one.)
+_NO_SPACES = (
+    "\u3005-\u3007\u3041-\u3096\u309d-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+# Marks that belong to the character before them: combining, voicing, variation.
+_MARKS = "\u0300-\u036f\u3099\u309a\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _START: dict[Words, re.Pattern[str]] = {
     "space": re.compile(r"(?<=.) (?=[^ ])", re.DOTALL),
-    "any": re.compile(rf"(?<=\S)(?=\s)|(?<=[{_NO_SPACES}])(?=\S)|(?<=\S)(?=[{_NO_SPACES}])"),
+    "any": re.compile(
+        rf"(?<=\S)(?=\s)|(?<=\S)(?=[{_NO_SPACES}])"
+        rf"|(?<=[{_NO_SPACES}])(?=[^\s{_MARKS}])|(?<=[{_NO_SPACES}][{_MARKS}])(?=[^\s{_MARKS}])"
+    ),
 }
 
 
@@ -36,7 +44,9 @@ def complete(data: bytes) -> tuple[bytes, bytes, bool]:
     except UnicodeDecodeError as error:
         return data[: error.start], data[error.start :], True
     held = decoder.getstate()[0]
-    return data[: len(data) - len(held)], held, False
+    # Python waits for the third byte of a surrogate, which no third byte makes a character.
+    broken = len(held) > 1 and held[0] == 0xED and held[1] >= 0xA0
+    return data[: len(data) - len(held)], held, broken
 
 
 def common_prefix(a: Sequence[object], b: Sequence[object]) -> int:
@@ -96,13 +106,16 @@ def whole_words(text: str, words: Words) -> int:
     return starts[-1] if starts else len(text)
 
 
+_UNSPACED_END = re.compile(r"[。！？][」』）”’]*$")
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]*_]*$")
 
 
 def at_boundary(text: str, following: str) -> bool:
     """Whether a sentence or a paragraph ends at the end of `text`, given what would follow."""
-    if not text or text[-1].isspace() or not following[:1].isspace():
+    if not text or text[-1].isspace() or not following:
         return False
+    if not following[0].isspace():
+        return bool(_UNSPACED_END.search(text[-8:])) and following[0] not in "」』）”’。！？"
     return following.startswith(("\n", "\r")) or bool(_SENTENCE_END.search(text[-8:]))
 
 

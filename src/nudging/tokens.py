@@ -224,7 +224,7 @@ class Answer:
 
 def spans_html(spans: Sequence[Span]) -> str:
     """Spans as one escaped HTML `<div>`: nudged words marked, probabilities on hover."""
-    import html  # only notebooks and pages pay for it
+    import html  # only notebooks pay for it
 
     parts = []
     for span in spans:

@@ -34,6 +34,11 @@ class Transcript:
     def tokens(self) -> int:
         return len(self._entries)
 
+    @property
+    def shown(self) -> int:
+        """How many bytes have been shown, or were there before."""
+        return self._entries[self._shown - 1].end if self._shown else self._given
+
     def emitted(self, source: Source) -> int:
         return sum(entry.source == source for entry in self._entries)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ MODELS = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
 SLOW = ["--base", "scripted:base?delay=0.3", "--nudge", "scripted:nudge"]
 FRANCE = "What is the capital of France?"
 PARIS = "The capital of France is Paris."
+FIVE = "Sure! Here you go: one, two, three, four, five."
 NUDGE = [sys.executable, "-c", "from nudging.cli import main; main()"]
 
 
@@ -162,13 +164,20 @@ def test_the_question_may_come_in(
         (["ask", "x", *MODELS, "--set", "gamma"], "OPTION=VALUE"),
         (["ask", "x", *MODELS, "--set", "gamma.x=1"], "gamma must be"),
         (["ask", "x", *MODELS, "--set", "trigger=top2<1"], "can't read the trigger"),
+        (["ask", "x", *MODELS, "--set", "seed=abc"], "seed must be a whole number"),
+        (["ask", "x", *MODELS, "--set", "temperature=hot"], "temperature must be a number"),
+        (["ask", "x", *MODELS, "--set", "preset=[1]"], "no preset [1]"),
+        (["ask", "x", *MODELS, "--set", "prefix=\udcff"], "prefix"),
+        (["ask", "x", *MODELS, "--set", 'stop_strings=["\udcff"]'], "stop_strings must be"),
         (["ask", "x", "--base", "scripted:base"], "--nudge is missing"),
         (["ask", "x", "--nudge", "scripted:base"], "--base is missing"),
         (["ask", "x", *MODELS, "--pair", "p"], "not both"),
         (["ask", "x", "--pair", "p"], "no pair 'p'"),
         (["ask", "x", "--config", "/nowhere/c.toml"], "can't read the config file"),
         (["ask", "x", "--base", "gpt", "--nudge", "gpt"], "can't read the engine spec 'gpt'"),
-        (["ask", "x", "--base", "scripted:x", "--nudge", "scripted:x"], "no scripted model"),
+        (["ask", "x", "--base", "scripted:x", "--nudge", "scripted:x"], "no model scripted:x"),
+        (["ask", "x", "--base", "http://[::1/v1", "--nudge", "scripted:nudge"], "not valid"),
+        (["ask", "x", "--base", "llama:/a\0b", "--nudge", "scripted:nudge"], "null character"),
         (["ask", "x", *MODELS, "--html", "/nowhere/a.html"], "no folder /nowhere"),
         (["pull", "llama"], "nothing to pull by the name 'llama'"),
         (["chat", *MODELS, "--gamma", "2"], "gamma must be"),
@@ -183,7 +192,36 @@ def test_wrong_use_is_told_and_exits_2(
     assert out == ""
     assert err.startswith("nudge: error: ")
     assert told in err
-    assert "Traceback" not in err
+    _, *hint = err.splitlines()
+    assert hint == [] or (len(hint) == 1 and hint[0].startswith("hint: "))
+
+
+@pytest.mark.parametrize("typo", ["demo:bse", "dem:base"])
+def test_a_typo_is_told_before_anything_is_fetched(
+    typo: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nudging.pull.pull_demo", lambda _: pytest.fail("it fetches"))
+    for pair in (
+        ["--base", typo, "--nudge", "demo:nudge"],
+        ["--base", "demo:base", "--nudge", typo],
+    ):
+        for command in (["ask", "hi"], ["chat"], ["check"]):
+            assert run([*command, *pair]) == 2
+            assert typo in capsys.readouterr().err
+    assert run(["ask", "hi", "--set", "base_form=prose"]) == 2
+    assert "form 'prose' is none of" in capsys.readouterr().err
+
+
+def test_a_question_beyond_the_context_is_told_with_both_numbers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(monkeypatch, b"word " * 100_000)
+    small = ["--base", "scripted:base?n_ctx=2000", "--nudge", "scripted:nudge?n_ctx=2000"]
+    assert run(["ask", "-", *small]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.search(r"1000\d\d tokens.* holds 2000\b", err)
+    assert "hint: shorten the question" in err
 
 
 def test_bad_bytes_on_standard_input(
@@ -312,8 +350,7 @@ def test_chat_in_a_pipe(
     give(monkeypatch, lines.encode())
     assert run(["chat", *MODELS]) == 0
     out, err = capsys.readouterr()
-    # a scripted answer goes by the first known question in the whole conversation
-    assert out.splitlines() == [PARIS, PARIS]
+    assert out.splitlines() == [PARIS, FIVE]
     for words in ("gamma is 0.3", "decisions are shown", "/quit", "forgotten"):
         assert words in err
 

@@ -406,6 +406,16 @@ def test_overflow_without_numbers() -> None:
     assert isinstance(found, ContextOverflow)
 
 
+def test_what_is_known_of_the_probabilities() -> None:
+    assert {name: dialect.raw for name, dialect in DIALECTS.items()} == {
+        "vllm": True,
+        "llama-server": True,
+        "sglang": True,
+        "openai": None,
+    }
+    assert "greedy" in DIALECTS["sglang"].notes[0]
+
+
 def test_unknown_model() -> None:
     found = error(404, recorded("vllm_no_model.json")[0])
     assert isinstance(found, ServerRefused)

@@ -487,7 +487,9 @@ def test_nothing_is_printed_and_no_setting_stays(
         ("device=cuda:77", "cuda:77"),
         ("threads=0", "threads"),
         ("threads=two", "threads"),
+        ("threads=1000", "threads"),
         ("n_ctx=-1", "n_ctx"),
+        ("n_ctx=٣", "n_ctx"),
         ("template=nonsense", "template"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,19 @@ def test_nudge(demo: Demo) -> None:
 
 
 @pytest.mark.models
+def test_answers_that_are_paused_keep_no_other_waiting(demo: Demo) -> None:
+    async def use(engine: RemoteEngine) -> None:
+        async with AsyncExitStack() as paused:
+            for number in range(5):
+                await paused.enter_async_context(engine.seat())
+                stream = engine.stream(text(f"{number} little"), b"", 40, Want())
+                await paused.enter_async_context(aclosing(stream))
+                assert await asyncio.wait_for(anext(stream), 60)
+
+    using(demo("nudge"), use)
+
+
+@pytest.mark.models
 def test_closing_stops_the_server(demo: Demo) -> None:
     stopped: list[RemoteEngine] = []
 
@@ -125,10 +139,13 @@ def test_closing_stops_the_server(demo: Demo) -> None:
 
 
 def test_bad_options(tmp_path: Path) -> None:
-    for options in ("n_ctx=0", "n_ctx=x", "threads=-1", "colour=red"):
+    # The same as `llama`, which this stands in for.
+    for options in ("n_ctx=0", "n_ctx=x", "threads=-1", "threads=1000", "colour=red"):
         with pytest.raises(SpecError) as caught:
             asyncio.run(open_llama_server(parse_spec(f"llama:{tmp_path}/m.gguf?{options}")))
         assert options.partition("=")[0] in str(caught.value)
+    with pytest.raises(SpecError, match="template"):
+        asyncio.run(open_llama_server(parse_spec(f"llama:{tmp_path}/m.gguf?template=nice")))
 
 
 def test_files_that_are_no_models(tmp_path: Path) -> None:
@@ -136,8 +153,9 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
     page.write_bytes(b"<html>")
     empty.write_bytes(b"")
     for path in (page, empty, tmp_path, tmp_path / "none.gguf"):
-        with pytest.raises(ModelError, match=path.name):
+        with pytest.raises(ModelError, match=path.name) as caught:
             asyncio.run(open_llama_server(parse_spec(f"llama:{path}")))
+        assert caught.value.hint
 
 
 def test_a_broken_file(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from nudging import NudgedModel
 from nudging.chat import Message, Part, Prompt
 from nudging.config import parse_spec
 from nudging.engines import wire
@@ -35,7 +36,7 @@ from nudging.errors import (
     TemplateError,
 )
 from nudging.sampling import Sampling
-from nudging.tokens import Step
+from nudging.tokens import Answer, Step, StopReason
 
 from ..fake_server import FakeServer, Reply, answer, html, stream, words
 
@@ -256,15 +257,88 @@ def test_connections_are_used_again(server: FakeServer) -> None:
     using(server.url, use)
 
 
-def test_concurrency_is_bounded(server: FakeServer) -> None:
+# --- seats ----------------------------------------------------------------------------------
+
+
+class Context(list[Reply]):
+    """Replies of as many tokens as are asked for. What does not fit with the prompt, a token a
+    word, is refused in the words of `says`."""
+
+    def __init__(self, server: FakeServer, limit: int, says: str = "", pause: float = 0.0) -> None:
+        super().__init__([ONE])
+        self._server, self._limit, self._says, self._pause = server, limit, says, pause
+
+    def __getitem__(self, place: Any) -> Any:
+        body = self._server.seen[-1].body
+        prompt, n, limit = body["prompt"], body["max_tokens"], self._limit
+        tokens = len(prompt.split() if isinstance(prompt, str) else prompt)
+        if tokens + n > limit:
+            told = self._says.format(
+                n=n, prompt=tokens, sum=n + tokens, limit=limit, least=limit - n + 1, over=limit + 1
+            )
+            error = {"message": told, "code": "context_length_exceeded"}
+            return answer({"error": error}, 400)
+        events = words(*[" x"] * n)
+        return stream(events, pause=self._pause) if body["stream"] else answer(events[0])
+
+
+async def answers(base: RemoteEngine, nudge: RemoteEngine, count: int) -> list[Answer]:
+    model = NudgedModel(base, nudge, max_tokens=6, guards="none")
+    asked = (model.answer_async(f"question {number}") for number in range(count))
+    return await asyncio.wait_for(asyncio.gather(*asked), 30)
+
+
+def test_seats_bound_the_answers_of_a_loop_and_not_the_streams(server: FakeServer) -> None:
     async def use(engine: RemoteEngine) -> None:
-        server.on(COMPLETIONS, stream(words(" a", " b"), pause=0.05))
-        before = server.connections
-        found = await asyncio.gather(*(steps(engine, n=2) for _ in range(6)))
-        assert all(len(f) == 2 for f in found)
-        assert server.connections <= before + 1
+        server.on(COMPLETIONS, stream(words(" a", " b")))
+        held = most = 0
+
+        async def two_streams() -> None:
+            nonlocal held, most
+            async with engine.seat():
+                held += 1
+                most = max(most, held)
+                for found in await asyncio.gather(steps(engine, n=2), steps(engine, n=2)):
+                    assert len(found) == 2
+                held -= 1
+
+        await asyncio.wait_for(asyncio.gather(*(two_streams() for _ in range(6))), 10)
+        assert (held, most) == (0, 2)
 
     using(f"{server.url}#m?concurrency=2", use)
+
+
+def test_answers_over_two_servers_never_wait_for_each_other(server: FakeServer) -> None:
+    async def use(base: RemoteEngine) -> None:
+        async with opened(f"{other.url}#m?concurrency=2&template=chatml") as nudge:
+            server.replies[COMPLETIONS] = Context(server, 1000, pause=0.001)
+            other.replies[COMPLETIONS] = Context(other, 1000, pause=0.001)
+            found = await answers(base, nudge, 48)
+        assert [answer.stop_reason for answer in found] == [StopReason.LENGTH] * 48
+
+    with FakeServer() as other:
+        other.on(COMPLETIONS, ONE)
+        using(f"{server.url}#m?concurrency=2", use)
+
+
+def test_one_engine_on_both_sides_takes_one_seat(server: FakeServer) -> None:
+    async def use(engine: RemoteEngine) -> None:
+        server.replies[COMPLETIONS] = Context(server, 1000)
+        assert len(await answers(engine, engine, 3)) == 3
+
+    using(f"{server.url}#m?concurrency=1&template=chatml", use)
+
+
+def test_an_answer_that_is_left_leaves_its_seat(server: FakeServer) -> None:
+    async def use(engine: RemoteEngine) -> None:
+        server.replies[COMPLETIONS] = Context(server, 1000)
+        model = NudgedModel(engine, engine, max_tokens=6, guards="none")
+        for _ in range(3):
+            stream = model.stream("question")
+            assert await asyncio.wait_for(anext(aiter(stream)), 10)
+            await stream.aclose()
+
+    using(f"{server.url}#m?concurrency=1&template=chatml", use)
 
 
 # --- faults ---------------------------------------------------------------------------------
@@ -409,10 +483,62 @@ def test_overflow(server: FakeServer) -> None:
             await steps(engine)
         assert (caught.value.tokens, caught.value.limit) == (5000, 4096)
         assert await steps(engine, start=b"the answer so far") == []
-        # Some count what was asked for: with less there is room.
-        server.on(COMPLETIONS, too_long, ONE)
-        assert len(await steps(engine)) == 1
 
+    using(server.url, use)
+
+
+@pytest.mark.parametrize(
+    ("says", "most"),
+    [
+        (
+            "This model's maximum context length is {limit} tokens. However, you requested {sum} "
+            "tokens ({prompt} in the messages, {n} in the completion).",
+            8,
+        ),
+        (
+            "'max_tokens' is too large: {n}. This model's maximum context length is {limit} tokens "
+            "and your request has {prompt} input tokens ({n} > {limit} - {prompt}).",
+            16,
+        ),
+        (
+            "This model's maximum context length is {limit} tokens. However, you requested {n} "
+            "output tokens and your prompt contains at least {least} input tokens, for a total of "
+            "at least {over} tokens.",
+            16,
+        ),
+        ("The model's context length is exceeded.", 16),
+    ],
+    ids=["sum", "prompt", "at least", "nothing"],
+)
+def test_the_whole_room_is_used_where_what_is_asked_for_counts(
+    server: FakeServer, says: str, most: int
+) -> None:
+    async def use(engine: RemoteEngine) -> None:
+        server.replies[COMPLETIONS] = Context(server, 40, says)
+        for start, room in ((b"", 39), (b" so far", 37), (b" x" * 36, 3), (b" x" * 39, 0)):
+            before = len(server.asked(COMPLETIONS))
+            found = await steps(engine, start=start, n=100)
+            assert [s.text for s in found] == [b" x"] * room
+            assert len(server.asked(COMPLETIONS)) - before <= most
+        assert len(await steps(engine, n=20)) == 20
+        assert len(await steps(engine, n=39)) == 39
+        with pytest.raises(ContextOverflow):
+            await steps(engine, Prompt((Part("hello " * 41, literal=True),)))
+
+    using(server.url, use)
+
+
+def test_the_room_is_counted_where_the_server_counts(server: FakeServer) -> None:
+    async def use(engine: RemoteEngine) -> None:
+        server.replies[COMPLETIONS] = Context(server, 20, "longer than the maximum model length")
+        assert len(await steps(engine, start=b" so far", n=16)) == 16
+        server.on("/tokenize", answer({"tokens": list(range(9))}))
+        assert len(await steps(engine, start=b" x" * 8, n=16)) == 11
+        assert [body["max_tokens"] for body in server.asked(COMPLETIONS)][2:5] == [16, 11, 5]
+        assert server.asked("/tokenize")[0]["prompt"] == "Hello" + " x" * 8
+
+    models = {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 20}]}
+    server.on("/v1/models", answer(models))
     using(server.url, use)
 
 
@@ -470,6 +596,9 @@ def test_a_web_page_is_no_server(server: FakeServer) -> None:
         "timeout=nan",
         "concurrency=0",
         "concurrency=1.5",
+        "concurrency=1e2",
+        "concurrency=9999999999",
+        "retries=²",
         "retries=-1",
     ],
 )
@@ -522,6 +651,7 @@ def test_dialects_are_found(
     engine = open_and_close(server.url)
     assert engine.capabilities.kind == kind
     assert engine.capabilities.n_ctx == (77 if kind == "llama-server" else None)
+    assert engine.capabilities.raw is (None if kind == "openai" else True)
 
 
 def test_a_dialect_can_be_forced(server: FakeServer) -> None:
@@ -555,6 +685,28 @@ def test_the_usual_variable_is_used(server: FakeServer, monkeypatch: pytest.Monk
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     open_and_close(server.url)
     assert server.seen[-1].headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    ("address", "sent"),
+    [
+        ("https://api.example.com/v1", True),
+        ("http://localhost:8000/v1", True),
+        ("http://127.0.0.2:8000/v1", True),
+        ("http://[::1]:8000/v1", True),
+        ("http://api.example.com/v1", False),
+        ("http://192.168.1.5:8000/v1", False),
+        ("http://127.0.0.1.example.com/v1", False),
+        ("http://localhost.example.com/v1", False),
+    ],
+)
+def test_a_key_that_is_not_named_goes_to_nobody_in_plain_sight(
+    monkeypatch: pytest.MonkeyPatch, address: str, sent: bool
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert wire.open_wire(parse_spec(address))._key == (KEY if sent else None)
+    named = parse_spec(f"{address}#m?api_key_env=OPENAI_API_KEY")
+    assert wire.open_wire(named)._key == KEY
 
 
 def test_keys_that_can_not_be(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,18 +56,28 @@ def main() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line. Every failure is told on standard error; the exit code is returned."""
+    debug = os.environ.get("NUDGING_DEBUG") == "1"
+    if sys.stderr is None:  # closed: nothing can be told, but the exit code
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it stays open
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that can't show a character
     try:
+        if sys.stdout is None:
+            raise NudgingError("standard output is closed")
         code = app(arguments, prog_name="nudge", standalone_mode=False) or 0
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # who read our output has had enough of it
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # who read our output has had enough of it
+            if debug:
+                raise
+            show.error(f"reading or writing failed: {error}")
+        # what is left unwritten would fail once more when Python ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except NudgingError as error:
-        if os.environ.get("NUDGING_DEBUG") == "1":
+        if debug:
             raise
         show.error(str(error), error.hint)
         return 2 if isinstance(error, UsageError) else 1

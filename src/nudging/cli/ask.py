@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +29,7 @@ from .options import (
     TemperatureOption,
     load,
     plan,
+    standard_input,
 )
 
 
@@ -92,7 +92,7 @@ def ask(
 
 
 def _standard_input() -> str:
-    data = sys.stdin.buffer.read()
+    data = standard_input().buffer.read()
     try:
         return data.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError as error:

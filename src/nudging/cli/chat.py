@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..chat import Message
@@ -26,6 +26,7 @@ from .options import (
     config_of,
     load,
     plan,
+    standard_input,
 )
 
 if TYPE_CHECKING:
@@ -66,12 +67,13 @@ def chat(
         temperature=temperature,
         seed=seed,
     )
+    lines = standard_input()
     with load(made) as model:
         conversation = Conversation(model, made, system)
-        if sys.stdin.isatty():
+        if lines.isatty():
             _at_a_terminal(conversation)
         else:
-            _in_a_pipe(conversation)
+            _in_a_pipe(conversation, lines)
 
 
 class Conversation:
@@ -140,10 +142,10 @@ class Conversation:
         show.tell(f"gamma is {gamma:g}")
 
 
-def _in_a_pipe(conversation: Conversation) -> None:
+def _in_a_pipe(conversation: Conversation, lines: Iterable[str]) -> None:
     """Each line a question. The first error ends it, for what follows would build on nothing."""
     try:
-        for line in sys.stdin:
+        for line in lines:
             if line.strip() and not _do(conversation, line.strip()):
                 return
     except UnicodeDecodeError as error:

@@ -15,7 +15,7 @@ from .. import portal
 from ..chat import Prompt, base_prompt, conversation
 from ..engines import open_engine
 from ..engines.base import Engine, Want
-from ..errors import NudgingError
+from ..errors import NudgingError, TemplateError
 from ..tokens import Source
 from . import show
 from .options import BaseOption, ConfigOption, NudgeOption, PairOption, plan
@@ -24,6 +24,11 @@ from .pull import fetch_if_missing
 QUESTION = "Tell me about the history of bread."
 TOKENS = 16
 SHARES = (0.1, 0.3)
+RAW = {
+    True: "raw",
+    False: "not raw: gamma means something else here",
+    None: "unknown (taken for raw)",
+}
 FORMULA = "(1 - share) * base + share * nudge + share / 2 * (both going on)"
 
 
@@ -34,10 +39,12 @@ class Report:
     spec: str
     kind: str = ""
     n_ctx: int | None = None
-    raw: bool = False
+    raw: bool | None = None
     entropy: bool = False
     concurrency: int = 0
     notes: Sequence[str] = ()
+    template: bool | None = None
+    """Of a nudging model: its chat template is known. None where that was not tried."""
     first_ms: float | None = None
     """To the first token of a new prompt."""
     token_ms: float | None = None
@@ -93,9 +100,15 @@ def _examine(spec: str, nudges: bool) -> Report:
         report.raw, report.entropy = capabilities.raw, capabilities.entropy
         report.concurrency, report.notes = capabilities.concurrency, capabilities.notes
         messages = conversation(QUESTION)
-        prompt = portal.call(engine.render(messages)) if nudges else base_prompt(messages)
+        if nudges:
+            prompt = portal.call(engine.render(messages))
+            report.template = True
+        else:
+            prompt = base_prompt(messages)
         portal.call(_measure(engine, prompt, Want("nudge" if nudges else "base"), report))
     except NudgingError as error:
+        if isinstance(error, TemplateError):
+            report.template = False
         report.problems.append(_told(error))
     finally:
         portal.call(engine.aclose())
@@ -143,22 +156,22 @@ def expected_cost(base: Report, nudge: Report) -> dict[float, float]:
 
 
 def _lines(source: str, report: Report) -> list[str]:
-    found = [f"{source:<6} {report.spec}"]
+    found = [f"{source:<6} {show.one_line(report.spec)}"]
 
     def line(name: str, value: Any) -> None:
-        found.append(f"  {name:<14}{value}")
+        found.append(f"  {name:<14}{show.one_line(str(value))}")
 
     if report.kind:
         line("engine", report.kind)
         line("context", f"{report.n_ctx} tokens" if report.n_ctx else "unknown")
-        line("probabilities", "raw" if report.raw else "not raw: gamma means something else here")
+        line("probabilities", RAW[report.raw])
         line("entropy", "yes" if report.entropy else "no")
         line("at once", f"{report.concurrency} answers")
     if report.token_ms is not None:
         line("speed", f"{report.token_ms:.1f} ms a token")
         line("first token", f"{report.first_ms:.0f} ms; {report.again_ms:.0f} ms when going on")
-    if source == "nudge" and report.kind:
-        line("template", "unknown" if report.first_ms is None else "known")
+    if report.template is not None:
+        line("template", "known" if report.template else "unknown")
     for note in report.notes:
         line("note", note)
     for problem in report.problems:

@@ -6,15 +6,17 @@ Knows the config file's place and which option wins, and nothing of what is done
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 
 import typer
 
+from ..chat import base_prompt, conversation
 from ..config import Config, Pair, parse_spec, read_config
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 from . import show
 from .pull import fetch_if_missing
 
@@ -113,7 +115,9 @@ def plan(
     for spec in (chosen.base, chosen.nudge):
         parse_spec(spec)
     made = Plan(chosen.base, chosen.nudge, prompt, options)
-    _ = made.config  # a bad option is told before a model is loaded
+    # a bad option is told before a model is fetched or loaded
+    _ = made.config
+    base_prompt(conversation("?"), prompt.get("base_form", "auto"), prompt.get("prefix", ""))
     return made
 
 
@@ -130,6 +134,12 @@ def load(made: Plan) -> NudgedModel:
     fetch_if_missing(made.base, made.nudge)
     with show.busy("loading the models"):
         return NudgedModel(made.base, made.nudge, **made.prompt)
+
+
+def standard_input() -> TextIO:
+    if sys.stdin is None:  # what Python makes of a closed one
+        raise InputError("standard input is closed")
+    return sys.stdin
 
 
 def choose(base: str | None, nudge: str | None, pair: str | None, config: Path | None) -> Pair:

@@ -18,8 +18,9 @@ _NUDGED = "1;4;35"  # bold, underlined, magenta: readable on light and dark
 _DIM = "2"
 _RED = "1;31"
 
-# A model's text must not steer the terminal: control characters are shown, not obeyed.
+# A stranger's text must not steer the terminal: control characters are shown, not obeyed.
 _CONTROLS = {c: "\ufffd" for c in (*range(0x20), *range(0x7F, 0xA0)) if chr(c) not in "\n\t"}
+_ESCAPES = {c: f"\\u{c:04x}" for c in range(0x7F, 0xA0)}  # those that JSON may leave as they are
 
 
 def styled(stream: TextIO) -> bool:
@@ -38,10 +39,15 @@ def tell(text: str) -> None:
     sys.stderr.flush()
 
 
+def one_line(text: str) -> str:
+    """A stranger's text (of a server, a template, pip) where only one line of ours can stand."""
+    return " ".join(text.split()).translate(_CONTROLS)
+
+
 def error(message: str, hint: str = "") -> None:
-    tell(style("nudge: error: ", _RED, sys.stderr) + message)
+    tell(style("nudge: error: ", _RED, sys.stderr) + one_line(message))
     if hint:
-        tell(style("hint: ", _DIM, sys.stderr) + hint)
+        tell(style("hint: ", _DIM, sys.stderr) + one_line(hint))
 
 
 def aside(text: str) -> None:
@@ -157,4 +163,4 @@ def answer_data(answer: Answer) -> dict[str, Any]:
 def print_json(data: dict[str, Any]) -> None:
     """One object on standard output, in characters that it can take."""
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    sys.stdout.write(json.dumps(data, ensure_ascii=not unicode) + "\n")
+    sys.stdout.write(json.dumps(data, ensure_ascii=not unicode).translate(_ESCAPES) + "\n")

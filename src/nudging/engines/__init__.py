@@ -58,8 +58,6 @@ def _demo(spec: Spec) -> Spec:
 
     options = dict(spec.options)
     engine = options.pop("engine", "llama")
-    if spec.path not in ("base", "nudge"):
-        raise SpecError(f"there is no built-in model {spec.path!r}; there are base and nudge")
     if engine not in ("llama", "hf"):
         raise SpecError(f"the built-in models run in llama or hf, not in {engine!r}")
     source: Source = "base" if spec.path == "base" else "nudge"

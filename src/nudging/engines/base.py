@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 from ..chat import Message, Prompt
@@ -36,8 +37,9 @@ class Capabilities:
 
     kind: str
     """`scripted`, `llama`, `hf`, or the dialect of a server."""
-    raw: bool = True
-    """Probabilities are of the raw logits. If not, `notes` says what they are of."""
+    raw: bool | None = True
+    """Probabilities are of the raw logits. If False, `notes` says what they are of. None: not
+    known, because the server does not say; they are then taken for raw."""
     entropy: bool = False
     """Can report the entropy of the whole distribution."""
     max_top_k: int = 100
@@ -71,6 +73,14 @@ class Engine(ABC):
         A step may stand for several tokens where a server shows nothing between them (a character
         that they share); its probabilities are then those of the first.
         """
+
+    def seat(self) -> AbstractAsyncContextManager[object]:
+        """Held for as long as one answer uses the engine, whatever number of streams it opens.
+
+        Bounds the answers of a shared server. There is no bound in process: streams interleave
+        there, and an answer that is paused must not keep others from going on.
+        """
+        return nullcontext()
 
     @abstractmethod
     async def count(self, prompt: Prompt) -> int | None:

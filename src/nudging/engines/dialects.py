@@ -65,6 +65,8 @@ class Dialect:
     """Stops a request by its id, where hanging up is not enough."""
     max_top_k: int = 20
     """Candidates that a server of this kind gives, unless it was told otherwise."""
+    raw: bool | None = None
+    """Its probabilities are of the raw logits, as far as that is known (see `Capabilities`)."""
     notes: tuple[str, ...] = ()
 
 
@@ -199,6 +201,7 @@ VLLM = Dialect(
     detokenize=lambda model, ids: Call("{root}/detokenize", {"model": model, "tokens": ids}),
     rendered_begins=True,
     always_begins=False,
+    raw=True,
 )
 
 
@@ -254,6 +257,7 @@ LLAMA_SERVER = Dialect(
         "{root}/apply-template", {"model": model, "messages": _messages(messages)}
     ),
     look=_llama_look,
+    raw=True,
 )
 
 
@@ -298,6 +302,7 @@ SGLANG = Dialect(
     ),
     shown=lambda answer: string(table(answer, "the answer").get("text"), "text"),
     abort=lambda request: Call("{root}/abort_request", {"rid": request}),
+    raw=True,
     notes=(
         "SGLang's probabilities are raw for greedy requests; of sampled ones they are after "
         "temperature, unless the server has SGLANG_RETURN_ORIGINAL_LOGPROB=1.",

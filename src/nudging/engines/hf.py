@@ -24,6 +24,7 @@ from ..config import Spec
 from ..errors import MissingExtra, ModelError, NudgingError, SpecError
 from ..pull import cache_root
 from .local import LocalEngine, Row, Runtime
+from .options import check_options, spec_number
 
 try:
     import torch
@@ -59,11 +60,7 @@ def open_hf(spec: Spec) -> LocalEngine:
         MissingExtra: a package is not installed.
         ModelError: the model can't be found, read or run.
     """
-    for name in spec.options:
-        if name not in OPTIONS:
-            raise SpecError(
-                f"the hf engine has no option {name!r}", hint=f"there are {', '.join(OPTIONS)}"
-            )
+    check_options(spec.options, OPTIONS, "the hf engine")
     dtype = spec.options.get("dtype", "auto")
     if dtype not in DTYPES:
         raise SpecError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
@@ -71,7 +68,8 @@ def open_hf(spec: Spec) -> LocalEngine:
     if template is not None and template not in NAMED:
         raise SpecError(f"template must be one of {', '.join(NAMED)}, not {template!r}")
     device = _device(spec.options.get("device"))
-    n_ctx, threads = _whole(spec, "n_ctx"), _whole(spec, "threads")
+    n_ctx = spec_number(spec.options, "n_ctx", 1, 2**24)
+    threads = spec_number(spec.options, "threads", 1, 512)
     source = _source(spec.path)
     if threads:
         torch.set_num_threads(threads)
@@ -95,15 +93,6 @@ def open_hf(spec: Spec) -> LocalEngine:
         runtime.forward(runtime.tokenize("a", controls=False, begin=True), 1)
         runtime.cut(0)
     return LocalEngine(spec.text, runtime, template=template)
-
-
-def _whole(spec: Spec, name: str) -> int | None:
-    value = spec.options.get(name)
-    if value is None:
-        return None
-    if not value.isdecimal() or int(value) < 1:
-        raise SpecError(f"{name} must be a whole number of 1 or more, not {value!r}")
-    return int(value)
 
 
 def _device(name: str | None) -> str:

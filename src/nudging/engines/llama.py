@@ -29,42 +29,34 @@ from .llama_c import (
     open_model,
 )
 from .local import LocalEngine, Row, Runtime
+from .options import check_options, spec_number
 
 __all__ = ["LlamaRuntime", "LlamaUnavailable", "open_llama"]
 
-_LIMITS = {"n_ctx": 2**24, "threads": 512}
-_OPTIONS = (*_LIMITS, "template")
-_USUAL_N_CTX = 4096
+_OPTIONS = ("n_ctx", "threads", "template")
+USUAL_N_CTX = 4096
 # A code point that Unicode keeps for private marks: no vocabulary has it, so it joins nothing.
 _GUARD = "\ufdd0"
 
 
 def open_llama(spec: Spec) -> LocalEngine:
     """The engine for `llama:PATH.gguf?n_ctx=...&threads=...&template=...`."""
-    for name in spec.options:
-        if name not in _OPTIONS:
-            raise SpecError(
-                f"the llama engine has no option {name!r}", hint=f"it has {', '.join(_OPTIONS)}"
-            )
+    n_ctx, threads, template = llama_options(spec)
+    runtime = LlamaRuntime(Path(spec.path).expanduser(), n_ctx=n_ctx, threads=threads)
+    return LocalEngine(spec.text, runtime, template=template)
+
+
+def llama_options(spec: Spec) -> tuple[int | None, int | None, str | None]:
+    """(n_ctx, threads, template), each None where it is not given."""
+    check_options(spec.options, _OPTIONS, "the llama engine")
     template = spec.options.get("template")
     if template is not None and template not in NAMED:
         raise SpecError(
             f"template is the name of a built-in template, not {template!r}",
             hint=f"there are {', '.join(NAMED)}",
         )
-    n_ctx, threads = _number(spec, "n_ctx"), _number(spec, "threads")
-    runtime = LlamaRuntime(Path(spec.path).expanduser(), n_ctx=n_ctx, threads=threads)
-    return LocalEngine(spec.text, runtime, template=template)
-
-
-def _number(spec: Spec, name: str) -> int | None:
-    text = spec.options.get(name)
-    if text is None:
-        return None
-    limit = _LIMITS[name]
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= limit):
-        raise SpecError(f"{name} is a whole number from 1 to {limit}, not {text!r}")
-    return int(text)
+    n_ctx = spec_number(spec.options, "n_ctx", 1, 2**24)
+    return n_ctx, spec_number(spec.options, "threads", 1, 512), template
 
 
 class LlamaRuntime(Runtime):
@@ -90,7 +82,7 @@ class LlamaRuntime(Runtime):
         if lib.llama_model_has_encoder(self._model):
             raise ModelError(f"{path} has an encoder, and can't write on from a text")
         trained = lib.llama_model_n_ctx_train(self._model)
-        self.n_ctx = n_ctx or min(_USUAL_N_CTX, trained)
+        self.n_ctx = n_ctx or min(USUAL_N_CTX, trained)
         if self.n_ctx > trained:
             self.notes = (f"The model was trained on {trained} tokens, less than n_ctx.",)
         self._context = open_context(self._model, self.n_ctx)

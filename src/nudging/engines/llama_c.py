@@ -160,7 +160,7 @@ def _short_waits() -> Iterator[None]:
 
 def open_model(path: Path) -> int:
     """The model in a GGUF file."""
-    _check_file(path)
+    check_file(path)
     lib = library()
     with _errors(lib) as errors:
         model = lib.llama_model_load_from_file(os.fsencode(path), lib.llama_model_default_params())
@@ -178,7 +178,8 @@ def open_model(path: Path) -> int:
     return int(model)
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Refuse what is no GGUF file, in words of ours."""
     if path.is_dir():
         raise ModelError(f"{path} is a folder", hint="name the .gguf file in it, or use hf:FOLDER")
     try:

@@ -204,19 +204,18 @@ class LocalEngine(Engine):
 
     def _describe(self, logits: Row, position: int, want: Want) -> Step:
         """The step that a row of logits amounts to."""
-        row = logits.astype(np.float32, copy=True)
-        best = int(row.argmax())
-        high = float(row[best])
+        best = int(logits.argmax())
+        high = logits[best]
         if not np.isfinite(high):
             raise ModelError(f"{self.spec} computed logits that are not numbers")
-        row -= high
-        weights = np.exp(row)
+        weights = np.subtract(logits, high, dtype=np.float32)
+        np.exp(weights, out=weights)
         total = float(weights.sum(dtype=np.float64))
         entropy = None
         if want.entropy:
-            finite = np.where(np.isfinite(row), row, np.float32(0))
-            mean = float((weights * finite).sum(dtype=np.float64)) / total
-            entropy = max(0.0, float(np.log(total)) - mean)
+            likely = weights > 0
+            below = logits[likely].astype(np.float64) - float(high)
+            entropy = max(0.0, float(np.log(total)) - float(weights[likely] @ below) / total)
         if want.sampling.greedy:
             chosen = best
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import replace
 
 from ..chat import (
@@ -56,6 +56,7 @@ from .dialects import (
     stretches,
     typed_controls,
 )
+from .options import check_options
 from .replies import NO_LOGPROBS, Found, LlamaReader
 from .wire import WIRE_OPTIONS, Wire, open_wire
 
@@ -82,12 +83,13 @@ class RemoteEngine(Engine):
         self._dialect = dialect
         self._template = template
         self._release = release
-        """Called when the engine is closed."""
+        """Ends the engine's own server; to call it twice does no harm."""
         self._special: dict[str, bool] = {}
         """Whether strings that look like control tokens are, as far as was asked."""
         self._controls: set[str] = set()
         self.capabilities = Capabilities(
             kind=dialect.name,
+            raw=dialect.raw,
             max_top_k=dialect.max_top_k,
             concurrency=wire.concurrency,
             n_ctx=n_ctx,
@@ -99,9 +101,11 @@ class RemoteEngine(Engine):
     async def stream(
         self, prompt: Prompt, start: bytes, n: int, want: Want
     ) -> AsyncGenerator[Step, None]:
-        ask = await self._ask(prompt, start, n, want)
         given = attempt = 0
+        size = n  # of one request: all, unless the server has refused that
         while given < n:
+            ask = await self._ask(prompt, start, min(size, n - given), want)
+            before, over = given, size == n
             try:
                 async with aclosing(self._steps(ask, prompt, start, want)) as steps:
                     async for step in steps:
@@ -109,20 +113,27 @@ class RemoteEngine(Engine):
                             return
                         given += 1
                         yield step
-                return
-            except ContextOverflow:
-                if given or (start and n == 1):
+                        start += step.text
+                        over = over or step.is_end or any(complete(step.text)[1:])
+                if over or given == before:
                     return
-                if n == 1:
+            except ContextOverflow as error:
+                if given > before or (start and ask.n == 1):
+                    return
+                if ask.n == 1:
                     raise
-                n = 1  # some servers count what was asked for: there may be room for less
-                ask = ask._replace(n=1, stream=False)
+                # Some servers count what was asked for: there may be room for less.
+                room = await self._room(ask, error) if size == n else None
+                size = ask.n // 2 if room is None else max(1, min(room, ask.n - 1))
             except ServerError as error:
                 if given or not error.retryable or attempt >= self._wire.retries:
                     raise
                 await self._wire.pause(attempt, error)
                 attempt += 1
-                ask = ask._replace(id=secrets.token_hex(8))
+
+    def seat(self) -> AbstractAsyncContextManager[object]:
+        # A server in this process lets what is too much for it wait by itself.
+        return super().seat() if self._release else self._wire.seat()
 
     async def count(self, prompt: Prompt) -> int | None:
         if self._dialect.tokenize is None:
@@ -158,43 +169,53 @@ class RemoteEngine(Engine):
 
     async def aclose(self) -> None:
         await self._wire.aclose()
-        release, self._release = self._release, None
-        if release:
-            release()
+        if self._release:
+            self._release()
 
     # --- streams ----------------------------------------------------------------------------
 
     async def _steps(
         self, ask: Ask, prompt: Prompt, start: bytes, want: Want
     ) -> AsyncGenerator[Step, None]:
-        """One request's steps, and what it takes to make them whole."""
+        """One request's steps, and what makes them whole."""
         path, body = self._dialect.complete(ask)
         reader = self._dialect.reader(self._controls)
         written = start
-        async with await self._wire.slots():
-            try:
-                async with aclosing(self._events(path, body, ask)) as events:
-                    async for event in events:
-                        told = reader.feed(event)
-                        if reader.finished:  # what is left ends the stream: hang up on nothing
-                            told += [f async for more in events for f in reader.feed(more)]
-                        for found in told:
-                            step = await self._seen(found, prompt, written, want)
-                            yield step
-                            written += step.text
-                            if step.is_end or any(complete(step.text)[1:]):
-                                return  # after bytes that are no character nothing can follow
-                if not reader.finished:
-                    raise ServerFailed("the server's answer broke off")
-            finally:
-                if self._dialect.abort and ask.stream and not reader.finished:
-                    with suppress(NudgingError, TimeoutError):
-                        async with asyncio.timeout(1):
-                            await self._wire.post_once(*self._dialect.abort(ask.id))
-            if reader.held:
-                rest = await self._character(prompt, written, want) or reader.flush()
-                if rest:
-                    yield await self._seen(rest, prompt, written, want)
+        try:
+            async with aclosing(self._events(path, body, ask)) as events:
+                async for event in events:
+                    told = reader.feed(event)
+                    if reader.finished:  # what is left ends the stream: hang up on nothing
+                        told += [f async for more in events for f in reader.feed(more)]
+                    for found in told:
+                        step = await self._seen(found, prompt, written, want)
+                        yield step
+                        written += step.text
+                        if step.is_end or any(complete(step.text)[1:]):
+                            return  # after bytes that are no character nothing can follow
+            if not reader.finished:
+                raise ServerFailed("the server's answer broke off")
+        finally:
+            if self._dialect.abort and ask.stream and not reader.finished:
+                with suppress(NudgingError, TimeoutError):
+                    async with asyncio.timeout(1):
+                        await self._wire.post_once(*self._dialect.abort(ask.id))
+        if reader.held:
+            rest = await self._character(prompt, written, want) or reader.flush()
+            if rest:
+                yield await self._seen(rest, prompt, written, want)
+
+    async def _room(self, ask: Ask, error: ContextOverflow) -> int | None:
+        """Tokens that there is room for where `ask` was refused; None if that is not known."""
+        if not (limit := error.limit or self.capabilities.n_ctx):
+            return None
+        with suppress(ModelError, ServerError):  # it has no tokeniser, or does not show it
+            if isinstance(ids := ask.prompt, str):
+                ids = await self._tokenize(ids, begin=ask.add_special, controls=True)
+            return limit - len(ids)
+        # What is more than the limit may be the sum with what was asked for.
+        room = limit - error.tokens + (ask.n if error.tokens >= limit else 0)
+        return room if error.tokens else None
 
     async def _events(self, path: str, body: object, ask: Ask) -> AsyncGenerator[object, None]:
         if not ask.stream:
@@ -303,13 +324,9 @@ _OPTIONS = ("dialect", "template", *WIRE_OPTIONS)
 async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) -> RemoteEngine:
     """The engine for `http://HOST:PORT/v1#MODEL?dialect=...`, checked with one token.
 
-    `release` is called when the engine is closed.
+    `release` ends a server that is the engine's own; closing twice calls it twice.
     """
-    for name in spec.options:
-        if name not in _OPTIONS:
-            raise SpecError(
-                f"a server's spec has no option {name!r}", hint=f"it has {', '.join(_OPTIONS)}"
-            )
+    check_options(spec.options, _OPTIONS, "a server's spec")
     forced = spec.options.get("dialect")
     if forced is not None and forced not in DIALECTS:
         raise SpecError(f"there is no dialect {forced!r}", hint=f"there are {', '.join(DIALECTS)}")

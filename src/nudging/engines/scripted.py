@@ -107,8 +107,10 @@ OTHERWISE = (
 
 
 def known_answer(question: str) -> tuple[str, list[tuple[int, int]]]:
-    """The pair's answer to a question, and the byte ranges in which the base model is in doubt."""
-    script = next((a for q, a in ANSWERS.items() if q in question), OTHERWISE)
+    """The pair's answer to a question, and the byte ranges in which the base model is in doubt.
+    Of a conversation the known question that was asked last counts."""
+    last = max(ANSWERS, key=question.rfind)
+    script = ANSWERS[last] if last in question else OTHERWISE
     text = b""
     doubts = []
     for piece in re.split(r"(\[[^\]]*\])", script):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import ipaddress
 import json
 import os
 import random
@@ -35,6 +36,7 @@ from ..errors import (
     ServerTimeout,
     SpecError,
 )
+from .options import spec_number
 from .replies import read_error
 
 _MOST_BYTES = 32_000_000  # an answer or a line that is longer is no answer
@@ -49,7 +51,7 @@ class _Line(NamedTuple):
 
     keeper: AsyncGenerator[httpx.AsyncClient, None]
     client: httpx.AsyncClient
-    slots: asyncio.Semaphore
+    seats: asyncio.Semaphore
 
 
 class Wire:
@@ -59,12 +61,12 @@ class Wire:
         self, url: str, *, key: str | None = None, timeout: float, concurrency: int, retries: int
     ) -> None:
         try:
-            host = httpx.URL(url).host
+            httpx.URL(url)
             _ = urlsplit(url).port  # httpx takes any number for a port
         except (httpx.InvalidURL, ValueError) as error:
             raise SpecError(f"can't read the address {url!r}: {error}") from None
         # A proxy of the environment is for the world outside.
-        self._outside = host not in ("localhost", "127.0.0.1", "::1")
+        self._outside = not _is_loopback(url)
         self.url = url
         self.root = url.removesuffix("/v1")
         self.retries = retries
@@ -111,9 +113,11 @@ class Wire:
                             return
                         yield parse(value)
 
-    async def slots(self) -> asyncio.Semaphore:
-        """Bounds the running loop's streams."""
-        return (await self._line()).slots
+    @contextlib.asynccontextmanager
+    async def seat(self) -> AsyncIterator[None]:
+        """One of the running loop's `concurrency` seats."""
+        async with (await self._line()).seats:
+            yield
 
     async def pause(self, attempt: int, error: ServerError) -> None:
         """Wait before trying again: longer each time, or as long as the server asked."""
@@ -255,28 +259,38 @@ WIRE_OPTIONS = ("api_key_env", "timeout", "concurrency", "retries")
 
 def open_wire(spec: Spec) -> Wire:
     """The wire to a spec's address, by its options and the environment's key."""
+    retries = spec_number(spec.options, "retries", 0, 1000)
     return Wire(
         spec.path,
         key=_key(spec),
-        timeout=_number(spec, "timeout", 60, least=0.01),
-        concurrency=int(_number(spec, "concurrency", 16, least=1)),
-        retries=int(_number(spec, "retries", 3, least=0)),
+        timeout=_timeout(spec.options.get("timeout", "60")),
+        concurrency=spec_number(spec.options, "concurrency", 1, 100_000) or 16,
+        retries=3 if retries is None else retries,
     )
 
 
-def _number(spec: Spec, name: str, default: float, *, least: float) -> float:
-    text = spec.options.get(name)
+def _timeout(text: str) -> float:
     try:
-        value = default if text is None else float(text)
+        value = float(text)
     except ValueError:
         value = -1
-    if not least <= value < 1e6 or (name != "timeout" and value != int(value)):
-        raise SpecError(f"{name} is a number from {least:g}, not {text!r}")
+    if not 0.01 <= value < 1e6:
+        raise SpecError(f"timeout is a number of seconds from 0.01, not {text!r}")
     return value
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _key(spec: Spec) -> str | None:
     name = spec.options.get("api_key_env")
+    if not name and not (spec.path.startswith("https:") or _is_loopback(spec.path)):
+        return None  # nobody has said that this key is for this server, and all could read it
     key = os.environ.get(name or "OPENAI_API_KEY", "").strip()
     if name and not key:
         raise ConfigError(f"the environment variable {name} is not set", option="api_key_env")

@@ -1,0 +1,69 @@
+"""What the flow asks for, and the nudging model's draft as far as it has been asked.
+
+Knows no rule: `flow.py` decides what of a draft is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from .text import complete
+from .tokens import Decision, Piece, Source, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The next step of `source` after `text`, in the stream that began at `start`.
+
+    The asks of one model are in order: each goes on from the step before, or begins a stream
+    (`start == text`) and thereby ends the one before. `n` is the most that the stream will be
+    asked for. The answer is a `Step`, or None where the model's context is full.
+    """
+
+    source: Source
+    start: bytes
+    text: bytes
+    n: int
+
+
+Event = Ask | Piece | Decision
+
+
+class Draft:
+    """What the nudging model would write from `start`, as far as it has been asked."""
+
+    def __init__(self, start: bytes, limit: int) -> None:
+        self.start = start
+        self.limit = limit
+        self.steps: list[Step] = []
+        self.data = b""
+        self.text = ""
+        """The whole characters of `data`."""
+        self.ended = False
+        """The nudging model ends here."""
+        self.full = False
+        """Its context is."""
+        self.opinion: Step | None = None
+        """The latest step, taken into the draft or not."""
+
+    @property
+    def open(self) -> bool:
+        return not self.ended and not self.full and len(self.steps) < self.limit
+
+    def more(self) -> Generator[Event, Step | None, bool]:
+        """Ask for one more token. Whether one came."""
+        if not self.open:
+            return False
+        step = yield Ask("nudge", self.start, self.start + self.data, self.limit)
+        self.opinion = step
+        if step is None:
+            self.full = True
+            return False
+        if step.is_end or complete(self.data + step.text)[2]:  # bytes that are no character
+            self.ended = True
+            return False
+        self.steps.append(step)
+        self.data += step.text
+        self.text = complete(self.data)[0].decode()
+        return True

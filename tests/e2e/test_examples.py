@@ -1,0 +1,85 @@
+"""Every file in examples/ runs: on the scripted pair, and on real models where it is for them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Demo, Served
+
+FOLDER = Path(__file__).parents[2] / "examples"
+EXAMPLES = sorted(FOLDER.glob("*.py"))
+NAMES = [path.name for path in EXAMPLES]
+SCRIPTED = ("scripted:base", "scripted:nudge")
+PARIS = "The capital of France is Paris."
+REAL_LIMIT = 240
+"""Seconds: the first time, hf unpacks both models."""
+
+
+def run(example: str, *specs: str, limit: float = 30) -> str:
+    command = [sys.executable, str(FOLDER / example), *specs]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=NAMES)
+def test_examples_are_short_and_say_what_they_show(example: Path) -> None:
+    text = example.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 30
+    assert f"examples/{example.name}" in (ast.get_docstring(ast.parse(text)) or "")
+
+
+@pytest.mark.parametrize("example", NAMES)
+def test_an_example_runs_on_any_pair(example: str) -> None:
+    said = run(example, *SCRIPTED)
+    assert PARIS in said.replace("[", "").replace("]", "")
+
+
+@pytest.mark.parametrize(
+    "example", [name for name in NAMES if name not in ("library_llama.py", "library_hf.py")]
+)
+def test_an_example_runs_without_arguments(example: str) -> None:
+    assert run(example) == run(example, *SCRIPTED)
+
+
+def test_many_questions_go_on_after_one_that_fails() -> None:
+    lines = run("many_questions.py").splitlines()
+    assert [" failed: " in line for line in lines] == [False, False, True, False]
+
+
+def test_streaming_shows_who_wrote_what() -> None:
+    assert run("streaming.py").splitlines()[0] == "[The][ capital] of France is[ Paris.]"
+
+
+# --- on real models -------------------------------------------------------------------------
+
+
+@pytest.mark.models
+def test_llama(demo: Demo) -> None:
+    if find_spec("xllamacpp") is None:
+        pytest.skip("xllamacpp is not installed")
+    base, nudge = (f"llama:{demo(source)}" for source in ("base", "nudge"))
+    assert "Paris" in run("library_llama.py", base, nudge, limit=REAL_LIMIT)
+
+
+@pytest.mark.models
+@pytest.mark.hf
+def test_hf(demo: Demo) -> None:
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        pytest.skip("torch or transformers is not installed")
+    base, nudge = (f"hf:{demo(source)}?dtype=float32" for source in ("base", "nudge"))
+    assert "Paris" in run("library_hf.py", base, nudge, limit=REAL_LIMIT)
+
+
+@pytest.mark.models
+def test_remote(served: Served) -> None:
+    said = run("library_remote.py", served("base"), served("nudge"), limit=REAL_LIMIT)
+    assert "Paris" in said
+    assert "requests" in said

@@ -1,0 +1,113 @@
+"""Real answers of the built-in pair, through each kind of engine and through the command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from nudging import NudgedModel, Piece, StopReason
+from tests.conftest import Demo, Served
+
+pytestmark = pytest.mark.models
+
+FRANCE = "What is the capital of France?"
+STORY = "Tell me a long story about a fox and a hen."
+COMMAND = [sys.executable, "-c", "from nudging.cli import main; main()"]
+
+
+def _llama(request: pytest.FixtureRequest) -> tuple[str, str]:
+    demo: Demo = request.getfixturevalue("demo")
+    if find_spec("xllamacpp") is None:
+        pytest.skip("xllamacpp is not installed")
+    return f"llama:{demo('base')}?n_ctx=512", f"llama:{demo('nudge')}?n_ctx=512"
+
+
+def _hf(request: pytest.FixtureRequest) -> tuple[str, str]:
+    demo: Demo = request.getfixturevalue("demo")
+    for package in ("torch", "transformers"):
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    # The first token of this pair's answer is close: in bfloat16 it falls the other way.
+    return f"hf:{demo('base')}?dtype=float32", f"hf:{demo('nudge')}?dtype=float32"
+
+
+def _remote(request: pytest.FixtureRequest) -> tuple[str, str]:
+    served: Served = request.getfixturevalue("served")
+    return served("base"), served("nudge")
+
+
+SPECS: dict[str, Callable[[pytest.FixtureRequest], tuple[str, str]]] = {
+    "llama": _llama,
+    "hf": _hf,
+    "remote": _remote,
+}
+
+
+@pytest.fixture(
+    scope="module", params=["llama", pytest.param("hf", marks=pytest.mark.hf), "remote"]
+)
+def model(request: pytest.FixtureRequest) -> Iterator[NudgedModel]:
+    with NudgedModel(*SPECS[request.param](request), max_tokens=64) as found:
+        yield found
+
+
+def test_the_capital_of_france(model: NudgedModel) -> None:
+    answer = model.answer(FRANCE)
+    assert "Paris" in answer.text
+    assert {span.source for span in answer.spans} == {"base", "nudge"}
+    assert answer.stop_reason != StopReason.LENGTH
+    assert answer.usage.base.emitted
+    assert answer.usage.nudge.emitted
+
+
+def test_an_answer_can_be_left_in_the_middle(model: NudgedModel) -> None:
+    before = model.answer(FRANCE)
+    stream = model.stream(STORY, max_tokens=400)
+    text = ""
+    while len(text) < 60:
+        piece = next(stream)
+        assert isinstance(piece, Piece)
+        text += piece.text
+    begun = time.perf_counter()
+    stream.close()
+    assert time.perf_counter() - begun < 1
+    assert list(stream) == []
+    assert model.answer(FRANCE).text == before.text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_in_the_middle_of_an_answer(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, nudge = _llama(request)
+    config = tmp_path / "config.toml"
+    config.write_text("")
+    monkeypatch.setenv("NUDGING_CONFIG", str(config))
+    with subprocess.Popen(
+        [*COMMAND, "ask", STORY, "--base", base, "--nudge", nudge, "--max-tokens", "400"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stdout
+        assert child.stderr
+        try:
+            assert len(child.stdout.read(40)) == 40
+            begun = time.perf_counter()
+            child.send_signal(signal.SIGINT)
+            assert child.wait(timeout=30) == 130
+            seconds = time.perf_counter() - begun
+        finally:
+            child.kill()
+        rest = child.stdout.read()
+        assert len(rest) < 200  # the whole story has more
+        assert rest.endswith(b"\n")
+        assert child.stderr.read() == b""
+        assert seconds < 3

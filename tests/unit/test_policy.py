@@ -1,0 +1,433 @@
+"""Single decisions: triggers and their grammar, agreement, loops, and the authors' heuristics."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from nudging.errors import ConfigError
+from nudging.policy import (
+    Bound,
+    Either,
+    Repeat,
+    Trigger,
+    agrees,
+    fresh_length,
+    needs,
+    parse_trigger,
+    repeat,
+    seen_before,
+    without_repeated_suffix,
+)
+from nudging.tokens import Candidate, Step
+
+
+def step(
+    *probs: float, text: bytes = b" x", entropy: float | None = None, is_end: bool = False
+) -> Step:
+    top = tuple(Candidate(b" x", p) for p in probs or (0.9,))
+    return Step(text, top, top[0].prob, is_end, entropy=entropy)
+
+
+# --- triggers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("top1", "doubt"), [(0.39, True), (0.4, False), (0.41, False)])
+def test_top1_at_the_bound_is_confident(top1: float, doubt: bool) -> None:
+    assert Bound("top1", 0.4)(step(top1)) is doubt
+
+
+@pytest.mark.parametrize(
+    ("probs", "doubt"),
+    [((0.5, 0.375), True), ((0.5, 0.25), False), ((0.2,), True), ((1.0,), False)],
+)
+def test_margin_is_first_less_second_candidate(probs: tuple[float, ...], doubt: bool) -> None:
+    assert Bound("margin", 0.25)(step(*probs)) is doubt
+
+
+@pytest.mark.parametrize(("entropy", "doubt"), [(2.0, False), (2.01, True), (0.0, False)])
+def test_entropy_must_pass_the_bound(entropy: float, doubt: bool) -> None:
+    assert Bound("entropy", 2.0)(step(entropy=entropy)) is doubt
+
+
+def test_gamma_zero_never_doubts_and_one_doubts_all_but_certainty() -> None:
+    assert not Bound("top1", 0.0)(step(0.0))
+    assert Bound("top1", 1.0)(step(0.999))
+    assert not Bound("top1", 1.0)(step(1.0))
+
+
+def test_an_entropy_trigger_without_entropy_names_the_option() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Bound("entropy", 1.0)(step())
+    assert caught.value.option == "trigger"
+
+
+@pytest.mark.parametrize(
+    ("measure", "bound"),
+    [("top1", 1.1), ("top1", -0.1), ("margin", 2.0), ("entropy", -1.0), ("top1", float("nan"))],
+)
+def test_a_bound_out_of_range_names_the_option(measure: str, bound: float) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Bound(measure, bound)
+    assert caught.value.option == "trigger"
+
+
+def test_an_unknown_measure_is_refused() -> None:
+    with pytest.raises(ConfigError, match="perplexity"):
+        Bound("perplexity", 0.5)
+
+
+# --- their grammar --------------------------------------------------------------------------
+
+LOW, NARROW, WIDE = Bound("top1", 0.4), Bound("margin", 0.1), Bound("entropy", 2.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "trigger"),
+    [
+        ("top1<0.4", LOW),
+        ("  top1 < .4 ", LOW),
+        ("margin<0.1", NARROW),
+        ("entropy>2.5", WIDE),
+        ("entropy>30", Bound("entropy", 30.0)),
+        ("top1<0.4 or margin<0.1", Either(LOW, NARROW, any_of=True)),
+        ("top1<0.4 and margin<0.1", Either(LOW, NARROW, any_of=False)),
+        (
+            "top1<0.4 or margin<0.1 and entropy>2.5",
+            Either(LOW, Either(NARROW, WIDE, any_of=False), any_of=True),
+        ),
+        (
+            "top1<0.4 and margin<0.1 or entropy>2.5",
+            Either(Either(LOW, NARROW, any_of=False), WIDE, any_of=True),
+        ),
+    ],
+)
+def test_parse_trigger(text: str, trigger: Trigger) -> None:
+    assert parse_trigger(text) == trigger
+
+
+def test_and_binds_closer_than_or() -> None:
+    trigger = parse_trigger("top1<0.4 or margin<0.1 and entropy>2.5")
+    assert trigger(step(0.3, 0.0, entropy=0.0))  # the first alone
+    assert trigger(step(0.5, 0.45, entropy=3.0))  # the others together
+    assert not trigger(step(0.5, 0.45, entropy=0.0))  # one of them is not enough
+    assert not trigger(step(0.5, 0.0, entropy=3.0))
+
+
+bounds = st.sampled_from(["top1<0.4", "margin<0.1", "entropy>2.5"])
+
+
+@given(
+    st.lists(st.lists(bounds, min_size=1, max_size=3), min_size=1, max_size=3),
+    st.tuples(st.sampled_from([0.3, 0.5]), st.sampled_from([0.1, 0.29])),
+    st.sampled_from([1.0, 3.0]),
+)
+def test_a_trigger_means_any_group_of_which_all_fire(
+    groups: list[list[str]], probs: tuple[float, float], entropy: float
+) -> None:
+    fires = {
+        "top1<0.4": probs[0] < 0.4,
+        "margin<0.1": probs[0] - probs[1] < 0.1,
+        "entropy>2.5": entropy > 2.5,
+    }
+    trigger = parse_trigger(" or ".join(" and ".join(group) for group in groups))
+    wanted = any(all(fires[bound] for bound in group) for group in groups)
+    assert trigger(step(*probs, entropy=entropy)) is wanted
+
+
+@pytest.mark.parametrize("text", ["top1<0.4", "margin<0.1", "entropy>2.5"])
+def test_a_bound_prints_as_it_is_read(text: str) -> None:
+    assert str(parse_trigger(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "top1",
+        "top1<",
+        "top1>0.4",
+        "margin>0.4",
+        "entropy<2",
+        "top2<0.4",
+        "top1<=0.4",
+        "top1<-0.4",
+        "top1<0.4 or",
+        "or top1<0.4",
+        "top1<0.4 xor margin<0.1",
+        "top1<0.4, margin<0.1",
+        "top1<.",
+        "top1<0.4.1",
+        "top1<1.5",
+        "(top1<0.4)",
+    ],
+)
+def test_what_is_no_trigger_names_the_option(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_trigger(text)
+    assert caught.value.option == "trigger"
+
+
+def test_a_bound_out_of_range_in_text_is_said_to_be_so() -> None:
+    with pytest.raises(ConfigError, match="out of range"):
+        parse_trigger("top1<1.5")
+
+
+class Own:
+    needs_entropy = True
+
+    def __call__(self, step: Step, /) -> bool:
+        return step.is_end
+
+
+@pytest.mark.parametrize(
+    ("trigger", "wanted"),
+    [
+        (LOW, (1, False)),
+        (NARROW, (2, False)),
+        (WIDE, (1, True)),
+        (Either(LOW, NARROW, any_of=True), (2, False)),
+        (Either(NARROW, WIDE, any_of=False), (2, True)),
+        (Either(LOW, Either(NARROW, WIDE, any_of=True), any_of=True), (2, True)),
+        (lambda step: step.is_end, (4, False)),
+        (Own(), (4, True)),
+        (Either(LOW, Own(), any_of=True), (4, True)),
+    ],
+)
+def test_needs_is_the_most_that_any_part_needs(trigger: Trigger, wanted: tuple[int, bool]) -> None:
+    assert needs(trigger) == wanted
+
+
+# --- agreement ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("token", "word", "agreed"),
+    [
+        (b" th", " there", True),
+        (b" there", " there", True),
+        (b" ", " there", True),
+        (b" there is", " there", False),  # the token goes past the word
+        (b" The", " there", False),
+        (b"there", " there", False),
+        (" é".encode()[:2], " été", True),  # half a character
+        (b"\n\n", "\n\nThen", True),
+    ],
+)
+def test_agreement_is_a_word_that_begins_with_the_token(
+    token: bytes, word: str, agreed: bool
+) -> None:
+    assert agrees(step(0.1, text=token), word) is agreed
+
+
+def test_the_end_agrees_with_no_word() -> None:
+    assert not agrees(step(0.9, text=b"", is_end=True), " there")
+
+
+# --- loops ----------------------------------------------------------------------------------
+
+LINE = "The world is a cruel place.\n"  # 28 characters
+PARAGRAPH = (
+    "Kobe beef is dear because the cattle are few, are fed for long, and are graded with care "
+    "before any of it is sold."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "loops"),
+    [
+        # What has come again is the text less one unit; three copies and 60 characters in all.
+        ("ha " * 19, Repeat(54, 3), False),
+        ("ha " * 20, Repeat(57, 3), True),
+        # A unit without a letter may go on for long: a rule of a table, a row of zeros.
+        ("-" * 300, None, False),
+        ("-" * 301, Repeat(300, 1), True),
+        (LINE * 2, Repeat(28, 28), False),
+        (LINE * 3, Repeat(56, 28), True),
+        # Digits are equal: a numbered list of the same line, 31 characters each.
+        ("".join(f"{n}. {LINE}" for n in (1, 2)), Repeat(31, 31), False),
+        ("".join(f"{n}. {LINE}" for n in (1, 2, 3)), Repeat(62, 31), True),
+        # A unit of more than 40: a whole copy, or 100 characters of one.
+        (PARAGRAPH[:50] + PARAGRAPH[:49], Repeat(49, 50), False),
+        (PARAGRAPH[:50] * 2, Repeat(50, 50), True),
+        (PARAGRAPH + "\n\n" + PARAGRAPH[:99], Repeat(99, len(PARAGRAPH) + 2), False),
+        (PARAGRAPH + "\n\n" + PARAGRAPH[:100], Repeat(100, len(PARAGRAPH) + 2), True),
+    ],
+)
+def test_repeat_by_hand(text: str, found: Repeat | None, loops: bool) -> None:
+    assert repeat(text) == found
+    assert (found is not None and found.is_loop) is loops
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Paris",
+        "The capital of France is Paris.",
+        PARAGRAPH,
+        "| Name | Born | Died |\n| --- | --- | --- | --- | --- |",
+        "|---|---|---|\n",
+        "1. Rice is cheap.\n2. Rice keeps for long.\n3. Rice is easy to cook.\n",
+        "def __init__(self, a, b):\n    self.a = a\n    self.b = b\n    self.c = None\n",
+        "It was the best of times, it was the worst of times, it was the age of wisdom",
+        "word" + " " * 300,  # white space alone is no copy
+        "word" + "\n" * 300,
+    ],
+)
+def test_honest_text_is_no_loop_at_any_point(text: str) -> None:
+    for size in range(len(text) + 1):
+        found = repeat(text[:size])
+        assert found is None or not found.is_loop, text[:size]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ", ".join(map(str, range(1, 31))),
+        "".join(f"| {n} | {n * n} |\n" for n in range(10, 20)),
+    ],
+    ids=["counting", "a table of squares"],
+)
+def test_numbers_that_differ_are_no_loop(text: str) -> None:
+    found = repeat(text)
+    assert found is None or not found.is_loop
+
+
+def longest_copy(text: str) -> tuple[int, int] | None:
+    """(length, period) by trying every period and counting back, character by character."""
+    best: tuple[int, int] | None = None
+    folded = "".join("0" if c.isdecimal() else c for c in text)
+    for tail, least in ((text[-2000:], 1), (folded[-2000:], 10)):
+        for period in range(1, len(tail) if tail[-16:].strip() else 0):
+            length = 0
+            while length + period < len(tail) and tail[-1 - length] == tail[-1 - length - period]:
+                length += 1
+            letters = sum(c.isalpha() for c in tail[-period:])
+            counts = letters >= least or (least == 1 and length >= 300)
+            if (
+                length >= 16
+                and counts
+                and (best is None or (length, -period) > (best[0], -best[1]))
+            ):
+                best = length, period
+    return best
+
+
+units = st.text("ab 1\n7.", min_size=1, max_size=24)
+
+
+@given(st.lists(st.tuples(units, st.integers(1, 6)), max_size=4), st.integers(0, 10))
+@example([("ab", 9), ("1. a b.a b", 5)], 3)
+def test_repeat_is_the_longest_copy_there_is(parts: list[tuple[str, int]], cut: int) -> None:
+    text = "".join(unit * times for unit, times in parts)
+    text = text[: max(0, len(text) - cut)]
+    assert repeat(text) == longest_copy(text)
+
+
+def test_only_the_last_2000_characters_are_looked_at() -> None:
+    far = "".join(chr(0x4E00 + n) for n in range(1980))  # no two characters alike
+    assert repeat("a sentence so far away" + far + "a sentence so far away") is None
+    assert repeat("a sentence so far away" + far[:1900] + "a sentence so far away") is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "kept"),
+    [
+        # The copy begins with the second word, which no sentence holds.
+        ("ha " * 20, 0, "ha ha"),
+        ("ha " * 20, 7, "ha ha ha"),  # and a third has been shown in part
+        # It begins with the second line, whose end is the end of a line.
+        (LINE * 3, 0, LINE + LINE[:-1]),
+        # It begins with " it is" of the second sentence, which is left to end.
+        (
+            "So it is. Now and then it is. Now and then it is. Now and then",
+            0,
+            "So it is. Now and then it is.",
+        ),
+    ],
+)
+def test_a_loop_is_kept_up_to_the_end_of_the_sentence_or_word_its_copy_begins_in(
+    text: str, shown: int, kept: str
+) -> None:
+    found = repeat(text)
+    assert found is not None
+    assert text[: fresh_length(text, found, shown)] == kept
+
+
+@given(st.lists(st.tuples(units, st.integers(1, 6)), max_size=4), st.data())
+def test_what_is_kept_of_a_loop_holds_all_that_is_new_and_all_that_was_shown(
+    parts: list[tuple[str, int]], choice: st.DataObject
+) -> None:
+    text = "".join(unit * times for unit, times in parts)
+    shown = choice.draw(st.integers(0, len(text)))
+    if (found := repeat(text)) is not None:
+        least = max(shown, len(text) - found.length)
+        assert least <= fresh_length(text, found, shown) <= len(text)
+
+
+# --- the authors' heuristics ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("chunk", "seen"),
+    [
+        (" one two three four five", True),  # the leading space makes it six
+        ("one two three four five", False),
+        ("one two three four five six", True),
+        ("one two three four six five", False),
+        ("     ", False),  # six empty words, but not in the text
+        ("", False),
+    ],
+)
+def test_seen_before_is_over_five_words_that_are_there_already(chunk: str, seen: bool) -> None:
+    assert seen_before(chunk, "zero one two three four five six seven") is seen
+
+
+def authors_trim(text: str) -> str:
+    """Paper.md 1.3: while the tail of 30 or more characters is preceded by itself, cut it; its
+    length found by bisection over 0 to the text's length, as if each shorter tail repeated too."""
+
+    def doubled(size: int) -> bool:
+        return size >= 30 and text.endswith(text[len(text) - size :] * 2)
+
+    text = text.strip()
+    while True:
+        sizes = range(len(text) + 1)
+        longest = 0
+        while sizes:
+            middle = len(sizes) // 2 if len(sizes) % 2 else len(sizes) // 2 - 1
+            if doubled(sizes[middle]):
+                longest, sizes = sizes[middle], sizes[middle + 1 :]
+            else:
+                sizes = sizes[:middle]
+        if not longest:
+            return text
+        text = text[: len(text) - longest]
+
+
+@given(st.lists(st.tuples(st.text("ab. \n", max_size=50), st.integers(1, 5)), max_size=4))
+def test_without_repeated_suffix_is_the_authors_trim(parts: list[tuple[str, int]]) -> None:
+    text = "".join(unit * times for unit, times in parts)
+    assert without_repeated_suffix(text) == authors_trim(text)
+
+
+UNIT = "abcdefghijklmnopqrstuvwxyzABCD"  # 30 characters, none of them twice
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (f"  {UNIT * 2}\n", UNIT),  # half of 60 is 30: found at the first try
+        (UNIT * 4, UNIT),  # 60 of 120 are found and cut, then 30 of 60
+        (UNIT[:29] * 2, UNIT[:29] * 2),  # under 30 is let be
+        (UNIT[:29] * 4, UNIT[:29] * 2),  # 58 of 116 are found; the rest is as above
+        # 75 of 150 do not repeat, 37 and 18 do not either: the 30 that do are never tried.
+        ("".join(map(chr, range(0x4E00, 0x4E00 + 90))) + UNIT * 2, None),
+        ("", ""),
+        (" \n ", ""),
+    ],
+)
+def test_without_repeated_suffix_by_hand(text: str, kept: str | None) -> None:
+    assert without_repeated_suffix(text) == (text if kept is None else kept)
