@@ -118,6 +118,7 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
     `auto` is plain for one question and dialogue for more; anything else is a Jinja template of
     the user's own over `messages`, `system`, `question` and `prefix`.
     """
+    _check_text(prefix, "the prefix")
     system = messages[0].content if messages[0].role == "system" else ""
     turns = [m for m in messages if m.role != "system"]
     if form == "auto":

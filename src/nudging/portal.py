@@ -47,19 +47,33 @@ def call(work: Coroutine[Any, Any, T]) -> T:
         work.close()
         raise RuntimeError("a synchronous call from within an asynchronous one would never end")
     settled = threading.Event()
+    stopped = False
+    task: asyncio.Task[T] | None = None
 
     async def watched() -> T:
+        nonlocal task
         try:
+            if stopped:
+                work.close()
+                raise asyncio.CancelledError
+            task = asyncio.current_task()
             return await work
         finally:
             settled.set()
 
-    future = asyncio.run_coroutine_threadsafe(watched(), _running())
-    try:
-        return future.result()
+    def cancel() -> None:
+        if task is None:
+            settled.set()  # it has not begun, and sees `stopped` if it ever does
+        else:
+            task.cancel()
+
+    loop = _running()
+    try:  # an interrupt may come at any line: also before there is a future to cancel
+        return asyncio.run_coroutine_threadsafe(watched(), loop).result()
     except BaseException:
-        if not future.done():
-            future.cancel()
+        stopped = True
+        if not settled.is_set():
+            loop.call_soon_threadsafe(cancel)
             settled.wait(timeout=10)
         raise
 

@@ -23,6 +23,7 @@ app = typer.Typer(
     epilog="With no models named, a small built-in pair answers. Try: nudge ask 'Why is the "
     "sky blue?'",
     add_completion=False,
+    pretty_exceptions_enable=False,  # they print local variables, and those may hold a key
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
