@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import math
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -32,6 +33,10 @@ from .sections import add_line, read_lines, table, write_section
 from .vllm_pair import vllm_pair
 
 STOPS = {"nudging_model_stop": "nudge", "repeated_nudging_words": "repeated", "round": "rounds"}
+
+
+NEAR = 0.26
+"""Two steps of a bfloat16 near 20, where the logits of these models lie."""
 
 
 class Choice(NamedTuple):
@@ -94,15 +99,21 @@ async def one_round(record: dict[str, Any], place: int, pair: Pair) -> tuple[str
 
 
 def nearest_tie(choices: list[Choice], gamma: float, until: int) -> dict[str, Any]:
-    """The choice up to a place that the least change of a probability would have turned."""
+    """The choice that the least change of a logit would have turned, up to where the texts part.
+
+    A later one where none is near: the authors' checks for repetition look at a whole call.
+    """
 
     def gap(choice: Choice) -> float:
         step = choice.step
-        return min(step.margin, abs(step.top1 - gamma) if choice.source == "base" else 1.0)
+        second = step.top[1].prob if len(step.top) > 1 else 0.0
+        near = math.log(step.top1 / second) if second else math.inf
+        return min(near, abs(math.log(step.top1 / gamma))) if choice.source == "base" else near
 
-    found = min((c for c in choices if c.at <= until), key=gap)
+    before = min((c for c in choices if c.at <= until), key=gap)
+    found = before if gap(before) <= NEAR else min(choices, key=gap)
     seen = [[c.text.decode(errors="replace"), round(c.prob, 4)] for c in found.step.top[:2]]
-    return {"gap": round(gap(found), 4), "model": found.source, "top": seen}
+    return {"logits": round(gap(found), 3), "model": found.source, "top": seen}
 
 
 async def rounds_of(record: dict[str, Any], pair: Pair) -> list[dict[str, Any]]:
@@ -197,9 +208,9 @@ def differences(results: list[dict[str, Any]]) -> str:
             if not r["same"]:
                 top = ", ".join(f"`{text!r}` {prob}" for text, prob in r["tie"]["top"])
                 texts = (f"`{r[who][1]!r}`".replace("|", "\\|") for who in ("theirs", "ours"))
-                tie = f"{r['tie']['gap']} ({r['tie']['model']}: {top})"
+                tie = f"{r['tie']['logits']} ({r['tie']['model']}: {top})"
                 rows.append([result["id"], r["round"], *texts, tie.replace("|", "\\|")])
-    return table(["record", "round", "theirs", "ours", "nearest tie before they part"], rows)
+    return table(["record", "round", "theirs", "ours", "nearest tie, in logits"], rows)
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
@@ -52,17 +51,19 @@ def test_import_brings_no_library_of_an_engine_or_a_screen() -> None:
 
 
 def test_import_takes_less_than_a_fifth_of_a_second() -> None:
-    code = "import time; t = time.perf_counter(); import nudging; print(time.perf_counter() - t)"
+    # Time of this process alone: the tests may share the machine.
+    code = "import time; t = time.process_time(); import nudging; print(time.process_time() - t)"
     assert min(float(python(code)) for _ in range(5)) < 0.2
 
 
 def test_help_takes_less_than_six_tenths_of_a_second() -> None:
-    def once() -> float:
-        begun = time.perf_counter()
-        assert "Usage" in python("from nudging.cli import main; main()", "--help")
-        return time.perf_counter() - begun
-
-    assert min(once() for _ in range(3)) < 0.6
+    code = (
+        "import atexit, time; atexit.register(lambda: print(time.process_time()));"
+        "from nudging.cli import main; main()"
+    )
+    printed = [python(code, "--help") for _ in range(3)]
+    assert all("Usage" in text for text in printed)
+    assert min(float(text.split()[-1]) for text in printed) < 0.6
 
 
 # --- files ----------------------------------------------------------------------------------

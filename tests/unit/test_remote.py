@@ -264,9 +264,11 @@ class Context(list[Reply]):
     """Replies of as many tokens as are asked for. What does not fit with the prompt, a token a
     word, is refused in the words of `says`."""
 
-    def __init__(self, server: FakeServer, limit: int, says: str = "", pause: float = 0.0) -> None:
+    def __init__(
+        self, server: FakeServer, limit: int = 1000, says: str = "", *, word: str = " x"
+    ) -> None:
         super().__init__([ONE])
-        self._server, self._limit, self._says, self._pause = server, limit, says, pause
+        self._server, self._limit, self._says, self._word = server, limit, says, word
 
     def __getitem__(self, place: Any) -> Any:
         body = self._server.seen[-1].body
@@ -278,8 +280,8 @@ class Context(list[Reply]):
             )
             error = {"message": told, "code": "context_length_exceeded"}
             return answer({"error": error}, 400)
-        events = words(*[" x"] * n)
-        return stream(events, pause=self._pause) if body["stream"] else answer(events[0])
+        events = words(*[self._word] * n)
+        return stream(events) if body["stream"] else answer(events[0])
 
 
 async def answers(base: RemoteEngine, nudge: RemoteEngine, count: int) -> list[Answer]:
@@ -311,8 +313,9 @@ def test_seats_bound_the_answers_of_a_loop_and_not_the_streams(server: FakeServe
 def test_answers_over_two_servers_never_wait_for_each_other(server: FakeServer) -> None:
     async def use(base: RemoteEngine) -> None:
         async with opened(f"{other.url}#m?concurrency=2&template=chatml") as nudge:
-            server.replies[COMPLETIONS] = Context(server, 1000, pause=0.001)
-            other.replies[COMPLETIONS] = Context(other, 1000, pause=0.001)
+            # After each of the base model's sentences the nudging model is asked in between.
+            server.replies[COMPLETIONS] = Context(server, word=" x.")
+            other.replies[COMPLETIONS] = Context(other)
             found = await answers(base, nudge, 48)
         assert [answer.stop_reason for answer in found] == [StopReason.LENGTH] * 48
 
@@ -323,7 +326,7 @@ def test_answers_over_two_servers_never_wait_for_each_other(server: FakeServer) 
 
 def test_one_engine_on_both_sides_takes_one_seat(server: FakeServer) -> None:
     async def use(engine: RemoteEngine) -> None:
-        server.replies[COMPLETIONS] = Context(server, 1000)
+        server.replies[COMPLETIONS] = Context(server)
         assert len(await answers(engine, engine, 3)) == 3
 
     using(f"{server.url}#m?concurrency=1&template=chatml", use)
@@ -331,7 +334,7 @@ def test_one_engine_on_both_sides_takes_one_seat(server: FakeServer) -> None:
 
 def test_an_answer_that_is_left_leaves_its_seat(server: FakeServer) -> None:
     async def use(engine: RemoteEngine) -> None:
-        server.replies[COMPLETIONS] = Context(server, 1000)
+        server.replies[COMPLETIONS] = Context(server)
         model = NudgedModel(engine, engine, max_tokens=6, guards="none")
         for _ in range(3):
             stream = model.stream("question")
