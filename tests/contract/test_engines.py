@@ -249,12 +249,6 @@ def limit_of(engine: Engine) -> int:
     return limit
 
 
-def _known_gap(request: pytest.FixtureRequest, case: Case, what: str) -> None:
-    """A promise that the scripted engine does not keep yet. Keeping it fails here: take it out."""
-    if case.kind == "scripted":
-        request.applymarker(pytest.mark.xfail(strict=True, reason=f"the scripted engine {what}"))
-
-
 def words(count: int) -> Prompt:
     return Prompt((Part("hello " * count, literal=True),))
 
@@ -514,7 +508,6 @@ def test_a_prompt_that_does_not_fit_is_refused_before_decoding(engine: Engine) -
 def test_a_stream_ends_where_the_context_is_full(
     case: Case, engine: Engine, request: pytest.FixtureRequest
 ) -> None:
-    _known_gap(request, case, "counts the prompt, not the answer")
     limit = limit_of(engine)
     if limit > N_CTX:
         pytest.skip("a context as long as this takes too long to fill")
@@ -534,9 +527,7 @@ def test_a_stream_ends_where_the_context_is_full(
 # --- the engine's end -----------------------------------------------------------------------
 
 
-def test_a_closed_engine_says_so_at_once(case: Case, request: pytest.FixtureRequest) -> None:
-    _known_gap(request, case, "holds nothing, and closing it does nothing")
-
+def test_a_closed_engine_says_so_at_once(case: Case) -> None:
     async def use() -> None:
         engine = await case.open()
         stream: AsyncGenerator[Step, None] = engine.stream(FRANCE, b"", 200, WANT)

@@ -90,7 +90,6 @@ def test_the_wheel_answers_in_an_environment_of_its_own(binaries: Path, tmp_path
     assert Path(where.strip()).is_relative_to(binaries.parent)
 
 
-@pytest.mark.xfail(strict=True, reason="numpy is imported before its absence can be told")
 @pytest.mark.parametrize("engine", ["llama", "hf"])
 def test_what_is_not_installed_is_told(binaries: Path, tmp_path: Path, engine: str) -> None:
     code = (

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
+from ..errors import MissingExtra, UsageError
 from . import show
 
 
@@ -38,7 +39,12 @@ def fetch_if_missing(*specs: str) -> None:
     """Before a built-in model is opened: fetch the pair if it is not there."""
     from ..pull import TERMS, is_pulled
 
-    if any(spec.startswith("demo:") for spec in specs) and not is_pulled():
+    demo = [spec for spec in specs if spec.startswith("demo:")]
+    for spec in demo:  # nobody should fetch what can't be run
+        engine, library = ("hf", "torch") if "engine=hf" in spec else ("llama", "xllamacpp")
+        if find_spec(library) is None:
+            raise MissingExtra(f"the built-in pair in the {engine} engine", engine)
+    if demo and not is_pulled():
         show.tell("The built-in pair of models is fetched now (330 MB, once).\n" + TERMS + "\n")
         fetch()
 

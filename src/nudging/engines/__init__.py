@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .. import portal
 from ..config import Spec, parse_spec
-from ..errors import ModelError, SpecError
+from ..errors import MissingExtra, ModelError, SpecError
 from ..tokens import Source
 from .base import Engine
 
@@ -29,8 +31,8 @@ async def open_engine_async(spec: str) -> Engine:
 
         return await open_remote(parsed)
     if parsed.kind == "hf":
-        from .hf import open_hf
-
+        with _extra("the hf engine", "hf"):
+            from .hf import open_hf
         return await asyncio.to_thread(open_hf, parsed)
     return await _open_llama(parsed)
 
@@ -40,9 +42,18 @@ def open_engine(spec: str) -> Engine:
     return portal.call(open_engine_async(spec))
 
 
-async def _open_llama(spec: Spec) -> Engine:
-    from .llama import LlamaUnavailable, open_llama
+@contextmanager
+def _extra(feature: str, extra: str) -> Iterator[None]:
+    """What an engine's file imports is there only with its extra."""
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise MissingExtra(feature, extra) from None
 
+
+async def _open_llama(spec: Spec) -> Engine:
+    with _extra("the llama engine", "llama"):
+        from .llama import LlamaUnavailable, open_llama
     try:
         return await asyncio.to_thread(open_llama, spec)
     except LlamaUnavailable:

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from ..chat import Message, Part, Prompt
 from ..config import Spec
-from ..errors import ContextOverflow, SpecError
+from ..errors import ModelError, SpecError
 from ..sampling import draw, uniform
 from ..tokens import Candidate, Step
 from .base import Capabilities, Engine, Want
@@ -36,7 +36,7 @@ class ScriptedEngine(Engine):
         concurrency: int = 1024,
     ) -> None:
         """`following(prompt, text)`: what comes after an answer so far. `delay`: seconds a token.
-        `n_ctx`: words of the prompt plus tokens of the answer that it can hold."""
+        `n_ctx`: what it can hold: words of the prompt and of the answer so far, plus tokens."""
         self.spec = spec
         self.capabilities = Capabilities(
             kind="scripted",
@@ -47,21 +47,21 @@ class ScriptedEngine(Engine):
         )
         self._following = following
         self._delay = delay
+        self._closed = False
 
     async def stream(
         self, prompt: Prompt, start: bytes, n: int, want: Want
     ) -> AsyncGenerator[Step, None]:
+        if not start:
+            await self.check_room(prompt)
         limit = self.capabilities.n_ctx
-        if limit is not None and not start and (used := len(prompt.text.split())) >= limit:
-            raise ContextOverflow(
-                f"the text has {used} tokens, and {self.spec} holds {limit}",
-                tokens=used,
-                limit=limit,
-            )
+        room = n if limit is None else limit - await self.count(prompt) - len(start.split())
         text = start
-        for _ in range(n):
+        for _ in range(min(n, room)):
             if self._delay:
                 await asyncio.sleep(self._delay)
+            if self._closed:
+                raise ModelError(f"{self.spec} is closed")
             step = self._step(self._following(prompt.text, text), len(text), want)
             yield step
             if step.is_end:
@@ -74,6 +74,9 @@ class ScriptedEngine(Engine):
     async def render(self, messages: Sequence[Message]) -> Prompt:
         lines = [f"<{m.role}>{m.content}\n" for m in messages]
         return Prompt((*(Part(line, literal=True) for line in lines), Part("<assistant>")))
+
+    async def aclose(self) -> None:
+        self._closed = True
 
     def _step(self, options: Distribution, position: int, want: Want) -> Step:
         probs = [option.prob for option in options]
