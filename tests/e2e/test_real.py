@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from nudging import NudgedModel, Piece, StopReason
+from nudging.engines.llama_c import LlamaUnavailable
 from tests.conftest import Demo, Served
 
 pytestmark = pytest.mark.models
@@ -111,3 +112,20 @@ def test_ctrl_c_in_the_middle_of_an_answer(
         assert rest.endswith(b"\n")
         assert child.stderr.read() == b""
         assert seconds < 3
+
+
+def test_without_llama_cpps_own_symbols_its_server_answers(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same spec, where the wheel's library does not show the C API."""
+    if find_spec("xllamacpp") is None:
+        pytest.skip("xllamacpp is not installed")
+
+    def hidden(*_: object) -> None:
+        raise LlamaUnavailable("the symbols are not there")
+
+    monkeypatch.setattr("nudging.engines.llama.open_llama", hidden)
+    base, nudge = f"llama:{demo('base')}?n_ctx=512", f"llama:{demo('nudge')}?n_ctx=512"
+    with NudgedModel(base, nudge, max_tokens=64) as model:
+        assert model.base.capabilities.kind == "llama-server"
+        assert "Paris" in model.answer(FRANCE).text
