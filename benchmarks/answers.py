@@ -52,6 +52,8 @@ def figures(records: list[dict[str, Any]]) -> str:
     rows: list[list[object]] = []
     for preset in PRESETS:
         own = [r for r in records if r["preset"] == preset]
+        if not own:
+            continue
         ends = Counter(r["stop_reason"] for r in own)
         before_limit = sum(n for reason, n in ends.items() if reason not in ("length", "rounds"))
         tokens = sum(r["tokens"] for r in own) / len(own)
@@ -76,7 +78,10 @@ def shown(records: list[dict[str, Any]], questions: list[str]) -> str:
     for question in questions[:SHOWN]:
         parts.append(f"**{question.strip()}**")
         for preset in PRESETS:
-            record = next(r for r in records if (r["preset"], r["question"]) == (preset, question))
+            asked = (r for r in records if (r["preset"], r["question"]) == (preset, question))
+            record = next(asked, None)
+            if record is None:  # a run that is not over yet
+                continue
             text = "".join(
                 f"⟦{text}⟧" if source == "nudge" else text for source, text in record["spans"]
             )
@@ -92,12 +97,16 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=256)
     parser.add_argument("--out", type=Path, default=Path("build/answers.jsonl"))
     parser.add_argument("--doc", type=Path, help="a document with sections `ends` and `answers`")
+    parser.add_argument("--so-far", action="store_true", help="report what is there, run nothing")
     given = parser.parse_args()
     if not given.questions.exists():
         raise SystemExit(f"there are no questions at {given.questions}")
     lines = given.questions.read_text().splitlines()[: given.limit]
     questions = [json.loads(line)["question"] for line in lines]
-    records = run(questions, given.max_tokens, given.out)
+    if given.so_far:
+        records = [r for r in read_lines(given.out) if r["question"] in questions]
+    else:
+        records = run(questions, given.max_tokens, given.out)
     print(figures(records))
     if given.doc:
         write_section(given.doc, "ends", figures(records))

@@ -219,6 +219,7 @@ def main() -> None:
     parser.add_argument("--base", help="spec of a running base server")
     parser.add_argument("--nudge", help="spec of a running nudging server")
     parser.add_argument("--out", type=Path, default=Path("build/fidelity.jsonl"))
+    parser.add_argument("--so-far", action="store_true", help="report what is there, run nothing")
     parser.add_argument("--doc", type=Path, help="a document with sections for the results")
     given = parser.parse_args()
     if not given.records.exists():
@@ -226,7 +227,7 @@ def main() -> None:
     records = [json.loads(line) for line in given.records.read_text().splitlines()]
     done = {result["id"] for result in read_lines(given.out)}
     todo = [record for record in records if record["id"] not in done]
-    if todo:
+    if todo and not given.so_far:
         running = (
             contextlib.nullcontext((given.base, given.nudge))
             if given.base and given.nudge
