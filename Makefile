@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test lint format docs fidelity answers speed clean
+.PHONY: demo test lint format docs fidelity answers speed picture clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -38,6 +38,9 @@ answers: .venv/.all
 speed: .venv/.all
 	$(BIN)/python -m benchmarks.speed --doc docs/performance.md
 	$(BIN)/python -m benchmarks.sections speed docs/performance.md README.md
+
+picture: .venv/.all
+	$(BIN)/python -m benchmarks.picture "Why can I see the moon during the day?" docs/picture.svg
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
