@@ -15,11 +15,11 @@ import pytest
 from nudging import __version__
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 240
+LIMIT = 600
 """Seconds for each use of pip, which may have to fetch: ten or twenty are usual."""
 
 
-def run(*command: str | Path, cwd: Path, limit: float = 30) -> str:
+def run(*command: str | Path, cwd: Path, limit: float = 120) -> str:
     """Run to the end. What it wrote; if it fails, what it said."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {
