@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -80,7 +81,8 @@ def checked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: Engine
 ) -> tuple[int, dict[str, list[str]]]:
     """`nudge check` on a model of both parts: the exit code, and its lines by their names."""
-    monkeypatch.setattr("nudging.cli.check.open_engine", lambda _: model)
+    # Each part is an engine of its own: one that was closed stays closed.
+    monkeypatch.setattr("nudging.cli.check.open_engine", lambda _: copy.copy(model))
     code = run(["check", *MODELS])
     lines: dict[str, list[str]] = {}
     for line in capsys.readouterr().out.splitlines():
