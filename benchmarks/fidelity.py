@@ -3,10 +3,11 @@
     python -m benchmarks.fidelity RECORDS.jsonl [--base SPEC --nudge SPEC] [--doc FILE.md]
 
 Two figures: rounds that come out identical when each starts from the record's own text so far,
-and whole answers that are identical. Where a round differs, the choice nearest to a tie up to the
-first difference is given: rounding can turn that one. Without specs, both servers are started
-here. A line a record goes to `--out` as it comes, and a run that was interrupted goes on from
-there; remove the file to begin anew.
+and whole answers that are identical. Beside them the same of the authors' way of calling, on the
+servers of this run (`nudging.bench.chunked`): what differs there too is not ours. Where a round
+differs, the choice nearest to a tie up to the first difference is given: rounding can turn that
+one. Without specs, both servers are started here. A line a record goes to `--out` as it comes, and
+a run that was interrupted goes on from there; remove the file to begin anew.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ import contextlib
 import dataclasses
 import json
 import math
+import statistics
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nudging import Answer, Config, Decision, Engine, Step, open_engine_async
+from nudging.bench.chunked import Chunked
 from nudging.chat import Part, Prompt
+from nudging.config import Spec, parse_spec
 from nudging.drive import Side, drive
 from nudging.engines.base import Want
 from nudging.flow import Nudging
@@ -116,7 +120,25 @@ def nearest_tie(choices: list[Choice], gamma: float, until: int) -> dict[str, An
     return {"logits": round(gap(found), 3), "model": found.source, "top": seen}
 
 
-async def rounds_of(record: dict[str, Any], pair: Pair) -> list[dict[str, Any]]:
+class Servers(NamedTuple):
+    base: Spec
+    nudge: Spec
+
+    def chunked(self, record: dict[str, Any]) -> Chunked:
+        return Chunked(self.base, self.nudge, record["gamma"], record["max_token_total"])
+
+
+async def chunked_round(record: dict[str, Any], before: str, servers: Servers) -> tuple[str, str]:
+    """What the authors' calls give in one round on these servers, as `one_round` gives ours."""
+    async with servers.chunked(record) as chunked:
+        rounds = chunked.rounds(record["prompt_base"], record["prompt_nudge"], before)
+        async with contextlib.aclosing(rounds):
+            async for found in rounds:
+                return found.words, found.text
+    return "", ""
+
+
+async def rounds_of(record: dict[str, Any], pair: Pair, servers: Servers) -> list[dict[str, Any]]:
     found = []
     before = ""
     for place, (words, text) in enumerate(
@@ -136,6 +158,7 @@ async def rounds_of(record: dict[str, Any], pair: Pair) -> list[dict[str, Any]]:
             result |= {
                 "theirs": [words, text],
                 "ours": [our_words, our_text],
+                "here": list(await chunked_round(record, before, servers)),
                 "tie": nearest_tie(choices, record["gamma"], until),
             }
         found.append(result)
@@ -143,7 +166,12 @@ async def rounds_of(record: dict[str, Any], pair: Pair) -> list[dict[str, Any]]:
     return found
 
 
-async def whole(record: dict[str, Any], pair: Pair) -> dict[str, Any]:
+async def whole(record: dict[str, Any], pair: Pair, servers: Servers) -> dict[str, Any]:
+    async with servers.chunked(record) as chunked:
+        begun = time.perf_counter()
+        here = await chunked.answer(record["prompt_base"], record["prompt_nudge"])
+        here_seconds = time.perf_counter() - begun
+        tally = chunked.tally
     begun = time.perf_counter()
     answer = None
     async for event in drive(Nudging(config_of(record)), *pair.sides(record)):
@@ -153,23 +181,30 @@ async def whole(record: dict[str, Any], pair: Pair) -> dict[str, Any]:
     usage = answer.usage
     return {
         "same": answer.text == record["answer"],
+        "here_same": here == record["answer"],
+        "as_here": answer.text == here,
         "stop": [STOPS.get(record["stop_reason"], record["stop_reason"]), str(answer.stop_reason)],
         "calls": [
             record["base_calls"] + record["nudge_calls"],
+            tally["base"].calls + tally["nudge"].calls,
             usage.base.calls + usage.nudge.calls,
         ],
-        "base_tokens": [record["base_tokens"], usage.base.drafted],
-        "nudge_tokens": [record["nudge_tokens"], usage.nudge.drafted],
-        "seconds": [record["seconds"], round(time.perf_counter() - begun, 2)],
+        "base_tokens": [record["base_tokens"], tally["base"].tokens, usage.base.drafted],
+        "nudge_tokens": [record["nudge_tokens"], tally["nudge"].tokens, usage.nudge.drafted],
+        "tokens": usage.tokens,
+        "seconds": [round(here_seconds, 2), round(time.perf_counter() - begun, 2)],
         "text": answer.text,
+        "here": here,
     }
 
 
 async def compare(records: list[dict[str, Any]], base: str, nudge: str, out: Path) -> None:
     pair = Pair(await open_engine_async(base), await open_engine_async(nudge))
+    servers = Servers(parse_spec(base), parse_spec(nudge))
     for record in records:
-        rounds = await rounds_of(record, pair)
-        result = {"id": record["id"], "rounds": rounds, "whole": await whole(record, pair)}
+        rounds = await rounds_of(record, pair, servers)
+        answer = await whole(record, pair, servers)
+        result = {"id": record["id"], "rounds": rounds, "whole": answer}
         add_line(out, result)
         same = sum(r["same"] for r in rounds)
         print(f"{record['id']}: rounds {same}/{len(rounds)}, whole {result['whole']['same']}")
@@ -180,24 +215,46 @@ async def compare(records: list[dict[str, Any]], base: str, nudge: str, out: Pat
 def figures(results: list[dict[str, Any]]) -> str:
     rounds = [r for result in results for r in result["rounds"]]
     same = sum(r["same"] for r in rounds)
-    wholes = sum(result["whole"]["same"] for result in results)
+    wholes = [result["whole"] for result in results]
+    parted = [r for r in rounds if not r["same"]]
+    as_ours = sum(r["here"] == r["ours"] for r in parted)
+    as_theirs = sum(r["here"] == r["theirs"] for r in parted)
     rows: list[list[object]] = []
     for result in results:
         own, answer = result["rounds"], result["whole"]
-        pairs = [answer[k] for k in ("stop", "calls", "base_tokens", "nudge_tokens", "seconds")]
+        kept = ("here_same", "same", "as_here")
+        triples = [answer[k] for k in ("calls", "base_tokens", "nudge_tokens")]
         rows.append(
             [
                 result["id"],
                 f"{sum(r['same'] for r in own)}/{len(own)}",
-                "yes" if answer["same"] else "no",
-                *(f"{theirs} / {ours}" for theirs, ours in pairs),
+                " / ".join("yes" if answer[k] else "no" for k in kept),
+                " / ".join(answer["stop"]),
+                *(" / ".join(map(str, triple)) for triple in triples),
+                " / ".join(f"{seconds:.1f}" for seconds in answer["seconds"]),
             ]
         )
-    head = ["record", "rounds identical", "whole answer identical", "end (theirs / ours)"]
-    head += ["calls", "base tokens", "nudge tokens", "seconds"]
+    head = ["record", "rounds identical", "whole answer: B = A / C = A / C = B", "end (A / C)"]
+    head += ["calls (A / B / C)", "base tokens", "nudge tokens", "seconds (B / C)"]
+    faster = statistics.median(w["seconds"][0] / w["seconds"][1] for w in wholes)
+    base_tokens = sum(w["base_tokens"][2] for w in wholes) / sum(w["tokens"] for w in wholes)
+
+    def count(key: str) -> str:
+        return f"{sum(w[key] for w in wholes)} of {len(wholes)}"
+
     return (
-        f"Rounds identical: **{same} of {len(rounds)} ({same / len(rounds):.1%})**. "
-        f"Whole answers identical: **{wholes} of {len(results)}**.\n\n{table(head, rows)}"
+        "A: the records. B: the authors' way of calling, on the servers of this run. C: ours, on "
+        "the same servers.\n\n"
+        f"* Rounds of C identical to A: **{same} of {len(rounds)} ({same / len(rounds):.1%})**.\n"
+        f"* Of the {len(parted)} others, B from the same text gives what C gives in {as_ours}, "
+        f"what A has in {as_theirs}, and something else in {len(parted) - as_ours - as_theirs}.\n"
+        f"* Rounds in which C differs from both A and B: "
+        f"**{len(parted) - as_ours} of {len(rounds)}**.\n"
+        f"* Whole answers identical: C to A **{count('same')}**, B to A {count('here_same')}, "
+        f"C to B {count('as_here')}.\n"
+        f"* C is {faster:.1f} times faster than B (median), and computes {base_tokens:.2f} base "
+        f"tokens for a token of the answer.\n\n"
+        f"{table(head, rows)}"
     )
 
 
@@ -207,10 +264,12 @@ def differences(results: list[dict[str, Any]]) -> str:
         for r in result["rounds"]:
             if not r["same"]:
                 top = ", ".join(f"`{text!r}` {prob}" for text, prob in r["tie"]["top"])
-                texts = (f"`{r[who][1]!r}`".replace("|", "\\|") for who in ("theirs", "ours"))
+                texts = [f"`{r[who][1]!r}`".replace("|", "\\|") for who in ("theirs", "ours")]
+                here = "as C" if r["here"] == r["ours"] else f"`{r['here'][1]!r}`"
+                here = "as A" if r["here"] == r["theirs"] else here.replace("|", "\\|")
                 tie = f"{r['tie']['logits']} ({r['tie']['model']}: {top})"
-                rows.append([result["id"], r["round"], *texts, tie.replace("|", "\\|")])
-    return table(["record", "round", "theirs", "ours", "nearest tie, in logits"], rows)
+                rows.append([result["id"], r["round"], *texts, here, tie.replace("|", "\\|")])
+    return table(["record", "round", "A", "C", "B", "nearest tie of C, in logits"], rows)
 
 
 def main() -> None:

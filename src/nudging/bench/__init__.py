@@ -1,0 +1,1 @@
+"""Measurements: what nudging costs beside the base model alone, as ratios in one run."""
