@@ -66,6 +66,10 @@ class Config:
     """Texts that end the answer; they are not part of it."""
     base_sampling: Sampling = GREEDY
     nudge_sampling: Sampling = GREEDY
+    speculate: Literal["auto", "off"] | int = "auto"
+    """How far the nudging model drafts ahead for the base model to look through in one pass: as
+    far as it pays by what has been measured, not at all, or a fixed number of its tokens, 1 to
+    64. Changes what an answer costs, never the answer (`docs/performance.md`)."""
 
     def __post_init__(self) -> None:
         def need(ok: bool, option: str, what: str) -> None:
@@ -87,6 +91,12 @@ class Config:
         )
         for option in ("base_sampling", "nudge_sampling"):
             need(isinstance(getattr(self, option), Sampling), option, "a Sampling")
+        need(
+            self.speculate in ("auto", "off")
+            or (_is_whole(self.speculate) and 1 <= int(self.speculate) <= 64),
+            "speculate",
+            "auto, off, or a number from 1 to 64",
+        )
         need(self.trigger is None or callable(self.trigger), "trigger", "a function of a Step")
         need(
             isinstance(self.stop_strings, tuple)

@@ -71,7 +71,7 @@ class _Stream:
             await steps.aclose()
 
     def usage(self, emitted: int) -> ModelUsage:
-        return ModelUsage(emitted, self.drafted, self.calls, self.drafted, self.seconds)
+        return ModelUsage(emitted, self.drafted, self.calls, self.drafted, seconds=self.seconds)
 
 
 async def drive(

@@ -43,6 +43,9 @@ class Step:
     """Entropy of the whole distribution in nats, where it was asked for."""
     id: int | None = None
     """Id of the chosen token in the model's own vocabulary, where the engine knows it."""
+    pass_rows: int = field(default=1, compare=False)
+    """Positions computed by the forward pass that was made for this step; 0 where it came out of
+    an earlier pass. What a step cost is no part of what it is."""
 
     @property
     def top1(self) -> float:
@@ -152,7 +155,11 @@ class ModelUsage:
     calls: int = 0
     """Times that it was asked to go on from a text (for a server: requests)."""
     forwards: int = 0
-    """Forward passes after the prompt's own."""
+    """Forward passes that gave its tokens; of a server, which does not tell, the tokens."""
+    ahead: int = 0
+    """Positions that those passes computed ahead of need."""
+    met: int = 0
+    """Of these, how many were then asked for."""
     seconds: float = 0.0
     """Time spent waiting for it."""
 
@@ -167,6 +174,8 @@ class ModelUsage:
             "discarded": self.discarded,
             "calls": self.calls,
             "forwards": self.forwards,
+            "ahead": self.ahead,
+            "met": self.met,
             "seconds": round(self.seconds, 4),
         }
 

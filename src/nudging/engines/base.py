@@ -9,14 +9,18 @@ are data (`Capabilities`), read by drivers. This file knows no model, no rule an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..chat import Message, Prompt
 from ..errors import ContextOverflow, TemplateError
 from ..sampling import GREEDY, Sampling
 from ..tokens import Source, Step
+
+
+Propose = Callable[[bytes], Awaitable[bytes]]
+"""What may follow an answer so far: a guess, empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,13 @@ class Want:
     top_k: int = 1
     """Candidates to report at each position, at least."""
     entropy: bool = False
+    stop_below: float = field(default=0.0, compare=False)
+    """The stream will most likely be left at the first step whose top-1 is below this, so an
+    engine that can may end it after that step; who wants more begins another."""
+    propose: Propose | None = field(default=None, compare=False)
+    """Asked before a forward pass: the pass then looks through the guess as well, and steps that
+    it covers cost nothing. For engines that say so (`Capabilities.looks_ahead`). What is no part
+    of a step's value is not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,8 @@ class Capabilities:
     max_top_k: int = 100
     keyed_draws: bool = False
     """Draws are keyed by seed and position: the same seed gives the same answer on any path."""
+    looks_ahead: bool = False
+    """One forward pass can answer for many positions of a guessed text (`Want.propose`)."""
     concurrency: int = 1
     """Streams that make progress at the same time."""
     n_ctx: int | None = None
