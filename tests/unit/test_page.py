@@ -62,7 +62,7 @@ def answer(text: str = "is") -> Answer:
             Span("nudge", (Token(text.encode(), 0.6),), Handover("doubt", doubt)),
         ),
         StopReason.NUDGE,
-        Usage(ModelUsage(2, 3, 1, 3, 0.5), ModelUsage(2, 8, 2, 8, 0.25), 2, seconds=2.0),
+        Usage(ModelUsage(2, 3, 1, 3, seconds=0.5), ModelUsage(2, 8, 2, 8, seconds=0.25), 2, 2.0),
     )
 
 

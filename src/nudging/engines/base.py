@@ -18,7 +18,6 @@ from ..errors import ContextOverflow, TemplateError
 from ..sampling import GREEDY, Sampling
 from ..tokens import Source, Step
 
-
 Propose = Callable[[bytes], Awaitable[bytes]]
 """What may follow an answer so far: a guess, empty where there is none."""
 
