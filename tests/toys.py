@@ -9,7 +9,7 @@ import numpy as np
 
 from nudging.chat import Message, Prompt
 from nudging.engines.base import Engine, Want
-from nudging.engines.local import Row, Runtime
+from nudging.engines.runtime import Row, Runtime
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.tokens import Candidate, Step
 
@@ -117,6 +117,7 @@ class ToyRuntime(Runtime):
     def __init__(self, seed: int, *, can_cut: bool = True, n_ctx: int = 4000) -> None:
         self.n_ctx = n_ctx
         self._seed, self._can_cut = seed, can_cut
+        self.rewinds = can_cut
         merges = [w.encode() for w in WORDS] + [
             w.encode()[int(n * 3) :] or b"q"
             for w, n in zip(WORDS, _random(f"m{seed}", 15), strict=True)
@@ -148,7 +149,7 @@ class ToyRuntime(Runtime):
     def is_end(self, id: int) -> bool:
         return id >= self._first_control
 
-    def forward(self, ids: Sequence[int], rows: int) -> Row:
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
         self.cache.extend(ids)
         self.computed += len(ids)
         return np.stack([self._logits(len(self.cache) - rows + 1 + i) for i in range(rows)])
@@ -161,7 +162,7 @@ class ToyRuntime(Runtime):
         logits[rng.integers(0, 256, 2)] = rng.normal(-1, 2.5, 2)  # bytes that break characters
         return logits
 
-    def cut(self, length: int) -> int:
+    def cut(self, length: int, slot: int = 0) -> int:
         if length < len(self.cache) and not self._can_cut:
             length = 0
         del self.cache[length:]

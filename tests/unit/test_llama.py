@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from nudging.chat import Prompt, base_prompt, conversation
 from nudging.config import parse_spec
 from nudging.engines.base import Want
-from nudging.engines.local import LocalEngine, Row
+from nudging.engines.local import LocalEngine
+from nudging.engines.runtime import Row
 from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError
 from nudging.sampling import Sampling
 from nudging.tokens import Step
@@ -386,7 +387,7 @@ def test_a_context_beyond_training_is_noted(tiny_path: Path) -> None:
 
 def test_a_context_too_large_for_memory(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama_c.library(), "llama_init_from_model", lambda *_: None)
-    with pytest.raises(ModelError, match="no room for a context of 100 tokens"):
+    with pytest.raises(ModelError, match="no room for 1 contexts of 100 tokens"):
         LlamaRuntime(tiny_path, n_ctx=100)
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from nudging.engines.local import draw_row
+from nudging.engines.rows import draw_row
 from nudging.sampling import GREEDY, Sampling, draw, uniform
 
 # Weights of 1024 in all, and other numbers that are exact in binary: so a definition in fractions

@@ -23,8 +23,9 @@ from ..chat import NAMED
 from ..config import Spec
 from ..errors import MissingExtra, ModelError, NudgingError, SpecError
 from ..pull import cache_root
-from .local import LocalEngine, Row, Runtime
+from .local import LocalEngine
 from .options import check_options, spec_number
+from .runtime import Row, Runtime
 
 try:
     import torch
@@ -36,10 +37,12 @@ except ImportError:
 from .hf_vocabulary import Vocabulary
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-OPTIONS = ("device", "dtype", "n_ctx", "revision", "template", "threads")
+OPTIONS = ("device", "dtype", "n_ctx", "parallel", "revision", "template", "threads")
 CHUNK = 512
 """Most ids of one forward pass, so that reading a long prompt takes no more memory than a short."""
 USUAL_CONTEXT = 4096
+PARALLEL = 8
+"""Answers at once, each with a cache of its own as long as they are at work."""
 
 _one_at_a_time = threading.Lock()
 """Loading changes settings of the whole process, and puts them back."""
@@ -70,6 +73,7 @@ def open_hf(spec: Spec) -> LocalEngine:
     device = _device(spec.options.get("device"))
     n_ctx = spec_number(spec.options, "n_ctx", 1, 2**24)
     threads = spec_number(spec.options, "threads", 1, 512)
+    parallel = spec_number(spec.options, "parallel", 1, 256) or PARALLEL
     source = _source(spec.path)
     if threads:
         torch.set_num_threads(threads)
@@ -89,7 +93,7 @@ def open_hf(spec: Spec) -> LocalEngine:
             local_files_only=local,
             **revision,
         )
-        runtime = HfRuntime(model, tokenizer, n_ctx=n_ctx or USUAL_CONTEXT)
+        runtime = HfRuntime(model, tokenizer, n_ctx=n_ctx or USUAL_CONTEXT, slots=parallel)
         runtime.forward(runtime.tokenize("a", controls=False, begin=True), 1)
         runtime.cut(0)
     return LocalEngine(spec.text, runtime, template=template)
@@ -204,11 +208,11 @@ def converted(path: Path) -> Path:
 
 
 class HfRuntime(Runtime):
-    """A transformers model with one cache."""
+    """A transformers model. Its caches are computed one after the other."""
 
     kind = "hf"
 
-    def __init__(self, model: Any, tokenizer: Any, *, n_ctx: int) -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, n_ctx: int, slots: int = 1) -> None:
         if "past_key_values" not in inspect.signature(model.forward).parameters:
             # It would swallow the cache unread, as Mamba and RWKV do, and answer nonsense.
             raise ModelError(
@@ -231,14 +235,15 @@ class HfRuntime(Runtime):
             *_ids(model.config.get_text_config().eos_token_id),
             *_ids(tokenizer.eos_token_id),
         }
-        self._cache: Any = None
-        self._length = 0
+        self.most_slots = slots
+        self._caches: list[Any] = [None]
+        self._lengths = [0]
         layers = self._new_cache().layers
-        self._rewinds = all(
+        self.rewinds = all(
             layer.is_croppable and not getattr(layer, "is_sliding", False) for layer in layers
         )
         self.notes = self._vocabulary.notes
-        if not self._rewinds:
+        if not self.rewinds:
             self.notes += (
                 "The model's memory can't be rolled back, so after every change of writer it "
                 "reads the whole text again.",
@@ -253,10 +258,11 @@ class HfRuntime(Runtime):
     def is_end(self, id: int) -> bool:
         return id in self.ends or not self._vocabulary.piece(id)
 
-    def forward(self, ids: Sequence[int], rows: int) -> Row:
-        cache = self._new_cache() if self._cache is None else self._cache
-        length = self._length + len(ids)
-        self._forget()  # a pass that fails leaves the cache half written
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
+        cache = self._caches[slot]
+        cache = self._new_cache() if cache is None else cache
+        length = self._lengths[slot] + len(ids)
+        self._forget(slot)  # a pass that fails leaves the cache half written
         rest = list(ids)
         try:
             with torch.inference_mode():
@@ -268,7 +274,7 @@ class HfRuntime(Runtime):
             raise ModelError(
                 "the accelerator ran out of memory", hint="lower ?n_ctx=, or use ?dtype=bfloat16"
             ) from None
-        self._cache, self._length = cache, length
+        self._caches[slot], self._lengths[slot] = cache, length
         return logits
 
     def _pass(self, cache: Any, ids: list[int], rows: int) -> Any:
@@ -280,27 +286,30 @@ class HfRuntime(Runtime):
         )
         return output.logits[0, -rows:]
 
-    def cut(self, length: int) -> int:
-        surplus = self._length - length
-        if surplus <= 0:
-            return self._length
-        if length == 0 or not self._rewinds:
-            self._forget()
-        else:
-            # Negative means "remove so many" in every release; a positive number changed its
-            # meaning in the summer of 2026 (huggingface/transformers#47720).
-            self._cache.crop(-surplus)
-            self._length = length
-        return self._length
+    def cut(self, length: int, slot: int = 0) -> int:
+        surplus = self._lengths[slot] - length
+        if surplus > 0:
+            if length == 0 or not self.rewinds:
+                self._forget(slot)
+            else:
+                # Negative means "remove so many" in every release; a positive number changed its
+                # meaning in the summer of 2026 (huggingface/transformers#47720).
+                self._caches[slot].crop(-surplus)
+                self._lengths[slot] = length
+        return self._lengths[slot]
+
+    def grow(self, slots: int) -> None:
+        self._caches, self._lengths = [None] * slots, [0] * slots
+        self.slots = slots
 
     def close(self) -> None:
-        self._forget()
+        self.grow(1)
         self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _forget(self) -> None:
-        self._cache, self._length = None, 0
+    def _forget(self, slot: int) -> None:
+        self._caches[slot], self._lengths[slot] = None, 0
 
     def _new_cache(self) -> Any:
         cache = DynamicCache(config=self._model.config)

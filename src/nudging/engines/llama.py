@@ -1,7 +1,7 @@
 """The runtime for GGUF files: llama.cpp, in this process, through its C API.
 
-One model, one context, one sequence. Knows no rule, no template and no distribution: logits go
-to `local.py` as they are.
+One model, one context, a sequence for each slot. Knows no rule, no template and no distribution:
+logits go to `local.py` as they are.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..chat import NAMED
 from ..config import Spec
@@ -28,26 +28,44 @@ from .llama_c import (
     open_context,
     open_model,
 )
-from .local import LocalEngine, Row, Runtime
+from .local import LocalEngine
 from .options import check_options, spec_number
+from .runtime import Row, Runtime, Work
 
 __all__ = ["LlamaRuntime", "LlamaUnavailable", "open_llama"]
 
-_OPTIONS = ("n_ctx", "threads", "template")
+_OPTIONS = ("n_ctx", "parallel", "threads", "template")
 USUAL_N_CTX = 4096
+PARALLEL = 8
+"""Answers at once, each with a cache of its own as long as they are at work."""
 # A code point that Unicode keeps for private marks: no vocabulary has it, so it joins nothing.
 _GUARD = "\ufdd0"
+_SHORT = 64
+"""Most ids of one sequence that go into a pass with others; longer ones are prompts."""
+
+
+class LlamaOptions(NamedTuple):
+    """The options of a spec, None where they are not given."""
+
+    n_ctx: int | None
+    parallel: int | None
+    threads: int | None
+    template: str | None
 
 
 def open_llama(spec: Spec) -> LocalEngine:
-    """The engine for `llama:PATH.gguf?n_ctx=...&threads=...&template=...`."""
-    n_ctx, threads, template = llama_options(spec)
-    runtime = LlamaRuntime(Path(spec.path).expanduser(), n_ctx=n_ctx, threads=threads)
-    return LocalEngine(spec.text, runtime, template=template)
+    """The engine for `llama:PATH.gguf?n_ctx=...&parallel=...&threads=...&template=...`."""
+    given = llama_options(spec)
+    runtime = LlamaRuntime(
+        Path(spec.path).expanduser(),
+        n_ctx=given.n_ctx,
+        slots=given.parallel or PARALLEL,
+        threads=given.threads,
+    )
+    return LocalEngine(spec.text, runtime, template=given.template)
 
 
-def llama_options(spec: Spec) -> tuple[int | None, int | None, str | None]:
-    """(n_ctx, threads, template), each None where it is not given."""
+def llama_options(spec: Spec) -> LlamaOptions:
     check_options(spec.options, _OPTIONS, "the llama engine")
     template = spec.options.get("template")
     if template is not None and template not in NAMED:
@@ -55,8 +73,12 @@ def llama_options(spec: Spec) -> tuple[int | None, int | None, str | None]:
             f"template is the name of a built-in template, not {template!r}",
             hint=f"there are {', '.join(NAMED)}",
         )
-    n_ctx = spec_number(spec.options, "n_ctx", 1, 2**24)
-    return n_ctx, spec_number(spec.options, "threads", 1, 512), template
+    return LlamaOptions(
+        spec_number(spec.options, "n_ctx", 1, 2**24),
+        spec_number(spec.options, "parallel", 1, 256),
+        spec_number(spec.options, "threads", 1, 512),
+        template,
+    )
 
 
 class LlamaRuntime(Runtime):
@@ -64,19 +86,28 @@ class LlamaRuntime(Runtime):
 
     kind = "llama"
 
-    def __init__(self, path: Path, *, n_ctx: int | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        n_ctx: int | None = None,
+        slots: int = 1,
+        threads: int | None = None,
+    ) -> None:
         self._context = self._model = 0
-        self._length = 0  # ids that the cache holds
+        self.most_slots = slots
+        self._lengths = [0]  # ids that each cache holds
         self._pieces: dict[int, bytes] = {}
         self._lib = library()
+        self._threads = threads or physical_cores()
         try:
-            self._open(path, n_ctx, threads or physical_cores())
+            self._open(path, n_ctx)
             self._check()
         except BaseException:
             self.close()
             raise
 
-    def _open(self, path: Path, n_ctx: int | None, threads: int) -> None:
+    def _open(self, path: Path, n_ctx: int | None) -> None:
         lib = self._lib
         self._model = open_model(path)
         if lib.llama_model_has_encoder(self._model):
@@ -85,11 +116,20 @@ class LlamaRuntime(Runtime):
         self.n_ctx = n_ctx or min(USUAL_N_CTX, trained)
         if self.n_ctx > trained:
             self.notes = (f"The model was trained on {trained} tokens, less than n_ctx.",)
-        self._context = open_context(self._model, self.n_ctx)
-        self._memory = lib.llama_get_memory(self._context)
-        lib.llama_set_n_threads(self._context, threads, threads)
+        self.rewinds = not (
+            lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model)
+        )
+        self._window = lib.llama_model_n_swa(self._model)
+        self._open_context(1)
         self._read_vocabulary()
         self._batch = Batch(lib.llama_n_batch(self._context))
+
+    def _open_context(self, slots: int) -> None:
+        self._context = open_context(self._model, self.n_ctx, slots)
+        self._memory = self._lib.llama_get_memory(self._context)
+        self._lib.llama_set_n_threads(self._context, self._threads, self._threads)
+        self._lengths = [0] * slots
+        self.slots = slots
 
     def _read_vocabulary(self) -> None:
         lib = self._lib
@@ -125,7 +165,7 @@ class LlamaRuntime(Runtime):
             raise LlamaUnavailable(f"llama.cpp fails its self-check: {error}") from error
         if not (same and last == len(ids) - 1 and np.isfinite(logits).all() and logits.any()):
             raise LlamaUnavailable("llama.cpp fails its self-check: it does not compute")
-        self._clear()
+        self._clear(0)
 
     # --- Runtime ----------------------------------------------------------------------------
 
@@ -149,32 +189,77 @@ class LlamaRuntime(Runtime):
         lib, vocab = self._lib, self._vocab
         return bool(lib.llama_vocab_is_eog(vocab, id) or lib.llama_vocab_is_control(vocab, id))
 
-    def forward(self, ids: Sequence[int], rows: int) -> Row:
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
         tokens = np.asarray(ids, np.int32)
         found = []
         for start in range(0, len(tokens), self._batch.size):
             chunk = tokens[start : start + self._batch.size]
             left = len(tokens) - start - len(chunk)
             wanted = max(0, min(len(chunk), rows - left))
-            self._decode(chunk, wanted)
+            self._batch.clear()
+            self._batch.add(chunk, self._lengths[slot], wanted, slot)
+            self._decode((slot,))
+            self._lengths[slot] += len(chunk)
             if wanted:
                 view = self._logits(wanted)
                 found.append(view.copy() if left else view)
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def cut(self, length: int) -> int:
-        if length < self._length:
+    def forward_many(self, works: Sequence[Work]) -> list[Row]:
+        if len(works) == 1:
+            return super().forward_many(works)
+        prompts = [work for work in works if len(work.ids) > _SHORT]
+        short = [work for work in works if len(work.ids) <= _SHORT]
+        found: dict[int, Row] = {}
+        try:
+            for work in prompts:
+                found[work.slot] = self.forward(work.ids, work.rows, work.slot).copy()
+            for start in range(0, len(short), self._batch.size // _SHORT):
+                part = short[start : start + self._batch.size // _SHORT]
+                found |= self._together(part)
+        except BaseException:
+            for work in works:
+                self._clear(work.slot)
+            raise
+        return [found[work.slot] for work in works]
+
+    def _together(self, works: Sequence[Work]) -> dict[int, Row]:
+        """Several sequences in one decode. Their logits come in the order of the batch."""
+        self._batch.clear()
+        for slot, ids, rows in works:
+            self._batch.add(np.asarray(ids, np.int32), self._lengths[slot], rows, slot)
+        self._decode([work.slot for work in works])
+        logits = self._logits(sum(work.rows for work in works))
+        found, begin = {}, 0
+        for work in works:
+            self._lengths[work.slot] += len(work.ids)
+            found[work.slot] = logits[begin : begin + work.rows]
+            begin += work.rows
+        return found
+
+    def cut(self, length: int, slot: int = 0) -> int:
+        if length < self._lengths[slot]:
             lib, memory = self._lib, self._memory
-            # A cache that keeps only a window may have dropped what stands before the cut: it
-            # has to be whole from position 0, or the text is evaluated again.
-            whole = lib.llama_memory_seq_rm(memory, 0, length, -1) and (
-                lib.llama_memory_seq_pos_min(memory, 0) == 0
+            # A cache that keeps only a window must still have the window before the cut, or the
+            # text is evaluated again.
+            oldest = max(0, length - self._window) if self._window else 0
+            whole = lib.llama_memory_seq_rm(memory, slot, length, -1) and (
+                0 <= lib.llama_memory_seq_pos_min(memory, slot) <= oldest
             )
             if whole:
-                self._length = length
+                self._lengths[slot] = length
             else:
-                self._clear()
-        return self._length
+                self._clear(slot)
+        return self._lengths[slot]
+
+    def grow(self, slots: int) -> None:
+        old, self._context = self._context, 0
+        self._lib.llama_free(old)
+        try:
+            self._open_context(slots)
+        except ModelError:  # there is no memory for so many
+            self.most_slots = self.slots
+            self._open_context(self.slots)
 
     def close(self) -> None:
         if self._context:
@@ -209,20 +294,19 @@ class LlamaRuntime(Runtime):
         text: bytes = self._lib.llama_vocab_get_text(self._vocab, id)
         return text.decode(errors="replace")
 
-    def _decode(self, tokens: npt.NDArray[np.int32], wanted: int) -> None:
-        n = len(tokens)
-        self._batch.fill(tokens, self._length, wanted)
+    def _decode(self, slots: Sequence[int]) -> None:
         code = self._lib.llama_decode(self._context, self._batch.struct)
         if code:
-            # What the cache holds after a failure depends on where it happened.
-            self._clear()
+            # What the caches hold after a failure depends on where it happened.
+            for slot in slots:
+                self._clear(slot)
+            n = self._batch.struct.n_tokens
             if code == 1:
                 raise ModelError(
                     f"no room for {n} more tokens in a context of {self.n_ctx}",
                     hint="open the model with a larger one (?n_ctx=...)",
                 )
             raise ModelError(f"llama.cpp failed to evaluate {n} tokens (code {code})")
-        self._length += n
 
     def _logits(self, rows: int) -> Row:
         """A view on the last rows, which llama.cpp keeps one after the other."""
@@ -232,9 +316,9 @@ class LlamaRuntime(Runtime):
         pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
         return np.ctypeslib.as_array(pointer, (rows, self._n_vocab))
 
-    def _clear(self) -> None:
-        self._lib.llama_memory_clear(self._memory, False)
-        self._length = 0
+    def _clear(self, slot: int) -> None:
+        self._lib.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        self._lengths[slot] = 0
 
 
 def physical_cores() -> int:

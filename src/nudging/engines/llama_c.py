@@ -48,7 +48,7 @@ class _Batch(c.Structure):
 
 
 class Batch:
-    """A `llama_batch` for one sequence, over arrays of numpy's."""
+    """A `llama_batch` over arrays of numpy's, one sequence a token."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -56,18 +56,24 @@ class Batch:
         self._pos = np.zeros(size, np.int32)
         self._logits = np.zeros(size, np.int8)
         self._n_seq_id = np.ones(size, np.int32)
-        self._sequence = np.zeros(1, np.int32)
-        self._seq_id = np.full(size, self._sequence.ctypes.data, np.uintp)
+        self._sequence = np.zeros(size, np.int32)
+        first, step = self._sequence.ctypes.data, self._sequence.itemsize
+        self._seq_id = np.arange(first, first + size * step, step, dtype=np.uintp)
         arrays = (self._pos, self._n_seq_id, self._seq_id, self._logits)
         self.struct = _Batch(0, self._token.ctypes.data, None, *(a.ctypes.data for a in arrays))
 
-    def fill(self, tokens: npt.NDArray[np.int32], position: int, wanted: int) -> None:
-        """`tokens` from `position` on, with logits of the last `wanted`."""
-        n = self.struct.n_tokens = len(tokens)
-        self._token[:n] = tokens
-        self._pos[:n] = np.arange(position, position + n)
-        self._logits[: n - wanted] = 0
-        self._logits[n - wanted : n] = 1
+    def clear(self) -> None:
+        self.struct.n_tokens = 0
+
+    def add(self, tokens: npt.NDArray[np.int32], position: int, wanted: int, sequence: int) -> None:
+        """`tokens` of a sequence from `position` on, with logits of the last `wanted`."""
+        begin = self.struct.n_tokens
+        end = self.struct.n_tokens = begin + len(tokens)
+        self._token[begin:end] = tokens
+        self._pos[begin:end] = np.arange(position, position + len(tokens))
+        self._sequence[begin:end] = sequence
+        self._logits[begin : end - wanted] = 0
+        self._logits[end - wanted : end] = 1
 
 
 KNOWN_WORDS = (512, 2048, 512, 1)
@@ -87,6 +93,9 @@ _SYMBOLS: Mapping[str, tuple[Any, ...]] = {
     "llama_model_free": (None, _AT),
     "llama_model_has_encoder": (_BOOL, _AT),
     "llama_model_n_ctx_train": (_INT, _AT),
+    "llama_model_n_swa": (_INT, _AT),
+    "llama_model_is_recurrent": (_BOOL, _AT),
+    "llama_model_is_hybrid": (_BOOL, _AT),
     "llama_model_chat_template": (_TEXT, _AT, _TEXT),
     "llama_model_get_vocab": (_AT, _AT),
     "llama_vocab_n_tokens": (_INT, _AT),
@@ -196,17 +205,17 @@ def check_file(path: Path) -> None:
         )
 
 
-def open_context(model: int, n_ctx: int) -> int:
+def open_context(model: int, n_ctx: int, sequences: int = 1) -> int:
     """A cache of `n_ctx` tokens for one text, and all that a decode needs."""
     lib = library()
     params = lib.llama_context_default_params()
-    params.words[0] = n_ctx
+    params.words[0], params.words[3] = n_ctx * sequences, sequences
     with _errors(lib) as errors:
         context = lib.llama_init_from_model(model, params)
     if not context:
         reason = errors[0] if errors else "llama.cpp gives no reason"
         raise ModelError(
-            f"there is no room for a context of {n_ctx} tokens ({reason})",
+            f"there is no room for {sequences} contexts of {n_ctx} tokens ({reason})",
             hint="ask for a smaller one with ?n_ctx=...",
         )
     return int(context)

@@ -21,14 +21,14 @@ _SLOTS = 2  # a base stream that is hung up on may still hold one
 
 async def open_llama_server(spec: Spec) -> RemoteEngine:
     """The engine for `llama:PATH.gguf?n_ctx=...&threads=...&template=...`, served."""
-    n_ctx, threads, template = llama_options(spec)
+    given = llama_options(spec)
     path = Path(spec.path).expanduser()
     check_file(path)
-    held = [await asyncio.to_thread(_serve, path, n_ctx or USUAL_N_CTX, threads)]
+    held = [await asyncio.to_thread(_serve, path, given.n_ctx or USUAL_N_CTX, given.threads)]
     address = f"{held[0].listening_address}/v1"
     options = {"dialect": "llama-server", "concurrency": str(_SLOTS)}
-    if template:
-        options["template"] = template
+    if given.template:
+        options["template"] = given.template
     # The server stops when nothing holds it any more.
     served = Spec("http", address, "", options, spec.text)
     return await open_remote(served, release=held.clear)

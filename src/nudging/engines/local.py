@@ -1,90 +1,67 @@
-"""What every engine with logits shares: ids, seams, the cache, the distribution, the draw.
+"""What every engine with logits shares: ids, seams, caches, and the passes of many at once.
 
-A runtime (`llama.py`, `hf.py`) only tokenises, runs the model forward over ids, and cuts its cache.
-The ids of a stream are those of the whole text, tokenised afresh where the stream begins, then
-the model's own. The cache keeps the longest common prefix of what it holds and what is needed.
-Knows no rule, and no other model.
+A runtime (`llama.py`, `hf.py`) only tokenises, runs the model forward over ids, and cuts its
+caches. The ids of a stream are those of the whole text, tokenised afresh where the stream begins,
+then the model's own. A cache keeps the longest common prefix of what it holds and what is needed.
+A pass looks through a guess of what follows, if there is one: the steps that it covers are then
+there when they are asked for. Knows no rule, and no other model.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import ParamSpec, TypeVar
-
-import numpy as np
-import numpy.typing as npt
 
 from ..chat import Message, Part, Prompt, named_template, render
 from ..errors import ContextOverflow, ModelError, TemplateError
-from ..sampling import Sampling, uniform
-from ..text import common_prefix
-from ..tokens import Candidate, Step
+from ..text import common_prefix, complete
+from ..tokens import Step
 from .base import Capabilities, Engine, Want
+from .pace import Pace
+from .rows import Reader
+from .runtime import Runtime, Work
+from .slots import Slot, Slots
 
-Row = npt.NDArray[np.float32]
 P = ParamSpec("P")
 T = TypeVar("T")
+MOST_AHEAD = 64
+"""Most positions that one pass looks ahead."""
 
 
-class Runtime(ABC):
-    """One model in memory with one cache. Called from one thread only, the engine's own."""
+@dataclass(slots=True, eq=False)
+class _Request:
+    """A step that a stream waits for."""
 
-    kind: str
-    n_ctx: int
-    """Most ids that the cache can hold."""
-    controls: Sequence[str] = ()
-    """The vocabulary's control tokens as they are written in templates."""
-    template: str | None = None
-    """The model's own chat template (Jinja), if it brings one."""
-    template_tokens: Mapping[str, str] = {}
-    """`bos_token` and `eos_token`, for the template."""
-    ends: Collection[int] = ()
-    """Ids by which the model ends its turn; control tokens need not be named."""
-    notes: tuple[str, ...] = ()
-
-    @abstractmethod
-    def tokenize(self, text: str, *, controls: bool, begin: bool) -> list[int]:
-        """Ids of `text`. `controls`: control tokens in it are read as such. `begin`: it is the
-        beginning of the input, so a begin-of-text token goes first if the vocabulary wants one;
-        where it is not, nothing (no id and no space) is added."""
-
-    @abstractmethod
-    def piece(self, id: int) -> bytes:
-        """The bytes of a token; empty for control tokens."""
-
-    @abstractmethod
-    def is_end(self, id: int) -> bool:
-        """Whether the model ends its turn by this token. Every control token counts."""
-
-    @abstractmethod
-    def forward(self, ids: Sequence[int], rows: int) -> Row:
-        """Append `ids` to the cache. Logits of the last `rows` of them, shape (rows, vocabulary);
-        may be a view that the next call overwrites. If it raises, the cache is empty."""
-
-    @abstractmethod
-    def cut(self, length: int) -> int:
-        """Keep the first `length` ids of the cache, or fewer if the model can't go back so far.
-        The number kept."""
-
-    @abstractmethod
-    def close(self) -> None: ...
+    ids: Sequence[int]
+    position: int
+    want: Want
+    prompt: Prompt
+    text: bytes
+    """The answer so far."""
+    guess: bytes
+    """What may follow it."""
+    answer: Future[Step] = field(default_factory=Future)
 
 
 class LocalEngine(Engine):
-    """A runtime as an engine: one worker thread, one cache, streams that take turns on it."""
+    """A runtime as an engine: one worker thread, and streams that share its passes."""
 
     def __init__(self, spec: str, runtime: Runtime, *, template: str | None = None) -> None:
         self.spec = spec
         self._runtime = runtime
         self._own_template = template is None
         self._template = named_template(template) if template else runtime.template
-        self._ends = np.array(sorted(runtime.ends), dtype=np.intp)
-        self._held: list[int] = []
-        """Ids that the cache holds."""
+        self._read = Reader(runtime, spec).step
+        self._slots = Slots(runtime.slots)
+        self._requests: deque[_Request] = deque()
+        self._streams = 0
+        self.pace = Pace()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=spec)
         self._closed = False
         found = sorted(filter(None, runtime.controls), key=len, reverse=True)
@@ -93,6 +70,8 @@ class LocalEngine(Engine):
             kind=runtime.kind,
             entropy=True,
             keyed_draws=True,
+            looks_ahead=runtime.rewinds,
+            concurrency=runtime.most_slots,
             n_ctx=runtime.n_ctx,
             notes=runtime.notes,
         )
@@ -105,14 +84,21 @@ class LocalEngine(Engine):
         ids = await self._run(self._ids, prompt, start.decode())
         if len(ids) >= self._runtime.n_ctx and not start:
             raise self._overflow(len(ids))
-        position = len(start)
-        for _ in range(min(n, self._runtime.n_ctx - len(ids))):
-            step = await self._run(self._step, ids, position, want)
-            yield step
-            if step.is_end or step.id is None:
-                return
-            ids.append(step.id)
-            position += len(step.text)
+        text = start
+        self._streams += 1
+        try:
+            for _ in range(min(n, self._runtime.n_ctx - len(ids))):
+                guess = b""
+                if want.propose and not self._slots.knows(ids, len(text), want):
+                    guess = await want.propose(text)
+                step = await self._step(_Request(ids, len(text), want, prompt, text, guess))
+                yield step
+                if step.is_end or step.id is None:
+                    return
+                ids.append(step.id)
+                text += step.text
+        finally:
+            self._streams -= 1
 
     async def count(self, prompt: Prompt) -> int:
         return len(await self._run(self._ids, prompt, ""))
@@ -179,20 +165,104 @@ class LocalEngine(Engine):
         tail = text[-64:]
         return any(found.end() == len(tail) for found in self._controls.finditer(tail))
 
-    def _step(self, ids: list[int], position: int, want: Want) -> Step:
-        if len(ids) > self._runtime.n_ctx:
-            raise self._overflow(len(ids))
-        keep = min(common_prefix(self._held, ids), len(ids) - 1)
-        if keep < len(self._held):
-            keep = self._runtime.cut(keep)
-            del self._held[keep:]
-        # What a forward pass half done would leave in the cache is unknown: nothing is held
-        # until it has returned.
-        held, self._held = self._held, []
-        logits = self._runtime.forward(ids[keep:], 1)[0]
-        held.extend(ids[keep:])
-        self._held = held
-        return self._describe(logits, position, want)
+    # --- passes -----------------------------------------------------------------------------
+
+    async def _step(self, request: _Request) -> Step:
+        if self._closed:
+            raise ModelError(f"{self.spec} is closed")
+        self._requests.append(request)
+        self._worker.submit(self._serve)
+        return await asyncio.wrap_future(request.answer)
+
+    def _serve(self) -> None:
+        """Answer all requests that are there: from what is known, or by one pass for as many of
+        them as there are slots, and so on."""
+        self._make_room()
+        waiting: list[_Request] = []
+        while self._requests:
+            request = self._requests.popleft()
+            if not request.answer.set_running_or_notify_cancel():
+                continue
+            if len(request.ids) > self._runtime.n_ctx:
+                request.answer.set_exception(self._overflow(len(request.ids)))
+            else:
+                waiting.append(request)
+        while waiting:
+            batch: dict[Slot, _Request] = {}
+            rest = []
+            for request in waiting:
+                slot = self._slots.choose(request.ids, batch)
+                if slot is None:
+                    rest.append(request)
+                elif slot.shares(request.ids) < len(request.ids) or not self._recall(slot, request):
+                    batch[slot] = request
+            if batch:
+                self._pass(batch)
+            waiting = rest
+
+    def _make_room(self) -> None:
+        """A slot for each stream, as far as there can be; the streams then read on afresh."""
+        slots = min(self._streams, self._runtime.most_slots)
+        if slots > len(self._slots):
+            self._runtime.grow(min(2 * slots, self._runtime.most_slots))
+            self._slots = Slots(self._runtime.slots)
+
+    def _recall(self, slot: Slot, request: _Request, pass_rows: int = 0) -> bool:
+        """Answer a request from what is known of its slot, if it is."""
+        try:
+            step = slot.recall(len(request.ids), request.position, request.want, self._read)
+        except ModelError as error:
+            request.answer.set_exception(error)
+            return True
+        if step is None:
+            return False
+        request.answer.set_result(replace(step, pass_rows=pass_rows))
+        return True
+
+    def _pass(self, batch: Mapping[Slot, _Request]) -> None:
+        """One forward pass for a request of each slot."""
+        begun = time.perf_counter()
+        try:
+            works = [self._work(slot, request) for slot, request in batch.items()]
+            for slot in self._slots:
+                slot.drop_rows()
+            found = self._runtime.forward_many(works)
+        except BaseException as error:
+            for slot, request in batch.items():
+                slot.cut(self._runtime.cut(0, slot.number))
+                request.answer.set_exception(error)
+            return
+        for (slot, request), work, rows in zip(batch.items(), works, found, strict=True):
+            slot.add(work.ids, rows)
+            self._recall(slot, request, len(rows))
+        ids = sum(len(work.ids) for work in works)
+        self.pace.observe(ids, time.perf_counter() - begun, len(batch))
+
+    def _work(self, slot: Slot, request: _Request) -> Work:
+        """What a slot must compute to answer a request, its cache cut to what it shares."""
+        ids = request.ids
+        keep = min(slot.shares(ids), len(ids) - 1)
+        if keep < len(slot.held):
+            keep = self._runtime.cut(keep, slot.number)
+            slot.cut(keep)
+        ahead = self._ahead(request)
+        return Work(slot.number, [*ids[keep:], *ahead], 1 + len(ahead))
+
+    def _ahead(self, request: _Request) -> Sequence[int]:
+        """The guess of a request as ids that go on from its own."""
+        whole = complete(request.text + request.guess)[0]
+        if len(whole) <= len(request.text):
+            return ()
+        n = len(request.ids)
+        ids = self._ids(request.prompt, whole.decode())
+        if common_prefix(request.ids, ids) == n:
+            ahead = ids[n:]
+        elif complete(request.text)[1]:
+            return ()
+        else:  # the model's own ids are not what the tokenizer makes of their text
+            words = whole[len(request.text) :].decode()
+            ahead = self._runtime.tokenize(words, controls=False, begin=False)
+        return ahead[: min(MOST_AHEAD, self._runtime.n_ctx - n)]
 
     def _overflow(self, tokens: int) -> ContextOverflow:
         limit = self._runtime.n_ctx
@@ -201,54 +271,3 @@ class LocalEngine(Engine):
             tokens=tokens,
             limit=limit,
         )
-
-    def _describe(self, logits: Row, position: int, want: Want) -> Step:
-        """The step that a row of logits amounts to."""
-        best = int(logits.argmax())
-        high = logits[best]
-        if not np.isfinite(high):
-            raise ModelError(f"{self.spec} computed logits that are not numbers")
-        weights = np.subtract(logits, high, dtype=np.float32)
-        np.exp(weights, out=weights)
-        total = float(weights.sum(dtype=np.float64))
-        entropy = None
-        if want.entropy:
-            likely = weights > 0
-            below = logits[likely].astype(np.float64) - float(high)
-            entropy = max(0.0, float(np.log(total)) - float(weights[likely] @ below) / total)
-        if want.sampling.greedy:
-            chosen = best
-        else:
-            number = uniform(want.sampling.seed, want.source, position)
-            chosen = draw_row(weights, want.sampling, number)
-        prob = float(weights[chosen]) / total
-        end = float(weights[self._ends].sum()) / total
-        top = []
-        for _ in range(min(want.top_k, len(weights))):
-            top.append(Candidate(self._runtime.piece(best), float(weights[best]) / total))
-            weights[best] = -1.0
-            best = int(weights.argmax())
-        text = self._runtime.piece(chosen)
-        is_end = self._runtime.is_end(chosen) or not text
-        return Step(
-            b"" if is_end else text, tuple(top), prob, is_end, end=end, entropy=entropy, id=chosen
-        )
-
-
-def draw_row(weights: Row, sampling: Sampling, number: float) -> int:
-    """`sampling.draw` for a whole vocabulary: the same set of tokens, the same order."""
-    tempered = weights.astype(np.float64) ** (1 / sampling.temperature)
-    kept = np.flatnonzero(tempered > 0)
-    high = tempered.max()
-    if sampling.top_k and sampling.top_k < len(kept):
-        order = np.lexsort((kept, -tempered[kept]))
-        kept = kept[order[: sampling.top_k]]
-    if sampling.top_p < 1:
-        order = np.lexsort((kept, -tempered[kept]))
-        kept = kept[order]
-        mass = np.cumsum(tempered[kept])
-        kept = kept[: int(np.searchsorted(mass, sampling.top_p * mass[-1], side="left")) + 1]
-    kept = np.sort(kept[tempered[kept] >= sampling.min_p * high])
-    reached = np.cumsum(tempered[kept])
-    place = int(np.searchsorted(reached, number * reached[-1], side="right"))
-    return int(kept[min(place, len(kept) - 1)])

@@ -1,0 +1,77 @@
+"""A row of logits as a step: the draw, and what the rule wants to know of the distribution.
+
+Knows no cache, no stream and no rule.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ModelError
+from ..sampling import Sampling, uniform
+from ..tokens import Candidate, Step
+from .base import Want
+from .runtime import Row, Runtime
+
+
+class Reader:
+    """Reads the rows of one model."""
+
+    def __init__(self, runtime: Runtime, spec: str) -> None:
+        self._runtime, self._spec = runtime, spec
+        self._ends = np.array(sorted(runtime.ends), dtype=np.intp)
+
+    def step(self, logits: Row, position: int, want: Want) -> Step:
+        """The step at `position`, in bytes of the answer, that a row of logits amounts to.
+
+        Raises:
+            ModelError: the logits are not numbers.
+        """
+        best = int(logits.argmax())
+        high = logits[best]
+        if not np.isfinite(high):
+            raise ModelError(f"{self._spec} computed logits that are not numbers")
+        weights = np.subtract(logits, high, dtype=np.float32)
+        np.exp(weights, out=weights)
+        total = float(weights.sum(dtype=np.float64))
+        entropy = None
+        if want.entropy:
+            likely = weights > 0
+            below = logits[likely].astype(np.float64) - float(high)
+            entropy = max(0.0, float(np.log(total)) - float(weights[likely] @ below) / total)
+        if want.sampling.greedy:
+            chosen = best
+        else:
+            number = uniform(want.sampling.seed, want.source, position)
+            chosen = draw_row(weights, want.sampling, number)
+        prob = float(weights[chosen]) / total
+        end = float(weights[self._ends].sum()) / total
+        top = []
+        for _ in range(min(want.top_k, len(weights))):
+            top.append(Candidate(self._runtime.piece(best), float(weights[best]) / total))
+            weights[best] = -1.0
+            best = int(weights.argmax())
+        text = self._runtime.piece(chosen)
+        is_end = self._runtime.is_end(chosen) or not text
+        return Step(
+            b"" if is_end else text, tuple(top), prob, is_end, end=end, entropy=entropy, id=chosen
+        )
+
+
+def draw_row(weights: Row, sampling: Sampling, number: float) -> int:
+    """`sampling.draw` for a whole vocabulary: the same set of tokens, the same order."""
+    tempered = weights.astype(np.float64) ** (1 / sampling.temperature)
+    kept = np.flatnonzero(tempered > 0)
+    high = tempered.max()
+    if sampling.top_k and sampling.top_k < len(kept):
+        order = np.lexsort((kept, -tempered[kept]))
+        kept = kept[order[: sampling.top_k]]
+    if sampling.top_p < 1:
+        order = np.lexsort((kept, -tempered[kept]))
+        kept = kept[order]
+        mass = np.cumsum(tempered[kept])
+        kept = kept[: int(np.searchsorted(mass, sampling.top_p * mass[-1], side="left")) + 1]
+    kept = np.sort(kept[tempered[kept] >= sampling.min_p * high])
+    reached = np.cumsum(tempered[kept])
+    place = int(np.searchsorted(reached, number * reached[-1], side="right"))
+    return int(kept[min(place, len(kept) - 1)])
