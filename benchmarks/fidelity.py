@@ -28,9 +28,10 @@ from nudging import Answer, Config, Decision, Engine, Step, open_engine_async
 from nudging.bench.chunked import Chunked
 from nudging.chat import Part, Prompt
 from nudging.config import Spec, parse_spec
-from nudging.drive import Side, drive
+from nudging.drive import drive
 from nudging.engines.base import Want
 from nudging.flow import Nudging
+from nudging.streams import Side
 from nudging.text import common_prefix
 
 from .sections import add_line, read_lines, table, write_section

@@ -170,3 +170,46 @@ class ToyRuntime(Runtime):
 
     def close(self) -> None:
         self.cache.clear()
+
+
+class EchoRuntime(ToyRuntime):
+    """A toy whose next words are a function of the text alone, whatever tokens it is made of, so
+    that two of them with vocabularies of their own can agree: in `agreement` of all places."""
+
+    def __init__(
+        self, seed: int, plan: int, *, agreement: float = 1.0, slots: int = 1, end: float = 0.0
+    ) -> None:
+        super().__init__(seed)
+        self._plan, self._agreement, self._end = plan, agreement, end
+        self.most_slots = slots
+        self.caches: list[list[int]] = [self.cache]
+        self.passes = 0
+
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
+        self.cache = self.caches[slot]
+        self.passes += 1
+        return super().forward(ids, rows)
+
+    def cut(self, length: int, slot: int = 0) -> int:
+        self.cache = self.caches[slot]
+        return super().cut(length)
+
+    def grow(self, slots: int) -> None:
+        self.caches = [[] for _ in range(slots)]
+        self.slots = slots
+
+    def _logits(self, length: int) -> Row:
+        tail = b"".join(map(self.piece, self.cache[:length]))[-7:]
+        own = _random(f"{self._seed}/{tail!r}", 4)
+        plan = self._plan if own[0] < self._agreement else self._seed + 1
+        numbers = _random(f"plan{plan}/{tail!r}", 5)
+        coming = "".join(WORDS[int(n * 1e6) % len(WORDS)] for n in numbers[:3]).encode()
+        logits = np.full(self._first_control + len(self.controls), -6.0, np.float32)
+        for number, piece in enumerate(self._pieces):
+            if coming.startswith(piece):
+                logits[number] = len(piece) * (0.2 + numbers[3])
+            elif piece[0] % 7 == int(numbers[4] * 7):
+                logits[number] = own[1] * 2 - 2
+        if numbers[4] < self._end:
+            logits[self._first_control] = 4.0
+        return logits

@@ -11,67 +11,18 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TypeVar, cast
 
-from .chat import Prompt
 from .draft import Ask
-from .engines.base import Engine, Want
 from .errors import NudgingError
 from .flow import Nudging
-from .tokens import Answer, Decision, ModelUsage, Piece, Source, Step, Usage
+from .speculate import Drafter
+from .streams import Side, Stream
+from .tokens import Answer, Decision, Piece, Source, Step, Usage
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One model's part in an answer."""
-
-    engine: Engine
-    prompt: Prompt
-    want: Want
-
-
-class _Stream:
-    """The open stream of one side, and what it has cost."""
-
-    def __init__(self, side: Side) -> None:
-        self._side = side
-        self._steps: AsyncGenerator[Step, None] | None = None
-        self._start = b""
-        self._text = b""
-        self.drafted = 0
-        self.calls = 0
-        self.seconds = 0.0
-
-    async def step(self, ask: Ask) -> Step | None:
-        begun = time.perf_counter()
-        try:
-            if self._steps is None or (self._start, self._text) != (ask.start, ask.text):
-                await self.close()
-                if ask.start != ask.text:
-                    raise RuntimeError("a flow asked for the middle of a stream that is not open")
-                side = self._side
-                self._steps = side.engine.stream(side.prompt, ask.start, ask.n, side.want)
-                self._start = self._text = ask.start
-                self.calls += 1
-            step = await anext(self._steps, None)
-        finally:
-            self.seconds += time.perf_counter() - begun
-        if step is not None:
-            self.drafted += 1
-            self._text += step.text
-        return step
-
-    async def close(self) -> None:
-        steps, self._steps = self._steps, None
-        if steps is not None:
-            await steps.aclose()
-
-    def usage(self, emitted: int) -> ModelUsage:
-        return ModelUsage(emitted, self.drafted, self.calls, self.drafted, seconds=self.seconds)
 
 
 async def drive(
@@ -88,7 +39,11 @@ async def drive(
             await held.enter_async_context(engine.seat())
         for side in (base, nudge):
             await side.engine.check_room(side.prompt)
-        streams: dict[Source, _Stream] = {"base": _Stream(base), "nudge": _Stream(nudge)}
+        drafts = Stream(nudge)
+        drafter = _drafter(flow, base, nudge, drafts)
+        if drafter is not None:
+            base = replace(base, want=replace(base.want, propose=drafter.propose))
+        streams: dict[Source, Stream] = {"base": Stream(base), "nudge": drafts}
         for stream in streams.values():
             held.push_async_callback(stream.close)
         decisions: list[Decision] = []
@@ -110,6 +65,8 @@ async def drive(
                 yield event
         finally:
             run.close()
+    if drafter is not None:
+        streams["base"].seconds -= drafter.seconds
     transcript = flow.transcript
     yield Answer(
         transcript.spans(),
@@ -122,6 +79,17 @@ async def drive(
         ),
         tuple(decisions),
     )
+
+
+def _drafter(flow: Nudging, base: Side, nudge: Side, drafts: Stream) -> Drafter | None:
+    """Who guesses what the base model will be asked, where that can pay."""
+    how, lookahead = flow.config.speculate, flow.config.lookahead
+    # A server's draft costs a request, and one engine for both would change texts all the time.
+    can = base.engine.capabilities.looks_ahead and nudge.engine.capabilities.looks_ahead
+    if how == "off" or not can or base.engine is nudge.engine:
+        return None
+    measured = (base.engine.pace, nudge.engine.pace)
+    return Drafter(drafts, base.prompt.text, measured, how, lookahead)
 
 
 async def map_ordered(

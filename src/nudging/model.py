@@ -20,12 +20,13 @@ from typing import Any
 from . import portal
 from .chat import Question, base_prompt, conversation
 from .config import Config
-from .drive import Side, drive, map_ordered
+from .drive import drive, map_ordered
 from .engines import open_engine
 from .engines.base import Engine, Want
 from .errors import ConfigError, NudgingError
 from .flow import Nudging
 from .policy import needs
+from .streams import Side
 from .tokens import Answer, Decision, Piece
 
 PREFIX = "Instruction: "
@@ -165,7 +166,7 @@ class NudgedModel:
         top_k, entropy = needs(config.in_doubt)
 
         async def events() -> AsyncGenerator[Piece | Decision | Answer, None]:
-            base = Want("base", config.base_sampling, max(SHOWN, top_k), entropy)
+            base = Want("base", config.base_sampling, max(SHOWN, top_k), entropy, _bound(config))
             nudge = Want(
                 "nudge", config.nudge_sampling, SHOWN if config.stop == "lookahead" else OPINION
             )
@@ -253,6 +254,12 @@ class NudgedModel:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _bound(config: Config) -> float:
+    """The top-1 below which the base model will not be read on. The authors' guards read on."""
+    plain = config.trigger is None and config.guards != "official"
+    return config.gamma if plain else 0.0
 
 
 async def _each(items: Iterable[Question] | AsyncIterable[Question]) -> AsyncIterator[Question]:

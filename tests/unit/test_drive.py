@@ -18,11 +18,12 @@ import pytest
 from nudging import Answer, NudgedModel, Piece, portal
 from nudging.chat import Part, Prompt
 from nudging.config import Config
-from nudging.drive import Side, drive, map_ordered
+from nudging.drive import drive, map_ordered
 from nudging.engines.base import Want
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ConfigError, ContextOverflow, InputError, NudgingError, ServerDown
 from nudging.flow import Nudging
+from nudging.streams import Side
 from nudging.tokens import Candidate, Decision, Source, Step, StopReason
 
 T = TypeVar("T")

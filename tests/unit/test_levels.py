@@ -76,4 +76,4 @@ def test_imports_are_found_wherever_they_stand() -> None:
     assert "engines/hf.py" in {file for _, file in imports("engines/__init__.py")}
     assert "__init__.py" in {file for _, file in imports("cli/ask.py")}
     assert "portal.py" in {file for _, file in imports("model.py")}
-    assert "engines/base.py" in {file for _, file in imports("drive.py")}
+    assert "engines/base.py" in {file for _, file in imports("streams.py")}

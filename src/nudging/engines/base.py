@@ -17,6 +17,7 @@ from ..chat import Message, Prompt
 from ..errors import ContextOverflow, TemplateError
 from ..sampling import GREEDY, Sampling
 from ..tokens import Source, Step
+from .pace import Pace
 
 Propose = Callable[[bytes], Awaitable[bytes]]
 """What may follow an answer so far: a guess, empty where there is none."""
@@ -70,6 +71,8 @@ class Engine(ABC):
 
     spec: str
     capabilities: Capabilities
+    pace: Pace | None = None
+    """What its passes take, of engines that look ahead."""
 
     @abstractmethod
     def stream(

@@ -61,7 +61,7 @@ class LocalEngine(Engine):
         self._slots = Slots(runtime.slots)
         self._requests: deque[_Request] = deque()
         self._streams = 0
-        self.pace = Pace()
+        self.pace: Pace = Pace()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=spec)
         self._closed = False
         found = sorted(filter(None, runtime.controls), key=len, reverse=True)

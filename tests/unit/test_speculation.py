@@ -1,0 +1,148 @@
+"""Speculation changes what an answer costs and not a byte of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nudging import Answer, NudgedModel
+from nudging.engines.local import LocalEngine
+from nudging.engines.pace import Pace
+from nudging.speculate import Odds
+from tests.toys import EchoRuntime, ToyRuntime
+
+seeds = st.integers(0, 10**6)
+options = st.fixed_dictionaries(
+    {
+        "gamma": st.sampled_from([0.0, 0.2, 0.4, 0.6, 0.9]),
+        "max_tokens": st.integers(1, 80),
+        "lookahead": st.sampled_from([4, 8, 16]),
+    },
+    optional={
+        "temperature": st.sampled_from([0.0, 0.5, 1.5]),
+        "seed": st.integers(0, 50),
+        "opener": st.sampled_from(["base", "nudge"]),
+        "takeover": st.sampled_from(["agreement", "confident", "word"]),
+        "stop": st.sampled_from(["consult", "lookahead", "either"]),
+        "guards": st.sampled_from(["loop", "none", "official"]),
+        "trigger": st.sampled_from(["margin<0.3", "entropy>1.0"]),
+    },
+)
+depths = st.sampled_from(["auto", 1, 2, 3, 8, 64])
+
+
+def pair(seed: int, agreement: float, *, slots: int = 1) -> tuple[LocalEngine, LocalEngine]:
+    base = EchoRuntime(seed, seed, slots=slots)
+    nudge = EchoRuntime(seed + 1, seed, agreement=agreement, slots=slots, end=0.02)
+    return LocalEngine("toy:base", base), LocalEngine("toy:nudge", nudge)
+
+
+def same(one: Answer, other: Answer) -> None:
+    assert one.spans == other.spans
+    assert one.stop_reason == other.stop_reason
+    assert one.decisions == other.decisions
+
+
+@given(seeds, options, depths, st.sampled_from([0.0, 0.5, 0.8, 1.0]))
+@settings(max_examples=400)
+def test_every_answer_is_the_same_with_and_without(
+    seed: int, options: dict[str, Any], depth: int | str, agreement: float
+) -> None:
+    base, nudge = pair(seed, agreement)
+    with NudgedModel(base, nudge, **options) as model:
+        plain = model.answer("why 東?", speculate="off")
+        same(model.answer("why 東?", speculate=depth), plain)
+        same(model.answer("why 東?", speculate=depth), plain)  # with a warm cache
+    base, nudge = pair(seed, agreement)
+    same(NudgedModel(base, nudge, **options).answer("why 東?", speculate=depth), plain)
+
+
+@given(seeds, options, depths)
+@settings(max_examples=100)
+def test_models_that_never_agree_lose_time_only(
+    seed: int, options: dict[str, Any], depth: int | str
+) -> None:
+    engines = (LocalEngine("b", ToyRuntime(seed)), LocalEngine("n", ToyRuntime(seed + 1)))
+    model = NudgedModel(*engines, **options)
+    same(model.answer("q", speculate=depth), model.answer("q", speculate="off"))
+
+
+@given(seeds, options, depths, st.integers(2, 5))
+@settings(max_examples=100)
+def test_many_at_once_are_what_each_is_alone(
+    seed: int, options: dict[str, Any], depth: int | str, slots: int
+) -> None:
+    questions = [f"question {i % 5}" for i in range(7)]
+    with NudgedModel(*pair(seed, 0.8), **options) as alone:
+        wanted = [alone.answer(question, speculate="off") for question in questions]
+    with NudgedModel(*pair(seed, 0.8, slots=slots), **options) as model:
+        found = list(model.map(questions, concurrency=6, speculate=depth))
+    for one, other in zip(found, wanted, strict=True):
+        assert isinstance(one, Answer)
+        same(one, other)
+
+
+def test_models_that_agree_save_passes() -> None:
+    passes = {}
+    for depth in ("off", 8):
+        base = LocalEngine("b", EchoRuntime(3, 3))
+        nudge = LocalEngine("n", EchoRuntime(4, 3))
+        answer = NudgedModel(base, nudge, guards="none").answer(
+            "q", speculate=depth, max_tokens=200
+        )
+        usage = answer.usage.base
+        passes[depth] = usage.forwards
+        if depth == 8:
+            assert usage.met > 0.5 * usage.ahead > 0
+    assert passes[8] < 0.5 * passes["off"]
+
+
+def test_one_engine_for_both_is_not_speculated_on() -> None:
+    engine = LocalEngine("toy", EchoRuntime(1, 1))
+    answer = NudgedModel(engine, engine).answer("q", speculate=8, max_tokens=40)
+    assert answer.usage.base.ahead == 0
+
+
+# --- what the decision rests on -------------------------------------------------------------
+
+
+@given(st.floats(1e-4, 1), st.floats(0, 1), st.lists(st.integers(1, 16), min_size=20))
+def test_a_pace_finds_the_line_that_passes_lie_on(
+    fixed: float, share: float, sizes: list[int]
+) -> None:
+    pace = Pace()
+    for size in sizes:
+        pace.observe(size, fixed * (1 + share * size))
+    if max(sizes[-8:]) - min(sizes[-8:]) >= 4 and share >= 0.02:
+        assert pace.fixed + 4 * pace.each == pytest.approx(fixed * (1 + 4 * share), rel=0.15)
+    assert pace.once > 0
+
+
+def test_a_moment_of_a_busy_machine_does_not_change_a_pace() -> None:
+    pace = Pace()
+    for _ in range(30):
+        pace.observe(1, 0.02)
+        pace.observe(5, 0.03)
+    before = pace.once
+    pace.observe(1, 2.0)
+    assert pace.once < 1.5 * before
+
+
+def test_reading_a_prompt_is_no_measure() -> None:
+    pace = Pace()
+    pace.observe(500, 3.0)
+    assert not pace.known
+
+
+def test_odds_follow_what_is_met() -> None:
+    odds = Odds()
+    assert odds.of(0.95) > odds.of(0.2)
+    for _ in range(60):
+        odds.learn(0.95, met=False)
+        odds.learn(0.2, met=True)
+    assert odds.of(0.95) < 0.1
+    assert odds.of(0.2) > 0.9
+    assert 0.2 < odds.usual < 0.8
