@@ -19,7 +19,7 @@ from nudging.chat import Prompt, base_prompt, conversation
 from nudging.config import parse_spec
 from nudging.engines.base import Want
 from nudging.engines.local import LocalEngine
-from nudging.engines.runtime import Row
+from nudging.engines.runtime import Row, Work
 from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError
 from nudging.sampling import Sampling
 from nudging.tokens import Step
@@ -295,6 +295,85 @@ def test_a_failed_pass_leaves_an_empty_cache(spm: LlamaRuntime) -> None:
     with pytest.raises(ModelError, match="no room"):
         spm.forward(some_ids(spm, 4096), 1)
     assert np.array_equal(spm.forward(some_ids(spm, 5), 1), first)
+
+
+def test_a_window_needs_no_more_than_itself(windowed: LlamaRuntime) -> None:
+    """After a text longer than the window, a small step back is a cut and no reading afresh."""
+    window = windowed._window
+    assert window > 0
+    ids = some_ids(windowed, 3 * window)
+    windowed.cut(0)
+    windowed.forward(ids[:-4], 1)
+    fresh = windowed.forward(ids[-4:], 1).copy()
+    assert windowed.cut(len(ids) - 4) == len(ids) - 4
+    np.testing.assert_allclose(windowed.forward(ids[-4:], 1), fresh, atol=0.05)
+
+
+# --- several sequences ----------------------------------------------------------------------
+
+
+def alike(rows: Row, others: Row) -> None:
+    """The same rows, as far as quantised models round a batch otherwise."""
+    assert rows.shape == others.shape
+    for row, other in zip(rows, others, strict=True):
+        assert np.corrcoef(row, other)[0, 1] > 0.99
+
+
+def test_sequences_in_one_pass_are_what_each_is_alone(runtime: LlamaRuntime) -> None:
+    texts = [some_ids(runtime, n)[n // 3 :] for n in (9, 20, 33, 12)]
+    longer = some_ids(runtime, 120)
+    alone = []
+    for ids in [*texts, longer]:
+        runtime.cut(0)
+        runtime.forward(ids[:-3], 1)
+        alone.append(runtime.forward(ids[-3:], 2).copy())
+    try:
+        runtime.most_slots = 5
+        runtime.grow(5)
+        assert runtime.slots == 5
+        runtime.forward_many([Work(slot, ids[:-3], 1) for slot, ids in enumerate([*texts, longer])])
+        found = runtime.forward_many(
+            [Work(slot, ids[-3:], 2) for slot, ids in enumerate([*texts, longer])]
+        )
+        for mine, other in zip(found, alone, strict=True):
+            alike(mine, other)
+        assert runtime.cut(4, 2) == 4
+        again = runtime.forward_many([Work(2, texts[2][4:], 1), Work(0, [5], 1)])
+        alike(again[0], alone[2][1:])
+    finally:
+        runtime.grow(1)
+
+
+def test_a_failed_pass_of_several_leaves_their_caches_empty(spm: LlamaRuntime) -> None:
+    spm.grow(3)
+    try:
+        ids = some_ids(spm, 6)
+        spm.forward(ids, 1, 2)
+        with pytest.raises(ModelError, match="code -1"):
+            spm.forward_many([Work(0, ids, 1), Work(1, [10**6], 1)])
+        assert spm.cut(100, 0) == spm.cut(100, 1) == 0
+        assert spm.cut(100, 2) == 6
+        assert np.isfinite(spm.forward_many([Work(0, ids, 1), Work(1, ids, 1)])[1]).all()
+    finally:
+        spm.grow(1)
+
+
+def test_without_memory_for_more_caches_there_is_one_still(
+    tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = LlamaRuntime(tiny_path, slots=8)
+    real = llama.open_context
+
+    def scarce(model: int, n_ctx: int, sequences: int = 1) -> int:
+        if sequences > 1:
+            raise ModelError("no room")
+        return real(model, n_ctx, sequences)
+
+    monkeypatch.setattr(llama, "open_context", scarce)
+    runtime.grow(4)
+    assert (runtime.slots, runtime.most_slots) == (1, 1)
+    assert np.isfinite(runtime.forward(some_ids(runtime, 5), 1)).all()
+    runtime.close()
 
 
 # --- as an engine ---------------------------------------------------------------------------
