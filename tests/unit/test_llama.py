@@ -29,7 +29,7 @@ gguf = pytest.importorskip("gguf")
 if find_spec("xllamacpp") is None:
     pytest.skip("xllamacpp is not installed", allow_module_level=True)
 
-from nudging.engines import llama, llama_c  # noqa: E402
+from nudging.engines import llama_c  # noqa: E402
 from nudging.engines.llama import LlamaRuntime, LlamaUnavailable, open_llama  # noqa: E402
 
 LONG = "=" * 100
@@ -362,14 +362,14 @@ def test_without_memory_for_more_caches_there_is_one_still(
     tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = LlamaRuntime(tiny_path, slots=8)
-    real = llama.open_context
+    real = llama_c.open_context
 
     def scarce(model: int, n_ctx: int, sequences: int = 1) -> int:
         if sequences > 1:
             raise ModelError("no room")
         return real(model, n_ctx, sequences)
 
-    monkeypatch.setattr(llama, "open_context", scarce)
+    monkeypatch.setattr("nudging.engines.llama.open_context", scarce)
     runtime.grow(4)
     assert (runtime.slots, runtime.most_slots) == (1, 1)
     assert np.isfinite(runtime.forward(some_ids(runtime, 5), 1)).all()
