@@ -41,7 +41,14 @@ def check_params() -> None:
     for gate in (v1.Gate, v2.Gate):
         for good in (params(), at(3), at(0, 0), at(3, 1)):
             gate.validate_params(good)
-        bad = [(1.1, 3), (-0.1, 3), ("0.4", 3), (True, 3), (float("nan"), 3), (None, 3)]
+        bad: list[tuple[object, object]] = [
+            (1.1, 3),
+            (-0.1, 3),
+            ("0.4", 3),
+            (True, 3),
+            (float("nan"), 3),
+            (None, 3),
+        ]
         bad += [(0.4, None), (0.4, -1), (0.4, "3"), (0.4, 3.0), (0.4, True), (0.4, 4)]
         for gamma, stop in bad:
             refused = ""
@@ -73,7 +80,9 @@ def check_v1() -> None:
         return stops(gate.apply(batch.clone()))
 
     assert stops(gate.apply(batch.clone())) == [None] * 4
-    added = [(place, wanted, [1], []) for place, wanted in enumerate([at(3), params(), at(3)])]
+    added: list[Any] = [
+        (place, wanted, [1], []) for place, wanted in enumerate([at(3), params(), at(3)])
+    ]
     assert update(added=[*added, (3, at(4), [1], [])]) == [3, None, None, 4]
     gate.update_state(None)
     assert stops(gate.apply(batch.clone())) == [3, None, None, 4]

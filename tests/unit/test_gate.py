@@ -145,7 +145,8 @@ def test_doubt_inside_a_character_leaves_the_character_open() -> None:
 
 @pytest.mark.parametrize("field", ["tokens", "token_logprobs", "top_logprobs"])
 def test_nonsense_is_said_to_be(field: str) -> None:
-    for wrong in (None, [], 5):
+    wrongs: list[Any] = [None, [], 5]
+    for wrong in wrongs:
         broken = stopped({" b": 0.3, " c": 0.2})
         broken["choices"][0]["logprobs"][field] = wrong
         with pytest.raises(ServerNonsense):
@@ -299,6 +300,7 @@ def test_a_text_that_is_not_known_is_asked_for_without_the_gate(server: FakeServ
         assert "vllm_xargs" in first
         assert "vllm_xargs" not in second
         assert second["prompt"] == "Hello a"
+        assert second["max_tokens"] == 1
 
     using(server.url, use)
 
@@ -311,11 +313,13 @@ def test_what_ends_without_doubt_goes_on(server: FakeServer) -> None:
         scripted(
             server,
             [part, stopped({"é": 0.3, " c": 0.2})],
+            [event(("", {"": 0.9, " or": 0.05}), text="", end="length")],
             [sure("é", end="length")],
             [sure(" a"), stopped({" b": 0.3, " c": 0.2})],
         )
         assert [s.text.decode() for s in await steps(engine)] == ["é", " a", " b"]
-        assert [body["prompt"] for body in server.asked(COMPLETIONS)] == ["Hello"] * 2 + ["Helloé"]
+        assert [body["prompt"] for body in server.asked(COMPLETIONS)] == ["Hello"] * 3 + ["Helloé"]
+        assert [body["max_tokens"] for body in server.asked(COMPLETIONS)] == [8, 1, 4, 7]
 
     using(server.url, use)
 

@@ -209,7 +209,9 @@ class RemoteEngine(Engine):
                     async with asyncio.timeout(1):
                         await self._wire.post_once(*self._dialect.abort(ask.id))
         if reader.held:
-            rest = await self._character(prompt, written, want) or reader.flush()
+            # What a gate holds back is most often a tie of whole tokens.
+            rest = await self._character(prompt, written, want, 1) if ask.gate else None
+            rest = rest or await self._character(prompt, written, want, _WHOLE) or reader.flush()
             if rest:
                 yield await self._seen(rest, prompt, written, want)
 
@@ -233,9 +235,9 @@ class RemoteEngine(Engine):
             async for event in events:
                 yield event
 
-    async def _character(self, prompt: Prompt, at: bytes, want: Want) -> Found | None:
-        """The character that begins at a place, when its first token came alone."""
-        ask = await self._ask(prompt, at, _WHOLE, want, stream=False)
+    async def _character(self, prompt: Prompt, at: bytes, want: Want, n: int) -> Found | None:
+        """What begins at a place, if it is whole after `n` tokens."""
+        ask = await self._ask(prompt, at, n, want, stream=False)
         answer = await self._wire.post_once(*self._dialect.complete(ask))
         return next(iter(self._dialect.reader(self._controls).feed(answer)), None)
 
