@@ -21,7 +21,9 @@ from nudging.engines.hf import converted
 from nudging.pull import demo_path, pull_demo
 from nudging.tokens import Source
 
-PYTHON = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "python"
+ROOT = Path(__file__).parent.parent
+PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
+GATE = ("--logits-processors", "nudging.vllm_gate.v1:Gate")  # on a CPU vLLM has only this runner
 START_LIMIT = 600.0  # seconds; both are up in two minutes on two cores
 
 
@@ -39,6 +41,7 @@ def _start(source: Source, port: int, log: Path, *more: str) -> subprocess.Popen
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
+        "PYTHONPATH": str(ROOT / "src"),  # for the gate, which needs nothing but vLLM
     }
     command = [
         *(str(PYTHON), "-m", "vllm.entrypoints.openai.api_server"),
@@ -70,8 +73,9 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 
 @contextlib.contextmanager
-def vllm_pair(logs: Path, *more: str) -> Iterator[tuple[str, str]]:
-    """Start both servers; gives the specs of base and nudging model. `more`: flags for both."""
+def vllm_pair(logs: Path, *more: str, gate: bool = False) -> Iterator[tuple[str, str]]:
+    """Start both servers; gives the specs of base and nudging model. `more`: flags for both.
+    `gate`: the base model's server can end requests at the first token in doubt."""
     if not PYTHON.exists():
         raise SystemExit("there is no environment for vLLM yet: make .venv-vllm")
     pull_demo()
@@ -82,7 +86,8 @@ def vllm_pair(logs: Path, *more: str) -> Iterator[tuple[str, str]]:
         for source in sources:
             port, log = _free_port(), logs / f"vllm-{source}.log"
             print(f"starting vLLM for {source} ...", file=sys.stderr, flush=True)
-            process = _start(source, port, log, *more)
+            gated = GATE if gate and source == "base" else ()
+            process = _start(source, port, log, *more, *gated)
             started.append((process, port, log))
         for running in started:
             _wait(*running)

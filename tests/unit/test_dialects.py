@@ -19,14 +19,11 @@ from nudging.engines.dialects import (
     DIALECTS,
     LLAMA_SERVER,
     OPENAI,
-    OWNERS,
     SGLANG,
     VLLM,
     Ask,
     Dialect,
     joined,
-    read_models,
-    read_n_ctx,
     read_prompt,
     read_tokens,
     request_seed,
@@ -44,6 +41,7 @@ from nudging.engines.replies import (
     share,
     to_bytes,
 )
+from nudging.engines.served import OWNERS, read_models, read_n_ctx
 from nudging.errors import (
     ContextOverflow,
     NudgingError,

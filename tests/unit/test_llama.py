@@ -29,7 +29,7 @@ gguf = pytest.importorskip("gguf")
 if find_spec("xllamacpp") is None:
     pytest.skip("xllamacpp is not installed", allow_module_level=True)
 
-from nudging.engines import llama_c  # noqa: E402
+from nudging.engines import llama, llama_c  # noqa: E402
 from nudging.engines.llama import LlamaRuntime, LlamaUnavailable, open_llama  # noqa: E402
 
 LONG = "=" * 100

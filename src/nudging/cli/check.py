@@ -29,6 +29,10 @@ RAW = {
     False: "not raw: gamma means something else here",
     None: "unknown (taken for raw)",
 }
+GATE = {
+    True: "in the server, at the first token in doubt",
+    False: "by hanging up; vLLM can do it in the server, see docs/servers.md (nudging.vllm_gate)",
+}
 FORMULA = "(1 - share) * base + share * nudge + share / 2 * (both going on)"
 
 
@@ -41,6 +45,8 @@ class Report:
     n_ctx: int | None = None
     raw: bool | None = None
     entropy: bool = False
+    gate: bool | None = None
+    """Of a base model on a server that could: it ends streams by itself where there is doubt."""
     concurrency: int = 0
     notes: Sequence[str] = ()
     template: bool | None = None
@@ -99,6 +105,7 @@ def _examine(spec: str, nudges: bool) -> Report:
         report.kind, report.n_ctx = capabilities.kind, capabilities.n_ctx
         report.raw, report.entropy = capabilities.raw, capabilities.entropy
         report.concurrency, report.notes = capabilities.concurrency, capabilities.notes
+        report.gate = None if nudges else capabilities.gate
         messages = conversation(QUESTION)
         if nudges:
             prompt = portal.call(engine.render(messages))
@@ -166,6 +173,8 @@ def _lines(source: str, report: Report) -> list[str]:
         line("context", f"{report.n_ctx} tokens" if report.n_ctx else "unknown")
         line("probabilities", RAW[report.raw])
         line("entropy", "yes" if report.entropy else "no")
+        if report.gate is not None:
+            line("stops", GATE[report.gate])
         line("at once", f"{report.concurrency} answers")
     if report.token_ms is not None:
         line("speed", f"{report.token_ms:.1f} ms a token")

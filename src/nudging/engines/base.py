@@ -58,6 +58,9 @@ class Capabilities:
     """Draws are keyed by seed and position: the same seed gives the same answer on any path."""
     looks_ahead: bool = False
     """One forward pass can answer for many positions of a guessed text (`Want.propose`)."""
+    gate: bool | None = None
+    """A server ends streams by itself where `Want.stop_below` says, if they are greedy. None: it
+    is of a kind that can't learn to, or no server."""
     concurrency: int = 1
     """Streams that make progress at the same time."""
     n_ctx: int | None = None

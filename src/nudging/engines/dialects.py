@@ -25,6 +25,14 @@ class Call(NamedTuple):
     body: Body
 
 
+class Gate(NamedTuple):
+    """A server ends the request by itself, with the token `stop`, at the first place where the
+    largest probability is below `below`. Servers that can: vLLM with `nudging.vllm_gate`."""
+
+    stop: int
+    below: float
+
+
 class Ask(NamedTuple):
     """A stream that is wanted, in no dialect yet."""
 
@@ -37,6 +45,7 @@ class Ask(NamedTuple):
     seed: int
     stream: bool
     id: str
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +153,15 @@ def _openai_body(ask: Ask) -> Body:
 
 
 def _vllm(ask: Ask) -> Call:
+    gated: Body = {}
+    if ask.gate:
+        xargs = {"nudge_gamma": ask.gate.below, "nudge_stop": ask.gate.stop}
+        gated = {"stop_token_ids": [ask.gate.stop], "vllm_xargs": xargs}
     # What is not sent comes from the model's generation_config.json, penalties included.
     return Call(
         "{url}/completions",
         _openai_body(ask)
+        | gated
         | {
             "top_k": ask.sampling.top_k,
             "min_p": ask.sampling.min_p,
@@ -162,7 +176,7 @@ def _vllm(ask: Ask) -> Call:
     )
 
 
-def _vllm_tokenize(model: str, text: str, begin: bool, controls: bool) -> Call:
+def vllm_tokenize(model: str, text: str, begin: bool, controls: bool) -> Call:
     return Call("{root}/tokenize", {"model": model, "prompt": text, "add_special_tokens": begin})
 
 
@@ -191,7 +205,7 @@ VLLM = Dialect(
     name="vllm",
     complete=_vllm,
     reader=LegacyReader,
-    tokenize=_vllm_tokenize,
+    tokenize=vllm_tokenize,
     shows=_vllm_shows,
     shown=_vllm_shown,
     render=lambda model, messages: Call(
@@ -338,53 +352,7 @@ OPENAI = Dialect(
 DIALECTS = {d.name: d for d in (VLLM, LLAMA_SERVER, SGLANG, OPENAI)}
 
 
-# --- what stands behind an address ----------------------------------------------------------
-
-
-class Served(NamedTuple):
-    """A model in a server's list."""
-
-    name: str
-    names: tuple[str, ...]
-    owner: str
-    n_ctx: int | None
-
-
-def read_models(answer: object) -> list[Served]:
-    served = []
-    for item in array(table(answer, "the list of models").get("data"), "list of models"):
-        model = table(item, "a model")
-        name = string(model.get("id"), "model id")
-        aliases = model.get("aliases")
-        others = [a for a in aliases if isinstance(a, str)] if isinstance(aliases, list) else []
-        meta = model.get("meta")
-        limit = model.get("max_model_len") or (isinstance(meta, dict) and meta.get("n_ctx"))
-        served.append(
-            Served(
-                name,
-                (name, *others),
-                str(model.get("owned_by") or ""),
-                limit if isinstance(limit, int) and limit > 0 else None,
-            )
-        )
-    return served
-
-
-OWNERS = {"vllm": VLLM, "llamacpp": LLAMA_SERVER, "sglang": SGLANG}
-"""By what a server's list of models says of who owns them."""
-SIGNS: tuple[tuple[str, str, Dialect], ...] = (
-    ("{root}/props", "default_generation_settings", LLAMA_SERVER),
-    ("{root}/model_info", "tokenizer_path", SGLANG),
-    ("{root}/get_model_info", "tokenizer_path", SGLANG),
-)
-"""Where a list of models does not tell: a path, a key of its answer, and what that means."""
-
-
-def read_n_ctx(props: object) -> int | None:
-    """Context length of one slot, of llama-server's `/props`."""
-    settings = table(props, "the answer").get("default_generation_settings")
-    n_ctx = settings.get("n_ctx") if isinstance(settings, dict) else None
-    return n_ctx if isinstance(n_ctx, int) and n_ctx > 0 else None
+# --- tokenisers and templates --------------------------------------------------------------
 
 
 def read_tokens(answer: object) -> list[int]:

@@ -42,22 +42,20 @@ from .base import Capabilities, Engine, Want
 from .dialects import (
     DIALECTS,
     LLAMA_SERVER,
-    OPENAI,
-    OWNERS,
-    SIGNS,
+    VLLM,
     Ask,
     Dialect,
-    Served,
-    read_models,
-    read_n_ctx,
+    Gate,
     read_prompt,
     read_tokens,
     request_seed,
     stretches,
     typed_controls,
 )
+from .gate import LEAST, GateReader
 from .options import check_options
 from .replies import NO_LOGPROBS, Found, LlamaReader
+from .served import find_dialect, find_gate, find_model, read_n_ctx
 from .wire import WIRE_OPTIONS, Wire, open_wire
 
 _WHOLE = 4  # tokens that complete any character: each holds a byte at least
@@ -86,6 +84,7 @@ class RemoteEngine(Engine):
         """Ends the engine's own server; to call it twice does no harm."""
         self._special: dict[str, bool] = {}
         """Whether strings that look like control tokens are, as far as was asked."""
+        self._stop: int | None = None
         self._controls: set[str] = set()
         self.capabilities = Capabilities(
             kind=dialect.name,
@@ -96,6 +95,11 @@ class RemoteEngine(Engine):
             notes=dialect.notes,
         )
 
+    def use_gate(self, stop: int | None) -> None:
+        """Have the server end greedy streams with this token, if it can."""
+        self._stop = stop
+        self.capabilities = replace(self.capabilities, gate=stop is not None)
+
     # --- Engine -----------------------------------------------------------------------------
 
     async def stream(
@@ -105,7 +109,8 @@ class RemoteEngine(Engine):
         size = n  # of one request: all, unless the server has refused that
         while given < n:
             ask = await self._ask(prompt, start, min(size, n - given), want)
-            before, over = given, size == n
+            # What a gate ends has not run out: where the model is in no doubt it is begun again.
+            before, over, doubted = given, size == n and not ask.gate, False
             try:
                 async with aclosing(self._steps(ask, prompt, start, want)) as steps:
                     async for step in steps:
@@ -115,7 +120,8 @@ class RemoteEngine(Engine):
                         yield step
                         start += step.text
                         over = over or step.is_end or any(complete(step.text)[1:])
-                if over or given == before:
+                        doubted = ask.gate is not None and step.top1 < want.stop_below
+                if over or doubted or given == before:
                     return
             except ContextOverflow as error:
                 if given > before or (start and ask.n == 1):
@@ -180,6 +186,8 @@ class RemoteEngine(Engine):
         """One request's steps, and what makes them whole."""
         path, body = self._dialect.complete(ask)
         reader = self._dialect.reader(self._controls)
+        if ask.gate:
+            reader = GateReader(self._controls, ask.gate.stop, ask.top)
         written = start
         try:
             async with aclosing(self._events(path, body, ask)) as events:
@@ -201,7 +209,9 @@ class RemoteEngine(Engine):
                     async with asyncio.timeout(1):
                         await self._wire.post_once(*self._dialect.abort(ask.id))
         if reader.held:
-            rest = await self._character(prompt, written, want) or reader.flush()
+            # What a gate holds back is most often a tie of whole tokens.
+            rest = await self._character(prompt, written, want, 1) if ask.gate else None
+            rest = rest or await self._character(prompt, written, want, _WHOLE) or reader.flush()
             if rest:
                 yield await self._seen(rest, prompt, written, want)
 
@@ -225,9 +235,9 @@ class RemoteEngine(Engine):
             async for event in events:
                 yield event
 
-    async def _character(self, prompt: Prompt, at: bytes, want: Want) -> Found | None:
-        """The character that begins at a place, when its first token came alone."""
-        ask = await self._ask(prompt, at, _WHOLE, want, stream=False)
+    async def _character(self, prompt: Prompt, at: bytes, want: Want, n: int) -> Found | None:
+        """What begins at a place, if it is whole after `n` tokens."""
+        ask = await self._ask(prompt, at, n, want, stream=False)
         answer = await self._wire.post_once(*self._dialect.complete(ask))
         return next(iter(self._dialect.reader(self._controls).feed(answer)), None)
 
@@ -243,16 +253,21 @@ class RemoteEngine(Engine):
     async def _ask(
         self, prompt: Prompt, start: bytes, n: int, want: Want, *, stream: bool | None = None
     ) -> Ask:
+        streamed = n > 1 if stream is None else stream
+        gate = None
+        if self._stop is not None and streamed and want.stop_below > 0 and want.sampling.greedy:
+            gate = Gate(self._stop, want.stop_below)
         return Ask(
             model=self.model,
             prompt=await self._worded(prompt, start),
             add_special=prompt.add_special,
             n=n,
-            top=max(1, min(want.top_k, self._dialect.max_top_k)),
+            top=max(LEAST if gate else 1, min(want.top_k, self._dialect.max_top_k)),
             sampling=want.sampling,
             seed=request_seed(want.sampling, want.source, len(start)),
-            stream=n > 1 if stream is None else stream,
+            stream=streamed,
             id=secrets.token_hex(8),
+            gate=gate,
         )
 
     # --- prompts ----------------------------------------------------------------------------
@@ -333,8 +348,8 @@ async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) 
     template = spec.options.get("template")
     wire = open_wire(spec)
     try:
-        served = await _served(wire, spec)
-        dialect = DIALECTS[forced] if forced else await _detect(wire, served)
+        served = await find_model(wire.get, spec)
+        dialect = DIALECTS[forced] if forced else await find_dialect(wire.get, served)
         n_ctx = served.n_ctx
         if n_ctx is None and dialect is LLAMA_SERVER:
             n_ctx = read_n_ctx(await wire.get("{root}/props"))
@@ -348,40 +363,12 @@ async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) 
             release=release,
         )
         await _check(engine)
+        if dialect is VLLM:
+            engine.use_gate(await find_gate(wire.post, served.name))
     except BaseException:
         await wire.aclose()
         raise
     return engine
-
-
-async def _served(wire: Wire, spec: Spec) -> Served:
-    """The model that a spec means, as the server lists it."""
-    try:
-        models = read_models(await wire.get("{url}/models"))
-    except ServerRefused as error:
-        if error.code != 404 or not spec.model:
-            raise
-        return Served(spec.model, (spec.model,), "", None)
-    found = [m for m in models if spec.model in m.names] if spec.model else models
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(m.name for m in models[:20]) or "none"
-    if spec.model:
-        raise ServerRefused(
-            f"{wire.url} has no model {spec.model!r}", code=404, hint=f"it has {names}"
-        )
-    raise SpecError(f"{wire.url} has several models", hint=f"add #MODEL; it has {names}")
-
-
-async def _detect(wire: Wire, served: Served) -> Dialect:
-    if served.owner in OWNERS:
-        return OWNERS[served.owner]
-    for path, sign, dialect in SIGNS:
-        with suppress(ServerRefused, ServerNonsense):
-            answer = await wire.get(path)
-            if isinstance(answer, dict) and sign in answer:
-                return dialect
-    return OPENAI
 
 
 async def _check(engine: RemoteEngine) -> None:
