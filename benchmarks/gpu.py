@@ -64,10 +64,13 @@ SHAPES: dict[str, dict[str, int]] = {
     },
 }
 TIMES = 7
-SHARPNESS = 5.0
+SHARPNESS = 8.0
 """Deviation of the logits: the best token of a random model then stands out as in a real one."""
 GAMMA = 0.4
-CHAT = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+CHAT = (
+    "{% for m in messages %}{{ 'Instruction: ' if m.role == 'user' }}{{ m.content }}\n{% endfor %}"
+)
+"""The text that the base model reads too: two equal models agree only after equal texts."""
 
 
 class Noisy(HfRuntime):

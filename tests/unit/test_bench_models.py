@@ -10,6 +10,11 @@ import numpy as np
 import pytest
 
 from nudging.bench.rows import Request
+from nudging.chat import Prompt, base_prompt, conversation
+from nudging.engines.base import Want
+from nudging.engines.local import LocalEngine
+from nudging.model import PREFIX
+from nudging.tokens import Step
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -70,6 +75,20 @@ def test_the_made_up_vocabulary_reads_its_own_words_back() -> None:
     text = b"".join(map(runtime.piece, ids)).decode()
     assert runtime.tokenize(text, controls=False, begin=False) == ids
     assert not any(map(runtime.is_end, ids))
+
+
+def test_the_deepened_model_and_its_origin_agree_everywhere() -> None:
+    base, nudge = gpu.random_model("toy", "cpu"), gpu.random_model("toy", "cpu")
+    deepen(base, gpu.TIMES)
+    messages = conversation("Who?")
+
+    async def written(model: Any, prompt: Prompt | None) -> list[Step]:
+        engine = LocalEngine("hf:toy", HfRuntime(model, gpu.word_tokenizer(), n_ctx=512))
+        prompt = prompt or await engine.render(messages)
+        return [step async for step in engine.stream(prompt, b"", 16, Want(top_k=2))]
+
+    plain = base_prompt(messages, prefix=PREFIX)
+    assert asyncio.run(written(base, plain)) == asyncio.run(written(nudge, None))
 
 
 def test_noise_changes_a_known_share_of_the_choices() -> None:
