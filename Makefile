@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test lint format docs fidelity answers speed picture clean
+.PHONY: demo test lint format docs fidelity answers bench bench-remote bench-plot picture clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -34,10 +34,33 @@ QUESTIONS ?= ../shared/data/justeval.jsonl
 answers: .venv/.all
 	$(BIN)/python -m benchmarks.answers $(QUESTIONS) --doc docs/fidelity.md
 
-# Time a token of the built-in pair, nudged and alone.
-speed: .venv/.all
-	$(BIN)/python -m benchmarks.speed --doc docs/performance.md
-	$(BIN)/python -m benchmarks.sections speed docs/performance.md README.md
+# What nudging costs beside the base model alone. Rows go to build/, tables to the documents.
+NUDGE_BENCH = $(BIN)/nudge bench --json $(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) $(ARGS)
+IN_HF := --base 'demo:base?engine=hf' --nudge 'demo:nudge?engine=hf'
+LENGTHS := $(addprefix --speculate ,1 2 3 5 8 12)
+bench: .venv/.all
+	$(BIN)/nudge pull demo
+	mkdir -p build
+	$(NUDGE_BENCH) --suite overhead > build/bench-overhead.json
+	$(NUDGE_BENCH) --suite pair > build/bench-pair.json
+	$(NUDGE_BENCH) --suite pair $(IN_HF) > build/bench-pair-hf.json
+	$(NUDGE_BENCH) --suite deep > build/bench-deep.json
+	$(BIN)/python -m benchmarks.tables docs/performance.md build/bench-overhead.json \
+		build/bench-pair.json build/bench-pair-hf.json build/bench-deep.json
+	$(BIN)/python -m benchmarks.sections pair docs/performance.md README.md
+
+# The same between two real vLLM servers.
+bench-remote: .venv/.all .venv-vllm/.done
+	mkdir -p build
+	$(BIN)/python -m benchmarks.vllm_pair build \
+		$(NUDGE_BENCH) --suite remote > build/bench-remote.json
+	$(BIN)/python -m benchmarks.tables docs/performance.md build/bench-remote.json
+
+# Drafts of fixed lengths, drawn.
+bench-plot: .venv/.all
+	mkdir -p build
+	$(NUDGE_BENCH) --suite deep --prompts 5 $(LENGTHS) > build/bench-lengths.json
+	$(BIN)/python -m benchmarks.plot build/bench-lengths.json docs/speculation.svg
 
 picture: .venv/.all
 	$(BIN)/python -m benchmarks.picture "Why can I see the moon during the day?" docs/picture.svg

@@ -20,12 +20,12 @@ import json
 import math
 import statistics
 import time
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nudging import Answer, Config, Decision, Engine, Step, open_engine_async
+from nudging import Answer, Config, Decision, Engine, open_engine_async
 from nudging.bench.chunked import Chunked
+from nudging.bench.watched import Choice, Watched
 from nudging.chat import Part, Prompt
 from nudging.config import Spec, parse_spec
 from nudging.drive import drive
@@ -42,35 +42,6 @@ STOPS = {"nudging_model_stop": "nudge", "repeated_nudging_words": "repeated", "r
 
 NEAR = 0.26
 """Two steps of a bfloat16 near 20, where the logits of these models lie."""
-
-
-class Choice(NamedTuple):
-    """A token that one of the models chose, and where."""
-
-    source: str
-    at: int
-    step: Step
-
-
-class Watched(Engine):
-    """An engine whose choices are kept."""
-
-    def __init__(self, inner: Engine, choices: list[Choice]) -> None:
-        self.spec, self.capabilities = inner.spec, inner.capabilities
-        self._inner, self._choices = inner, choices
-
-    async def stream(
-        self, prompt: Prompt, start: bytes, n: int, want: Want
-    ) -> AsyncGenerator[Step, None]:
-        at = len(start)
-        async with contextlib.aclosing(self._inner.stream(prompt, start, n, want)) as steps:
-            async for step in steps:
-                self._choices.append(Choice(want.source, at, step))
-                at += len(step.text)
-                yield step
-
-    async def count(self, prompt: Prompt) -> int | None:
-        return await self._inner.count(prompt)
 
 
 class Pair(NamedTuple):

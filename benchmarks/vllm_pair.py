@@ -1,5 +1,7 @@
 """The built-in pair on two real vLLM servers on the CPU, for as long as a `with` block lasts.
 
+    python -m benchmarks.vllm_pair LOGS COMMAND ...    runs it with --base SPEC --nudge SPEC added
+
 The servers run in an environment of their own (`make .venv-vllm`), since vLLM pins its own torch.
 Weights: the built-in GGUF files, dequantised once into folders of the user's cache.
 """
@@ -105,3 +107,14 @@ def vllm_pair(logs: Path, *more: str, gate: bool = False) -> Iterator[tuple[str,
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, 9)
                 process.wait()
+
+
+def main() -> None:
+    logs, *command = sys.argv[1:]
+    with vllm_pair(Path(logs)) as (base, nudge):
+        done = subprocess.run([*command, "--base", base, "--nudge", nudge], check=False)
+    sys.exit(done.returncode)
+
+
+if __name__ == "__main__":
+    main()

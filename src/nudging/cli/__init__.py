@@ -15,7 +15,7 @@ import typer
 
 from .. import __version__
 from ..errors import NudgingError, UsageError
-from . import ask, chat, check, pull, show
+from . import ask, bench, chat, check, pull, show
 
 app = typer.Typer(
     name="nudge",
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.command()(ask.ask)
 app.command()(chat.chat)
 app.command()(check.check)
+app.command()(bench.bench)
 app.command()(pull.pull)
 
 

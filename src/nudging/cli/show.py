@@ -160,7 +160,7 @@ def answer_data(answer: Answer) -> dict[str, Any]:
     return {"text": answer.text, "spans": spans, "stop_reason": answer.stop_reason.value}
 
 
-def print_json(data: dict[str, Any]) -> None:
-    """One object on standard output, in characters that it can take."""
+def print_json(data: dict[str, Any] | list[dict[str, Any]]) -> None:
+    """One object, or a list of them, on standard output, in characters that it can take."""
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     sys.stdout.write(json.dumps(data, ensure_ascii=not unicode).translate(_ESCAPES) + "\n")

@@ -127,5 +127,8 @@ class Engine(ABC):
         """The model's own chat template over a conversation, ready for the answer."""
         raise TemplateError(f"{self.spec} has no chat template")
 
+    async def forget(self) -> None:  # noqa: B027 - engines that keep nothing need not say so
+        """Drop what is kept of earlier texts: a measurement begins from nothing."""
+
     async def aclose(self) -> None:  # noqa: B027 - engines that hold nothing need not say so
         """Give everything back. The engine can't be used afterwards."""

@@ -14,7 +14,7 @@ import re
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,11 @@ _DEVICE = re.compile(r"cpu|mps|auto|cuda(:\d+)?")
 # --- opening --------------------------------------------------------------------------------
 
 
-def open_hf(spec: Spec) -> LocalEngine:
+def open_hf(spec: Spec, change: Callable[[Any], None] | None = None) -> LocalEngine:
     """Open `hf:NAME_OR_DIR_OR_GGUF?dtype=...&device=...&threads=...&n_ctx=...&template=...`.
 
     `device=auto` spreads the model over all GPUs; without it, the first GPU or the CPU is used.
+    `change`: is given the model as it was read, before anything is run.
 
     Raises:
         SpecError: an option that does not exist or has a bad value.
@@ -93,6 +94,8 @@ def open_hf(spec: Spec) -> LocalEngine:
             local_files_only=local,
             **revision,
         )
+        if change is not None:
+            change(model)
         runtime = HfRuntime(model, tokenizer, n_ctx=n_ctx or USUAL_CONTEXT, slots=parallel)
         runtime.forward(runtime.tokenize("a", controls=False, begin=True), 1)
         runtime.cut(0)

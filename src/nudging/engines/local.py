@@ -110,6 +110,9 @@ class LocalEngine(Engine):
         parts = render(self._template, messages, controls=self._controls, tokens=tokens)
         return Prompt(parts, add_special=not self._own_template)
 
+    async def forget(self) -> None:
+        await self._run(self._drop)
+
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True
@@ -206,6 +209,10 @@ class LocalEngine(Engine):
         if slots > len(self._slots):
             self._runtime.grow(min(2 * slots, self._runtime.most_slots))
             self._slots = Slots(self._runtime.slots)
+
+    def _drop(self) -> None:
+        for slot in self._slots:
+            slot.cut(self._runtime.cut(0, slot.number))
 
     def _recall(self, slot: Slot, request: _Request, pass_rows: int = 0) -> bool:
         """Answer a request from what is known of its slot, if it is."""

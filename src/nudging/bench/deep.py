@@ -1,0 +1,77 @@
+"""Suite `deep`: the built-in base model made deeper, so that it costs what a larger one does.
+
+Each layer is followed by copies of it that add nothing: they compute all that a layer computes, on
+weights of their own, and end in projections of zeros. The answers are those of the model as it
+was, and a pass takes as many times longer: how much nudging costs beside a base model that is
+several times larger than the nudging model, without one. Knows no rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from ..config import parse_spec
+from ..engines import open_engine_async
+from ..engines.base import Engine
+from .measure import cases, compared
+from .rows import Request, Row, Suite
+
+TIMES = (4, 8)
+OPTIONS = "engine=hf&dtype=bfloat16"
+
+
+def deep(request: Request) -> Suite:
+    """The pair that the request names is not looked at: what is made deeper is the built-in one."""
+    return Suite(len(TIMES) * len(request.questions) * cases(request), _rows(request))
+
+
+async def _rows(request: Request) -> AsyncGenerator[Row, None]:
+    nudge = await open_engine_async(f"demo:nudge?{OPTIONS}")
+    async with contextlib.AsyncExitStack() as opened:
+        opened.push_async_callback(nudge.aclose)
+        for times in TIMES:
+            base = await asyncio.to_thread(_open, times)
+            async with contextlib.aclosing(base):
+                rows = compared("deep", f"x{times}", base, nudge, request)
+                async with contextlib.aclosing(rows):
+                    async for row in rows:
+                        yield row
+
+
+def _open(times: int) -> Engine:
+    from ..engines.hf import open_hf
+    from ..pull import demo_path
+
+    spec = parse_spec(f"hf:{demo_path('base')}?dtype=bfloat16")
+    return open_hf(spec, lambda model: deepen(model, times))
+
+
+def deepen(model: Any, times: int) -> None:
+    """Put `times - 1` copies that add nothing after each layer of a Gemma- or Llama-like model."""
+    import torch
+
+    config = model.config
+    layers = []
+    for layer in model.model.layers:
+        layers.append(layer)
+        for _ in range(times - 1):
+            # Weights of its own, as the layers of a larger model have them: shared ones would
+            # stay in the processor's cache. The settings are one object for all layers.
+            empty = copy.deepcopy(layer, {id(config): config})
+            with torch.no_grad():
+                for last in (empty.self_attn.o_proj, empty.mlp.down_proj):
+                    last.weight.zero_()
+            layers.append(empty)
+    for place, layer in enumerate(layers):
+        layer.self_attn.layer_idx = place
+        if hasattr(layer, "layer_idx"):
+            layer.layer_idx = place
+    model.model.layers = torch.nn.ModuleList(layers)
+    config.num_hidden_layers = len(layers)
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        config.layer_types = [kind for kind in kinds for _ in range(times)]

@@ -1,0 +1,72 @@
+"""Suite `overhead`: the CPU time of this library itself, on models that cost next to nothing.
+
+The time of the process counts, not that of the clock, so a busy machine hardly matters. What the
+scripted models take is in it. Knows no real engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from itertools import cycle, islice
+
+from ..engines.scripted import Distribution, ScriptedEngine
+from ..model import NudgedModel
+from ..tokens import Answer, Candidate
+from .questions import QUESTIONS
+from .rows import Request, Row, Suite
+
+AT_ONCE = 64
+DOUBT_EVERY = 8
+"""Words from one that the base model is in doubt of to the next."""
+
+
+def overhead(request: Request) -> Suite:
+    return Suite(3, _rows(request))
+
+
+async def _rows(request: Request) -> AsyncGenerator[Row, None]:
+    pair = ScriptedEngine(_base), ScriptedEngine(_nudge)
+    model = NudgedModel(*pair, max_tokens=request.tokens)
+    questions = list(request.questions)
+    many = list(islice(cycle(questions), max(AT_ONCE, len(questions))))
+
+    def one_by_one() -> int:
+        return sum(model.answer(question).usage.tokens for question in questions)
+
+    async def awaited() -> int:
+        return sum([(await model.answer_async(question)).usage.tokens for question in questions])
+
+    async def at_once() -> int:
+        answers = [answer async for answer in model.map_async(many, concurrency=AT_ONCE)]
+        return sum(answer.usage.tokens for answer in answers if isinstance(answer, Answer))
+
+    cases: dict[str, Callable[[], Awaitable[int]]] = {
+        "sync": lambda: asyncio.to_thread(one_by_one),
+        "async": awaited,
+        f"{AT_ONCE} at once": at_once,
+    }
+    for case, run in cases.items():
+        yield Row("overhead", case, "scripted", nudged_ms_per_token=await _cpu_ms(run))
+
+
+async def _cpu_ms(run: Callable[[], Awaitable[int]]) -> float:
+    begun = time.process_time()
+    tokens = await run()
+    return 1000 * (time.process_time() - begun) / max(1, tokens)
+
+
+_WORDS = {word.start(): word[0].encode() for word in re.finditer(r"\s*\S+", " ".join(QUESTIONS))}
+"""A plain text by place: what both models write, so that no answer looks like a loop."""
+_DOUBTS = set(islice(_WORDS, 0, None, DOUBT_EVERY))
+
+
+def _base(prompt: str, text: bytes) -> Distribution:
+    sure = 0.3 if len(text) in _DOUBTS else 0.9
+    return [Candidate(_WORDS.get(len(text), b""), sure), Candidate(b" um", 0.05)]
+
+
+def _nudge(prompt: str, text: bytes) -> Distribution:
+    return [Candidate(_WORDS.get(len(text), b""), 0.8), Candidate(b" um", 0.1)]

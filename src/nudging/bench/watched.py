@@ -1,0 +1,79 @@
+"""An engine whose choices are kept, to find the one at which two answers part.
+
+Speculation must not change an answer, but a pass over several positions rounds otherwise than
+passes over one, and a choice that is nearly a tie can turn. Knows no suite and no clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple
+
+from ..chat import Message, Prompt
+from ..engines.base import Engine, Want
+from ..text import common_prefix
+from ..tokens import Source, Step
+
+NEAR = 32
+"""Bytes before a difference in which its cause is looked for: a choice shows at once or, where
+both models write the same word, a word or two later."""
+
+
+class Choice(NamedTuple):
+    """A token that one of the models chose, and where."""
+
+    source: Source
+    at: int
+    step: Step
+
+
+class Watched(Engine):
+    """Another engine, used unchanged; what it chooses is added to a list."""
+
+    def __init__(self, inner: Engine, choices: list[Choice]) -> None:
+        self.spec, self.capabilities, self.pace = inner.spec, inner.capabilities, inner.pace
+        self._inner, self._choices = inner, choices
+
+    async def stream(
+        self, prompt: Prompt, start: bytes, n: int, want: Want
+    ) -> AsyncGenerator[Step, None]:
+        at = len(start)
+        async with contextlib.aclosing(self._inner.stream(prompt, start, n, want)) as steps:
+            async for step in steps:
+                self._choices.append(Choice(want.source, at, step))
+                at += len(step.text)
+                yield step
+
+    def seat(self) -> AbstractAsyncContextManager[object]:
+        return self._inner.seat()
+
+    async def count(self, prompt: Prompt) -> int | None:
+        return await self._inner.count(prompt)
+
+    async def check_room(self, prompt: Prompt) -> None:
+        await self._inner.check_room(prompt)
+
+    async def forget(self) -> None:
+        await self._inner.forget()
+
+    async def render(self, messages: Sequence[Message]) -> Prompt:
+        return await self._inner.render(messages)
+
+
+def tie_gap(one: str, other: str, choices: Sequence[Choice], gamma: float) -> float | None:
+    """The least change of a probability that would have turned a choice where two answers part.
+
+    `choices`: those of one of the answers. None where both are the same.
+    """
+    if one == other:
+        return None
+    at = common_prefix(one.encode(), other.encode())
+    near = [choice for choice in choices if at - NEAR <= choice.at <= at]
+    return min((_gap(choice, gamma) for choice in near), default=None)
+
+
+def _gap(choice: Choice, gamma: float) -> float:
+    step = choice.step
+    return min(step.margin, abs(step.top1 - gamma)) if choice.source == "base" else step.margin

@@ -1,0 +1,168 @@
+"""`nudge bench`: what nudging costs beside the base model alone, as ratios in one run.
+
+Chooses suites, shows how far they are, and prints tables or JSON. Knows nothing of how a figure
+is taken; a suite, and what it imports, is imported only when it is run.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import portal
+from ..bench.questions import QUESTIONS, read_questions
+from ..bench.rows import HEAD, Request, Row, Speculate, Suite, legend, lines
+from ..config import Config
+from ..errors import UsageError
+from . import show
+from .options import choose
+from .pull import fetch_if_missing
+
+SUITES = ("pair", "deep", "remote", "overhead")
+
+
+def bench(
+    suite: Annotated[
+        str, typer.Option("--suite", metavar="S", help="pair, deep, remote, overhead or all.")
+    ] = "all",
+    prompts: Annotated[
+        int, typer.Option("--prompts", metavar="N", min=1, help="Questions, of those there are.")
+    ] = 20,
+    questions: Annotated[
+        Path | None,
+        typer.Option("--questions", metavar="FILE", help='JSON lines with a "question" in each.'),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="SPEC", help="pair, remote: the base model or its server."),
+    ] = None,
+    nudge: Annotated[
+        str | None,
+        typer.Option("--nudge", metavar="SPEC", help="pair, remote: the nudging model."),
+    ] = None,
+    speculate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--speculate",
+            metavar="K",
+            help="pair, deep: auto, or a fixed length of drafts; repeatable. Each is compared "
+            "with off.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of JSON objects.")] = False,
+) -> None:
+    """Measure what nudging costs beside the base model alone, as ratios in one run.
+
+    The suites: pair, the built-in pair or another; deep, the built-in base model made 4 and 8
+    times deeper; remote, two servers; overhead, this library's own CPU time. All of them but
+    remote need no more than the built-in pair; remote is one of all only where --base and --nudge
+    name servers.
+    """
+    names = _chosen(suite, base is not None)
+    asked = read_questions(questions) if questions else list(QUESTIONS)
+    pair = choose(base, nudge, None, None) if base or nudge else None
+    request = Request(asked[:prompts], speculate=[_length(k) for k in speculate or ["auto"]])
+    own = request  # the built-in pair
+    if pair is not None:
+        request = request._replace(base=pair.base, nudge=pair.nudge)
+    # among all, a pair that is named is that of the servers
+    suites = [  # all made before any is run: what can't be run is told at once
+        (name, _suite(name, own if suite == "all" and name != "remote" else request))
+        for name in names
+    ]
+    found: list[Row] = []
+    for name, made in suites:
+        rows = _run(name, made)
+        found += rows
+        if not as_json:
+            _print(name, rows)
+    if as_json:
+        show.print_json([row.as_dict() for row in found])
+    else:
+        given = ["nudge", "bench", "--suite", suite, "--prompts", str(prompts)]
+        given += ["--questions", str(questions)] if questions else []
+        given += ["--base", pair.base, "--nudge", pair.nudge] if pair else []
+        given += [word for k in speculate or () for word in ("--speculate", k)]
+        typer.echo(f"On {os.cpu_count()} cores of {platform.machine()}. Again: {shlex.join(given)}")
+
+
+def _chosen(suite: str, servers: bool) -> Sequence[str]:
+    if suite == "all":
+        return SUITES if servers else [name for name in SUITES if name != "remote"]
+    if suite not in SUITES:
+        raise UsageError(
+            f"there is no suite {suite!r}", hint=f"there are {', '.join(SUITES)} and all"
+        )
+    return [suite]
+
+
+def _length(text: str) -> Speculate:
+    speculate = int(text) if text.isdecimal() else text
+    return Config.of(speculate=speculate).speculate
+
+
+def _suite(name: str, request: Request) -> Suite:
+    if name == "pair":
+        from ..bench.pair import pair
+
+        fetch_if_missing(request.base, request.nudge)
+        return pair(request)
+    if name == "deep":
+        from ..bench.deep import OPTIONS, deep
+
+        fetch_if_missing(f"demo:base?{OPTIONS}", f"demo:nudge?{OPTIONS}")
+        return deep(request)
+    if name == "remote":
+        from ..bench.remote import remote
+
+        return remote(request)
+    from ..bench.overhead import overhead
+
+    return overhead(request)
+
+
+def _run(name: str, suite: Suite) -> list[Row]:
+    rows = []
+    with _bar(name, suite.total) as advance, closing(portal.iterate(suite.rows)) as coming:
+        for row in coming:
+            rows.append(row)
+            advance()
+    return rows
+
+
+@contextmanager
+def _bar(name: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not show.styled(sys.stderr):
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as LeftColumn
+
+    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), LeftColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=total)
+        yield lambda: bar.advance(task)
+
+
+def _print(name: str, rows: Sequence[Row]) -> None:
+    table = [list(HEAD), *lines(rows)]
+    kept = [i for i in range(len(HEAD)) if any(line[i] for line in table[1:])]
+    widths = [max(len(line[i]) for line in table) for i in kept]
+    typer.echo(name)
+    for line in table:
+        cells = [
+            line[i].ljust(width) if i < 2 else line[i].rjust(width)
+            for i, width in zip(kept, widths, strict=True)
+        ]
+        typer.echo(("  " + "  ".join(cells)).rstrip())
+    typer.echo(f"  {legend(name)}\n")
