@@ -28,8 +28,6 @@ UNIT = 4
 """Bytes of a looked-up guess that count as one token."""
 _SURE = 0.6
 """Of looked-up tokens nobody says how sure he is: they all count as one kind."""
-PROBE = 16
-"""After so many passes without a guess, one is made for the sake of knowing."""
 
 
 class Odds:
@@ -89,8 +87,6 @@ class Drafter:
         self._how, self._lookahead = how, lookahead
         self._drafts, self._look_ups = Odds(), Odds()
         self._last: _Guess | None = None
-        self._passes = 0
-        """Passes since something was drafted."""
         self.seconds = 0.0
         """Time spent in `propose`, which is the nudging model's."""
 
@@ -105,7 +101,6 @@ class Drafter:
                 guess = self._look_up(text)
             guess = guess or await self._draft(text)
             self._last = guess
-            self._passes = 0 if guess else self._passes + 1
             return guess.words if guess else b""
         finally:
             self.seconds += time.perf_counter() - begun
@@ -129,22 +124,26 @@ class Drafter:
 
     async def _draft(self, text: bytes) -> _Guess | None:
         nudge = self._nudge
+        due = self._how == "auto" and self._base_pace.is_due()
         if not nudge.goes_through(text):
-            if complete(text)[1] or not (self._pays(1.0) or self._passes >= PROBE):
+            if complete(text)[1] or not (due or self._pays(1.0)):
                 return None
             await nudge.begin(text, self._lookahead)
-        parts = [(end, step.top1) for end, step in nudge.beyond(text)]
+        parts: list[tuple[int, float]] = []
         reach = 1.0
-        for _, top1 in parts:
-            reach *= self._drafts.of(top1)
-        probe = self._passes >= PROBE
-        while self._wants(len(parts), reach) or (probe and len(parts) < 2):
-            step: Step | None = await nudge.draw()
-            if step is None or step.is_end:
+        for end, step in nudge.beyond(text):
+            if self._how == "auto" and not (due or self._is_worth(reach, step)):
                 break
+            parts.append((end, step.top1))
             reach *= self._drafts.of(step.top1)
-            parts.append((len(nudge.rest(text)), step.top1))
-        words = nudge.rest(text)
+        else:
+            while self._wants(len(parts), reach) or (due and len(parts) < 2):
+                drawn = await nudge.draw()
+                if drawn is None or drawn.is_end:
+                    break
+                parts.append((len(nudge.rest(text)), drawn.top1))
+                reach *= self._drafts.of(drawn.top1)
+        words = nudge.rest(text)[: parts[-1][0]] if parts else b""
         return _Guess(text, words, parts, self._drafts) if words else None
 
     def _wants(self, drafted: int, reach: float) -> bool:
@@ -161,7 +160,15 @@ class Drafter:
         base, nudge = self._base_pace, self._nudge_pace
         if not (base.known and nudge.known):
             return chance > 0.5
-        return chance * base.once > nudge.once + base.each
+        pays = chance * base.once > nudge.once + base.ahead
+        if pays:
+            base.has_paid()
+        return pays
+
+    def _is_worth(self, reach: float, step: Step) -> bool:
+        """Whether to look at a token that is drafted already."""
+        base = self._base_pace
+        return reach * self._drafts.of(step.top1) * base.once > base.ahead
 
     # --- look-up in the text --------------------------------------------------------------------
 
@@ -175,7 +182,7 @@ class Drafter:
             return None
         followed = whole[at + len(tail) :]
         base = self._base_pace
-        cost = base.each / base.once if base.known else 0.15
+        cost = base.ahead / base.once if base.known else 0.15
         units, reach = 0, chance
         while units < MOST and reach > cost:
             units += 1

@@ -242,8 +242,10 @@ class LocalEngine(Engine):
         for (slot, request), work, rows in zip(batch.items(), works, found, strict=True):
             slot.add(work.ids, rows)
             self._recall(slot, request, len(rows))
+        seconds = time.perf_counter() - begun
         ids = sum(len(work.ids) for work in works)
-        self.pace.observe(ids, time.perf_counter() - begun, len(batch))
+        ahead = sum(work.rows - 1 for work in works)
+        self.pace.observe(ids, seconds, len(batch), ahead)
 
     def _work(self, slot: Slot, request: _Request) -> Work:
         """What a slot must compute to answer a request, its cache cut to what it shares."""
