@@ -177,9 +177,18 @@ class EchoRuntime(ToyRuntime):
     that two of them with vocabularies of their own can agree: in `agreement` of all places."""
 
     def __init__(
-        self, seed: int, plan: int, *, agreement: float = 1.0, slots: int = 1, end: float = 0.0
+        self,
+        seed: int,
+        plan: int,
+        *,
+        agreement: float = 1.0,
+        slots: int = 1,
+        end: float = 0.0,
+        cores: int | None = None,
     ) -> None:
+        """`cores`: 0 lets two of them compute at the same time on any machine."""
         super().__init__(seed)
+        self.cores = cores
         self._plan, self._agreement, self._end = plan, agreement, end
         self.most_slots = slots
         self.caches: list[list[int]] = [self.cache]

@@ -9,16 +9,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+)
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TypeVar, cast
 
+from .config import Config
 from .draft import Ask
+from .engines.base import Engine
+from .engines.cores import physical_cores
 from .errors import NudgingError
 from .flow import Nudging
 from .speculate import Drafter
 from .streams import Side, Stream
+from .text import complete
 from .tokens import Answer, Decision, Piece, Source, Step, Usage
 
 T = TypeVar("T")
@@ -44,6 +55,7 @@ async def drive(
         if drafter is not None:
             base = replace(base, want=replace(base.want, propose=drafter.propose))
         streams: dict[Source, Stream] = {"base": Stream(base), "nudge": drafts}
+        side_by_side = _side_by_side(flow.config, base.engine, nudge.engine)
         for stream in streams.values():
             held.push_async_callback(stream.close)
         decisions: list[Decision] = []
@@ -58,6 +70,10 @@ async def drive(
                     break
                 reply = None
                 if isinstance(event, Ask):
+                    if drafter is not None:
+                        drafter.awake = event.source == "base"
+                    if side_by_side and streams[event.source].needs(event):
+                        await _keep_up(streams, event, flow.config)
                     reply = await streams[event.source].step(event)
                     continue
                 if isinstance(event, Decision):
@@ -79,6 +95,24 @@ async def drive(
         ),
         tuple(decisions),
     )
+
+
+def _side_by_side(config: Config, base: Engine, nudge: Engine) -> bool:
+    """Whether both models can compute at the same time without being in each other's way."""
+    needed = (base.capabilities.cores, nudge.capabilities.cores)
+    if config.speculate != "auto" or base is nudge:
+        return False
+    first, second = needed
+    return first is not None and second is not None and first + second <= physical_cores()
+
+
+async def _keep_up(streams: Mapping[Source, Stream], ask: Ask, config: Config) -> None:
+    """While one model makes the step after a text, the other makes its own: whoever is asked
+    next, on this text or a little further, has read it by then."""
+    if not complete(ask.text)[1]:
+        other = streams["nudge" if ask.source == "base" else "base"]
+        n = config.lookahead if ask.source == "base" else config.max_tokens
+        await other.foresee(ask.text, n)
 
 
 def _drafter(flow: Nudging, base: Side, nudge: Side, drafts: Stream) -> Drafter | None:

@@ -87,11 +87,16 @@ class Drafter:
         self._how, self._lookahead = how, lookahead
         self._drafts, self._look_ups = Odds(), Odds()
         self._last: _Guess | None = None
+        self.awake = False
+        """Whether it is the base model that the rule waits for. Where the nudging model is at work
+        for the rule, its stream is not to be drawn from."""
         self.seconds = 0.0
         """Time spent in `propose`, which is the nudging model's."""
 
     async def propose(self, text: bytes) -> bytes:
         """A guess of what follows an answer so far."""
+        if not self.awake:
+            return b""
         begun = time.perf_counter()
         try:
             self._learn(text)
@@ -132,12 +137,12 @@ class Drafter:
         parts: list[tuple[int, float]] = []
         reach = 1.0
         for end, step in nudge.beyond(text):
-            if self._how == "auto" and not (due or self._is_worth(reach, step)):
+            if self._how == "auto" and not self._is_worth(reach, step) and (parts or not due):
                 break
             parts.append((end, step.top1))
             reach *= self._drafts.of(step.top1)
         else:
-            while self._wants(len(parts), reach) or (due and len(parts) < 2):
+            while self._wants(len(parts), reach) or (due and not parts):
                 drawn = await nudge.draw()
                 if drawn is None or drawn.is_end:
                     break

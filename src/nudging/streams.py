@@ -1,13 +1,15 @@
 """One model's part in an answer: its open stream, what was drawn from it, and what that cost.
 
-Steps may be drawn before the rule asks for them; it is then given what was drawn. Knows no rule.
+Steps may be drawn before the rule asks for them, and a stream may be begun in the background where
+the rule may ask next; it is then given what is there. Knows no rule.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .chat import Prompt
@@ -25,14 +27,50 @@ class Side:
     want: Want
 
 
+class _Source:
+    """A stream of an engine, of which a step can be in the making before it is asked for."""
+
+    def __init__(self, side: Side, start: bytes, n: int) -> None:
+        self.start, self.n = start, n
+        self._steps = side.engine.stream(side.prompt, start, n, side.want)
+        self._coming: asyncio.Task[Step | None] | None = None
+
+    def start_next(self) -> None:
+        if self._coming is None:
+            self._coming = asyncio.ensure_future(self._next())
+
+    async def next(self) -> Step | None:
+        if self._coming is None:
+            return await self._next()
+        try:
+            return await self._coming
+        finally:
+            self._coming = None
+
+    async def _next(self) -> Step | None:
+        return await anext(self._steps, None)
+
+    async def close(self) -> Step | None:
+        """Give it up. The step that was made in vain, if one was."""
+        coming, self._coming = self._coming, None
+        made: Step | BaseException | None = None
+        if coming is not None:
+            coming.cancel()
+            (made,) = await asyncio.gather(coming, return_exceptions=True)
+        await self._steps.aclose()
+        return made if isinstance(made, Step) else None
+
+
 class Stream:
     """The stream of one side. There is one at a time; beginning another closes it."""
 
     def __init__(self, side: Side) -> None:
         self._side = side
-        self._source: AsyncGenerator[Step, None] | None = None
-        self._n = self._name = 0
-        """How many steps it may have, and by what start the rule knows it."""
+        self._source: _Source | None = None
+        self._spare: _Source | None = None
+        """Begun where the rule may ask next."""
+        self._name = 0
+        """Length of the text by which the rule knows where the stream begins."""
         self._steps: list[Step] = []
         self._ends: list[int] = []
         """Length of the answer before each step, and after the last."""
@@ -73,17 +111,40 @@ class Stream:
             last is not None
             and not last.is_end
             and last.top1 < self._side.want.stop_below
-            and len(self._steps) < self._n
+            and self._source is not None
+            and len(self._steps) < self._source.n
         )
 
     async def begin(self, start: bytes, n: int) -> None:
         """Open a stream, in place of the one that was open."""
-        await self.close()
-        side = self._side
-        self._source = side.engine.stream(side.prompt, start, n, side.want)
+        spare, self._spare = self._spare, None
+        if spare is not None and (spare.start != start or spare.n < n):
+            await self._give_up(spare)
+            spare = None
+        await self._give_up(self._source)
+        self._source = spare or _Source(self._side, start, n)
         self._steps, self._ends, self._data = [], [len(start)], start
-        self._n, self._name = n, len(start)
+        self._name = len(start)
         self._calls += 1
+
+    async def foresee(self, text: bytes, n: int) -> None:
+        """Have the step after `text` made in the background: it may be asked for next."""
+        if self.goes_through(text):
+            if self._source is not None and not self.rest(text) and not self._has_ended:
+                self._source.start_next()
+        elif self._spare is None or self._spare.start != text:
+            await self._give_up(self._spare)
+            self._spare = _Source(self._side, text, n)
+            self._spare.start_next()
+
+    @property
+    def _has_ended(self) -> bool:
+        return bool(self._steps) and self._steps[-1].is_end
+
+    def needs(self, ask: Ask) -> bool:
+        """Whether the model has to be waited for to answer."""
+        place = self._place(ask.start, ask.text)
+        return place is None or place == len(self._steps)
 
     async def draw(self) -> Step | None:
         """One more step of the open stream, asked for or not. None where it has ended."""
@@ -91,18 +152,21 @@ class Stream:
             return None
         begun = time.perf_counter()
         try:
-            step = await anext(self._source, None)
+            step = await self._source.next()
         finally:
             self.seconds += time.perf_counter() - begun
         if step is not None:
             self._steps.append(step)
             self._data += step.text
             self._ends.append(len(self._data))
-            self._drafted += 1
-            self._forwards += step.pass_rows > 0
-            self._ahead += max(0, step.pass_rows - 1)
+            self._count(step)
             self._met += step.pass_rows == 0
         return step
+
+    def _count(self, step: Step) -> None:
+        self._drafted += 1
+        self._forwards += step.pass_rows > 0
+        self._ahead += max(0, step.pass_rows - 1)
 
     def goes_through(self, text: bytes) -> bool:
         """Whether `text` lies on the way of the open stream, at its latest end included."""
@@ -123,9 +187,13 @@ class Stream:
         ]
 
     async def close(self) -> None:
-        source, self._source = self._source, None
-        if source is not None:
-            await source.aclose()
+        for source in (self._source, self._spare):
+            await self._give_up(source)
+        self._source = self._spare = None
+
+    async def _give_up(self, source: _Source | None) -> None:
+        if source is not None and (made := await source.close()) is not None:
+            self._count(made)
 
     def usage(self, emitted: int) -> ModelUsage:
         return ModelUsage(

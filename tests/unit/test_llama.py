@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from nudging.chat import Prompt, base_prompt, conversation
 from nudging.config import parse_spec
 from nudging.engines.base import Want
+from nudging.engines.cores import physical_cores
 from nudging.engines.local import LocalEngine
 from nudging.engines.runtime import Row, Work
 from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError
@@ -29,7 +30,7 @@ gguf = pytest.importorskip("gguf")
 if find_spec("xllamacpp") is None:
     pytest.skip("xllamacpp is not installed", allow_module_level=True)
 
-from nudging.engines import llama, llama_c  # noqa: E402
+from nudging.engines import llama_c  # noqa: E402
 from nudging.engines.llama import LlamaRuntime, LlamaUnavailable, open_llama  # noqa: E402
 
 LONG = "=" * 100
@@ -580,9 +581,9 @@ def test_waits_are_short_unless_the_user_says_otherwise(monkeypatch: pytest.Monk
 
 
 def test_threads_follow_the_processors_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert llama.physical_cores() >= 1
+    assert physical_cores() >= 1
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-    assert llama.physical_cores() == 1
+    assert physical_cores() == 1
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert llama.physical_cores() == 4
+    assert physical_cores() == 4

@@ -34,9 +34,13 @@ options = st.fixed_dictionaries(
 depths = st.sampled_from(["auto", 1, 2, 3, 8, 64])
 
 
-def pair(seed: int, agreement: float, *, slots: int = 1) -> tuple[LocalEngine, LocalEngine]:
-    base = EchoRuntime(seed, seed, slots=slots)
-    nudge = EchoRuntime(seed + 1, seed, agreement=agreement, slots=slots, end=0.02)
+def pair(
+    seed: int, agreement: float, *, slots: int = 1, together: bool = False
+) -> tuple[LocalEngine, LocalEngine]:
+    """`together`: both may compute at the same time."""
+    cores = 0 if together else None
+    base = EchoRuntime(seed, seed, slots=slots, cores=cores)
+    nudge = EchoRuntime(seed + 1, seed, agreement=agreement, slots=slots, end=0.02, cores=cores)
     return LocalEngine("toy:base", base), LocalEngine("toy:nudge", nudge)
 
 
@@ -46,17 +50,17 @@ def same(one: Answer, other: Answer) -> None:
     assert one.decisions == other.decisions
 
 
-@given(seeds, options, depths, st.sampled_from([0.0, 0.5, 0.8, 1.0]))
+@given(seeds, options, depths, st.sampled_from([0.0, 0.5, 0.8, 1.0]), st.booleans())
 @settings(max_examples=400)
 def test_every_answer_is_the_same_with_and_without(
-    seed: int, options: dict[str, Any], depth: int | str, agreement: float
+    seed: int, options: dict[str, Any], depth: int | str, agreement: float, together: bool
 ) -> None:
-    base, nudge = pair(seed, agreement)
+    base, nudge = pair(seed, agreement, together=together)
     with NudgedModel(base, nudge, **options) as model:
         plain = model.answer("why 東?", speculate="off")
         same(model.answer("why 東?", speculate=depth), plain)
         same(model.answer("why 東?", speculate=depth), plain)  # with a warm cache
-    base, nudge = pair(seed, agreement)
+    base, nudge = pair(seed, agreement, together=together)
     same(NudgedModel(base, nudge, **options).answer("why 東?", speculate=depth), plain)
 
 
@@ -70,15 +74,15 @@ def test_models_that_never_agree_lose_time_only(
     same(model.answer("q", speculate=depth), model.answer("q", speculate="off"))
 
 
-@given(seeds, options, depths, st.integers(2, 5))
+@given(seeds, options, depths, st.integers(2, 5), st.booleans())
 @settings(max_examples=100)
 def test_many_at_once_are_what_each_is_alone(
-    seed: int, options: dict[str, Any], depth: int | str, slots: int
+    seed: int, options: dict[str, Any], depth: int | str, slots: int, together: bool
 ) -> None:
     questions = [f"question {i % 5}" for i in range(7)]
     with NudgedModel(*pair(seed, 0.8), **options) as alone:
         wanted = [alone.answer(question, speculate="off") for question in questions]
-    with NudgedModel(*pair(seed, 0.8, slots=slots), **options) as model:
+    with NudgedModel(*pair(seed, 0.8, slots=slots, together=together), **options) as model:
         found = list(model.map(questions, concurrency=6, speculate=depth))
     for one, other in zip(found, wanted, strict=True):
         assert isinstance(one, Answer)
@@ -98,6 +102,12 @@ def test_models_that_agree_save_passes() -> None:
         if depth == 8:
             assert usage.met > 0.5 * usage.ahead > 0
     assert passes[8] < 0.5 * passes["off"]
+
+
+def test_models_that_compute_together_wait_for_each_other_less() -> None:
+    answer = NudgedModel(*pair(3, 0.7, together=True), guards="none").answer("q", max_tokens=80)
+    # What one made in vain while the other was asked counts as drafted.
+    assert answer.usage.nudge.drafted > answer.usage.nudge.emitted > 0
 
 
 def test_one_engine_for_both_is_not_speculated_on() -> None:

@@ -63,6 +63,8 @@ class Capabilities:
     is of a kind that can't learn to, or no server."""
     concurrency: int = 1
     """Streams that make progress at the same time."""
+    cores: int | None = None
+    """Cores of this machine's processor that a pass keeps busy, where that is known."""
     n_ctx: int | None = None
     """Context length in tokens, where known."""
     notes: tuple[str, ...] = ()

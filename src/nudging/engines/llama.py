@@ -7,8 +7,8 @@ logits go to `local.py` as they are.
 from __future__ import annotations
 
 import ctypes
-import os
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ import numpy as np
 from ..chat import NAMED
 from ..config import Spec
 from ..errors import ModelError, SpecError
+from .cores import physical_cores
 from .llama_c import (
     ATTR_CONTROL,
     ATTR_UNKNOWN,
@@ -41,7 +42,7 @@ PARALLEL = 8
 # A code point that Unicode keeps for private marks: no vocabulary has it, so it joins nothing.
 _GUARD = "\ufdd0"
 _SHORT = 64
-"""Most ids of one sequence that go into a pass with others; longer ones are prompts."""
+"""Most ids of a pass that is one of many; longer ones read prompts, each by itself."""
 
 
 class LlamaOptions(NamedTuple):
@@ -99,10 +100,12 @@ class LlamaRuntime(Runtime):
         self._lengths = [0]  # ids that each cache holds
         self._pieces: dict[int, bytes] = {}
         self._lib = library()
-        self._threads = threads or physical_cores()
+        self._threads = threads
+        self.cores: int = threads or physical_cores()
         try:
             self._open(path, n_ctx)
             self._check()
+            self._choose_threads()
         except BaseException:
             self.close()
             raise
@@ -127,7 +130,6 @@ class LlamaRuntime(Runtime):
     def _open_context(self, slots: int) -> None:
         self._context = open_context(self._model, self.n_ctx, slots)
         self._memory = self._lib.llama_get_memory(self._context)
-        self._lib.llama_set_n_threads(self._context, self._threads, self._threads)
         self._lengths = [0] * slots
         self.slots = slots
 
@@ -166,6 +168,24 @@ class LlamaRuntime(Runtime):
         if not (same and last == len(ids) - 1 and np.isfinite(logits).all() and logits.any()):
             raise LlamaUnavailable("llama.cpp fails its self-check: it does not compute")
         self._clear(0)
+
+    def _choose_threads(self) -> None:
+        """Half of the cores for short passes, where that is about as fast: they wait for memory
+        more than they compute, and the other model can have the other half."""
+        all_cores = physical_cores()
+        if self._threads or all_cores < 2:
+            return
+        took = {}
+        for self.cores in (all_cores, all_cores // 2):
+            took[self.cores] = min(self._time_pass() for _ in range(4))
+        if took[self.cores] > 1.3 * took[all_cores]:
+            self.cores = all_cores
+        self._clear(0)
+
+    def _time_pass(self) -> float:
+        begun = time.perf_counter()
+        self.forward([0], 1)
+        return time.perf_counter() - begun
 
     # --- Runtime ----------------------------------------------------------------------------
 
@@ -295,6 +315,9 @@ class LlamaRuntime(Runtime):
         return text.decode(errors="replace")
 
     def _decode(self, slots: Sequence[int]) -> None:
+        short = self._batch.struct.n_tokens <= _SHORT
+        threads = self.cores if short else self._threads or physical_cores()
+        self._lib.llama_set_n_threads(self._context, threads, threads)
         code = self._lib.llama_decode(self._context, self._batch.struct)
         if code:
             # What the caches hold after a failure depends on where it happened.
@@ -319,13 +342,3 @@ class LlamaRuntime(Runtime):
     def _clear(self, slot: int) -> None:
         self._lib.llama_memory_seq_rm(self._memory, slot, -1, -1)
         self._lengths[slot] = 0
-
-
-def physical_cores() -> int:
-    """Cores that this process may use, hyperthreads counted once: more threads only wait."""
-    try:
-        allowed = os.sched_getaffinity(0)
-        topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-        return len({Path(topology.format(cpu)).read_text() for cpu in allowed})
-    except (AttributeError, OSError):  # not Linux
-        return max(1, (os.cpu_count() or 2) // 2)

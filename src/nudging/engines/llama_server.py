@@ -12,7 +12,8 @@ from typing import Any
 
 from ..config import Spec
 from ..errors import MissingExtra, ModelError
-from .llama import USUAL_N_CTX, llama_options, physical_cores
+from .cores import physical_cores
+from .llama import USUAL_N_CTX, llama_options
 from .llama_c import check_file
 from .remote import RemoteEngine, open_remote
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -60,7 +60,8 @@ class LocalEngine(Engine):
         self._read = Reader(runtime, spec).step
         self._slots = Slots(runtime.slots)
         self._requests: deque[_Request] = deque()
-        self._streams = 0
+        self._readers: Counter[int] = Counter()
+        """Streams that are open, by their prompts: those of one answer have one between them."""
         self.pace: Pace = Pace()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=spec)
         self._closed = False
@@ -72,6 +73,7 @@ class LocalEngine(Engine):
             keyed_draws=True,
             looks_ahead=runtime.rewinds,
             concurrency=runtime.most_slots,
+            cores=runtime.cores,
             n_ctx=runtime.n_ctx,
             notes=runtime.notes,
         )
@@ -85,7 +87,7 @@ class LocalEngine(Engine):
         if len(ids) >= self._runtime.n_ctx and not start:
             raise self._overflow(len(ids))
         text = start
-        self._streams += 1
+        self._readers[id(prompt)] += 1
         try:
             for _ in range(min(n, self._runtime.n_ctx - len(ids))):
                 guess = b""
@@ -98,7 +100,7 @@ class LocalEngine(Engine):
                 ids.append(step.id)
                 text += step.text
         finally:
-            self._streams -= 1
+            self._readers -= Counter({id(prompt): 1})
 
     async def count(self, prompt: Prompt) -> int:
         return len(await self._run(self._ids, prompt, ""))
@@ -204,8 +206,8 @@ class LocalEngine(Engine):
             waiting = rest
 
     def _make_room(self) -> None:
-        """A slot for each stream, as far as there can be; the streams then read on afresh."""
-        slots = min(self._streams, self._runtime.most_slots)
+        """A slot for each answer, as far as there can be; the answers are then read afresh."""
+        slots = min(len(self._readers), self._runtime.most_slots)
         if slots > len(self._slots):
             self._runtime.grow(min(2 * slots, self._runtime.most_slots))
             self._slots = Slots(self._runtime.slots)

@@ -34,6 +34,8 @@ class Runtime(ABC):
     """Caches that there are."""
     most_slots: int = 1
     """Caches that there can be."""
+    cores: int | None = None
+    """Cores that a pass over one id keeps busy, where that is known."""
     rewinds: bool = True
     """A cache can be cut anywhere without being computed again."""
     controls: Sequence[str] = ()
