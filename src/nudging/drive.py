@@ -72,7 +72,11 @@ async def drive(
                 if isinstance(event, Ask):
                     if drafter is not None:
                         drafter.awake = event.source == "base"
-                    if side_by_side and streams[event.source].needs(event):
+                    if (
+                        side_by_side
+                        and streams[event.source].needs(event)
+                        and not (_is_shared(base.engine) or _is_shared(nudge.engine))
+                    ):
                         await _keep_up(streams, event, flow.config)
                     reply = await streams[event.source].step(event)
                     continue
@@ -104,6 +108,11 @@ def _side_by_side(config: Config, base: Engine, nudge: Engine) -> bool:
         return False
     first, second = needed
     return first is not None and second is not None and first + second <= physical_cores()
+
+
+def _is_shared(engine: Engine) -> bool:
+    """Whether other answers have its time: there is none to spend on what may be asked."""
+    return engine.pace is not None and engine.pace.answers > 1.25
 
 
 async def _keep_up(streams: Mapping[Source, Stream], ask: Ask, config: Config) -> None:

@@ -30,6 +30,8 @@ from .slots import Slot, Slots
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_PATIENCE = 0.25
+"""Part of a pass's time that is waited for more answers to join it."""
 MOST_AHEAD = 64
 """Most positions that one pass looks ahead."""
 
@@ -179,9 +181,19 @@ class LocalEngine(Engine):
         self._worker.submit(self._serve)
         return await asyncio.wrap_future(request.answer)
 
-    def _serve(self) -> None:
+    def _serve(self, deadline: float | None = None) -> None:
         """Answer all requests that are there: from what is known, or by one pass for as many of
         them as there are slots, and so on."""
+        if not self._requests:
+            return
+        now = time.perf_counter()
+        deadline = deadline or now + _PATIENCE * self.pace.once
+        if now < deadline and len(self._requests) < self.pace.best_share(len(self._readers)):
+            # Answers that have just got a step may ask for the next. What they need for it, such
+            # as reading a text, waits for this thread too: so go to the end of the queue.
+            time.sleep(0.0002)
+            self._worker.submit(self._serve, deadline)
+            return
         self._make_room()
         waiting: list[_Request] = []
         while self._requests:
@@ -195,8 +207,9 @@ class LocalEngine(Engine):
         while waiting:
             batch: dict[Slot, _Request] = {}
             rest = []
+            most = self.pace.best_share(min(len(waiting), len(self._slots)))
             for request in waiting:
-                slot = self._slots.choose(request.ids, batch)
+                slot = self._slots.choose(request.ids, batch) if len(batch) < most else None
                 if slot is None:
                     rest.append(request)
                 elif slot.shares(request.ids) < len(request.ids) or not self._recall(slot, request):

@@ -22,6 +22,8 @@ class Pace:
         self._answers = 1.0
         self._passes = 0
         self._patience = _SOON
+        self._shared: dict[int, tuple[int, float]] = {}
+        """By the number of answers in a pass: how often that was, and seconds for each answer."""
 
     def observe(self, ids: int, seconds: float, answers: int = 1, ahead: int = 0) -> None:
         """A pass over `ids` new ids, those of `answers` answers together, which computed `ahead`
@@ -30,6 +32,10 @@ class Pace:
             return
         self._passes += 1
         self._answers += (answers - self._answers) * (1 - _MEMORY)
+        if not ahead and ids <= 3 * answers:
+            tries, each = self._shared.get(answers, (0, seconds / answers))
+            each += 0.2 * (seconds / answers - each)
+            self._shared[answers] = (tries + 1, each)
         if self._weight > 3:  # a machine that was busy for a moment says nothing of the model
             seconds = min(seconds, 3 * (self._of(ids) + ahead * (self._row or self.once)))
         if ahead:
@@ -45,6 +51,19 @@ class Pace:
             ("_products", ids * seconds),
         ):
             setattr(self, name, _MEMORY * getattr(self, name) + value)
+
+    def best_share(self, most: int) -> int:
+        """How many answers to take into one pass, of `most` that there are: what was the fastest
+        for each. On some processors many rows at once take longer than one after the other."""
+        for number in range(most, 0, -1):
+            if self._shared.get(number, (0, 0.0))[0] < 3:
+                return number
+        return min(range(most, 0, -1), key=lambda number: self._shared[number][1])
+
+    @property
+    def answers(self) -> float:
+        """Answers that have shared a pass, of late."""
+        return self._answers
 
     @property
     def known(self) -> bool:
