@@ -81,6 +81,8 @@ HEAD = (
     "nudging ms",
     "nudged ms",
     "ratio",
+    "mean",
+    "least",
     "passes",
     "drafted",
     "accepted",
@@ -89,10 +91,11 @@ HEAD = (
 )
 LEGEND = (
     "Medians. Milliseconds a token of the base model alone, the nudging model alone, and nudged; "
-    "ratio: base over nudged, above 1 is faster than the base model alone; passes of the base "
-    "model and tokens drafted by the nudging model for a token of the answer; accepted: of the "
-    "positions computed ahead, those asked for; identical: answers that are, byte for byte, and "
-    "the largest gap of the choices that parted the others."
+    "ratio: base over nudged, above 1 is faster than the base model alone, with its geometric "
+    "mean and the least of a question; passes of the base model and tokens drafted by the nudging "
+    "model for a token of the answer; accepted: of the positions computed ahead, those asked for; "
+    "identical: answers that are, byte for byte, and the largest gap of the choices that parted "
+    "the others."
 )
 CPU_LEGEND = (
     "nudged ms is the CPU time of this library for a token, scripted models included: no model is "
@@ -124,6 +127,8 @@ def _line(rows: Sequence[Row]) -> list[str]:
         *(of(f"{who}_ms_per_token", ".3g", statistics.median) for who in ("base", "nudge")),
         of("nudged_ms_per_token", ".3g", statistics.median),
         of("ratio_vs_base", ".2f", statistics.median),
+        of("ratio_vs_base", ".2f", statistics.geometric_mean),
+        of("ratio_vs_base", ".2f", min),
         of("base_passes_per_token", ".2f", statistics.median),
         of("drafted_per_token", ".2f", statistics.median),
         of("accepted_rate", ".0%", statistics.median),
