@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from nudging import NudgedModel, Piece, StopReason
+from nudging import Answer, NudgedModel, Piece, StopReason, portal
+from nudging.bench.questions import QUESTIONS
 from nudging.engines.llama_c import LlamaUnavailable
 from tests.conftest import Demo, Served
 
@@ -82,6 +83,29 @@ def test_an_answer_can_be_left_in_the_middle(model: NudgedModel) -> None:
     assert time.perf_counter() - begun < 1
     assert list(stream) == []
     assert model.answer(FRANCE).text == before.text
+
+
+@pytest.mark.hf
+def test_speculation_changes_no_byte_where_the_arithmetic_is_the_same(
+    request: pytest.FixtureRequest,
+) -> None:
+    """In float32 a pass over several positions rounds like a pass over one, near enough."""
+    questions = [*QUESTIONS, *(f"{question} Answer in one sentence." for question in QUESTIONS)]
+    met = 0
+    with NudgedModel(*_hf(request), max_tokens=16) as model:
+        for place, question in enumerate(questions[:30]):
+            plain = model.answer(question, speculate="off")
+            portal.call(model.base.forget())
+            portal.call(model.nudge.forget())
+            answer = model.answer(question, speculate=("auto", 2, 6)[place % 3])
+            assert answer.text == plain.text, question
+            assert texts(answer) == texts(plain)
+            met += answer.usage.base.met
+    assert met > 30
+
+
+def texts(answer: Answer) -> list[tuple[str, str]]:
+    return [(span.source, span.text) for span in answer.spans]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

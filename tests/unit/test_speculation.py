@@ -141,6 +141,39 @@ def test_a_moment_of_a_busy_machine_does_not_change_a_pace() -> None:
     assert pace.once < 1.5 * before
 
 
+def test_looking_ahead_costs_what_it_was_seen_to_cost() -> None:
+    pace = Pace()
+    for _ in range(30):
+        pace.observe(1, 0.010)
+        pace.observe(4, 0.013)
+        pace.observe(4, 0.073, ahead=3)
+    assert pace.once == pytest.approx(0.010, rel=0.1)
+    assert pace.ahead == pytest.approx(0.021, rel=0.15)
+
+
+def test_what_did_not_pay_is_tried_ever_more_seldom() -> None:
+    pace = Pace()
+    tried = []
+    for place in range(400):
+        pace.observe(1, 0.01)
+        if pace.is_due():
+            tried.append(place)
+    assert len(tried) == 4
+    pace.has_paid()
+    for _ in range(16):
+        pace.observe(1, 0.01)
+    assert pace.is_due()
+
+
+def test_as_many_share_a_pass_as_is_fastest() -> None:
+    pace = Pace()
+    assert pace.best_share(4) == 4  # not known yet
+    for _ in range(4):
+        for answers, seconds in ((1, 0.010), (2, 0.024), (3, 0.040), (4, 0.030)):
+            pace.observe(answers, seconds, answers)
+    assert [pace.best_share(most) for most in (1, 2, 3, 4)] == [1, 1, 1, 4]
+
+
 def test_reading_a_prompt_is_no_measure() -> None:
     pace = Pace()
     pace.observe(500, 3.0)
