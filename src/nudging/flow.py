@@ -110,7 +110,7 @@ class Nudging:
                 stopped = yield from self._take(draft, at, handover)
                 return stopped or (yield from self._base_turn(None))
             there = draft.start + draft.text[:at].encode()
-            step = yield Ask("base", there, there, self._base_limit())
+            step = yield Ask("base", there, there, self.base_limit)
             if step is None:
                 return StopReason.LENGTH
             if (yield from self._takes_over(step, draft, at, len(there))):
@@ -191,7 +191,7 @@ class Nudging:
 
     def _tokens(self, first: Step | None) -> Turn:
         turn = start = self._y
-        taken, limit, asked = first, self._base_limit(), 1
+        taken, limit, asked = first, self.base_limit, 1
         while not self._full(self._y):
             if asked > limit:  # the stream has given all it was opened for
                 self.transcript.cut(len(complete(self._y)[0]))
@@ -339,7 +339,9 @@ class Nudging:
         used = sum(count(part.decode(errors="ignore")) for part in parts)
         return used >= self.config.max_tokens
 
-    def _base_limit(self) -> int:
+    @property
+    def base_limit(self) -> int:
+        """Most tokens that a stream of the base model begun now would be asked for."""
         if self.config.guards == "official":
             return OFFICIAL_CHUNK
         if self.config.length == "official":
