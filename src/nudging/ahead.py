@@ -13,6 +13,7 @@ None of them changes an answer. Knows the rule only by its options.
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from .draft import Ask
@@ -59,8 +60,9 @@ class Models:
         return usage
 
     async def close(self) -> None:
-        for stream in self._streams.values():
-            await stream.close()
+        async with AsyncExitStack() as both:  # one that fails to close does not keep the other open
+            for stream in self._streams.values():
+                both.push_async_callback(stream.close)
 
     # --- a guess looked through -----------------------------------------------------------------
 
