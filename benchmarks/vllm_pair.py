@@ -111,7 +111,7 @@ def vllm_pair(logs: Path, *more: str, gate: bool = False) -> Iterator[tuple[str,
 
 def main() -> None:
     logs, *command = sys.argv[1:]
-    with vllm_pair(Path(logs)) as (base, nudge):
+    with vllm_pair(Path(logs), gate=True) as (base, nudge):
         done = subprocess.run([*command, "--base", base, "--nudge", nudge], check=False)
     sys.exit(done.returncode)
 

@@ -51,7 +51,7 @@ def same(one: Answer, other: Answer) -> None:
 
 
 @given(seeds, options, depths, st.sampled_from([0.0, 0.5, 0.8, 1.0]), st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=1000)
 def test_every_answer_is_the_same_with_and_without(
     seed: int, options: dict[str, Any], depth: int | str, agreement: float, together: bool
 ) -> None:

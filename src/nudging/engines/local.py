@@ -140,6 +140,8 @@ class LocalEngine(Engine):
 
         def add(text: str, controls: bool) -> None:
             if text:
+                # To look for each of thousands of control tokens takes ten times as long.
+                controls = controls and self._controls.search(text) is not None
                 begin = prompt.add_special and not ids
                 ids.extend(self._runtime.tokenize(text, controls=controls, begin=begin))
 
