@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from nudging import Answer, NudgedModel
 from nudging.engines.local import LocalEngine
 from nudging.engines.pace import Pace
+from nudging.errors import ModelError
 from nudging.speculate import Odds
 from tests.toys import EchoRuntime, ToyRuntime
 
@@ -189,3 +191,36 @@ def test_odds_follow_what_is_met() -> None:
     assert odds.of(0.95) < 0.1
     assert odds.of(0.2) > 0.9
     assert 0.2 < odds.usual < 0.8
+
+
+# --- an engine under load and at its end ----------------------------------------------------
+
+
+def test_a_failure_in_the_worker_reaches_who_waits() -> None:
+    class NoRoom(EchoRuntime):
+        def grow(self, slots: int) -> None:
+            raise MemoryError("no room for more")
+
+    base, nudge = (LocalEngine("toy", NoRoom(seed, 1, slots=4)) for seed in (1, 2))
+    model = NudgedModel(base, nudge, max_tokens=20)
+
+    async def both() -> list[Answer | BaseException]:
+        jobs = (model.answer_async(question) for question in ("one", "two"))
+        return await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 30)
+
+    found = asyncio.run(both())
+    assert any(isinstance(each, MemoryError) for each in found)
+
+
+def test_closing_an_engine_at_work_leaves_nobody_waiting() -> None:
+    base, nudge = pair(3, 0.5, slots=4)
+    model = NudgedModel(base, nudge, guards="none", max_tokens=400)
+
+    async def run() -> None:
+        tasks = [asyncio.create_task(model.answer_async(f"q{i}")) for i in range(4)]
+        await asyncio.sleep(0.05)
+        await asyncio.gather(base.aclose(), nudge.aclose())
+        found = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 30)
+        assert all(isinstance(each, Answer | ModelError) for each in found)
+
+    asyncio.run(run())

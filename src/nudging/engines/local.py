@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import ParamSpec, TypeVar
 
@@ -62,6 +64,7 @@ class LocalEngine(Engine):
         self._read = Reader(runtime, spec).step
         self._slots = Slots(runtime.slots)
         self._requests: deque[_Request] = deque()
+        self._lock = threading.Lock()
         self._readers: Counter[int] = Counter()
         """Streams that are open, by their prompts: those of one answer have one between them."""
         self.pace: Pace = Pace()
@@ -89,8 +92,7 @@ class LocalEngine(Engine):
         if len(ids) >= self._runtime.n_ctx and not start:
             raise self._overflow(len(ids))
         text = start
-        self._readers[id(prompt)] += 1
-        try:
+        with self._reading(prompt):
             for _ in range(min(n, self._runtime.n_ctx - len(ids))):
                 guess = b""
                 if want.propose and not self._slots.knows(ids, len(text), want):
@@ -101,8 +103,16 @@ class LocalEngine(Engine):
                     return
                 ids.append(step.id)
                 text += step.text
+
+    @contextmanager
+    def _reading(self, prompt: Prompt) -> Iterator[None]:
+        with self._lock:
+            self._readers[id(prompt)] += 1
+        try:
+            yield
         finally:
-            self._readers -= Counter({id(prompt): 1})
+            with self._lock:
+                self._readers -= Counter({id(prompt): 1})
 
     async def count(self, prompt: Prompt) -> int:
         return len(await self._run(self._ids, prompt, ""))
@@ -184,19 +194,18 @@ class LocalEngine(Engine):
         return await asyncio.wrap_future(request.answer)
 
     def _serve(self, deadline: float | None = None) -> None:
-        """Answer all requests that are there: from what is known, or by one pass for as many of
-        them as there are slots, and so on."""
+        """Answer all requests that are there, after a moment in which more may come."""
         if not self._requests:
             return
         now = time.perf_counter()
         deadline = deadline or now + _PATIENCE * self.pace.once
-        if now < deadline and len(self._requests) < self.pace.best_share(len(self._readers)):
+        best = self.pace.best_share(len(self._readers))
+        if not self._closed and now < deadline and len(self._requests) < best:
             # Answers that have just got a step may ask for the next. What they need for it, such
             # as reading a text, waits for this thread too: so go to the end of the queue.
             time.sleep(0.0002)
             self._worker.submit(self._serve, deadline)
             return
-        self._make_room()
         waiting: list[_Request] = []
         while self._requests:
             request = self._requests.popleft()
@@ -206,6 +215,19 @@ class LocalEngine(Engine):
                 request.answer.set_exception(self._overflow(len(request.ids)))
             else:
                 waiting.append(request)
+        try:
+            self._answer(waiting)
+        except BaseException as error:  # or who waits would wait for ever
+            for request in waiting:
+                if not request.answer.done():
+                    request.answer.set_exception(error)
+
+    def _answer(self, waiting: list[_Request]) -> None:
+        """Answer requests: from what is known, or by one pass for as many of them as share one
+        best, and so on."""
+        if self._closed:
+            raise ModelError(f"{self.spec} is closed")
+        self._make_room()
         while waiting:
             batch: dict[Slot, _Request] = {}
             rest = []
@@ -252,9 +274,10 @@ class LocalEngine(Engine):
                 slot.drop_rows()
             found = self._runtime.forward_many(works)
         except BaseException as error:
-            for slot, request in batch.items():
-                slot.cut(self._runtime.cut(0, slot.number))
+            for request in batch.values():
                 request.answer.set_exception(error)
+            for slot in batch:
+                slot.cut(self._runtime.cut(0, slot.number))
             return
         for (slot, request), work, rows in zip(batch.items(), works, found, strict=True):
             slot.add(work.ids, rows)

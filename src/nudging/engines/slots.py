@@ -45,14 +45,16 @@ class Slot:
         found = self._steps.get(n)
         if found is not None and found[:2] == (position, want):
             return replace(found[2], pass_rows=0)
-        if self._rows is None or not self._has_row(n):
+        rows = self._rows
+        if rows is None or not self._has_row(n):
             return None
-        step = replace(read(self._rows[n - self._first], position, want), pass_rows=0)
+        step = replace(read(rows[n - self._first], position, want), pass_rows=0)
         self._steps[n] = (position, want, step)
         return step
 
     def _has_row(self, n: int) -> bool:
-        return self._rows is not None and 0 <= n - self._first < len(self._rows)
+        rows = self._rows  # another thread may drop them meanwhile
+        return rows is not None and 0 <= n - self._first < len(rows)
 
     def cut(self, length: int) -> None:
         """The cache holds its first `length` ids only."""
