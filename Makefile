@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test lint format docs fidelity answers bench bench-remote bench-plot picture clean
+.PHONY: demo test lint format docs fidelity answers bench bench-passes bench-remote bench-plot picture clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -47,7 +47,9 @@ bench: .venv/.all
 	$(NUDGE_BENCH) --suite deep > build/bench-deep.json
 	$(BIN)/python -m benchmarks.tables docs/performance.md build/bench-overhead.json \
 		build/bench-pair.json build/bench-pair-hf.json build/bench-deep.json
-	$(BIN)/python -m benchmarks.sections pair docs/performance.md README.md
+	for part in pair deep; do \
+		$(BIN)/python -m benchmarks.sections $$part docs/performance.md README.md || exit 1; \
+	done
 
 # The same between two real vLLM servers.
 bench-remote: .venv/.all .venv-vllm/.done
@@ -55,6 +57,10 @@ bench-remote: .venv/.all .venv-vllm/.done
 	$(BIN)/python -m benchmarks.vllm_pair build \
 		$(NUDGE_BENCH) --suite remote > build/bench-remote.json
 	$(BIN)/python -m benchmarks.tables docs/performance.md build/bench-remote.json
+
+# What one forward pass takes.
+bench-passes: .venv/.all
+	$(BIN)/python -m benchmarks.passes --doc docs/performance.md
 
 # Drafts of fixed lengths, drawn.
 bench-plot: .venv/.all
