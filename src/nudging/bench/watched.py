@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
 from ..chat import Message, Prompt
+from ..config import Config
 from ..engines.base import Engine, Want
 from ..text import common_prefix
 from ..tokens import Source, Step
@@ -71,7 +72,11 @@ def tie_gap(one: str, other: str, choices: Sequence[Choice], gamma: float) -> fl
         return None
     at = common_prefix(one.encode(), other.encode())
     near = [choice for choice in choices if at - NEAR <= choice.at <= at]
-    return min((_gap(choice, gamma) for choice in near), default=None)
+    gaps = [_gap(choice, gamma) for choice in near]
+    if at == min(len(one.encode()), len(other.encode())):  # one of them ends here
+        ends = [choice.step.end for choice in near if choice.source == "nudge"]
+        gaps += [abs(end - Config().consent) for end in ends]
+    return min(gaps, default=None)
 
 
 def _gap(choice: Choice, gamma: float) -> float:
