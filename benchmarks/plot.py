@@ -36,9 +36,9 @@ def lengths(rows: Iterable[Row]) -> dict[str, list[Point]]:
     """Of each model, the median ratio at each fixed length."""
     found: dict[str, dict[int, list[float]]] = {}
     for row in rows:
-        fixed = re.fullmatch(r"(.*?) ?(\d+)", row.case)
+        fixed = re.fullmatch(r"(?:(.*) )?(\d+)", row.case)
         if fixed and row.ratio_vs_base is not None:
-            of_model = found.setdefault(f"{row.suite} {fixed[1]}".strip(), {})
+            of_model = found.setdefault(f"{row.suite} {fixed[1] or ''}".strip(), {})
             of_model.setdefault(int(fixed[2]), []).append(row.ratio_vs_base)
     return {
         name: [(float(k), statistics.median(at[k])) for k in sorted(at)]

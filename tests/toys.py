@@ -189,6 +189,7 @@ class EchoRuntime(ToyRuntime):
         """`cores`: 0 lets two of them compute at the same time on any machine."""
         super().__init__(seed)
         self.cores = cores
+        self.together = True
         self._plan, self._agreement, self._end = plan, agreement, end
         self.most_slots = slots
         self.caches: list[list[int]] = [self.cache]

@@ -8,7 +8,8 @@ Three plans, chosen by what the engines can do and by nothing else:
     an early peek            servers, where drafts are always drawn to their end: the base model
                              is asked at the first word start while the draft is still coming
 
-None of them changes an answer. Knows the rule only by its options.
+None of them changes an answer. Of the rule it knows the options, and the most that a stream of the
+base model would be asked for.
 """
 
 from __future__ import annotations

@@ -16,9 +16,12 @@ from typing import Literal, NamedTuple
 
 from .engines.pace import Pace
 from .streams import Stream
-from .text import complete
+from .text import common_prefix, complete
 from .tokens import Step
 
+_FAIR, _CHEAP = 0.5, 0.15
+"""Before anything is measured: a chance that is worth a draft, and what one more position costs of
+a pass."""
 MOST = 16
 """Most tokens that are drafted ahead where measurement decides."""
 TAIL = 16
@@ -90,13 +93,15 @@ class Drafter:
         self.awake = False
         """Whether it is the base model that the rule waits for. Where the nudging model is at work
         for the rule, its stream is not to be drawn from."""
+        self._busy = False
         self.seconds = 0.0
-        """Time spent in `propose`, which is the nudging model's."""
+        """Time spent in `propose`: it is not the base model that is waited for there."""
 
     async def propose(self, text: bytes) -> bytes:
         """A guess of what follows an answer so far."""
-        if not self.awake:
+        if not self.awake or self._busy:
             return b""
+        self._busy = True
         begun = time.perf_counter()
         try:
             self._learn(text)
@@ -108,6 +113,7 @@ class Drafter:
             self._last = guess
             return guess.words if guess else b""
         finally:
+            self._busy = False
             self.seconds += time.perf_counter() - begun
 
     def _learn(self, text: bytes) -> None:
@@ -116,7 +122,7 @@ class Drafter:
         if last is None or not text.startswith(last.text):
             return
         since = text[len(last.text) :]
-        met = len(_common(since, last.words))
+        met = common_prefix(since, last.words)
         for end, top1 in last.parts:
             if end <= met:
                 last.odds.learn(top1, True)
@@ -129,15 +135,17 @@ class Drafter:
 
     async def _draft(self, text: bytes) -> _Guess | None:
         nudge = self._nudge
+        if not nudge.goes_through(text) and complete(text)[1]:
+            return None
         due = self._how == "auto" and self._base_pace.is_due()
         if not nudge.goes_through(text):
-            if complete(text)[1] or not (due or self._pays(1.0)):
+            if not (due or self._pays(1.0)):
                 return None
             await nudge.begin(text, self._lookahead)
         parts: list[tuple[int, float]] = []
         reach = 1.0
         for end, step in nudge.beyond(text):
-            if self._how == "auto" and not self._is_worth(reach, step) and (parts or not due):
+            if not self._looks_at(len(parts), reach, step) and (parts or not due):
                 break
             parts.append((end, step.top1))
             reach *= self._drafts.of(step.top1)
@@ -164,14 +172,16 @@ class Drafter:
         chance = reach * self._drafts.usual
         base, nudge = self._base_pace, self._nudge_pace
         if not (base.known and nudge.known):
-            return chance > 0.5
+            return chance > _FAIR
         pays = chance * base.once > nudge.once + base.ahead
         if pays:
             base.has_paid()
         return pays
 
-    def _is_worth(self, reach: float, step: Step) -> bool:
+    def _looks_at(self, drafted: int, reach: float, step: Step) -> bool:
         """Whether to look at a token that is drafted already."""
+        if self._how != "auto":
+            return drafted < self._how
         base = self._base_pace
         return reach * self._drafts.of(step.top1) * base.once > base.ahead
 
@@ -186,8 +196,10 @@ class Drafter:
         if at < 0:
             return None
         followed = whole[at + len(tail) :]
+        if not followed:
+            return None
         base = self._base_pace
-        cost = base.ahead / base.once if base.known else 0.15
+        cost = base.ahead / base.once if base.known else _CHEAP
         units, reach = 0, chance
         while units < MOST and reach > cost:
             units += 1
@@ -198,11 +210,3 @@ class Drafter:
         words = (followed * (size // len(followed) + 1))[:size]
         parts = [(end, _SURE) for end in range(UNIT, size + 1, UNIT)]
         return _Guess(text, words, parts, self._look_ups)
-
-
-def _common(one: bytes, other: bytes) -> bytes:
-    """The longest common beginning."""
-    size = min(len(one), len(other))
-    if one[:size] == other[:size]:
-        return one[:size]
-    return one[: next(i for i in range(size) if one[i] != other[i])]

@@ -10,11 +10,13 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from .chat import Prompt
 from .draft import Ask
 from .engines.base import Engine, Want
+from .text import complete
 from .tokens import ModelUsage, Step
 
 
@@ -34,6 +36,8 @@ class _Source:
         self.start, self.n = start, n
         self._steps = side.engine.stream(side.prompt, start, n, side.want)
         self._coming: asyncio.Task[Step | None] | None = None
+        self.in_vain = False
+        """It was given up while a step was in the making."""
 
     def start_next(self) -> None:
         if self._coming is None:
@@ -54,10 +58,13 @@ class _Source:
         """Give it up. The step that was made in vain, if one was."""
         coming, self._coming = self._coming, None
         made: Step | BaseException | None = None
-        if coming is not None:
-            coming.cancel()
-            (made,) = await asyncio.gather(coming, return_exceptions=True)
-        await self._steps.aclose()
+        try:
+            if coming is not None:
+                self.in_vain = not coming.done()
+                coming.cancel()
+                (made,) = await asyncio.gather(coming, return_exceptions=True)
+        finally:
+            await self._steps.aclose()
         return made if isinstance(made, Step) else None
 
 
@@ -110,6 +117,7 @@ class Stream:
         return (
             last is not None
             and not last.is_end
+            and not complete(self._data)[1]
             and last.top1 < self._side.want.stop_below
             and self._source is not None
             and len(self._steps) < self._source.n
@@ -117,15 +125,19 @@ class Stream:
 
     async def begin(self, start: bytes, n: int) -> None:
         """Open a stream, in place of the one that was open."""
-        spare, self._spare = self._spare, None
+        spare = self._spare
         if spare is not None and (spare.start != start or spare.n < n):
-            await self._give_up(spare)
-            spare = None
+            await self._drop_spare()
         await self._give_up(self._source)
-        self._source = spare or _Source(self._side, start, n)
+        if self._spare is None:
+            self._spare = self._open(start, n)
+        self._source, self._spare = self._spare, None
         self._steps, self._ends, self._data = [], [len(start)], start
         self._name = len(start)
+
+    def _open(self, start: bytes, n: int) -> _Source:
         self._calls += 1
+        return _Source(self._side, start, n)
 
     async def foresee(self, text: bytes, n: int) -> None:
         """Have the step after `text` made in the background: it may be asked for next."""
@@ -133,8 +145,8 @@ class Stream:
             if self._source is not None and not self.rest(text) and not self._has_ended:
                 self._source.start_next()
         elif self._spare is None or self._spare.start != text:
-            await self._give_up(self._spare)
-            self._spare = _Source(self._side, text, n)
+            await self._drop_spare()
+            self._spare = self._open(text, n)
             self._spare.start_next()
 
     @property
@@ -183,17 +195,28 @@ class Stream:
         return [
             (end - len(text), step)
             for end, step in zip(self._ends[1:], self._steps, strict=True)
-            if end > len(text)
+            if end > len(text) and not step.is_end
         ]
 
     async def close(self) -> None:
-        for source in (self._source, self._spare):
-            await self._give_up(source)
-        self._source = self._spare = None
+        async with AsyncExitStack() as both:  # one that fails to close does not keep the other open
+            both.push_async_callback(self._drop_spare)
+            source, self._source = self._source, None
+            both.push_async_callback(self._give_up, source)
+
+    async def _drop_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        await self._give_up(spare)
 
     async def _give_up(self, source: _Source | None) -> None:
-        if source is not None and (made := await source.close()) is not None:
+        if source is None:
+            return
+        made = await source.close()
+        if made is not None:
             self._count(made)
+        elif source.in_vain:  # a pass, or a request, that has begun is made to its end
+            self._drafted += 1
+            self._forwards += 1
 
     def usage(self, emitted: int) -> ModelUsage:
         return ModelUsage(

@@ -44,8 +44,9 @@ class Step:
     id: int | None = None
     """Id of the chosen token in the model's own vocabulary, where the engine knows it."""
     pass_rows: int = field(default=1, compare=False)
-    """Positions computed by the forward pass that was made for this step; 0 where it came out of
-    an earlier pass. What a step cost is no part of what it is."""
+    """Positions computed by the forward pass that was made for this step; 0 where an earlier pass
+    had looked ahead to it, -1 where it is asked for again. What a step cost is no part of what it
+    is."""
 
     @property
     def top1(self) -> float:

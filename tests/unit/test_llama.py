@@ -345,6 +345,21 @@ def test_sequences_in_one_pass_are_what_each_is_alone(runtime: LlamaRuntime) -> 
         runtime.grow(1)
 
 
+def test_more_sequences_than_a_batch_holds(tiny_path: Path) -> None:
+    runtime = LlamaRuntime(tiny_path, n_ctx=128, slots=6)
+    assert runtime._batch.size == 128  # two short works
+    works = [some_ids(runtime, 20)[k : k + 4] for k in range(6)]
+    alone = []
+    for ids in works:
+        runtime.cut(0)
+        alone.append(runtime.forward(ids, 1).copy())
+    runtime.grow(6)
+    found = runtime.forward_many([Work(slot, ids, 1) for slot, ids in enumerate(works)])
+    for mine, other in zip(found, alone, strict=True):
+        np.testing.assert_allclose(mine, other, atol=0.05)
+    runtime.close()
+
+
 def test_a_failed_pass_of_several_leaves_their_caches_empty(spm: LlamaRuntime) -> None:
     spm.grow(3)
     try:

@@ -112,6 +112,14 @@ def test_models_that_compute_together_wait_for_each_other_less() -> None:
     assert answer.usage.nudge.drafted > answer.usage.nudge.emitted > 0
 
 
+def test_a_fixed_length_is_the_length() -> None:
+    base, nudge = pair(3, 1.0)
+    usage = NudgedModel(base, nudge, guards="none").answer("q", speculate=1, max_tokens=60).usage
+    # One token of the nudging model is at most 16 bytes, and each of the base model's at least one.
+    assert 0 < usage.base.ahead <= 16 * usage.base.forwards
+    assert usage.nudge.drafted <= 3 * usage.tokens
+
+
 def test_one_engine_for_both_is_not_speculated_on() -> None:
     engine = LocalEngine("toy", EchoRuntime(1, 1))
     answer = NudgedModel(engine, engine).answer("q", speculate=8, max_tokens=40)
@@ -151,6 +159,19 @@ def test_looking_ahead_costs_what_it_was_seen_to_cost() -> None:
         pace.observe(4, 0.073, ahead=3)
     assert pace.once == pytest.approx(0.010, rel=0.1)
     assert pace.ahead == pytest.approx(0.021, rel=0.15)
+
+
+@given(st.lists(st.tuples(st.integers(1, 17), st.floats(1e-3, 0.1), st.booleans()), min_size=5))
+def test_no_pass_is_ever_thought_to_be_for_nothing(
+    passes: list[tuple[int, float, bool]],
+) -> None:
+    pace = Pace()
+    for ids, seconds, looks in passes:
+        pace.observe(ids, seconds, ahead=ids - 1 if looks else 0)
+        assert pace.once > 0
+        assert pace.each >= 0
+        assert pace.ahead >= 0
+        assert pace.best_share(0) == 1
 
 
 def test_what_did_not_pay_is_tried_ever_more_seldom() -> None:
@@ -210,6 +231,30 @@ def test_a_failure_in_the_worker_reaches_who_waits() -> None:
 
     found = asyncio.run(both())
     assert any(isinstance(each, MemoryError) for each in found)
+
+
+def test_one_answers_bad_logits_are_no_others() -> None:
+    class Spoilt(EchoRuntime):
+        def piece(self, id: int) -> bytes:
+            if self.caches[0][-1:] == self.caches[-1][-1:]:  # now and then
+                raise KeyError(id)
+            return super().piece(id)
+
+    base = LocalEngine("b", Spoilt(1, 1, slots=4))
+    nudge = LocalEngine("n", EchoRuntime(2, 1, slots=4))
+    with NudgedModel(base, nudge, guards="none", max_tokens=30) as model:
+
+        async def many() -> list[Answer | BaseException]:
+            jobs = (model.answer_async(f"q{i}") for i in range(4))
+            return await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 30)
+
+        found = asyncio.run(many())
+    base, nudge = LocalEngine("b", EchoRuntime(1, 1)), LocalEngine("n", EchoRuntime(2, 1))
+    with NudgedModel(base, nudge, guards="none", max_tokens=30) as sound:
+        for place, each in enumerate(found):
+            assert isinstance(each, Answer | KeyError)
+            if isinstance(each, Answer):
+                assert each.text == sound.answer(f"q{place}").text
 
 
 def test_closing_an_engine_at_work_leaves_nobody_waiting() -> None:

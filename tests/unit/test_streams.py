@@ -110,6 +110,32 @@ def test_what_was_foreseen_in_vain_counts_as_drafted() -> None:
     run(job, Counting())
 
 
+def test_a_step_given_up_in_the_making_counts_too() -> None:
+    async def job(stream: Stream, engine: Counting) -> None:
+        await stream.foresee(b"elsewhere", 9)
+        await asyncio.sleep(0)
+        await stream.foresee(b"nowhere", 9)
+        await stream.close()
+        assert stream.usage(0).calls == 2
+        assert stream.usage(0).forwards == 2
+
+    run(job, Counting())
+
+
+def test_cancelling_at_any_moment_leaves_nothing_open() -> None:
+    async def job(stream: Stream, engine: Counting) -> None:
+        await text_of(stream, b"a", 9, 1)
+        await stream.foresee(b"elsewhere", 9)
+        task = asyncio.ensure_future(text_of(stream, b"elsewhere", 9, 2))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    for _ in range(20):
+        run(job, Counting())
+
+
 def test_a_step_further_is_foreseen_on_the_open_stream() -> None:
     async def job(stream: Stream, engine: Counting) -> None:
         text = await text_of(stream, b"a", 9, 2)

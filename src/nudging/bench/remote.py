@@ -1,8 +1,8 @@
 """Suite `remote`: two servers, one answer at a time and sixteen at once, beside other ways.
 
-A token costs the wall time of all answers divided by all of their tokens: nudged, of the base
-server alone, and of the authors' way of calling (`chunked.py`) under the same preset. The last is
-for vLLM only, and left out on others. Knows no server's dialect but by its name.
+A token costs the wall time of all answers divided by all of their tokens: nudged, of each server
+alone, and of the authors' way of calling (`chunked.py`) under the same preset. The last is for
+vLLM only, and left out on others. Knows no server's dialect but by its name.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ _DEVICE = re.compile(r"cpu|mps|auto|cuda(:\d+)?")
 
 
 def open_hf(spec: Spec, change: Callable[[Any], None] | None = None) -> LocalEngine:
-    """Open `hf:NAME_OR_DIR_OR_GGUF?dtype=...&device=...&threads=...&n_ctx=...&template=...`.
+    """Open `hf:NAME_OR_DIR_OR_GGUF?dtype=...&device=...&n_ctx=...`, and other OPTIONS.
 
     `device=auto` spreads the model over all GPUs; without it, the first GPU or the CPU is used.
     `change`: is given the model as it was read, before anything is run.

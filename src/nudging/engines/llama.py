@@ -86,6 +86,7 @@ class LlamaRuntime(Runtime):
     """A GGUF model in memory."""
 
     kind = "llama"
+    together = True
 
     def __init__(
         self,
@@ -228,28 +229,32 @@ class LlamaRuntime(Runtime):
     def forward_many(self, works: Sequence[Work]) -> list[Row]:
         if len(works) == 1:
             return super().forward_many(works)
-        prompts = [work for work in works if len(work.ids) > _SHORT]
-        short = [work for work in works if len(work.ids) <= _SHORT]
+        prompts = [work for work in works if len(work.ids) > min(_SHORT, self._batch.size)]
+        short = [work for work in works if len(work.ids) <= min(_SHORT, self._batch.size)]
         found: dict[int, Row] = {}
         try:
             for work in prompts:
                 found[work.slot] = self.forward(work.ids, work.rows, work.slot).copy()
-            for start in range(0, len(short), self._batch.size // _SHORT):
-                part = short[start : start + self._batch.size // _SHORT]
-                found |= self._together(part)
+            most = max(1, self._batch.size // _SHORT)
+            for start in range(0, len(short), most):
+                found |= self._together(
+                    short[start : start + most], last=start + most >= len(short)
+                )
         except BaseException:
             for work in works:
                 self._clear(work.slot)
             raise
         return [found[work.slot] for work in works]
 
-    def _together(self, works: Sequence[Work]) -> dict[int, Row]:
-        """Several sequences in one decode. Their logits come in the order of the batch."""
+    def _together(self, works: Sequence[Work], last: bool) -> dict[int, Row]:
+        """Several sequences in one decode. Their logits come in the order of the batch; those of
+        the last decode need no copy."""
         self._batch.clear()
         for slot, ids, rows in works:
             self._batch.add(np.asarray(ids, np.int32), self._lengths[slot], rows, slot)
         self._decode([work.slot for work in works])
-        logits = self._logits(sum(work.rows for work in works))
+        view = self._logits(sum(work.rows for work in works))
+        logits = view if last else view.copy()
         found, begin = {}, 0
         for work in works:
             self._lengths[work.slot] += len(work.ids)
@@ -273,13 +278,13 @@ class LlamaRuntime(Runtime):
         return self._lengths[slot]
 
     def grow(self, slots: int) -> None:
-        old, self._context = self._context, 0
-        self._lib.llama_free(old)
+        old = self._context
         try:
             self._open_context(slots)
         except ModelError:  # there is no memory for so many
             self.most_slots = self.slots
-            self._open_context(self.slots)
+        else:
+            self._lib.llama_free(old)
 
     def close(self) -> None:
         if self._context:

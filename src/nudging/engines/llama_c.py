@@ -206,7 +206,7 @@ def check_file(path: Path) -> None:
 
 
 def open_context(model: int, n_ctx: int, sequences: int = 1) -> int:
-    """A cache of `n_ctx` tokens for one text, and all that a decode needs."""
+    """A cache of `n_ctx` tokens for each of so many texts, and all that a decode needs."""
     lib = library()
     params = lib.llama_context_default_params()
     params.words[0], params.words[3] = n_ctx * sequences, sequences

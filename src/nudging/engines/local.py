@@ -67,6 +67,8 @@ class LocalEngine(Engine):
         self._lock = threading.Lock()
         self._readers: Counter[int] = Counter()
         """Streams that are open, by their prompts: those of one answer have one between them."""
+        self._asked: dict[int, float] = {}
+        """When each of these answers last asked for a step: one that is paused does not."""
         self.pace: Pace = Pace()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=spec)
         self._closed = False
@@ -113,6 +115,8 @@ class LocalEngine(Engine):
         finally:
             with self._lock:
                 self._readers -= Counter({id(prompt): 1})
+                if id(prompt) not in self._readers:
+                    self._asked.pop(id(prompt), None)
 
     async def count(self, prompt: Prompt) -> int:
         return len(await self._run(self._ids, prompt, ""))
@@ -130,8 +134,10 @@ class LocalEngine(Engine):
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True
-            await asyncio.get_running_loop().run_in_executor(self._worker, self._runtime.close)
-            self._worker.shutdown()
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._worker, self._runtime.close)
+            finally:
+                self._worker.shutdown(wait=False)
 
     # --- in the worker thread ---------------------------------------------------------------
 
@@ -190,21 +196,29 @@ class LocalEngine(Engine):
         if self._closed:
             raise ModelError(f"{self.spec} is closed")
         self._requests.append(request)
-        self._worker.submit(self._serve)
+        self._asked[id(request.prompt)] = time.perf_counter()
+        self._submit(self._serve)
         return await asyncio.wrap_future(request.answer)
+
+    def _submit(self, job: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            self._worker.submit(job, *args, **kwargs)
+        except RuntimeError:  # it has been shut down a moment ago
+            raise ModelError(f"{self.spec} is closed") from None
 
     def _serve(self, deadline: float | None = None) -> None:
         """Answer all requests that are there, after a moment in which more may come."""
         if not self._requests:
             return
         now = time.perf_counter()
+        active = sum(now - asked < 4 * self.pace.once for asked in list(self._asked.values()))
         deadline = deadline or now + _PATIENCE * self.pace.once
-        best = self.pace.best_share(len(self._readers))
+        best = self._best_share(active)
         if not self._closed and now < deadline and len(self._requests) < best:
             # Answers that have just got a step may ask for the next. What they need for it, such
             # as reading a text, waits for this thread too: so go to the end of the queue.
             time.sleep(0.0002)
-            self._worker.submit(self._serve, deadline)
+            self._submit(self._serve, deadline)
             return
         waiting: list[_Request] = []
         while self._requests:
@@ -231,7 +245,7 @@ class LocalEngine(Engine):
         while waiting:
             batch: dict[Slot, _Request] = {}
             rest = []
-            most = self.pace.best_share(min(len(waiting), len(self._slots)))
+            most = self._best_share(min(len(waiting), len(self._slots)))
             for request in waiting:
                 slot = self._slots.choose(request.ids, batch) if len(batch) < most else None
                 if slot is None:
@@ -242,12 +256,16 @@ class LocalEngine(Engine):
                 self._pass(batch)
             waiting = rest
 
+    def _best_share(self, most: int) -> int:
+        return self.pace.best_share(most) if self._runtime.together else 1
+
     def _make_room(self) -> None:
         """A slot for each answer, as far as there can be; the answers are then read afresh."""
         slots = min(len(self._readers), self._runtime.most_slots)
         if slots > len(self._slots):
             self._runtime.grow(min(2 * slots, self._runtime.most_slots))
-            self._slots = Slots(self._runtime.slots)
+            if self._runtime.slots != len(self._slots):
+                self._slots = Slots(self._runtime.slots)
 
     def _drop(self) -> None:
         for slot in self._slots:
@@ -257,7 +275,7 @@ class LocalEngine(Engine):
         """Answer a request from what is known of its slot, if it is."""
         try:
             step = slot.recall(len(request.ids), request.position, request.want, self._read)
-        except ModelError as error:
+        except Exception as error:  # one answer's, and no other's
             request.answer.set_exception(error)
             return True
         if step is None:
@@ -279,8 +297,9 @@ class LocalEngine(Engine):
             for slot in batch:
                 slot.cut(self._runtime.cut(0, slot.number))
             return
-        for (slot, request), work, rows in zip(batch.items(), works, found, strict=True):
+        for slot, work, rows in zip(batch, works, found, strict=True):
             slot.add(work.ids, rows)
+        for (slot, request), rows in zip(batch.items(), found, strict=True):
             self._recall(slot, request, len(rows))
         seconds = time.perf_counter() - begun
         ids = sum(len(work.ids) for work in works)

@@ -9,6 +9,9 @@ _MEMORY = 0.95
 _MOST_IDS = 64
 """Passes over more are the reading of prompts."""
 _SOON, _SELDOM = 16, 512
+_AGAIN = 256
+"""Each number of answers in a pass is tried again once in so many passes: a machine that was busy
+when it was first tried says little."""
 
 
 class Pace:
@@ -22,6 +25,7 @@ class Pace:
         self._answers = 1.0
         self._passes = 0
         self._patience = _SOON
+        self._asked = 0
         self._shared: dict[int, tuple[int, float]] = {}
         """By the number of answers in a pass: how often that was, and seconds for each answer."""
 
@@ -32,7 +36,7 @@ class Pace:
             return
         self._passes += 1
         self._answers += (answers - self._answers) * (1 - _MEMORY)
-        if not ahead and ids <= 3 * answers:
+        if ids <= 3 * answers:
             tries, each = self._shared.get(answers, (0, seconds / answers))
             each += 0.2 * (seconds / answers - each)
             self._shared[answers] = (tries + 1, each)
@@ -42,7 +46,8 @@ class Pace:
             self._passes = 0
             over = max(0.0, (seconds - self._of(ids)) / ahead) if self.known else 0.0
             self._row = over if self._row is None else self._row + 0.2 * (over - self._row)
-            seconds -= ahead * self._row
+            # A row can cost less than it did on average, but a pass is never for nothing.
+            seconds = max(seconds - ahead * self._row, 0.3 * seconds)
         for name, value in (
             ("_weight", 1.0),
             ("_ids", ids),
@@ -55,10 +60,13 @@ class Pace:
     def best_share(self, most: int) -> int:
         """How many answers to take into one pass, of `most` that there are: what was the fastest
         for each. On some processors many rows at once take longer than one after the other."""
-        for number in range(most, 0, -1):
-            if self._shared.get(number, (0, 0.0))[0] < 3:
+        self._asked += 1
+        numbers = range(max(1, most), 0, -1)
+        for number in numbers:
+            tries, _ = self._shared.get(number, (0, 0.0))
+            if tries < 3 or self._asked % _AGAIN == number:
                 return number
-        return min(range(most, 0, -1), key=lambda number: self._shared[number][1])
+        return min(numbers, key=lambda number: self._shared[number][1])
 
     @property
     def answers(self) -> float:

@@ -36,6 +36,8 @@ class Runtime(ABC):
     """Caches that there can be."""
     cores: int | None = None
     """Cores that a pass over one id keeps busy, where that is known."""
+    together: bool = False
+    """Whether `forward_many` computes several slots in one pass."""
     rewinds: bool = True
     """A cache can be cut anywhere without being computed again."""
     controls: Sequence[str] = ()
@@ -86,8 +88,8 @@ class Runtime(ABC):
         The number kept."""
 
     def grow(self, slots: int) -> None:
-        """Make room for more caches, at most `most_slots`. What they held may be lost: all are
-        then empty."""
+        """Make room for more caches, at most `most_slots`. All are then empty. Where there is no
+        room, `slots` and what they hold stay as they were."""
         raise NotImplementedError  # only where `most_slots` is more than one
 
     @abstractmethod

@@ -44,7 +44,7 @@ class Slot:
         """The step after the first `n` ids of the cache, if it is known."""
         found = self._steps.get(n)
         if found is not None and found[:2] == (position, want):
-            return replace(found[2], pass_rows=0)
+            return replace(found[2], pass_rows=-1)
         rows = self._rows
         if rows is None or not self._has_row(n):
             return None
