@@ -47,9 +47,8 @@ bench: .venv/.all
 	$(NUDGE_BENCH) --suite deep > build/bench-deep.json
 	$(BIN)/python -m benchmarks.tables docs/performance.md build/bench-overhead.json \
 		build/bench-pair.json build/bench-pair-hf.json build/bench-deep.json
-	for part in pair deep; do \
-		$(BIN)/python -m benchmarks.sections $$part docs/performance.md README.md || exit 1; \
-	done
+	$(BIN)/python -m benchmarks.tables --brief README.md \
+		build/bench-pair.json build/bench-pair-hf.json build/bench-deep.json
 
 # The same between two real vLLM servers.
 bench-remote: .venv/.all .venv-vllm/.done

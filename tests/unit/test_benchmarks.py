@@ -41,6 +41,23 @@ def test_each_suite_is_written_into_its_section(
     assert "old" not in text
 
 
+def test_a_line_a_pair_for_readers_in_a_hurry() -> None:
+    def row(case: str, nudged: float) -> Row:
+        return Row(
+            "deep",
+            case,
+            "hf",
+            base_ms_per_token=100.0,
+            nudged_ms_per_token=nudged,
+            ratio_vs_base=100 / nudged,
+        )
+
+    text = tables.brief([row("x4 off", 120.0), row("x4", 50.0), row("x4", 40.0), row("x4", 80.0)])
+    assert text.splitlines()[2:] == [
+        "| base model 4 times deeper | `hf` | 100 ms | 50 ms | 2.00 | 120 ms |"
+    ]
+
+
 def test_the_picture_shows_each_model(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
