@@ -36,8 +36,8 @@ def test_each_suite_is_written_into_its_section(
     text = document.read_text()
     assert text.startswith("before\n<!-- deep -->")
     assert text.endswith("<!-- end of deep -->\nafter\n")
-    assert "| case | engine | ratio | accepted |" in text
-    assert "| x8 5 | hf | 2.50 | 20% |" in text
+    assert "| case | engine | ratio | mean | least | accepted |" in text
+    assert "| x8 5 | hf | 2.50 | 2.50 | 2.50 | 20% |" in text
     assert "old" not in text
 
 
