@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from starlette.types import Message as Sent
 
@@ -21,6 +23,7 @@ from nudging.errors import ServerDown, ServerFailed
 from nudging.server.app import make_app
 from nudging.server.keys import Keys
 from nudging.server.limits import Limits
+from nudging.server.requests import OPTIONS
 from nudging.server.voices import Voices
 from nudging.tokens import Candidate, Step
 
@@ -42,6 +45,9 @@ def client(
     engines = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
     voices = Voices(base or engines[0], engines[1], **options)
     return TestClient(make_app(voices, limits, Keys(keys)))
+
+
+SHARED = client()
 
 
 def question(text: str = FRANCE, **fields: Any) -> dict[str, Any]:
@@ -267,6 +273,28 @@ def test_a_bad_request_fails_before_anything_is_sent(
     assert response.headers["x-request-id"].startswith("req-")
 
 
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = ["model", "messages", "prompt", "n", "stream", "stream_options", "logprobs", "stop"]
+FIELDS += ["top_logprobs", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed"]
+
+
+@given(
+    path=st.sampled_from([CHAT, TEXT]),
+    fields=st.dictionaries(st.sampled_from([*FIELDS, "echo", "suffix"]), ANYTHING, max_size=3),
+    own=st.dictionaries(st.sampled_from(OPTIONS), ANYTHING, max_size=3),
+)
+@settings(max_examples=300)
+def test_no_request_is_our_mistake(path: str, fields: dict[str, Any], own: dict[str, Any]) -> None:
+    body = {**question("Hello"), "prompt": "Hello", "nudging": own, **fields}
+    response = SHARED.post(path, content=json.dumps(body))
+    assert response.status_code in (200, 400, 404)
+    assert own or fields or response.status_code == 200
+
+
 def test_a_body_has_a_bound() -> None:
     small = client(limits=Limits(8, body=100))
     assert small.post(CHAT, content=b" " * 101).status_code == 413
@@ -290,6 +318,17 @@ def test_an_upstream_that_fails_at_once_has_its_status() -> None:
         assert response.json()["error"]["type"] == "server_error"
 
 
+def test_an_answer_is_not_lost_for_want_of_a_count() -> None:
+    class Uncounted(ScriptedEngine):
+        async def count(self, prompt: Prompt) -> int:
+            raise ServerDown("it is gone")
+
+    base = Uncounted(lambda prompt, text: [Candidate(b"" if text else b"Yes", 1.0)])
+    data = client(base=base).post(CHAT, json=question(model="base")).json()
+    assert data["choices"][0]["message"]["content"] == "Yes"
+    assert data["usage"]["prompt_tokens"] == 0
+
+
 def test_an_upstream_that_fails_midway_is_an_event_of_the_stream() -> None:
     body = question(model="base", stream=True)
     response = client(base=failing(ServerFailed("it broke"), 6)).post(CHAT, json=body)
@@ -311,7 +350,7 @@ def test_time_is_limited_to_the_first_text_and_to_the_end() -> None:
     slow = client(delay=0.2, limits=Limits(8, first=0.05))
     response = slow.post(CHAT, json=question(stream=True))
     assert (response.status_code, response.json()["error"]["code"]) == (504, "timeout")
-    slow = client(delay=0.1, limits=Limits(8, whole=0.3))
+    slow = client(delay=0.25, limits=Limits(8, whole=0.9))
     assert slow.post(CHAT, json=question("Count to five.")).status_code == 504
     response = slow.post(CHAT, json=question("Count to five.", model="nudge", stream=True))
     assert response.status_code == 200

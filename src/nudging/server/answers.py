@@ -17,7 +17,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from ..errors import NudgingError
+from ..errors import NudgingError, ServerError
 from ..tokens import Answer
 from .alone import Said
 from .limits import Limits, Line
@@ -29,7 +29,9 @@ from .voices import Voices
 from .wire import DONE, Refused, decoded, encoded, event, failure
 
 One = AsyncGenerator[Said | Answer, None]
-Events = AsyncGenerator[tuple[int, Said | Answer], None]
+Event = tuple[int, Said | Answer]
+"""What happens in an answer, with its number."""
+Events = AsyncGenerator[Event, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,111 +52,112 @@ class Asking:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record: Record = scope["state"]["record"]
-        work = _Work(self._desk, record, send)
+        sending = _Sending(send, record)
         try:
             body = await body_of(receive, self._desk.limits.body)
             if body is None:
                 record.hung_up = True
                 return
             asked = self._parse(decoded(body))
-            record.model = asked.model
-            run = work.run(asked)
-        except NudgingError as error:
-            await work.fail(error)
+        except Refused as error:
+            await sending.failure(error)
             return
-        record.hung_up = not await unless_gone(receive, run)
+        record.model = asked.model
+        work = _Work(self._desk, asked, record, sending)
+        record.hung_up = not await unless_gone(receive, work.run())
 
 
-class _Work:
-    """The answers to one request in the making."""
+class _Sending:
+    """What goes to the client: one response, or events."""
 
-    def __init__(self, desk: Desk, record: Record, send: Send) -> None:
-        self._desk, self._record, self._send = desk, record, send
+    def __init__(self, send: Send, record: Record) -> None:
+        self._send, self._record = send, record
         self._streaming = False
 
-    async def run(self, asked: Asked) -> None:
-        try:
-            streams = self._desk.voices.answers(asked)
-            with self._desk.line.admitted(asked.answers):
-                async with self._in_time(), aclosing(self._events(streams)) as events:
-                    first = await self._first(events)
-                    reply = Reply(asked, secrets.token_hex(12), int(time.time()))
-                    made = _Made(asked.answers)
-                    try:
-                        if asked.streamed:
-                            await self._stream(asked, reply, made, first, events)
-                        else:
-                            await self._whole(asked, reply, made, first, events)
-                    finally:
-                        self._count(asked, made)
-        except Exception as error:
-            await self.fail(error)
+    async def whole(self, status: int, data: object, headers: Mapping[str, str]) -> None:
+        body = encoded(data)
+        own = {"content-type": "application/json", "content-length": str(len(body))}
+        await self._start(status, {**own, **headers})
+        await self._body(body, more=False)
 
-    # --- what is sent ---------------------------------------------------------------------------
-
-    async def _whole(
-        self,
-        asked: Asked,
-        reply: Reply,
-        made: _Made,
-        first: tuple[int, Said | Answer],
-        events: Events,
-    ) -> None:
-        made.add(*first)
-        async for index, happened in events:
-            made.add(index, happened)
-        data = reply.whole(made.said, made.answers, await self._usage(asked, made))
-        await self._respond(200, encoded(data), {})
-
-    async def _stream(
-        self,
-        asked: Asked,
-        reply: Reply,
-        made: _Made,
-        first: tuple[int, Said | Answer],
-        events: Events,
-    ) -> None:
-        await self._start(200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
+    async def begin(self) -> None:
+        """From here on there are events."""
         self._streaming = True
-        for index in range(asked.answers):
-            if (opening := reply.opening(index)) is not None:
-                await self._more(event(opening))
-        await self._show(reply, made, *first)
-        async for index, happened in events:
-            await self._show(reply, made, index, happened)
-        if asked.usage:
-            await self._more(event(reply.cost(await self._usage(asked, made))))
-        await self._more(DONE, last=True)
+        await self._start(200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
 
-    async def _show(self, reply: Reply, made: _Made, index: int, happened: Said | Answer) -> None:
-        made.add(index, happened)
-        chunk = reply.piece if isinstance(happened, Said) else reply.closing
-        await self._more(event(chunk(index, happened)))  # type: ignore[arg-type]
+    async def event(self, data: object) -> None:
+        await self._body(event(data), more=True)
 
-    async def fail(self, error: Exception) -> None:
+    async def done(self) -> None:
+        await self._body(DONE, more=False)
+
+    async def failure(self, error: Exception) -> None:
         """Tell what went wrong: as the response, or as the stream's last event."""
         self._record.error = type(error).__name__
         if not isinstance(error, NudgingError):
-            logger.exception("request %s failed", self._record.id)
+            logger.error("request %s failed", self._record.id, exc_info=error)
         told = failure(error)
         if self._streaming:
-            await self._more(event(told.body), last=True)
+            await self._body(event(told.body), more=False)
         else:
-            await self._respond(told.status, encoded(told.body), told.headers)
-
-    async def _respond(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        length = str(len(body))
-        await self._start(
-            status, {"content-type": "application/json", "content-length": length, **headers}
-        )
-        await self._more(body, last=True)
+            await self.whole(told.status, told.body, told.headers)
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
-    async def _more(self, body: bytes, *, last: bool = False) -> None:
-        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+    async def _body(self, body: bytes, *, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+class _Work:
+    """The answers to one request in the making."""
+
+    def __init__(self, desk: Desk, asked: Asked, record: Record, sending: _Sending) -> None:
+        self._desk, self._asked, self._record = desk, asked, record
+        self._sending = sending
+        self._reply = Reply(asked, secrets.token_hex(12), int(time.time()))
+        self._made = _Made(asked.answers)
+
+    async def run(self) -> None:
+        try:
+            streams = self._desk.voices.answers(self._asked)
+            with self._desk.line.admitted(len(streams)):
+                async with self._in_time(), aclosing(self._events(streams)) as events:
+                    first = await self._first(events)
+                    try:
+                        await (self._stream if self._asked.streamed else self._whole)(first, events)
+                    finally:
+                        self._count()
+        except Exception as error:
+            await self._sending.failure(error)
+
+    async def _whole(self, first: Event, events: Events) -> None:
+        made = self._made
+        made.add(*first)
+        async for index, happened in events:
+            made.add(index, happened)
+        data = self._reply.whole(made.said, made.answers, await self._usage())
+        await self._sending.whole(200, data, {})
+
+    async def _stream(self, first: Event, events: Events) -> None:
+        await self._sending.begin()
+        for index in range(self._asked.answers):
+            if (opening := self._reply.opening(index)) is not None:
+                await self._sending.event(opening)
+        await self._show(*first)
+        async for index, happened in events:
+            await self._show(index, happened)
+        if self._asked.usage:
+            await self._sending.event(self._reply.cost(await self._usage()))
+        await self._sending.done()
+
+    async def _show(self, index: int, happened: Said | Answer) -> None:
+        self._made.add(index, happened)
+        if isinstance(happened, Said):
+            await self._sending.event(self._reply.piece(index, happened))
+        else:
+            await self._sending.event(self._reply.closing(index, happened))
 
     # --- how it is made -------------------------------------------------------------------------
 
@@ -170,7 +173,7 @@ class _Work:
             async for happened in events:
                 yield happened
 
-    async def _first(self, events: Events) -> tuple[int, Said | Answer]:
+    async def _first(self, events: Events) -> Event:
         limit = self._desk.limits.first
         try:
             async with asyncio.timeout(limit) as time_limit:
@@ -194,11 +197,16 @@ class _Work:
                 raise
             raise _late(f"the answer did not end within {limit:g} s") from None
 
-    async def _usage(self, asked: Asked, made: _Made) -> dict[str, Any]:
-        return usage_data(await self._desk.voices.prompt_tokens(asked), made.answers)
+    async def _usage(self) -> dict[str, Any]:
+        try:
+            prompt = await self._desk.voices.prompt_tokens(self._asked)
+        except ServerError:  # an answer that is there is not lost for want of a count
+            prompt = 0
+        return usage_data(prompt, self._made.answers)
 
-    def _count(self, asked: Asked, made: _Made) -> None:
+    def _count(self) -> None:
         """What goes into the log and the figures, of whole answers and of parts."""
+        asked, made = self._asked, self._made
         metrics, record = self._desk.metrics, self._record
         record.tokens = made.tokens
         for answer in made.answers:
@@ -252,7 +260,7 @@ async def merged(streams: Sequence[One]) -> Events:
 
     The first that fails ends all. Closing it closes all.
     """
-    came: asyncio.Queue[tuple[int, Said | Answer] | BaseException | None] = asyncio.Queue(16)
+    came: asyncio.Queue[Event | Exception | None] = asyncio.Queue(16)
 
     async def read(index: int, stream: One) -> None:
         try:
@@ -269,7 +277,7 @@ async def merged(streams: Sequence[One]) -> Events:
     try:
         while left:
             happened = await came.get()
-            if isinstance(happened, BaseException):
+            if isinstance(happened, Exception):
                 raise happened
             if happened is None:
                 left -= 1
