@@ -22,7 +22,7 @@ from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ServerDown, ServerFailed
 from nudging.server.app import make_app
 from nudging.server.keys import Keys
-from nudging.server.limits import Limits
+from nudging.server.limits import Limits, Line
 from nudging.server.requests import OPTIONS
 from nudging.server.voices import Voices
 from nudging.tokens import Candidate, Step
@@ -44,7 +44,7 @@ def client(
 ) -> TestClient:
     engines = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
     voices = Voices(base or engines[0], engines[1], **options)
-    return TestClient(make_app(voices, limits, Keys(keys)))
+    return TestClient(make_app(voices, Line(limits), Keys(keys)))
 
 
 SHARED = client()
@@ -459,8 +459,9 @@ def endless(prompt: str, text: bytes) -> Distribution:
 
 async def ask_and_leave(
     app: Any, body: dict[str, Any], leave: Callable[[list[Sent]], bool]
-) -> float:
-    """Ask, and hang up when `leave` says so of what has come. Seconds until all has ended."""
+) -> tuple[float, list[Sent]]:
+    """Ask, and hang up when `leave` says so of what has come. Seconds until all has ended after
+    that, and what came."""
     came: list[Sent] = []
     asked = left = False
 
@@ -480,11 +481,11 @@ async def ask_and_leave(
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": CHAT, "headers": []}
     scope |= {"query_string": b"", "root_path": "", "http_version": "1.1", "scheme": "http"}
     task = asyncio.create_task(app(scope, receive, send))
-    while not left:
+    while not left and not task.done():
         await asyncio.sleep(0.005)
     gone = time.monotonic()
-    await task
-    return time.monotonic() - gone
+    await asyncio.wait_for(task, 10)
+    return time.monotonic() - gone, came
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -494,7 +495,7 @@ def test_who_hangs_up_ends_the_answer_at_once(
 ) -> None:
     caplog.set_level(logging.INFO, logger="nudging.server")
     base, nudge = Watched(endless, delay=0.01), Watched(endless, delay=0.01)
-    app = make_app(Voices(base, nudge, max_tokens=10_000), Limits(1), Keys([]))
+    app = make_app(Voices(base, nudge, max_tokens=10_000), Line(Limits(1)), Keys([]))
     begun = time.monotonic()
 
     def leave(came: list[Sent]) -> bool:
@@ -502,7 +503,7 @@ def test_who_hangs_up_ends_the_answer_at_once(
 
     async def main() -> float:
         body = question(model=model, stream=streamed, n=2)
-        took = await ask_and_leave(app, body, leave)
+        took, _ = await ask_and_leave(app, body, leave)
         assert base.closed == base.opened > 0
         assert nudge.closed == nudge.opened
         return took
@@ -515,9 +516,27 @@ def test_who_hangs_up_ends_the_answer_at_once(
     )
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_when_the_server_ends_its_answers_are_told(streamed: bool) -> None:
+    base, nudge = Watched(endless, delay=0.01), Watched(endless, delay=0.01)
+    line = Line(Limits(1))
+    app = make_app(Voices(base, nudge, max_tokens=10_000), line, Keys([]))
+
+    def leave(came: list[Sent]) -> bool:
+        if base.opened and (came or not streamed):
+            line.end()
+        return False
+
+    _, came = asyncio.run(ask_and_leave(app, question(stream=streamed, n=2), leave))
+    assert came[0]["status"] == (200 if streamed else 503)
+    last = came[-1]["body"].decode().removeprefix("data: ")
+    assert json.loads(last)["error"]["code"] == "shutting_down"
+    assert base.closed == base.opened
+
+
 def test_too_many_are_sent_away_with_a_time_to_come_back() -> None:
     base, nudge = Watched(endless, delay=0.01), Watched(endless, delay=0.01)
-    app = make_app(Voices(base, nudge, max_tokens=10_000), Limits(1, queue=0), Keys([]))
+    app = make_app(Voices(base, nudge, max_tokens=10_000), Line(Limits(1, queue=0)), Keys([]))
     answered: list[Any] = []
 
     async def main() -> None:

@@ -107,7 +107,7 @@ def serve(
         raise MissingExtra("nudge serve", "server") from None
     from ..server.app import make_app
     from ..server.keys import gather
-    from ..server.limits import Limits
+    from ..server.limits import Limits, Line
     from ..server.voices import Voices
 
     keys = gather(api_keys or (), api_key_file)
@@ -115,8 +115,11 @@ def serve(
     with listener, load(made) as model:
         voices = Voices(model.base, model.nudge, system=system, **made.prompt, **made.options)
         both = min(e.capabilities.concurrency for e in (model.base, model.nudge))
-        limits = Limits(max_answers or both, max_queue, first, whole)
-        app = make_app(voices, limits, keys)
-        address = f"{run.address_of(listener)}/v1"
+        line = Line(Limits(max_answers or both, max_queue, first, whole))
+        app = make_app(voices, line, keys)
         run.log_to_stderr()
-        run.serve(app, listener, drain=drain, began=lambda: typer.echo(f"serving {address}"))
+
+        def began() -> None:
+            typer.echo(f"serving {run.address_of(listener)}/v1")
+
+        run.serve(app, listener, drain=drain, began=began, end=line.end)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from ..errors import NudgingError, ServerError
 from ..tokens import Answer
 from .alone import Said
-from .limits import Limits, Line
+from .limits import Line, late
 from .log import Record, logger
 from .metrics import Metrics
 from .replies import Reply, usage_data
@@ -39,7 +39,6 @@ class Desk:
     """What all requests of a server share."""
 
     voices: Voices
-    limits: Limits
     line: Line
     metrics: Metrics
 
@@ -54,7 +53,7 @@ class Asking:
         record: Record = scope["state"]["record"]
         sending = _Sending(send, record)
         try:
-            body = await body_of(receive, self._desk.limits.body)
+            body = await body_of(receive, self._desk.line.limits.body)
             if body is None:
                 record.hung_up = True
                 return
@@ -123,7 +122,7 @@ class _Work:
         try:
             streams = self._desk.voices.answers(self._asked)
             with self._desk.line.admitted(len(streams)):
-                async with self._in_time(), aclosing(self._events(streams)) as events:
+                async with self._desk.line.in_time(), aclosing(self._events(streams)) as events:
                     first = await self._first(events)
                     try:
                         await (self._stream if self._asked.streamed else self._whole)(first, events)
@@ -174,28 +173,17 @@ class _Work:
                 yield happened
 
     async def _first(self, events: Events) -> Event:
-        limit = self._desk.limits.first
+        limit = self._desk.line.limits.first
         try:
             async with asyncio.timeout(limit) as time_limit:
                 found = await anext(events)
         except TimeoutError:
             if not time_limit.expired():
                 raise
-            raise _late(f"there was no text within {limit:g} s") from None
+            raise late(f"there was no text within {limit:g} s") from None
         self._record.first = self._record.seconds
         self._desk.metrics.first.observe(self._record.first)
         return found
-
-    @asynccontextmanager
-    async def _in_time(self) -> AsyncIterator[None]:
-        limit = self._desk.limits.whole
-        try:
-            async with asyncio.timeout(limit) as time_limit:
-                yield
-        except TimeoutError:
-            if not time_limit.expired():
-                raise
-            raise _late(f"the answer did not end within {limit:g} s") from None
 
     async def _usage(self) -> dict[str, Any]:
         try:
@@ -249,10 +237,6 @@ class _Made:
             self._answers[index].usage.tokens if index in self._answers else len(said)
             for index, said in enumerate(self.said)
         )
-
-
-def _late(message: str) -> Refused:
-    return Refused(message, status=504, code="timeout")
 
 
 async def merged(streams: Sequence[One]) -> Events:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from .answers import Asking, Desk
 from .front import Front
 from .keys import Keys
-from .limits import Limits, Line
+from .limits import Line
 from .metrics import Metrics
 from .replies import models_data
 from .requests import chat_request, text_request
@@ -22,12 +22,12 @@ from .voices import NAMES, Voices
 from .wire import Failure, Refused, encoded, failure
 
 
-def make_app(voices: Voices, limits: Limits, keys: Keys) -> ASGIApp:
+def make_app(voices: Voices, line: Line, keys: Keys) -> ASGIApp:
     """The server as an ASGI application."""
-    metrics, line = Metrics(), Line(limits)
+    metrics = Metrics()
     metrics.watch("nudging_answers_running", "Answers at work.", lambda: line.running)
     metrics.watch("nudging_answers_waiting", "Answers in line.", lambda: line.held - line.running)
-    desk = Desk(voices, limits, line, metrics)
+    desk = Desk(voices, line, metrics)
     models = models_data(NAMES, int(time.time()))
 
     async def list_models(request: Request) -> Response:

@@ -26,20 +26,25 @@ class Limits:
 
 
 class Line:
-    """Places for answers at work, and a line of those that wait for one."""
+    """Places for answers at work, a line of those that wait for one, and the time that they have.
+
+    One for each server: when that ends, so does all that is in line (`end`).
+    """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._places = asyncio.Semaphore(limits.answers)
         self._seconds = 1.0  # that an answer takes, of late
         self.held = 0
         """Answers at work or waiting."""
         self.running = 0
+        self._times: set[asyncio.Timeout] = set()
+        self._ended = False
 
     @contextmanager
     def admitted(self, answers: int) -> Iterator[None]:
         """A request for so many answers is let in, or sent away at once."""
-        most = self._limits.answers + self._limits.queue
+        most = self.limits.answers + self.limits.queue
         if answers > most:
             raise Refused(f"a request may ask for {most} answers at most", param="n")
         if self.held + answers > most:
@@ -47,7 +52,7 @@ class Line:
                 "too many answers are asked for; try again later",
                 status=429,
                 code="queue_full",
-                retry_after=min(60.0, self._seconds * self.held / self._limits.answers),
+                retry_after=min(60.0, self._seconds * self.held / self.limits.answers),
             )
         self.held += answers
         try:
@@ -66,3 +71,33 @@ class Line:
             finally:
                 self.running -= 1
                 self._seconds += 0.1 * (time.monotonic() - begun - self._seconds)
+
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """What must be over before an answer's time is, or the server's."""
+        seconds = self.limits.whole
+        time_limit = asyncio.timeout(seconds)
+        try:
+            async with time_limit:
+                self._times.add(time_limit)
+                yield
+        except TimeoutError:
+            if not time_limit.expired():
+                raise
+            if self._ended:
+                message = "the server is shutting down"
+                raise Refused(message, status=503, code="shutting_down", retry_after=1) from None
+            raise late(f"the answer did not end within {seconds:g} s") from None
+        finally:
+            self._times.discard(time_limit)
+
+    def end(self) -> None:
+        """No time is left for any answer."""
+        self._ended = True
+        for time_limit in self._times:
+            if not time_limit.expired():
+                time_limit.reschedule(0)
+
+
+def late(message: str) -> Refused:
+    return Refused(message, status=504, code="timeout")

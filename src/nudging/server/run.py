@@ -5,6 +5,7 @@ Knows nothing of what is served.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import signal
@@ -55,14 +56,23 @@ def log_to_stderr() -> None:
 class _Server(uvicorn.Server):
     """Ends with a return instead of the signal raised again, so that there is an exit code."""
 
-    def __init__(self, config: uvicorn.Config, began: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, drain: int, began: Callable[[], None], end: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._began = began
+        self._drain, self._began, self._end = drain, began, end
         self.interrupted = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._began()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        ending = asyncio.get_running_loop().call_later(self._drain, self._end)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            ending.cancel()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -83,8 +93,21 @@ class _Server(uvicorn.Server):
         self.interrupted = self.interrupted or sig == signal.SIGINT
 
 
-def serve(app: ASGIApp, listener: socket.socket, *, drain: int, began: Callable[[], None]) -> None:
+GRACE = 5
+"""Seconds in which clients are told that there is no time left."""
+
+
+def serve(
+    app: ASGIApp,
+    listener: socket.socket,
+    *,
+    drain: int,
+    began: Callable[[], None],
+    end: Callable[[], None],
+) -> None:
     """Serve until a signal comes, then for at most `drain` seconds more.
+
+    `began` is called when clients are let in, `end` when no time is left for running answers.
 
     Raises:
         KeyboardInterrupt: the signal was an interrupt.
@@ -96,12 +119,12 @@ def serve(app: ASGIApp, listener: socket.socket, *, drain: int, began: Callable[
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level="warning",
+        log_level=logging.CRITICAL,  # it has nothing to say that our own log does not
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=drain,
+        timeout_graceful_shutdown=drain + GRACE,
     )
-    server = _Server(config, began)
+    server = _Server(config, drain, began, end)
     server.run([listener])
     if server.interrupted:
         raise KeyboardInterrupt
