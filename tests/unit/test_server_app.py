@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from starlette.types import Message as Sent
 
+from nudging import NudgedModel
 from nudging.chat import Prompt
 from nudging.engines import open_engine
 from nudging.engines.base import Engine, Want
+from nudging.engines.local import LocalEngine
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ServerDown, ServerFailed
 from nudging.server.app import make_app
@@ -26,6 +28,7 @@ from nudging.server.limits import Limits, Line
 from nudging.server.requests import OPTIONS
 from nudging.server.voices import Voices
 from nudging.tokens import Candidate, Step
+from tests.toys import EchoRuntime
 
 FRANCE = "What is the capital of France?"
 PARIS = "The capital of France is Paris."
@@ -172,6 +175,21 @@ def test_a_system_text_comes_from_the_request_or_the_operator() -> None:
     asks.post(CHAT, json={"model": "base", "messages": own})
     assert seen[0].startswith("Be brief.\n")
     assert seen[1].startswith("Rhyme.\n")
+
+
+def test_engines_in_process_give_the_same_answers_and_tell_what_was_ahead() -> None:
+    base = LocalEngine("toy:base", EchoRuntime(1, 1, slots=2))
+    nudge = LocalEngine("toy:nudge", EchoRuntime(2, 1, agreement=0.8, slots=2))
+    options: dict[str, Any] = {"max_tokens": 60, "speculate": 3}
+    answer = NudgedModel(base, nudge, **options).answer("why 東?")
+    assert answer.usage.base.ahead
+    asks = TestClient(make_app(Voices(base, nudge, **options), Line(LIMITS), Keys([])))
+    data = asks.post(CHAT, json=question("why 東?", n=3)).json()
+    assert {choice["message"]["content"] for choice in data["choices"]} == {answer.text}
+    details = data["usage"]["completion_tokens_details"]
+    assert details["accepted_prediction_tokens"] > 0
+    assert details["rejected_prediction_tokens"] >= 0
+    assert data["usage"]["completion_tokens"] == 3 * answer.usage.tokens
 
 
 # --- streams --------------------------------------------------------------------------------
