@@ -115,17 +115,20 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
 
     `form`: `plain` is the authors' `{system}\\n{prefix}{question}\\n` (utils.py:29); `dialogue`
     lines of `User:` and `Assistant:`, where a new `User:` counts as the base model's end;
-    `auto` is plain for one question and dialogue for more; anything else is a Jinja template of
-    the user's own over `messages`, `system`, `question` and `prefix`.
+    `text` the one question and nothing else, for who writes whole prompts; `auto` is plain for
+    one question and dialogue for more; anything else is a Jinja template of the user's own over
+    `messages`, `system`, `question` and `prefix`.
     """
     _check_text(prefix, "the prefix")
     system = messages[0].content if messages[0].role == "system" else ""
     turns = [m for m in messages if m.role != "system"]
     if form == "auto":
         form = "plain" if len(turns) == 1 else "dialogue"
+    if form in ("plain", "text") and len(turns) > 1:
+        raise InputError(f"the {form} base prompt takes one question; use form 'dialogue'")
+    if form == "text":
+        return Prompt((Part(turns[0].content, literal=True),))
     if form == "plain":
-        if len(turns) > 1:
-            raise InputError("the plain base prompt takes one question; use form 'dialogue'")
         head = f"{system}\n" if system else ""
         ends = (f"\n{prefix.strip()}",) if prefix.strip() else ()
         return Prompt((Part(f"{head}{prefix}{turns[0].content}\n", literal=True),), ends=ends)
@@ -137,7 +140,7 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
         return Prompt((Part(text, literal=True),), ends=("\nUser:",))
     if "{" not in form:
         raise ConfigError(
-            f"base prompt form {form!r} is none of auto, plain, dialogue, nor a template",
+            f"base prompt form {form!r} is none of auto, plain, dialogue, text, nor a template",
             option="base_form",
             hint="a template has {{ question }} in it",
         )

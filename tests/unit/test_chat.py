@@ -128,9 +128,17 @@ def test_auto_is_plain_for_one_question_and_a_dialogue_for_more() -> None:
     assert base_prompt(more, "auto", "Q: ") == base_prompt(more, "dialogue", "Q: ")
 
 
-def test_the_plain_form_takes_one_question() -> None:
+@pytest.mark.parametrize("form", ["plain", "text"])
+def test_forms_for_one_question_take_one(form: str) -> None:
     with pytest.raises(InputError, match="one question"):
-        base_prompt(conversation(TALK), "plain")
+        base_prompt(conversation(TALK), form)
+
+
+def test_the_text_form_is_the_question_and_nothing_else() -> None:
+    prompt = base_prompt(conversation("Roses are", ""), "text", "Question: ")
+    assert prompt.text == "Roses are"
+    assert prompt.ends == ()
+    assert all(part.literal for part in prompt.parts)
 
 
 def test_a_base_prompt_of_ones_own_is_a_template() -> None:

@@ -15,7 +15,7 @@ import typer
 
 from .. import __version__
 from ..errors import NudgingError, UsageError
-from . import ask, bench, chat, check, pull, show
+from . import ask, bench, chat, check, pull, serve, show
 
 app = typer.Typer(
     name="nudge",
@@ -32,6 +32,7 @@ app.command()(chat.chat)
 app.command()(check.check)
 app.command()(bench.bench)
 app.command()(pull.pull)
+app.command()(serve.serve)
 
 
 def _version(wanted: bool) -> None:

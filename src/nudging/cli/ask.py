@@ -10,6 +10,7 @@ import typer
 
 from .. import __version__
 from ..chat import conversation
+from ..data import answer_data, decision_data
 from ..errors import InputError, NudgingError, UsageError
 from ..page import answer_page, summary
 from ..tokens import Answer
@@ -104,7 +105,7 @@ def _standard_input() -> str:
 
 def _print_json(answer: Answer, made: Plan, trace: bool) -> None:
     config = made.config
-    data = show.answer_data(answer) | {
+    data = answer_data(answer) | {
         "base": made.base,
         "nudge": made.nudge,
         "gamma": config.gamma,
@@ -114,7 +115,7 @@ def _print_json(answer: Answer, made: Plan, trace: bool) -> None:
         "seconds": round(answer.usage.seconds, 4),
     }
     if trace:
-        data["decisions"] = [show.decision_data(d) for d in answer.decisions]
+        data["decisions"] = [decision_data(d) for d in answer.decisions]
     show.print_json(data)
 
 

@@ -1,0 +1,307 @@
+"""One request for answers, from its body to its last byte: whole or as a stream.
+
+Whoever hangs up ends the work at once: the answers are cancelled, and with them both models'
+streams. Nothing is sent before the first text is there, so that what fails until then has a status
+of its own; what fails later is told as an event of the stream. Knows no rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from ..errors import NudgingError, ServerError
+from ..tokens import Answer
+from .alone import Said
+from .limits import Line, late
+from .log import Record, logger
+from .metrics import Metrics
+from .replies import Reply, usage_data
+from .requests import Asked
+from .voices import Voices
+from .wire import DONE, Refused, decoded, encoded, event, failure
+
+One = AsyncGenerator[Said | Answer, None]
+Event = tuple[int, Said | Answer]
+"""What happens in an answer, with its number."""
+Events = AsyncGenerator[Event, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What all requests of a server share."""
+
+    voices: Voices
+    line: Line
+    metrics: Metrics
+
+
+class Asking:
+    """The endpoint of one kind of request, as an ASGI application."""
+
+    def __init__(self, desk: Desk, parse: Callable[[Mapping[str, Any]], Asked]) -> None:
+        self._desk, self._parse = desk, parse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record: Record = scope["state"]["record"]
+        sending = _Sending(send, record)
+        try:
+            body = await body_of(receive, self._desk.line.limits.body)
+            if body is None:
+                record.hung_up = True
+                return
+            asked = self._parse(decoded(body))
+        except Refused as error:
+            await sending.failure(error)
+            return
+        record.model = asked.model
+        work = _Work(self._desk, asked, record, sending)
+        record.hung_up = not await unless_gone(receive, work.run())
+
+
+class _Sending:
+    """What goes to the client: one response, or events."""
+
+    def __init__(self, send: Send, record: Record) -> None:
+        self._send, self._record = send, record
+        self._streaming = False
+
+    async def whole(self, status: int, data: object, headers: Mapping[str, str]) -> None:
+        body = encoded(data)
+        own = {"content-type": "application/json", "content-length": str(len(body))}
+        await self._start(status, {**own, **headers})
+        await self._body(body, more=False)
+
+    async def begin(self) -> None:
+        """From here on there are events."""
+        self._streaming = True
+        await self._start(200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
+
+    async def event(self, data: object) -> None:
+        await self._body(event(data), more=True)
+
+    async def done(self) -> None:
+        await self._body(DONE, more=False)
+
+    async def failure(self, error: Exception) -> None:
+        """Tell what went wrong: as the response, or as the stream's last event."""
+        self._record.error = type(error).__name__
+        if not isinstance(error, NudgingError):
+            logger.error("request %s failed", self._record.id, exc_info=error)
+        told = failure(error)
+        if self._streaming:
+            await self._body(event(told.body), more=False)
+        else:
+            await self.whole(told.status, told.body, told.headers)
+
+    async def _start(self, status: int, headers: Mapping[str, str]) -> None:
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+
+    async def _body(self, body: bytes, *, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+class _Work:
+    """The answers to one request in the making."""
+
+    def __init__(self, desk: Desk, asked: Asked, record: Record, sending: _Sending) -> None:
+        self._desk, self._asked, self._record = desk, asked, record
+        self._sending = sending
+        self._reply = Reply(asked, secrets.token_hex(12), int(time.time()))
+        self._made = _Made(asked.answers)
+
+    async def run(self) -> None:
+        try:
+            streams = self._desk.voices.answers(self._asked)
+            with self._desk.line.admitted(len(streams)):
+                async with self._desk.line.in_time(), aclosing(self._events(streams)) as events:
+                    first = await self._first(events)
+                    try:
+                        await (self._stream if self._asked.streamed else self._whole)(first, events)
+                    finally:
+                        self._count()
+        except Exception as error:
+            await self._sending.failure(error)
+
+    async def _whole(self, first: Event, events: Events) -> None:
+        made = self._made
+        made.add(*first)
+        async for index, happened in events:
+            made.add(index, happened)
+        data = self._reply.whole(made.said, made.answers, await self._usage())
+        await self._sending.whole(200, data, {})
+
+    async def _stream(self, first: Event, events: Events) -> None:
+        await self._sending.begin()
+        for index in range(self._asked.answers):
+            if (opening := self._reply.opening(index)) is not None:
+                await self._sending.event(opening)
+        await self._show(*first)
+        async for index, happened in events:
+            await self._show(index, happened)
+        if self._asked.usage:
+            await self._sending.event(self._reply.cost(await self._usage()))
+        await self._sending.done()
+
+    async def _show(self, index: int, happened: Said | Answer) -> None:
+        self._made.add(index, happened)
+        if isinstance(happened, Said):
+            await self._sending.event(self._reply.piece(index, happened))
+        else:
+            await self._sending.event(self._reply.closing(index, happened))
+
+    # --- how it is made -------------------------------------------------------------------------
+
+    async def _events(self, streams: Sequence[One]) -> Events:
+        """What happens in all answers, each in a place of its own."""
+
+        async def seated(stream: One) -> One:
+            async with aclosing(stream), self._desk.line.place():
+                async for happened in stream:
+                    yield happened
+
+        async with aclosing(merged([seated(stream) for stream in streams])) as events:
+            async for happened in events:
+                yield happened
+
+    async def _first(self, events: Events) -> Event:
+        limit = self._desk.line.limits.first
+        try:
+            async with asyncio.timeout(limit) as time_limit:
+                found = await anext(events)
+        except TimeoutError:
+            if not time_limit.expired():
+                raise
+            raise late(f"there was no text within {limit:g} s") from None
+        self._record.first = self._record.seconds
+        self._desk.metrics.first.observe(self._record.first)
+        return found
+
+    async def _usage(self) -> dict[str, Any]:
+        try:
+            prompt = await self._desk.voices.prompt_tokens(self._asked)
+        except ServerError:  # an answer that is there is not lost for want of a count
+            prompt = 0
+        return usage_data(prompt, self._made.answers)
+
+    def _count(self) -> None:
+        """What goes into the log and the figures, of whole answers and of parts."""
+        asked, made = self._asked, self._made
+        metrics, record = self._desk.metrics, self._record
+        record.tokens = made.tokens
+        for answer in made.answers:
+            usage = answer.usage
+            metrics.whole.observe(usage.seconds)
+            metrics.drafts.add(usage.base.met, "met")
+            metrics.drafts.add(usage.base.ahead - usage.base.met, "in_vain")
+        for said in made.said:
+            for token in said:
+                metrics.tokens.add(1, asked.model, token.source)
+        if made.answers:
+            record.nudge_rate = sum(a.nudge_rate for a in made.answers) / len(made.answers)
+            if asked.model == "nudged":
+                for answer in made.answers:
+                    metrics.nudged.observe(answer.nudge_rate)
+
+
+class _Made:
+    """What has come of each answer."""
+
+    def __init__(self, count: int) -> None:
+        self.said: list[list[Said]] = [[] for _ in range(count)]
+        self._answers: dict[int, Answer] = {}
+
+    def add(self, index: int, happened: Said | Answer) -> None:
+        if isinstance(happened, Said):
+            self.said[index].append(happened)
+        else:
+            self._answers[index] = happened
+
+    @property
+    def answers(self) -> list[Answer]:
+        """Those that have ended, in their order."""
+        return [answer for _, answer in sorted(self._answers.items())]
+
+    @property
+    def tokens(self) -> int:
+        """Of ended answers what they count, of others what was shown."""
+        return sum(
+            self._answers[index].usage.tokens if index in self._answers else len(said)
+            for index, said in enumerate(self.said)
+        )
+
+
+async def merged(streams: Sequence[One]) -> Events:
+    """What comes of many streams, as it comes, with the number of its stream.
+
+    The first that fails ends all. Closing it closes all.
+    """
+    came: asyncio.Queue[Event | Exception | None] = asyncio.Queue(16)
+
+    async def read(index: int, stream: One) -> None:
+        try:
+            async with aclosing(stream):
+                async for happened in stream:
+                    await came.put((index, happened))
+        except Exception as error:
+            await came.put(error)
+        else:
+            await came.put(None)
+
+    tasks = [asyncio.create_task(read(index, stream)) for index, stream in enumerate(streams)]
+    left = len(tasks)
+    try:
+        while left:
+            happened = await came.get()
+            if isinstance(happened, Exception):
+                raise happened
+            if happened is None:
+                left -= 1
+            else:
+                yield happened
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def body_of(receive: Receive, most: int) -> bytes | None:
+    """A request's body; None if the client left before its end."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > most:
+            raise Refused(f"the body is larger than {most} bytes", status=413, code="too_large")
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
+    """Do it while the client is there, and no longer. Whether it was done."""
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    doing, leaving = asyncio.create_task(work), asyncio.create_task(gone())
+    try:
+        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            await doing
+            return True
+        return False
+    finally:
+        for task in (doing, leaving):
+            task.cancel()
+        await asyncio.gather(doing, leaving, return_exceptions=True)

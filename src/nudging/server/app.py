@@ -1,0 +1,78 @@
+"""The routes. Knows what can be asked where, and leaves the rest to those who do it."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from .answers import Asking, Desk
+from .front import Front
+from .keys import Keys
+from .limits import Line
+from .metrics import Metrics
+from .replies import models_data
+from .requests import chat_request, text_request
+from .voices import NAMES, Voices
+from .wire import Failure, Refused, encoded, failure
+
+
+def make_app(voices: Voices, line: Line, keys: Keys) -> ASGIApp:
+    """The server as an ASGI application."""
+    metrics = Metrics()
+    metrics.watch("nudging_answers_running", "Answers at work.", lambda: line.running)
+    metrics.watch("nudging_answers_waiting", "Answers in line.", lambda: line.held - line.running)
+    desk = Desk(voices, line, metrics)
+    models = models_data(NAMES, int(time.time()))
+
+    async def list_models(request: Request) -> Response:
+        return _json(models)
+
+    async def one_model(request: Request) -> Response:
+        name = request.path_params["name"]
+        for model in models["data"]:
+            if model["id"] == name:
+                return _json(model)
+        raise HTTPException(404, f"there is no model {name!r}")
+
+    async def health(request: Request) -> Response:
+        return _json({"status": "up"})
+
+    async def ready(request: Request) -> Response:
+        problems = await voices.problems()
+        status = {"status": "not ready" if problems else "ready", "problems": problems}
+        return _json(status, 503 if problems else 200)
+
+    async def figures(request: Request) -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    async def not_there(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return _failed(failure(Refused(error.detail, status=error.status_code)), error)
+
+    routes = [
+        Route("/v1/chat/completions", Asking(desk, chat_request), methods=["POST"]),
+        Route("/v1/completions", Asking(desk, text_request), methods=["POST"]),
+        Route("/v1/models", list_models),
+        Route("/v1/models/{name}", one_model),
+        Route("/health", health),
+        Route("/ready", ready),
+        Route("/metrics", figures),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: not_there})
+    return Front(app, keys, metrics, {route.path for route in routes})
+
+
+def _json(data: object, status: int = 200) -> Response:
+    return Response(encoded(data), status, media_type="application/json")
+
+
+def _failed(told: Failure, error: HTTPException) -> Response:
+    response = _json(told.body, told.status)
+    response.headers.update({**told.headers, **(error.headers or {})})
+    return response

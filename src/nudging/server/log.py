@@ -1,0 +1,55 @@
+"""One line a request, as JSON. Knows what a request cost and never what it said."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+logger = logging.getLogger("nudging.server")
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of a request when it is over."""
+
+    id: str
+    method: str
+    path: str
+    status: int = 0
+    """0 where nothing was answered: the client had left."""
+    model: str | None = None
+    tokens: int | None = None
+    nudge_rate: float | None = None
+    first: float | None = None
+    """Seconds to the first text."""
+    error: str | None = None
+    """Its kind, not its words: those may hold words of the request."""
+    hung_up: bool = False
+    begun: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.begun
+
+    def line(self) -> str:
+        found: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "id": self.id,
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "model": self.model,
+            "tokens": self.tokens,
+            "nudge_rate": None if self.nudge_rate is None else round(self.nudge_rate, 4),
+            "first": None if self.first is None else round(self.first, 4),
+            "seconds": round(self.seconds, 4),
+            "error": self.error,
+            "hung_up": self.hung_up or None,
+        }
+        return json.dumps({name: value for name, value in found.items() if value is not None})
+
+    def write(self) -> None:
+        logger.info(self.line())

@@ -1,0 +1,188 @@
+"""What a client is answered: completions, chat completions, and the chunks of both.
+
+Pure. The fields of OpenAI's objects, and under `nudging` what only a nudged answer has. Knows no
+model and no socket.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..data import answer_data
+from ..tokens import Answer, Candidate, StopReason
+from .alone import Said
+from .requests import Asked
+
+LENGTH = (StopReason.LENGTH, StopReason.ROUNDS)
+IMPOSSIBLE = -9999.0
+"""How OpenAI writes the logarithm of next to nothing."""
+
+
+class Reply:
+    """What all objects of one answer share: id, time, model, and how they are built."""
+
+    def __init__(self, asked: Asked, number: str, created: int) -> None:
+        self._asked = asked
+        self._chat = asked.kind == "chat"
+        self._shared = {
+            "id": f"{'chatcmpl' if self._chat else 'cmpl'}-{number}",
+            "created": created,
+            "model": asked.model,
+        }
+        self._offsets: dict[int, int] = {}
+
+    # --- in one piece ---------------------------------------------------------------------------
+
+    def whole(
+        self, said: Sequence[Sequence[Said]], answers: Sequence[Answer], usage: dict[str, Any]
+    ) -> dict[str, Any]:
+        choices = [
+            self._choice(index, tokens, answer)
+            for index, (tokens, answer) in enumerate(zip(said, answers, strict=True))
+        ]
+        kind = "chat.completion" if self._chat else "text_completion"
+        return {**self._shared, "object": kind, "choices": choices, "usage": usage}
+
+    def _choice(self, index: int, tokens: Sequence[Said], answer: Answer) -> dict[str, Any]:
+        if self._chat:
+            text: dict[str, Any] = {
+                "message": {"role": "assistant", "content": answer.text, "refusal": None}
+            }
+        else:
+            text = {"text": answer.text}
+        return {
+            "index": index,
+            **text,
+            "logprobs": self._logprobs(index, tokens),
+            "finish_reason": finish_reason(answer),
+            "nudging": nudging_data(answer),
+        }
+
+    # --- in chunks ------------------------------------------------------------------------------
+
+    def opening(self, index: int) -> dict[str, Any] | None:
+        """The chunk before a choice's text; completions have none."""
+        if not self._chat:
+            return None
+        return self._chunk(index, {"role": "assistant", "content": ""})
+
+    def piece(self, index: int, said: Said) -> dict[str, Any]:
+        own = {"source": said.source, "top1": said.top1}
+        text = {"content": said.text} if self._chat else said.text
+        return self._chunk(index, text, logprobs=self._logprobs(index, [said]), nudging=own)
+
+    def closing(self, index: int, answer: Answer) -> dict[str, Any]:
+        return self._chunk(
+            index,
+            {} if self._chat else "",
+            finish_reason=finish_reason(answer),
+            nudging=nudging_data(answer),
+        )
+
+    def cost(self, usage: dict[str, Any]) -> dict[str, Any]:
+        """The last chunk, for those who asked for it."""
+        return {**self._chunks(), "choices": [], "usage": usage}
+
+    def _chunk(
+        self,
+        index: int,
+        text: object,
+        *,
+        logprobs: dict[str, Any] | None = None,
+        finish_reason: str | None = None,
+        nudging: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        choice = {
+            "index": index,
+            "delta" if self._chat else "text": text,
+            "logprobs": logprobs,
+            "finish_reason": finish_reason,
+        }
+        if nudging is not None:
+            choice["nudging"] = nudging
+        chunk = {**self._chunks(), "choices": [choice]}
+        return {**chunk, "usage": None} if self._asked.usage else chunk
+
+    def _chunks(self) -> dict[str, Any]:
+        kind = "chat.completion.chunk" if self._chat else "text_completion"
+        return {**self._shared, "object": kind}
+
+    # --- probabilities --------------------------------------------------------------------------
+
+    def _logprobs(self, index: int, tokens: Sequence[Said]) -> dict[str, Any] | None:
+        most = self._asked.logprobs
+        if most is None:
+            return None
+        if self._chat:
+            content = [
+                {
+                    **_token(said.text.encode(), said.prob),
+                    "top_logprobs": [_token(*candidate) for candidate in said.top[:most]],
+                }
+                for said in tokens
+            ]
+            return {"content": content, "refusal": None}
+        offsets = []
+        for said in tokens:
+            offsets.append(self._offsets.get(index, 0))
+            self._offsets[index] = offsets[-1] + len(said.text)
+        return {
+            "tokens": [said.text for said in tokens],
+            "token_logprobs": [_log(said.prob) for said in tokens],
+            "top_logprobs": [_by_text(said, said.top[:most]) for said in tokens],
+            "text_offset": offsets,
+        }
+
+
+def _by_text(said: Said, candidates: Iterable[Candidate]) -> dict[str, float]:
+    """The candidates, and always the token itself."""
+    shown = {text.decode(errors="replace"): _log(prob) for text, prob in candidates}
+    return {**shown, said.text: _log(said.prob)}
+
+
+def _token(text: bytes, prob: float) -> dict[str, Any]:
+    return {"token": text.decode(errors="replace"), "logprob": _log(prob), "bytes": list(text)}
+
+
+def _log(prob: float) -> float:
+    return math.log(prob) if prob > 0 else IMPOSSIBLE
+
+
+def finish_reason(answer: Answer) -> str:
+    return "length" if answer.stop_reason in LENGTH else "stop"
+
+
+def nudging_data(answer: Answer) -> dict[str, Any]:
+    """What is ours: who wrote what, how much of it was nudged, and why it ended."""
+    data = answer_data(answer)
+    return {
+        "spans": data["spans"],
+        "nudge_rate": round(answer.nudge_rate, 4),
+        "stop_reason": data["stop_reason"],
+    }
+
+
+def usage_data(prompt: int, answers: Iterable[Answer]) -> dict[str, Any]:
+    """What answers cost. Positions computed ahead of need are OpenAI's prediction tokens."""
+    used = [answer.usage for answer in answers]
+    written = sum(usage.tokens for usage in used)
+    met = sum(usage.base.met for usage in used)
+    ahead = sum(usage.base.ahead for usage in used)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": written,
+        "total_tokens": prompt + written,
+        "completion_tokens_details": {
+            "accepted_prediction_tokens": met,
+            "rejected_prediction_tokens": ahead - met,
+        },
+    }
+
+
+def models_data(names: Iterable[str], created: int) -> dict[str, Any]:
+    models = [
+        {"id": name, "object": "model", "created": created, "owned_by": "nudging"} for name in names
+    ]
+    return {"object": "list", "data": models}

@@ -1,0 +1,130 @@
+"""The process: an address to listen on, signals, an end that lets running answers finish.
+
+Knows nothing of what is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ..errors import NudgingError
+from .log import logger
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The address, taken before models are loaded; nobody is let in yet."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        found = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise NudgingError(f"there is no address {host}: {error.strerror}") from None
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except OSError as error:
+        found.close()
+        raise NudgingError(f"can't listen on {host}:{port}: {error.strerror}") from None
+    return found
+
+
+def address_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def log_to_stderr() -> None:
+    """The log's lines are whole lines already."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+class _Server(uvicorn.Server):
+    """Ends with a return instead of the signal raised again, so that there is an exit code."""
+
+    def __init__(
+        self, config: uvicorn.Config, drain: int, began: Callable[[], None], end: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._drain, self._began, self._end = drain, began, end
+        self.interrupted = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._began()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        ending = asyncio.get_running_loop().call_later(self._drain, self._end)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            ending.cancel()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {
+            number: signal.signal(number, self.handle_exit)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal lets running answers finish; the second does not."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self.interrupted = self.interrupted or sig == signal.SIGINT
+
+
+GRACE = 5
+"""Seconds in which clients are told that there is no time left."""
+
+
+def serve(
+    app: ASGIApp,
+    listener: socket.socket,
+    *,
+    drain: int,
+    began: Callable[[], None],
+    end: Callable[[], None],
+) -> None:
+    """Serve until a signal comes, then for at most `drain` seconds more.
+
+    `began` is called when clients are let in, `end` when no time is left for running answers.
+
+    Raises:
+        KeyboardInterrupt: the signal was an interrupt.
+    """
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level=logging.CRITICAL,  # it has nothing to say that our own log does not
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=drain + GRACE,
+    )
+    server = _Server(config, drain, began, end)
+    server.run([listener])
+    if server.interrupted:
+        raise KeyboardInterrupt

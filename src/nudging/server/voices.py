@@ -1,0 +1,183 @@
+"""The three models that can be asked: the pair as one, and each of its two alone.
+
+Makes answers of requests that were understood. Knows no HTTP and no JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Literal, cast, get_args
+
+from ..chat import Message, Part, Prompt, Question, base_prompt, conversation
+from ..config import Config
+from ..engines.base import Engine, Want
+from ..errors import ConfigError, InputError, NudgingError
+from ..model import PREFIX, NudgedModel
+from ..tokens import Answer, Candidate, Piece, Source
+from .alone import Said, alone
+from .requests import Asked
+from .wire import Refused
+
+Name = Literal["nudged", "base", "nudge"]
+NAMES: tuple[Name, ...] = get_args(Name)
+PROBE = Prompt((Part("Hello", literal=True),))
+
+
+class Voices:
+    def __init__(
+        self,
+        base: Engine,
+        nudge: Engine,
+        *,
+        base_form: str = "auto",
+        prefix: str = PREFIX,
+        system: str | None = None,
+        **options: Any,
+    ) -> None:
+        """`options`: those of `NudgedModel`, which a request may change. `system`: what
+        conversations without a system text of their own get (None: the library's)."""
+        self._engines: dict[Source, Engine] = {"base": base, "nudge": nudge}
+        self._form, self._prefix, self._system = base_form, prefix, system
+        self._options = options
+        chat = NudgedModel(base, nudge, base_form=base_form, prefix=prefix, **options)
+        # Who asks for completions writes the whole prompt: the base model reads it as it is.
+        text = NudgedModel(base, nudge, base_form="text", prefix="", **options)
+        self._pairs = {"chat": chat, "text": text}
+
+    def answers(self, asked: Asked) -> list[AsyncGenerator[Said | Answer, None]]:
+        """The answers that a request asks for, none of them begun. What is wrong is found here.
+
+        All choices of a prompt in a row. Each has a seed of its own, and the same request with the
+        same seed has the same ones.
+        """
+        if asked.model not in NAMES:
+            raise Refused(
+                f"there is no model {asked.model!r}; there are {', '.join(NAMES)}",
+                status=404,
+                param="model",
+                code="model_not_found",
+            )
+        options = {**self._options, **asked.options}
+        seed = options.get("seed")
+        first = secrets.randbelow(2**31) if seed is None else int(seed)
+        try:
+            return [
+                self._answer(asked, question, {**options, "seed": (first + number) % 2**63})
+                for question in asked.questions
+                for number in range(asked.n)
+            ]
+        except ConfigError as error:
+            raise Refused(
+                f"{error} ({error.hint})" if error.hint else str(error),
+                param=asked.names.get(error.option),
+            ) from None
+        except InputError as error:
+            field = "messages" if asked.kind == "chat" else "prompt"
+            raise Refused(str(error), param=field) from None
+
+    def _answer(
+        self, asked: Asked, question: Question, options: dict[str, Any]
+    ) -> AsyncGenerator[Said | Answer, None]:
+        if asked.model == "nudged":
+            return self._nudged(asked, question, options)
+        source = cast("Source", asked.model)
+        preset = options.pop("preset", "default")
+        config = Config.of(preset, **options)
+        sampling = config.base_sampling if source == "base" else config.nudge_sampling
+        top = 1 + (asked.logprobs or 0)
+        if top > 1 + self._engines[source].capabilities.max_top_k:
+            raise Refused("the model shows fewer candidates than that", param=_top_field(asked))
+        want = Want(source, sampling, top)
+        conversation(question, self._system_text(asked, question))
+
+        async def events() -> AsyncGenerator[Said | Answer, None]:
+            prompt = await self._prompt(source, asked, question)
+            run = alone(self._engines[source], prompt, want, config.max_tokens, config.stop_strings)
+            async with aclosing(run):
+                async for event in run:
+                    yield event
+
+        return events()
+
+    def _nudged(
+        self, asked: Asked, question: Question, options: dict[str, Any]
+    ) -> AsyncGenerator[Said | Answer, None]:
+        stream = self._pairs[asked.kind].stream(
+            question, system=self._system_text(asked, question), **options
+        )
+        if asked.logprobs is not None:
+            self._check_logprobs(asked, options)
+
+        async def events() -> AsyncGenerator[Said | Answer, None]:
+            async with stream:
+                async for piece in stream:
+                    if isinstance(piece, Piece):
+                        top1 = piece.top1 or 0.0
+                        top = (Candidate(piece.text.encode(), top1),)
+                        yield Said(piece.source, piece.text, top1, top1, top)
+            yield stream.answer
+
+        return events()
+
+    def _check_logprobs(self, asked: Asked, options: dict[str, Any]) -> None:
+        """An answer of two models keeps the top-1 of each token's author. That is the probability
+        of the token only where the most likely one is always taken."""
+        config = Config.of(options.pop("preset", "default"), **options)
+        if not (config.base_sampling.greedy and config.nudge_sampling.greedy):
+            raise Refused(
+                "the nudged model has log-probabilities at temperature 0 only", param="logprobs"
+            )
+        if (asked.logprobs or 0) > 1:
+            raise Refused(
+                "a nudged answer has no single distribution: one candidate is all it can show",
+                param=_top_field(asked),
+            )
+
+    def _system_text(self, asked: Asked, question: Question) -> str | None:
+        if asked.kind == "text":
+            return ""
+        brings_one = any(isinstance(turn, Message) and turn.role == "system" for turn in question)
+        return None if brings_one else self._system
+
+    async def _prompt(self, source: Source, asked: Asked, question: Question) -> Prompt:
+        messages = conversation(question, self._system_text(asked, question))
+        if asked.kind == "text":
+            return base_prompt(messages, "text")
+        if source == "base":
+            return base_prompt(messages, self._form, self._prefix)
+        return await self._engines["nudge"].render(messages)
+
+    async def prompt_tokens(self, asked: Asked) -> int:
+        """Tokens of the prompts; of a pair those that the base model reads. 0 where only a server
+        knows."""
+        source: Source = "nudge" if asked.model == "nudge" else "base"
+        total = 0
+        for question in asked.questions:
+            prompt = await self._prompt(source, asked, question)
+            total += await self._engines[source].count(prompt) or 0
+        return total
+
+    async def problems(self, seconds: float = 5.0) -> dict[Source, str]:
+        """Of each model that does not answer in this time, what it says."""
+        sources = get_args(Source)
+        told = await asyncio.gather(*(self._problem(source, seconds) for source in sources))
+        return {source: what for source, what in zip(sources, told, strict=True) if what}
+
+    async def _problem(self, source: Source, seconds: float) -> str:
+        try:
+            async with asyncio.timeout(seconds):
+                steps = self._engines[source].stream(PROBE, b"", 1, Want(source))
+                async with aclosing(steps):
+                    await anext(steps, None)
+        except TimeoutError:
+            return f"no answer within {seconds:g} s"
+        except NudgingError as error:
+            return str(error)
+        return ""
+
+
+def _top_field(asked: Asked) -> str:
+    return "top_logprobs" if asked.kind == "chat" else "logprobs"

@@ -1,0 +1,107 @@
+"""JSON that comes in and errors that go out, in OpenAI's shape. Knows no request and no model."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ContextOverflow, NudgingError, ServerBusy, UsageError
+
+MOST_DIGITS = 20
+"""Of a whole number: all that have a meaning here fit into 64 bits."""
+
+
+class Refused(NudgingError):
+    """What the server itself says no to, with what OpenAI's error object can say of it."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        """The field that is to blame."""
+        self.code = code
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as it is answered."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+def failure(error: Exception) -> Failure:
+    """What a client is told. Of an error that was not meant to happen only that there was one."""
+    status, message = 500, "the server failed to answer"
+    param = code = None
+    again: float | None = None
+    if isinstance(error, NudgingError):
+        status, message = error.status, str(error)
+    if isinstance(error, Refused):
+        param, code, again = error.param, error.code, error.retry_after
+    elif isinstance(error, ContextOverflow):  # its own words name a file of the operator's
+        code = "context_length_exceeded"
+        message = f"the prompt has {error.tokens} tokens, and the model's context holds"
+        message += f" {error.limit}"
+    elif isinstance(error, ServerBusy):
+        again = error.retry_after
+    elif isinstance(error, UsageError) and error.hint:
+        message += f" ({error.hint})"
+    kind = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    headers = {}
+    if again is not None:
+        headers["retry-after"] = str(max(1, math.ceil(again)))
+    if status >= 500 and not getattr(error, "retryable", False):
+        headers["x-should-retry"] = "false"  # clients try every 5xx again unless they are told
+    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return Failure(status, body, headers)
+
+
+def encoded(data: object) -> bytes:
+    """JSON in UTF-8. A lone surrogate, which no UTF-8 can hold, is escaped as JSON writes it."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="backslashreplace")
+
+
+def event(data: object) -> bytes:
+    """One event of a stream."""
+    return b"data: " + encoded(data) + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def decoded(body: bytes) -> dict[str, Any]:
+    """The object that a request's body holds."""
+    try:
+        data = json.loads(body, parse_int=_whole, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise Refused("the body is not valid JSON", code="invalid_json") from None
+    if not isinstance(data, dict):
+        raise Refused("the body must be a JSON object", code="invalid_json")
+    return data
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError("a number of too many digits")
+    return int(digits)
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,231 @@
+"""`nudge serve` as a process of its own, asked by OpenAI's Python client."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import openai
+import pytest
+
+from nudging.cli import run
+
+NUDGE = [sys.executable, "-c", "from nudging.cli import main; main()"]
+FRANCE = "What is the capital of France?"
+PARIS = "The capital of France is Paris."
+
+
+class Served:
+    """A running `nudge serve` on the scripted pair."""
+
+    def __init__(self, folder: Path, *arguments: str, delay: float = 0.0) -> None:
+        (folder / "config.toml").write_text("")
+        models = [f"scripted:{name}?delay={delay}" for name in ("base", "nudge")]
+        pair = ["--base", models[0], "--nudge", models[1]]
+        self.process = subprocess.Popen(
+            [*NUDGE, "serve", *pair, "--port", "0", *arguments],
+            env={
+                **os.environ,
+                "NUDGING_CONFIG": str(folder / "config.toml"),
+                "NUDGING_API_KEYS": "from-the-environment",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.said = self.process.stdout.readline()
+        self.url = self.said.split()[-1] if self.said else ""
+
+    def client(self, key: str = "from-the-environment") -> openai.OpenAI:
+        return openai.OpenAI(base_url=self.url, api_key=key, max_retries=0, timeout=30)
+
+    def end(self, number: signal.Signals) -> tuple[int, str, str]:
+        """Send a signal. The exit code, and what else was said."""
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+    def figure(self, name: str) -> float:
+        text = httpx2.get(
+            self.url.removesuffix("/v1") + "/metrics",
+            headers={"authorization": "Bearer from-the-environment"},
+        ).text
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
+        return float(line.split()[1])
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str, delay: float = 0.0) -> Iterator[Served]:
+    served = Served(folder, *arguments, delay=delay)
+    try:
+        yield served
+    finally:
+        if served.process.poll() is None:
+            served.process.kill()
+        served.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("serve")
+    (folder / "keys").write_text("from-a-file\n")
+    with serving(folder, "--api-key", "given", "--api-key-file", str(folder / "keys")) as found:
+        yield found
+
+
+def test_it_says_where_it_is(served: Served) -> None:
+    assert served.said.startswith("serving http://127.0.0.1:")
+    assert served.said.endswith("/v1\n")
+
+
+@pytest.mark.parametrize("key", ["given", "from-a-file", "from-the-environment"])
+def test_openais_client_is_answered(served: Served, key: str) -> None:
+    with served.client(key) as client:
+        assert [model.id for model in client.models.list()] == ["nudged", "base", "nudge"]
+        answer = client.chat.completions.create(
+            model="nudged",
+            messages=[{"role": "user", "content": FRANCE}],
+            extra_body={"nudging": {"gamma": 0.4}},
+        )
+    assert answer.choices[0].message.content == PARIS
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 7
+    extra = answer.choices[0].model_extra
+    assert extra is not None
+    assert extra["nudging"]["nudge_rate"] == 0.5
+
+
+def test_openais_client_reads_streams(served: Served) -> None:
+    with served.client() as client:
+        chunks = list(
+            client.chat.completions.create(
+                model="nudged",
+                messages=[{"role": "user", "content": FRANCE}],
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+        )
+        pieces = client.completions.create(model="nudge", prompt=FRANCE, stream=True)
+        assert "".join(piece.choices[0].text for piece in pieces) == PARIS
+    said = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+    assert "".join(said) == PARIS
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.total_tokens == 19
+
+
+def test_openais_client_raises_its_own_errors(served: Served) -> None:
+    with served.client() as client:
+        with pytest.raises(openai.NotFoundError) as missing:
+            client.completions.create(model="gpt", prompt="Hello")
+        assert (missing.value.param, missing.value.code) == ("model", "model_not_found")
+        assert missing.value.request_id
+        with pytest.raises(openai.BadRequestError) as bad:
+            client.completions.create(model="nudged", prompt="Hello", top_p=7)
+        assert bad.value.param == "top_p"
+    with served.client("wrong") as stranger, pytest.raises(openai.AuthenticationError):
+        stranger.models.list()
+
+
+def test_a_client_that_leaves_ends_its_answer(tmp_path: Path) -> None:
+    with serving(tmp_path, "--max-tokens", "1000", delay=0.2) as served, served.client() as client:
+        stream = client.chat.completions.create(
+            model="nudged", messages=[{"role": "user", "content": "Count to five."}], stream=True
+        )
+        next(iter(stream))
+        assert served.figure("nudging_answers_running") == 1
+        stream.close()
+        left = time.monotonic()
+        while served.figure("nudging_answers_running"):
+            assert time.monotonic() < left + 1
+        lines = served.end(signal.SIGTERM)[2].splitlines()
+    assert any(json.loads(line).get("hung_up") for line in lines)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_running_answer_finishes_before_the_end(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with serving(tmp_path, delay=0.1) as served, served.client() as client:
+        stream = client.chat.completions.create(
+            model="nudged", messages=[{"role": "user", "content": FRANCE}], stream=True
+        )
+        chunks = iter(stream)
+        said = [next(chunks)]
+        served.process.send_signal(number)
+        said += chunks
+        assert "".join(c.choices[0].delta.content or "" for c in said) == PARIS
+        out, err = served.process.communicate(timeout=30)
+        assert served.process.returncode == code
+    assert out == ""
+    (line,) = err.splitlines()
+    assert json.loads(line)["tokens"] == 7
+
+
+def test_a_running_answer_gets_no_longer_than_it_may(tmp_path: Path) -> None:
+    with serving(tmp_path, "--drain", "1", delay=1) as served, served.client() as client:
+        stream = client.chat.completions.create(
+            model="nudged", messages=[{"role": "user", "content": "Count to five."}], stream=True
+        )
+        chunks = iter(stream)
+        next(chunks)
+        begun = time.monotonic()
+        ended: list[tuple[int, str, str]] = []
+        ending = threading.Thread(target=lambda: ended.append(served.end(signal.SIGTERM)))
+        ending.start()
+        with pytest.raises(openai.APIError, match="shutting down"):
+            list(chunks)
+        ending.join(20)
+    code, _, err = ended[0]
+    assert code == 0
+    assert json.loads(err)["error"] == "Refused"
+    assert time.monotonic() < begun + 8
+
+
+def test_a_place_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        pair = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
+        assert run(["serve", *pair, "--port", port]) == 1
+    assert f"can't listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_without_its_extra_it_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['uvicorn'] = None; from nudging.cli import run;"
+        "sys.exit(run(['serve', '--base', 'scripted:base', '--nudge', 'scripted:nudge']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'nudging[server]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--time-limit", "0"],
+        ["--first-limit", "nan"],
+        ["--port", "99999"],
+        ["--max-answers", "0"],
+        ["--api-key", ""],
+        ["--api-key-file", "nowhere"],
+        ["--gamma", "7"],
+    ],
+)
+def test_what_is_asked_wrongly_is_told(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
+    assert run(["serve", *pair, "--port", "0", *arguments]) == 2
+    assert capsys.readouterr().err.startswith("nudge: error: ")

@@ -1,0 +1,574 @@
+"""The server as an ASGI application, on scripted engines: what is asked and what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+from starlette.types import Message as Sent
+
+from nudging import NudgedModel
+from nudging.chat import Prompt
+from nudging.engines import open_engine
+from nudging.engines.base import Engine, Want
+from nudging.engines.local import LocalEngine
+from nudging.engines.scripted import Distribution, ScriptedEngine
+from nudging.errors import ServerDown, ServerFailed
+from nudging.server.app import make_app
+from nudging.server.keys import Keys
+from nudging.server.limits import Limits, Line
+from nudging.server.requests import OPTIONS
+from nudging.server.voices import Voices
+from nudging.tokens import Candidate, Step
+from tests.toys import EchoRuntime
+
+FRANCE = "What is the capital of France?"
+PARIS = "The capital of France is Paris."
+FIVE = "Sure! Here you go: one, two, three, four, five."
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+LIMITS = Limits(8)
+
+
+def client(
+    *,
+    delay: float = 0.0,
+    base: Engine | None = None,
+    limits: Limits = LIMITS,
+    keys: tuple[str, ...] = (),
+    **options: Any,
+) -> TestClient:
+    engines = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
+    voices = Voices(base or engines[0], engines[1], **options)
+    return TestClient(make_app(voices, Line(limits), Keys(keys)))
+
+
+SHARED = client()
+
+
+def question(text: str = FRANCE, **fields: Any) -> dict[str, Any]:
+    return {"model": "nudged", "messages": [{"role": "user", "content": text}], **fields}
+
+
+def events(text: str) -> list[Any]:
+    """The JSON of each event; the end mark must be the last, and is left out."""
+    lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    assert lines.pop() == "[DONE]"
+    return [json.loads(line) for line in lines]
+
+
+def failing(error: Exception, after: int) -> ScriptedEngine:
+    """A base model whose server fails when the answer has so many bytes."""
+
+    def following(prompt: str, text: bytes) -> Distribution:
+        if len(text) >= after:
+            raise error
+        return [Candidate(b" ab", 0.9), Candidate(b"x", 0.1)]
+
+    return ScriptedEngine(following)
+
+
+# --- answers --------------------------------------------------------------------------------
+
+
+def test_a_chat_completion_has_openais_fields_and_ours() -> None:
+    response = client().post(CHAT, json=question())
+    assert response.status_code == 200
+    data = response.json()
+    assert data["id"].startswith("chatcmpl-")
+    assert (data["object"], data["model"]) == ("chat.completion", "nudged")
+    (choice,) = data["choices"]
+    assert choice["message"] == {"role": "assistant", "content": PARIS, "refusal": None}
+    assert (choice["index"], choice["finish_reason"], choice["logprobs"]) == (0, "stop", None)
+    own = choice["nudging"]
+    assert [span["source"] for span in own["spans"]] == ["nudge", "base", "nudge"]
+    assert "".join(span["text"] for span in own["spans"]) == PARIS
+    assert (own["nudge_rate"], own["stop_reason"]) == (0.5, "nudge")
+    usage = data["usage"]
+    assert usage["completion_tokens"] == 7
+    assert usage["prompt_tokens"] == 12
+    assert usage["total_tokens"] == 19
+    assert usage["completion_tokens_details"] == {
+        "accepted_prediction_tokens": 0,
+        "rejected_prediction_tokens": 0,
+    }
+
+
+def test_a_text_completion_reads_the_prompt_as_it_is() -> None:
+    seen = []
+
+    def following(prompt: str, text: bytes) -> Distribution:
+        seen.append(prompt)
+        return [Candidate(b"", 1.0)] if text else [Candidate(b" red", 0.9)]
+
+    data = client(base=ScriptedEngine(following)).post(TEXT, json={"prompt": "Roses are"}).json()
+    assert data["object"] == "text_completion"
+    assert data["choices"][0]["text"]
+    assert set(seen) == {"Roses are"}
+
+
+def test_each_model_can_be_asked_alone() -> None:
+    asks = client()
+    nudge = asks.post(CHAT, json=question("Count to five.", model="nudge")).json()
+    assert nudge["choices"][0]["message"]["content"] == FIVE
+    assert nudge["choices"][0]["nudging"]["nudge_rate"] == 1
+    base = asks.post(CHAT, json=question("Count to five.", model="base")).json()
+    assert base["choices"][0]["message"]["content"] != FIVE
+    assert base["choices"][0]["nudging"]["nudge_rate"] == 0
+    text = asks.post(TEXT, json={"model": "base", "prompt": "Count to five.", "max_tokens": 1})
+    assert text.json()["choices"][0]["finish_reason"] == "length"
+
+
+def test_choices_of_several_prompts_stand_in_a_row() -> None:
+    data = client().post(TEXT, json={"prompt": [FRANCE, "Count to five."], "n": 2}).json()
+    assert [choice["index"] for choice in data["choices"]] == [0, 1, 2, 3]
+    assert [choice["text"] for choice in data["choices"]] == [PARIS, PARIS, FIVE, FIVE]
+
+
+def test_options_of_openai_and_of_the_rule_are_heeded() -> None:
+    asks = client()
+    short = asks.post(CHAT, json=question(max_completion_tokens=2)).json()["choices"][0]
+    assert (short["message"]["content"], short["finish_reason"]) == ("The capital", "length")
+    stopped = asks.post(CHAT, json=question(stop=[" is"])).json()["choices"][0]
+    assert stopped["message"]["content"] == "The capital of France"
+    assert stopped["nudging"]["stop_reason"] == "stop"
+    never = asks.post(CHAT, json=question(nudging={"gamma": 0, "opener": "base"}, max_tokens=9))
+    assert never.json()["choices"][0]["nudging"]["spans"][0]["source"] == "base"
+
+
+def test_the_operators_options_are_defaults() -> None:
+    asks = client(max_tokens=2)
+    assert asks.post(CHAT, json=question()).json()["usage"]["completion_tokens"] == 2
+    assert asks.post(CHAT, json=question(max_tokens=3)).json()["usage"]["completion_tokens"] == 3
+
+
+def test_a_seed_repeats_its_choices_and_each_choice_has_its_own() -> None:
+    asks = client()
+
+    def drawn(**fields: Any) -> list[str]:
+        body = question(temperature=3, n=4, max_tokens=20, **fields)
+        data = asks.post(CHAT, json=body).json()
+        return [choice["message"]["content"] for choice in data["choices"]]
+
+    assert drawn(seed=5) == drawn(seed=5)
+    assert len(set(drawn(seed=5))) > 1
+    assert len({tuple(drawn()) for _ in range(5)}) > 1
+
+
+def test_a_system_text_comes_from_the_request_or_the_operator() -> None:
+    seen = []
+
+    def following(prompt: str, text: bytes) -> Distribution:
+        seen.append(prompt)
+        return [Candidate(b"", 1.0)]
+
+    asks = client(base=ScriptedEngine(following), system="Be brief.")
+    asks.post(CHAT, json=question(model="base"))
+    own = [{"role": "developer", "content": "Rhyme."}, {"role": "user", "content": "Well?"}]
+    asks.post(CHAT, json={"model": "base", "messages": own})
+    assert seen[0].startswith("Be brief.\n")
+    assert seen[1].startswith("Rhyme.\n")
+
+
+def test_engines_in_process_give_the_same_answers_and_tell_what_was_ahead() -> None:
+    base = LocalEngine("toy:base", EchoRuntime(1, 1, slots=2))
+    nudge = LocalEngine("toy:nudge", EchoRuntime(2, 1, agreement=0.8, slots=2))
+    options: dict[str, Any] = {"max_tokens": 60, "speculate": 3}
+    answer = NudgedModel(base, nudge, **options).answer("why 東?")
+    assert answer.usage.base.ahead
+    asks = TestClient(make_app(Voices(base, nudge, **options), Line(LIMITS), Keys([])))
+    data = asks.post(CHAT, json=question("why 東?", n=3)).json()
+    assert {choice["message"]["content"] for choice in data["choices"]} == {answer.text}
+    details = data["usage"]["completion_tokens_details"]
+    assert details["accepted_prediction_tokens"] > 0
+    assert details["rejected_prediction_tokens"] >= 0
+    assert data["usage"]["completion_tokens"] == 3 * answer.usage.tokens
+
+
+# --- streams --------------------------------------------------------------------------------
+
+
+def test_a_chat_stream_has_openais_chunks_and_our_authors() -> None:
+    response = client().post(CHAT, json=question(stream=True))
+    assert response.headers["content-type"] == "text/event-stream"
+    opening, *pieces, closing = [chunk["choices"][0] for chunk in events(response.text)]
+    assert opening["delta"] == {"role": "assistant", "content": ""}
+    assert "".join(piece["delta"]["content"] for piece in pieces) == PARIS
+    assert [piece["nudging"]["source"] for piece in pieces] == [
+        *["nudge"] * 2,
+        *["base"] * 4,
+        "nudge",
+    ]
+    assert (closing["delta"], closing["finish_reason"]) == ({}, "stop")
+    assert closing["nudging"]["nudge_rate"] == 0.5
+    chunks = events(response.text)
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert len({(chunk["id"], chunk["created"]) for chunk in chunks}) == 1
+    assert all("usage" not in chunk for chunk in chunks)
+
+
+def test_a_text_stream_and_what_it_cost() -> None:
+    body = {"prompt": FRANCE, "stream": True, "stream_options": {"include_usage": True}}
+    *chunks, last = events(client().post(TEXT, json=body).text)
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == PARIS
+    assert all(chunk["usage"] is None for chunk in chunks)
+    assert (last["choices"], last["usage"]["completion_tokens"]) == ([], 7)
+
+
+def test_choices_of_a_stream_come_side_by_side() -> None:
+    texts: dict[int, str] = {}
+    chunks = events(client(delay=0.001).post(CHAT, json=question(n=3, stream=True)).text)
+    for chunk in chunks:
+        (choice,) = chunk["choices"]
+        texts[choice["index"]] = texts.get(choice["index"], "") + choice["delta"].get("content", "")
+    assert texts == {0: PARIS, 1: PARIS, 2: PARIS}
+
+
+# --- probabilities --------------------------------------------------------------------------
+
+
+def test_a_nudged_token_has_the_probability_that_its_author_gave_it() -> None:
+    body = question(logprobs=True, top_logprobs=1)
+    data = client().post(CHAT, json=body).json()
+    content = data["choices"][0]["logprobs"]["content"]
+    assert "".join(entry["token"] for entry in content) == PARIS
+    assert content[0]["logprob"] == pytest.approx(-0.2231, abs=1e-4)
+    assert content[0]["top_logprobs"][0]["token"] == "The"
+    assert bytes(content[0]["bytes"]) == b"The"
+
+
+def test_a_model_alone_shows_its_candidates() -> None:
+    body = {"model": "base", "prompt": FRANCE, "max_tokens": 1, "logprobs": 2}
+    shown = client().post(TEXT, json=body).json()["choices"][0]["logprobs"]
+    assert shown["tokens"] == [" um"]
+    assert shown["top_logprobs"][0] == pytest.approx({" um": -1.386, "The": -1.609}, abs=1e-3)
+    assert shown["text_offset"] == [0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [({"temperature": 1}, "logprobs"), ({"top_logprobs": 2}, "top_logprobs")],
+)
+def test_what_a_nudged_answer_can_not_show_is_refused(fields: dict[str, Any], param: str) -> None:
+    response = client().post(CHAT, json=question(logprobs=True, **fields))
+    assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+
+
+# --- what goes wrong ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "param", "code"),
+    [
+        ({"model": "gpt"}, 404, "model", "model_not_found"),
+        ({"max_tokens": 0}, 400, "max_tokens", None),
+        ({"temperature": "hot"}, 400, "temperature", None),
+        ({"top_p": 0}, 400, "top_p", None),
+        ({"nudging": {"gamma": 2}}, 400, "nudging.gamma", None),
+        ({"nudging": {"trigger": "never"}}, 400, "nudging.trigger", None),
+        ({"nudging": {"preset": "none"}}, 400, "nudging.preset", None),
+        ({"nudging": {"preset": "official", "stop": "either"}}, 400, "nudging.stop", None),
+        ({"messages": [{"role": "user", "content": " "}]}, 400, "messages", None),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, 400, "messages", None),
+        ({"n": 100}, 400, "n", None),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_bad_request_fails_before_anything_is_sent(
+    fields: dict[str, Any], status: int, param: str, code: str | None, streamed: bool
+) -> None:
+    body = json.dumps(question(**fields) | {"stream": streamed})
+    response = client().post(CHAT, content=body)
+    error = response.json()["error"]
+    assert (response.status_code, error["param"], error["code"]) == (status, param, code)
+    assert response.headers["x-request-id"].startswith("req-")
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = ["model", "messages", "prompt", "n", "stream", "stream_options", "logprobs", "stop"]
+FIELDS += ["top_logprobs", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed"]
+
+
+@given(
+    path=st.sampled_from([CHAT, TEXT]),
+    fields=st.dictionaries(st.sampled_from([*FIELDS, "echo", "suffix"]), ANYTHING, max_size=3),
+    own=st.dictionaries(st.sampled_from(OPTIONS), ANYTHING, max_size=3),
+)
+@settings(max_examples=300)
+def test_no_request_is_our_mistake(path: str, fields: dict[str, Any], own: dict[str, Any]) -> None:
+    body = {**question("Hello"), "prompt": "Hello", "nudging": own, **fields}
+    response = SHARED.post(path, content=json.dumps(body))
+    assert response.status_code in (200, 400, 404)
+    assert own or fields or response.status_code == 200
+
+
+def test_a_body_has_a_bound() -> None:
+    small = client(limits=Limits(8, body=100))
+    assert small.post(CHAT, content=b" " * 101).status_code == 413
+    assert small.post(CHAT, content=b" " * 100).status_code == 400
+
+
+def test_a_prompt_that_is_too_long_is_told_before_the_stream() -> None:
+    base = open_engine("scripted:base?n_ctx=3")
+    for streamed in (False, True):
+        response = client(base=base).post(CHAT, json=question("a " * 9, stream=streamed))
+        assert response.status_code == 400
+        assert response.json()["error"]["code"] == "context_length_exceeded"
+
+
+def test_an_upstream_that_fails_at_once_has_its_status() -> None:
+    for streamed in (False, True):
+        body = question(model="base", stream=streamed)
+        response = client(base=failing(ServerDown("it is gone"), 0)).post(CHAT, json=body)
+        assert response.status_code == 503
+        assert response.json()["error"]["message"] == "it is gone"
+        assert response.json()["error"]["type"] == "server_error"
+
+
+def test_an_answer_is_not_lost_for_want_of_a_count() -> None:
+    class Uncounted(ScriptedEngine):
+        async def count(self, prompt: Prompt) -> int:
+            raise ServerDown("it is gone")
+
+    base = Uncounted(lambda prompt, text: [Candidate(b"" if text else b"Yes", 1.0)])
+    data = client(base=base).post(CHAT, json=question(model="base")).json()
+    assert data["choices"][0]["message"]["content"] == "Yes"
+    assert data["usage"]["prompt_tokens"] == 0
+
+
+def test_an_upstream_that_fails_midway_is_an_event_of_the_stream() -> None:
+    body = question(model="base", stream=True)
+    response = client(base=failing(ServerFailed("it broke"), 6)).post(CHAT, json=body)
+    assert response.status_code == 200
+    *chunks, last = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
+    assert len(chunks) == 3
+    assert json.loads(last)["error"]["message"] == "it broke"
+
+
+def test_an_error_of_ours_is_not_told_but_logged(caplog: pytest.LogCaptureFixture) -> None:
+    broken = client(base=failing(RuntimeError("the secret"), 0))
+    response = broken.post(CHAT, json=question(model="base"))
+    assert response.status_code == 500
+    assert "secret" not in response.text
+    assert "the secret" in caplog.text
+
+
+def test_time_is_limited_to_the_first_text_and_to_the_end() -> None:
+    slow = client(delay=0.2, limits=Limits(8, first=0.05))
+    response = slow.post(CHAT, json=question(stream=True))
+    assert (response.status_code, response.json()["error"]["code"]) == (504, "timeout")
+    slow = client(delay=0.25, limits=Limits(8, whole=0.9))
+    assert slow.post(CHAT, json=question("Count to five.")).status_code == 504
+    response = slow.post(CHAT, json=question("Count to five.", model="nudge", stream=True))
+    assert response.status_code == 200
+    assert json.loads(response.text.split("data: ")[-1])["error"]["code"] == "timeout"
+
+
+# --- the rest -------------------------------------------------------------------------------
+
+
+def test_models_are_listed_and_found() -> None:
+    asks = client()
+    listed = asks.get("/v1/models").json()
+    assert [model["id"] for model in listed["data"]] == ["nudged", "base", "nudge"]
+    assert asks.get("/v1/models/base").json() == listed["data"][1]
+    assert asks.get("/v1/models/gpt").status_code == 404
+
+
+def test_what_is_not_there_is_told_in_openais_shape() -> None:
+    asks = client()
+    for response, status in ((asks.get("/nowhere"), 404), (asks.get(CHAT), 405)):
+        assert response.status_code == status
+        assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_ready_is_who_has_two_models_that_answer() -> None:
+    assert client().get("/ready").json() == {"status": "ready", "problems": {}}
+    response = client(base=failing(ServerDown("it is gone"), 0)).get("/ready")
+    assert response.status_code == 503
+    assert response.json()["problems"] == {"base": "it is gone"}
+
+
+def test_without_a_key_nothing_is_answered_but_health() -> None:
+    locked = client(keys=("secret",), base=failing(AssertionError("it was asked"), 0))
+    assert locked.get("/health").status_code == 200
+    for headers in ({}, {"authorization": "Bearer other"}):
+        for path in ("/ready", "/metrics", "/v1/models", "/nowhere"):
+            assert locked.get(path, headers=headers).status_code == 401
+        response = locked.post(CHAT, json=question(), headers=headers)
+        assert (response.status_code, response.json()["error"]["code"]) == (401, "invalid_api_key")
+    key = {"authorization": "Bearer secret"}
+    assert locked.get("/v1/models", headers=key).status_code == 200
+
+
+def test_a_request_keeps_the_id_that_it_came_with() -> None:
+    asks = client()
+    assert asks.get("/health", headers={"x-request-id": "a-1"}).headers["x-request-id"] == "a-1"
+    other = asks.get("/health", headers={"x-request-id": "a b\t"}).headers["x-request-id"]
+    assert other.startswith("req-")
+
+
+def test_one_line_a_request_without_a_word_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="nudging.server")
+    key = {"authorization": "Bearer hush"}
+    client(keys=("hush",)).post(CHAT, json=question(), headers=key)
+    (line,) = caplog.messages
+    data = json.loads(line)
+    assert (data["status"], data["model"], data["tokens"], data["nudge_rate"]) == (
+        200,
+        "nudged",
+        7,
+        0.5,
+    )
+    assert all(word not in line for word in ("France", "Paris", "hush"))
+
+
+def test_figures_add_up() -> None:
+    asks = client()
+    asks.post(CHAT, json=question())
+    asks.post(CHAT, json=question(n="x"))
+    text = asks.get("/metrics").text
+    for line in (
+        f'nudging_requests_total{{path="{CHAT}",status="200"}} 1',
+        f'nudging_requests_total{{path="{CHAT}",status="400"}} 1',
+        'nudging_tokens_total{model="nudged",source="base"} 4',
+        'nudging_tokens_total{model="nudged",source="nudge"} 3',
+        "nudging_nudge_rate_count 1",
+        "nudging_answers_running 0",
+        "nudging_answers_waiting 0",
+    ):
+        assert line in text.splitlines()
+
+
+# --- clients that leave, and too many of them -----------------------------------------------
+
+
+class Watched(ScriptedEngine):
+    """Counts the streams that are open."""
+
+    opened = 0
+    closed = 0
+
+    async def stream(
+        self, prompt: Prompt, start: bytes, n: int, want: Want
+    ) -> AsyncGenerator[Step, None]:
+        self.opened += 1
+        try:
+            async for step in super().stream(prompt, start, n, want):
+                yield step
+        finally:
+            self.closed += 1
+
+
+def endless(prompt: str, text: bytes) -> Distribution:
+    return [Candidate(b" %d" % (len(text) % 97), 0.9), Candidate(b"x", 0.1)]
+
+
+async def ask_and_leave(
+    app: Any, body: dict[str, Any], leave: Callable[[list[Sent]], bool]
+) -> tuple[float, list[Sent]]:
+    """Ask, and hang up when `leave` says so of what has come. Seconds until all has ended after
+    that, and what came."""
+    came: list[Sent] = []
+    asked = left = False
+
+    async def receive() -> Sent:
+        nonlocal asked, left
+        if not asked:
+            asked = True
+            return {"type": "http.request", "body": json.dumps(body).encode()}
+        while not leave(came):
+            await asyncio.sleep(0.005)
+        left = True
+        return {"type": "http.disconnect"}
+
+    async def send(message: Sent) -> None:
+        came.append(message)
+
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": CHAT, "headers": []}
+    scope |= {"query_string": b"", "root_path": "", "http_version": "1.1", "scheme": "http"}
+    task = asyncio.create_task(app(scope, receive, send))
+    while not left and not task.done():
+        await asyncio.sleep(0.005)
+    gone = time.monotonic()
+    await asyncio.wait_for(task, 10)
+    return time.monotonic() - gone, came
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("model", ["nudged", "base"])
+def test_who_hangs_up_ends_the_answer_at_once(
+    streamed: bool, model: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="nudging.server")
+    base, nudge = Watched(endless, delay=0.01), Watched(endless, delay=0.01)
+    app = make_app(Voices(base, nudge, max_tokens=10_000), Line(Limits(1)), Keys([]))
+    begun = time.monotonic()
+
+    def leave(came: list[Sent]) -> bool:
+        return len(came) > 4 if streamed else time.monotonic() > begun + 0.3
+
+    async def main() -> float:
+        body = question(model=model, stream=streamed, n=2)
+        took, _ = await ask_and_leave(app, body, leave)
+        assert base.closed == base.opened > 0
+        assert nudge.closed == nudge.opened
+        return took
+
+    assert asyncio.run(main()) < 1
+    assert json.loads(caplog.messages[-1])["hung_up"]
+    text = TestClient(app).get("/metrics").text
+    assert "nudging_answers_running 0\nnudging_answers_waiting 0" in "\n".join(
+        line for line in text.splitlines() if not line.startswith("#")
+    )
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_when_the_server_ends_its_answers_are_told(streamed: bool) -> None:
+    base, nudge = Watched(endless, delay=0.01), Watched(endless, delay=0.01)
+    line = Line(Limits(1))
+    app = make_app(Voices(base, nudge, max_tokens=10_000), line, Keys([]))
+
+    def leave(came: list[Sent]) -> bool:
+        if base.opened and (came or not streamed):
+            line.end()
+        return False
+
+    _, came = asyncio.run(ask_and_leave(app, question(stream=streamed, n=2), leave))
+    assert came[0]["status"] == (200 if streamed else 503)
+    last = came[-1]["body"].decode().removeprefix("data: ")
+    assert json.loads(last)["error"]["code"] == "shutting_down"
+    assert base.closed == base.opened
+
+
+def test_too_many_are_sent_away_with_a_time_to_come_back() -> None:
+    base, nudge = Watched(endless, delay=0.01), Watched(endless, delay=0.01)
+    app = make_app(Voices(base, nudge, max_tokens=10_000), Line(Limits(1, queue=0)), Keys([]))
+    answered: list[Any] = []
+
+    async def main() -> None:
+        def leave(came: list[Sent]) -> bool:
+            return bool(answered)
+
+        first = asyncio.create_task(ask_and_leave(app, question(stream=True), leave))
+        while not base.opened:
+            await asyncio.sleep(0.005)
+        asks = TestClient(app)
+        answered.append(await asyncio.to_thread(asks.post, CHAT, json=question()))
+        await first
+
+    asyncio.run(main())
+    assert answered[0].status_code == 429
+    assert int(answered[0].headers["retry-after"]) >= 1
+    assert answered[0].json()["error"]["code"] == "queue_full"

@@ -1,0 +1,212 @@
+"""What a server of ours makes of the JSON that comes, and of errors: pure functions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from nudging.chat import Message
+from nudging.errors import ContextOverflow, ServerBusy, ServerDown, ServerFailed
+from nudging.server.requests import Asked, chat_request, text_request
+from nudging.server.wire import Refused, decoded, encoded, failure
+
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def chat(**fields: Any) -> Asked:
+    return chat_request({"messages": HELLO, **fields})
+
+
+def text(**fields: Any) -> Asked:
+    return text_request({"prompt": "Once", **fields})
+
+
+# --- what is read ---------------------------------------------------------------------------
+
+
+def test_a_bare_chat_request() -> None:
+    assert chat() == Asked("chat", "nudged", ([Message("user", "Hello")],))
+
+
+def test_a_bare_text_request() -> None:
+    assert text() == Asked("text", "nudged", ("Once",))
+    assert text(prompt=["Once", "Twice"]).questions == ("Once", "Twice")
+
+
+def test_every_field_of_openai_that_has_a_meaning_here() -> None:
+    asked = chat(
+        model="base",
+        n=3,
+        stream=True,
+        stream_options={"include_usage": True},
+        logprobs=True,
+        top_logprobs=2,
+        stop="\n",
+        max_tokens=5,
+        temperature=0.5,
+        top_p=0.9,
+        seed=7,
+    )
+    assert (asked.model, asked.n, asked.answers, asked.streamed) == ("base", 3, 3, True)
+    assert (asked.usage, asked.logprobs) == (True, 2)
+    assert asked.options == {
+        "stop_strings": ["\n"],
+        "max_tokens": 5,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "seed": 7,
+    }
+    assert asked.names["stop_strings"] == "stop"
+
+
+def test_unknown_fields_and_nulls_count_as_absent() -> None:
+    nulls = dict.fromkeys(
+        ["model", "n", "stream", "stream_options", "logprobs", "top_logprobs", "stop", "seed"]
+    )
+    assert chat(user="me", metadata={"a": 1}, store=True, **nulls) == chat()
+
+
+def test_the_newer_name_of_the_length_wins_and_our_own_over_both() -> None:
+    asked = chat(max_tokens=1, max_completion_tokens=2)
+    assert (asked.options["max_tokens"], asked.names["max_tokens"]) == (2, "max_completion_tokens")
+    asked = chat(max_tokens=1, nudging={"max_tokens": 3})
+    assert (asked.options["max_tokens"], asked.names["max_tokens"]) == (3, "nudging.max_tokens")
+
+
+def test_a_negative_seed_is_a_seed() -> None:
+    assert chat(seed=-1).options["seed"] == 2**63 - 1
+
+
+def test_every_role_and_parts_of_text() -> None:
+    parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
+    asked = chat(
+        messages=[
+            {"role": "developer", "content": "Be brief."},
+            {"role": "user", "content": parts},
+            {"role": "assistant", "content": None},
+            {"role": "user", "content": "Well?", "name": "me"},
+        ]
+    )
+    assert asked.questions == (
+        [
+            Message("system", "Be brief."),
+            Message("user", "Hello"),
+            Message("assistant", ""),
+            Message("user", "Well?"),
+        ],
+    )
+
+
+# --- what is refused ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "Hello"}, "messages"),
+        ({"messages": ["Hello"]}, "messages[0]"),
+        ({"messages": [{"role": "tool", "content": ""}]}, "messages[0].role"),
+        ({"messages": [{"role": ["user"], "content": ""}]}, "messages[0].role"),
+        ({"messages": [*HELLO, {"role": "user"}]}, "messages[1].content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "messages[0].content[0]",
+        ),
+        ({"model": 1}, "model"),
+        ({"n": 0}, "n"),
+        ({"n": True}, "n"),
+        ({"n": 129}, "n"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": []}, "stream_options"),
+        ({"logprobs": 1}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"top_logprobs": 1}, "top_logprobs"),
+        ({"stop": 1}, "stop"),
+        ({"stop": ["a", ""]}, "stop"),
+        ({"seed": 0.5}, "seed"),
+        ({"nudging": []}, "nudging"),
+        ({"nudging": {"cls": 1}}, "nudging.cls"),
+        ({"nudging": {"seed": "1"}}, "nudging.seed"),
+    ],
+)
+def test_a_bad_chat_request_names_the_field(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(Refused) as caught:
+        chat(**fields)
+    assert (caught.value.status, caught.value.param) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"prompt": None}, "prompt"),
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [1, 2]}, "prompt"),
+        ({"prompt": [[1, 2]]}, "prompt"),
+        ({"logprobs": True}, "logprobs"),
+        ({"echo": True}, "echo"),
+        ({"suffix": "."}, "suffix"),
+    ],
+)
+def test_a_bad_text_request_names_the_field(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(Refused) as caught:
+        text(**fields)
+    assert (caught.value.status, caught.value.param) == (400, param)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"text"',
+        b"\xff\xfe",
+        b'{"n": NaN}',
+        b'{"seed": ' + b"9" * 5000 + b"}",
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_json_object_is_refused(body: bytes) -> None:
+    with pytest.raises(Refused):
+        decoded(body)
+
+
+# --- what is told ---------------------------------------------------------------------------
+
+
+def test_an_error_has_all_four_keys() -> None:
+    told = failure(Refused("no", param="n", code="c"))
+    assert told.status == 400
+    assert told.body == {
+        "error": {"message": "no", "type": "invalid_request_error", "param": "n", "code": "c"}
+    }
+    assert told.headers == {}
+
+
+def test_an_unexpected_error_is_not_told() -> None:
+    told = failure(ValueError("the secret"))
+    assert told.status == 500
+    assert "secret" not in json.dumps(told.body)
+    assert told.headers == {"x-should-retry": "false"}
+
+
+def test_what_may_be_tried_again_is_not_forbidden() -> None:
+    assert failure(ServerDown("gone")).status == 503
+    assert "x-should-retry" not in failure(ServerFailed("broke off")).headers
+    assert failure(ServerBusy("wait", retry_after=2.5)).headers["retry-after"] == "3"
+
+
+def test_a_prompt_that_is_too_long_has_openais_code_and_no_name_of_a_file() -> None:
+    error = ContextOverflow("too long for llama:secret.gguf", tokens=9, limit=8)
+    told = failure(error)
+    assert (told.status, told.body["error"]["code"]) == (400, "context_length_exceeded")
+    assert "secret" not in told.body["error"]["message"]
+
+
+def test_what_utf8_can_not_hold_is_escaped() -> None:
+    assert json.loads(encoded({"a": "\ud800é"})) == {"a": "\ud800é"}
