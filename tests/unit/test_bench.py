@@ -165,7 +165,8 @@ def test_each_question_is_measured_without_and_with_speculation() -> None:
 def test_the_suite_of_a_pair_opens_what_is_named() -> None:
     suite = pair(Request(QUESTIONS[:1], 8, base="scripted:base", nudge="scripted:nudge"))
     rows = gathered(suite.rows)
-    assert [row.case for row in rows] == ["off", "auto"]
+    assert [row.case for row in rows] == ["off", "auto", "1 at once", "8 at once"]
+    assert all(row.nudged_ms_per_token for row in rows)
     assert suite.total == len(rows)
     assert rows[1].identical is True
 
@@ -283,7 +284,7 @@ def test_the_command_prints_a_table_and_how_to_repeat_it(
     options = ["--suite", "pair", "--prompts", "1", *SCRIPTED, "--speculate", "2"]
     assert run(["bench", *options]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("pair\n  case  engine")
+    assert out.startswith("pair\n  case  ")
     assert [line.split()[0] for line in out.splitlines()[2:4]] == ["off", "2"]
     assert f"nudge bench {' '.join(options)}" in out
     assert run(["bench", "--suite", "overhead", "--prompts", "1"]) == 0
