@@ -31,7 +31,10 @@ def run(questions: list[str], max_tokens: int, out: Path) -> list[dict[str, Any]
         pull_demo()
         with NudgedModel("demo:base", "demo:nudge") as model:
             for preset, question in todo:
-                answer = model.answer(question, preset=preset, max_tokens=max_tokens)
+                # Without speculation a run can be repeated to the byte: no pass has another shape.
+                answer = model.answer(
+                    question, preset=preset, max_tokens=max_tokens, speculate="off"
+                )
                 record = {
                     "preset": preset,
                     "question": question,
