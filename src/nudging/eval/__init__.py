@@ -1,0 +1,1 @@
+"""Evaluation: tasks, decoding methods, runs, and what came of them."""
