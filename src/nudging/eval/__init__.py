@@ -1,1 +1,1 @@
-"""Evaluation: tasks, decoding methods, runs, and what came of them."""
+"""Evaluation: tasks and their scores, methods, runs and reports."""
