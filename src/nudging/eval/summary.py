@@ -16,7 +16,7 @@ from .lines import Line, canonical
 
 BASELINE = "base"
 """The method that the others are compared with, sample by sample."""
-_ENDED = (StopReason.NUDGE, StopReason.BASE)
+ENDED = (StopReason.NUDGE, StopReason.BASE)
 """Reasons for the end that a model gave: not a limit, a loop or a stop string."""
 
 
@@ -38,7 +38,7 @@ class _Cell:
             return
         answer, score = line["answer"], line["score"]
         self._answers += 1
-        self._ended += answer["stop_reason"] in _ENDED
+        self._ended += answer["stop_reason"] in ENDED
         for span in answer["spans"]:
             self._words[span["source"]] += len(span["text"].split())
         for name, value in _figures(answer["usage"]):
