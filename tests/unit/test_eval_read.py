@@ -58,6 +58,8 @@ LETTERS = [
     ("Therefore, the correct answer is:\n\n**B. learn from each other**\n\n", "B"),
     ("The correct answer is **(B) learn from each other**.\n\nLet me know if I can help!", "B"),
     ("So the correct answer is $\\boxed{B}$.", "B"),
+    ("$$\\boxed{\\text{B}}$$", "B"),
+    ("\\boxed{\\text{(B) learn from each other}}", "B"),
     ("Based on this, the correct answer is **Option B: learn from each other**.", "B"),
     ("The best answer is B. People at work learn from each other.", "B"),
     ("The answer is learn from each other.", "B"),
@@ -138,6 +140,7 @@ WORDS = [
     ('The last letter of "Camilo" is "o".\nConcatenating them gives "oyaa".', "oyaa"),
     ("The result of concatenation is o y a a", "oyaa"),
     ("When we put them together, we get ‘oyaa’.", "oyaa"),
+    ("$\\boxed{\\text{oyaa}}$", "oyaa"),
     ("1234", None),
 ]
 PHRASES = [

@@ -264,7 +264,7 @@ def test_a_task_of_a_class(own_module: Path) -> None:
     (sample,) = samples(task, read_jsonl(where))
     assert (sample.question, sample.system) == ("Question: What colour is snow?", "Name a colour.")
     assert task.score(sample, "The answer is **white**.").correct
-    with pytest.raises(InputError, match=r"colours.jsonl:1: 'thing'"):
+    with pytest.raises(InputError, match=r"colours\.jsonl:1: KeyError\('thing'\)"):
         samples(task, read_jsonl(file(own_module, {"gold": "x"}, name="colours.jsonl")))
 
 

@@ -39,7 +39,7 @@ _CUE = re.compile(
 )
 _MOST = 20  # statements that are looked at: who makes more is in a loop
 _FAR = 400  # characters after a cue in which the answer is looked for
-_OPENING = " \t\n:=*_{([-"  # what may stand between a cue and the answer
+_OPENING = " \t\n:=*_{(["  # what may stand between a cue and the answer
 _SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)")
 
 
@@ -56,7 +56,7 @@ def stated(text: str) -> Iterator[str]:
 
 def sentence(rest: str) -> str:
     """The first sentence, or line, that has anything in it."""
-    return _SENTENCE_END.split(rest.lstrip(_OPENING[:-1]), maxsplit=1)[0]
+    return _SENTENCE_END.split(rest.lstrip(_OPENING), maxsplit=1)[0]
 
 
 def fold(text: str) -> str:
@@ -191,7 +191,7 @@ def _dates(text: str) -> Iterator[str]:
 _QUOTED = re.compile(r"""(?<!\w)(["'])([^"'\n]{1,80})\1(?!\w)""")
 _SPELLED = re.compile(r"(?<!\w)[^\W\d_](?:(?:\s?[-+,]\s?|\s)[^\W\d_](?!\w))+(?!\w)")
 _WORD = re.compile(r"[^\W\d_]+")
-_SMALL = {"the", "a", "an", "word", "string", "letters", "is", "would", "be", "following"}
+_SMALL = {"the", "a", "an", "word", "string", "letters", "is", "would", "be", "following", "text"}
 
 
 def word(text: str) -> str | None:
