@@ -58,6 +58,8 @@ LETTERS = [
     ("Therefore, the correct answer is:\n\n**B. learn from each other**\n\n", "B"),
     ("The correct answer is **(B) learn from each other**.\n\nLet me know if I can help!", "B"),
     ("So the correct answer is $\\boxed{B}$.", "B"),
+    ("$$\\boxed{\\text{B}}$$", "B"),
+    ("\\boxed{\\text{(B) learn from each other}}", "B"),
     ("Based on this, the correct answer is **Option B: learn from each other**.", "B"),
     ("The best answer is B. People at work learn from each other.", "B"),
     ("The answer is learn from each other.", "B"),
@@ -95,6 +97,10 @@ VERDICTS = [
     ("The statement is not true.", "no"),
     ("The answer is no because dolphins live in the sea.", "no"),
     ("I am not sure about that.", None),
+    ("The argument relies on a false dichotomy. It is a true story.", None),
+    ("To see if it is true, we must look at the facts.", None),
+    ("It is true that llamas live in Peru. They graze. They spit. They run. They sleep.", None),
+    ("Therefore, it is false.\n\nNote: I am a model. Ask a zoologist. Or a llama. Bye.", "no"),
 ]
 SPORTS = [
     ("1. yes\n2. plausible", "yes"),
@@ -104,13 +110,18 @@ SPORTS = [
     ("This is not plausible, since he is a basketball player.", "no"),
     ("Is it plausible or implausible? He plays ice hockey, so it is plausible.", "yes"),
     ("The statement isn't really plausible", "no"),
+    ("It is not implausible.", "yes"),
+    ("This is a plausible statement, since he plays ice hockey.", "yes"),
 ]
 COINS = [
     ("The coin is still heads up.", "yes"),
     ("Ann flips it: tails up. Bob flips it: heads up. So the coin is heads up.", "yes"),
     ("The coin was flipped once. Therefore, the coin is no longer heads up.", "no"),
     ("Is the coin still heads up? No.", "no"),
+    ("To determine if the coin is still heads up, we look at each flip", None),
     ("After one flip the coin is tails up.", "no"),
+    ("Ann flips it, so it is tails up.\nConclusion: Is the coin still heads up?", "no"),
+    ('The answer to the question "Is the coin still heads up?" is no.', "no"),
     ("The coin is not still heads up. So the answer is no.", "no"),
 ]
 DATES = [
@@ -119,6 +130,8 @@ DATES = [
     ("The date today is 05/01/2021.", "05/01/2021"),
     ("Yesterday was April 30, 2021, so today is May 1, 2021.", "05/01/2021"),
     ("**Answer:** 05/01/2021 (yesterday was 04/30/2021)", "05/01/2021"),
+    ("Here is how we got the answer:\n04/30/2021 + 24 hours = 05/01/2021", "05/01/2021"),
+    ("It is 04/30/2020? What is the answer? It is 05/01/2021.", "05/01/2021"),
     ("The answer is May 1st, 2021.", "05/01/2021"),
     ("1 May 2021", "05/01/2021"),
     ("the 1st of May 2021", "05/01/2021"),
@@ -136,8 +149,11 @@ WORDS = [
     ("**Answer:** o-y-a-a", "oyaa"),
     ("The last letters are o, y, a and a. Concatenated: o + y + a + a = oyaa", "oyaa"),
     ('The last letter of "Camilo" is "o".\nConcatenating them gives "oyaa".', "oyaa"),
+    ('Answer: The last letters are "o", "y", "a", "a". Concatenating them gives "oyaa".', "oyaa"),
+    ('So, the answer to the question is "oyaa."', "oyaa"),
     ("The result of concatenation is o y a a", "oyaa"),
     ("When we put them together, we get ‘oyaa’.", "oyaa"),
+    ("$\\boxed{\\text{oyaa}}$", "oyaa"),
     ("1234", None),
 ]
 PHRASES = [
@@ -168,7 +184,7 @@ def test_verdicts(answer: str, reading: str | None) -> None:
     ("task", "answer", "reading"),
     [*(("sports", *case) for case in SPORTS), *(("coin_flip", *case) for case in COINS)],
 )
-def test_verdicts_in_the_words_of_a_task(task: str, answer: str, reading: str) -> None:
+def test_verdicts_in_the_words_of_a_task(task: str, answer: str, reading: str | None) -> None:
     assert TASKS[task].reading(answer, EMPTY) == reading
 
 
@@ -230,8 +246,7 @@ def test_a_text_that_only_repeats_what_was_read_says_the_same(name: str, text: s
     "bit", [*BITS, "answer ", "a b ", "o, ", "is ", '"a', "B. x\n", "1/", "not a "]
 )
 def test_long_texts_are_read_quickly(name: str, bit: str) -> None:
-    text = (bit * 100_000)[:100_000]
+    text = (bit * 100_000)[:100_000] + "!"
     start = time.process_time()
     READERS[name](text)
-    READERS[name](text + "!")
     assert time.process_time() - start < 2

@@ -110,6 +110,14 @@ def test_an_answer_that_says_nothing_is_wrong_not_unknown() -> None:
     assert (score.correct, score.reading) == (False, None)
 
 
+def test_a_question_that_the_model_goes_on_to_ask_is_not_this_one() -> None:
+    task = TASKS["date"]
+    sample = task.read({"id": "1", "question": "Which day?", "gold": "05/01/2021"})
+    assert task.score(sample, "Answer: 05/01/2021\n\nQuestion: And then?\nAnswer: 1/1/2000").correct
+    assert task.score(sample, "Question: Which day?\nAnswer: 05/01/2021").correct
+    assert task.score(sample, "\nQuestion: Which day?\nAnswer: 05/01/2021").correct
+
+
 def test_tasks_say_what_a_judge_decides() -> None:
     rubrics = {name: task.rubric for name, task in TASKS.items()}
     assert {n for n, r in rubrics.items() if r is None} == {"gsm8k", "svamp", "multiarith"}
@@ -264,7 +272,7 @@ def test_a_task_of_a_class(own_module: Path) -> None:
     (sample,) = samples(task, read_jsonl(where))
     assert (sample.question, sample.system) == ("Question: What colour is snow?", "Name a colour.")
     assert task.score(sample, "The answer is **white**.").correct
-    with pytest.raises(InputError, match=r"colours.jsonl:1: 'thing'"):
+    with pytest.raises(InputError, match=r"colours\.jsonl:1: KeyError\('thing'\)"):
         samples(task, read_jsonl(file(own_module, {"gold": "x"}, name="colours.jsonl")))
 
 

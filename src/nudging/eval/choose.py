@@ -116,7 +116,7 @@ def _patterns(labels: str) -> tuple[re.Pattern[str], ...]:
     named = rf"(?:\(({either})\)|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s\(?([{labels}])(?!\w))"
     return (
         re.compile(
-            rf"[\s:=\"'({{\[]{{0,8}}(?:(?:text|[Oo]ption|[Cc]hoice|letter)\b[\s({{]{{0,3}})?"
+            rf"[\s:=\"'({{\[\\]{{0,8}}(?:(?:text|[Oo]ption|[Cc]hoice|letter)\b[\s({{]{{0,3}})?"
             rf"(?:([{labels}])(?!\w)|({either})(?=\s?[).\]}}:]|\s*$))[\s).:,\"'}}\]-]*",
         ),
         re.compile(rf"{named}[^.\n]{{0,80}}?\bis\s(?:the\s)?(?:correct|right|best)\b"),

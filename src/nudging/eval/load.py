@@ -62,7 +62,8 @@ def samples(task: Task, rows: Rows, *, limit: int | None = None, seed: int = 0) 
         try:
             sample = task.read(row)
         except (LookupError, TypeError, ValueError) as error:
-            raise InputError(f"{where}: {error or type(error).__name__}") from error
+            what = error if isinstance(error, InputError) else repr(error)
+            raise InputError(f"{where}: {what}") from error
         if sample.id in found:
             raise InputError(f"{where}: the id {sample.id!r} is there twice")
         found[sample.id] = sample

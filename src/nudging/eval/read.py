@@ -33,13 +33,13 @@ _PLAIN = str.maketrans(
 )
 _CUE = re.compile(
     r"\b(?:answer|(?:correct|right|best|only|my)\s(?:option|choice))\b"
-    r"(?:[^.:\n]{0,80}?\b(?:is|are|was|(?:would|should|must)\sbe)\b|[^.:=\n]{0,40}[:=])"
+    r"(?:[^.:?\n]{0,80}?\b(?:is|are|was|(?:would|should|must)\sbe)\b|[^.:=?\n]{0,40}[:=])"
     r"|\#{4}|\\boxed\b",
     re.IGNORECASE,
 )
 _MOST = 20  # statements that are looked at: who makes more is in a loop
 _FAR = 400  # characters after a cue in which the answer is looked for
-_OPENING = " \t\n:=*_{([-"  # what may stand between a cue and the answer
+_OPENING = " \t\n:=*_{(["  # what may stand between a cue and the answer
 _SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)")
 
 
@@ -56,7 +56,7 @@ def stated(text: str) -> Iterator[str]:
 
 def sentence(rest: str) -> str:
     """The first sentence, or line, that has anything in it."""
-    return _SENTENCE_END.split(rest.lstrip(_OPENING[:-1]), maxsplit=1)[0]
+    return _SENTENCE_END.split(rest.lstrip(_OPENING), maxsplit=1)[0]
 
 
 def fold(text: str) -> str:
@@ -99,33 +99,47 @@ def _canonical(sign: str, digits: str) -> str:
 
 # --- verdicts -------------------------------------------------------------------------------
 
-YES = "yes|true"
-# "no" as a verdict, not in "no evidence", "no longer", "no one".
-NO = (
-    r"no(?!\s(?!(?:because|since|as|so|it|he|she|they|the|this)\b)\w)|false|untrue"
-    r"|(?:not|\w{2,6}n't)\s(?:\w{1,12}\s){0,2}true"
+ALONE = (
+    r"(?!\s(?!(?:and|as|because|but|for|he|in|it|of|she|since|so|statement|that|the|they|this|to)\b)"
+    r"\w)"
 )
-_EITHER = re.compile(
+"""Follows a word that is a verdict: not "no evidence", "no longer", "false dichotomy"."""
+YES = f"yes|true{ALONE}"
+NO = rf"no{ALONE}|false{ALONE}|untrue|(?:not|\w{{2,6}}n't)\s(?:\w{{1,12}}\s){{0,2}}true"
+_ASKED = re.compile(
     r"\b(?:(?:im)?plausible or (?:im)?plausible|yes or no|yes/no|true or false|true/false"
-    r"|heads or tails)\b",
+    r"|heads or tails)\b" + r'|"[^"\n]{0,300}\?"',
     re.IGNORECASE,
 )
+_PIECES = re.compile(r"(?<=[.!?\n])\s*")
+_OPEN = re.compile(r"\?\s*$|\b(?:if|whether)\b", re.IGNORECASE)
+_SO = re.compile(
+    r"\W{0,8}(?:so|therefore|thus|hence|(?:in )?conclusion|overall|in (?:short|summary))\b",
+    re.IGNORECASE,
+)
+_LATE = 3  # sentences at the end: a verdict further up was only on the way
 
 
 def verdict(text: str, *, yes: str = YES, no: str = NO) -> str | None:
-    """`yes` or `no`: as stated, else as the text begins, else the last that it says.
+    """`yes` or `no`: as stated; else as the text begins; else as a sentence with "so" or
+    "therefore" says it, the last one; else as one of the last sentences does.
 
-    `yes` and `no` are patterns of the words that count as each.
+    Questions, and what is said with "if" or "whether", decide nothing. `yes` and `no` are patterns
+    of the words that count as each.
     """
     opening, said = _verdicts(yes, no)
-    text = _EITHER.sub(" ", plain(text))
+    text = _ASKED.sub(" ", plain(text))
     for rest in stated(text):
         if found := said.search(sentence(rest)):
             return _which(found)
     if found := opening.match(text):
         return _which(found)
-    found = _last(said.finditer(text))
-    return _which(found) if found else None
+    pieces = [piece for piece in _PIECES.split(text) if piece.strip()]
+    conclusions = filter(_SO.match, reversed(pieces))
+    for piece in (*conclusions, *reversed(pieces[-_LATE:])):
+        if not _OPEN.search(piece) and (found := _last(said.finditer(piece))):
+            return _which(found)
+    return None
 
 
 @cache
@@ -167,7 +181,8 @@ def date(text: str) -> str | None:
     """
     text = plain(text)
     for rest in stated(text):
-        for found in _dates(rest.lstrip().partition("\n")[0]):
+        line = rest.lstrip().partition("\n")[0]
+        for found in _dates(line.rpartition("=")[2]):
             return found
     return _last(_dates(text))
 
@@ -191,7 +206,12 @@ def _dates(text: str) -> Iterator[str]:
 _QUOTED = re.compile(r"""(?<!\w)(["'])([^"'\n]{1,80})\1(?!\w)""")
 _SPELLED = re.compile(r"(?<!\w)[^\W\d_](?:(?:\s?[-+,]\s?|\s)[^\W\d_](?!\w))+(?!\w)")
 _WORD = re.compile(r"[^\W\d_]+")
-_SMALL = {"the", "a", "an", "word", "string", "letters", "is", "would", "be", "following"}
+_BARE = re.compile(
+    r"(?:(?:the|an?|word|string|letters|text|is|would|be|following)\b\W{0,8})*([^\W\d_]+)"
+    r"(?=\W*$|\s?[,(]|\s(?:because|since|as|which)\b)",
+    re.IGNORECASE,
+)
+"""A single word as a sentence begins, which is all that it states."""
 
 
 def word(text: str) -> str | None:
@@ -202,13 +222,11 @@ def word(text: str) -> str | None:
     text = plain(text)
     for rest in stated(text):
         part = sentence(rest)
-        if found := _QUOTED.search(part):
-            return _joined(found[2])
-        if found := _SPELLED.search(part):
-            return _joined(found[0])
-        for each in _WORD.findall(part):
-            if each.casefold() not in _SMALL:
-                return _joined(each)
+        quoted = _QUOTED.findall(part)
+        if len(quoted) == 1:
+            return _joined(quoted[0][1])
+        if found := _SPELLED.search(part) or _BARE.match(part.lstrip(" \"'{\\-")):
+            return _joined(found[found.re.groups])
     lines = [line for line in text.splitlines() if _WORD.search(line)]
     if not lines:
         return None

@@ -100,8 +100,10 @@ class Task:
         return sample
 
     def score(self, sample: Sample, answer: str) -> Score:
-        """By the rule alone."""
-        reading = self.reading(answer, sample)
+        """By the rule alone. What a model writes after it has begun a question of its own, as base
+        models do, answers that question and not this one."""
+        own = answer.split(f"\n{self.prefix.strip()}")[0] if self.prefix.strip() else answer
+        reading = self.reading(own if own.strip() else answer, sample)
         if sample.gold is None:
             return Score(None, reading)
         return Score(reading is not None and reading == self.reading(sample.gold, sample), reading)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..read import NO, YES, date, verdict, word
+from ..read import ALONE, NO, YES, date, verdict, word
 from ..task import Sample, Task
 
 _NOT = r"(?:not|\w{2,6}n't|no longer)\s(?:\w{1,12}\s){0,2}"
@@ -21,7 +21,9 @@ class Sports(Task):
 
     def reading(self, answer: str, sample: Sample) -> str | None:
         return verdict(
-            answer, yes=rf"{YES}|plausible", no=rf"{NO}|implausible|{_NOT}plausible|unplausible"
+            answer,
+            yes=f"{YES}|{_NOT}implausible|plausible{ALONE}",
+            no=f"{NO}|(?:im|un)plausible{ALONE}|{_NOT}plausible",
         )
 
 
