@@ -17,9 +17,9 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from ..alone import Said
 from ..errors import NudgingError, ServerError
 from ..tokens import Answer
-from .alone import Said
 from .limits import Line, late
 from .log import Record, logger
 from .metrics import Metrics

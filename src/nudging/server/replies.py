@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..alone import Said
 from ..data import answer_data
 from ..tokens import Answer, Candidate, StopReason
-from .alone import Said
 from .requests import Asked
 
 LENGTH = (StopReason.LENGTH, StopReason.ROUNDS)
