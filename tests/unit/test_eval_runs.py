@@ -349,6 +349,16 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
         check_place(tmp_path / "letters.txt", resume=False)
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}'])
+def test_a_header_of_something_else_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / HEADER).write_text(text)
+    with pytest.raises(InputError, match="is not the header of a run"):
+        check_place(tmp_path, resume=True)
+    write_json(tmp_path / HEADER, HEADER_DATA | {"format": 2})
+    with pytest.raises(InputError, match="another version"):
+        read_header(tmp_path)
+
+
 def test_a_kill_before_the_header_leaves_a_place_to_begin(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
     (tmp_path / f"{HEADER}.new").write_text("{")
@@ -417,11 +427,13 @@ def test_runs_of_several_machines_become_one(tmp_path: Path) -> None:
         variants=[{"gamma": 0.3}],
         tasks={"letters": {"samples": 4, "sha256": "ghi"}},
         machine={"cores": 64},
+        models={"nudge": {"spec": "llama:/n.gguf", "options": {}, "sha256": "jkl"}},
     )
     merge([one, other], tmp_path / "c")
     assert len(lines_of(tmp_path / "c")) == 8
     header = read_header(tmp_path / "c")
     assert list(header["tasks"]) == ["sums", "letters"]
+    assert list(header["models"]) == ["base", "nudge"]
     assert header["variants"] == [{"gamma": 0.2}, {"gamma": 0.3}]
     assert [each["machine"]["cores"] for each in header["merged"]] == [2, 64]
     with pytest.raises(UsageError, match="is there already"):
@@ -472,6 +484,7 @@ def test_runs_made_otherwise_are_not_merged(tmp_path: Path) -> None:
         {"seed": 1},
         {"options": {"max_tokens": 33}},
         {"versions": {"nudging": "1.2.4"}},
+        {"models": {"base": {"spec": "", "options": {}, "sha256": "other"}}},
         {"tasks": {"sums": {"samples": 4, "sha256": "other"}}},
     ]
     for number, changed in enumerate(others):

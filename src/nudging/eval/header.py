@@ -14,18 +14,20 @@ from ..errors import UsageError
 Header = Mapping[str, Any]
 
 FORMAT = 1
-SAME = ("format", "versions", "models", "options", "seed", "limit", "judge")
-"""What must be the same in runs that are merged: each may bring tasks, methods and settings."""
-ALL = (*SAME, "tasks", "methods", "variants")
+SAME = ("format", "options", "seed", "limit", "judge")
+"""What must be the same in runs that are merged."""
+TABLES, LISTS = ("versions", "models", "tasks"), ("methods", "variants")
+"""What each of these may bring of its own: of tables, what several have must be the same."""
+ALL = (*SAME, *TABLES, *LISTS)
 """What must be the same in a run that is gone on with."""
 _SHOWN = 3
 
 
-def differences(old: Header, new: Header, parts: Sequence[str] = ALL) -> list[str]:
-    """What is not the same in two headers, in words. Parts that one of them lacks count only if
-    both should have them: a header may be compared before its models are known."""
+def differences(old: Header, new: Header) -> list[str]:
+    """What is not the same in two headers, in words. Of the new one a part may be given: a header
+    is compared before its models are known."""
     found = []
-    for part in parts:
+    for part in ALL:
         if part not in new:
             continue
         was, now = dict(_flat(part, old.get(part))), dict(_flat(part, new[part]))
@@ -35,13 +37,13 @@ def differences(old: Header, new: Header, parts: Sequence[str] = ALL) -> list[st
     return found
 
 
-def check_same(folder: object, old: Header, new: Header, parts: Sequence[str] = ALL) -> None:
+def check_same(folder: object, old: Header, new: Header) -> None:
     """Refuse to go on with a run, or to merge it, under settings that are not its own.
 
     Raises:
         UsageError: it names what has changed.
     """
-    found = differences(old, new, parts)
+    found = differences(old, new)
     if found:
         more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise UsageError(
@@ -56,20 +58,16 @@ def merged(headers: Sequence[Header]) -> dict[str, Any]:
     Raises:
         UsageError: they were made otherwise in what must be the same.
     """
-    first = headers[0]
-    whole = dict(first)
-    whole["tasks"] = dict(first["tasks"])
-    for part in ("methods", "variants"):
-        whole[part] = list(first[part])
+    whole = dict(headers[0])
     for header in headers[1:]:
-        name = "the first run"
-        check_same(name, first, header, SAME)
-        both = {task: facts for task, facts in header["tasks"].items() if task in whole["tasks"]}
-        here = {task: whole["tasks"][task] for task in both}
-        check_same(name, {"tasks": here}, {"tasks": both}, ("tasks",))
-        whole["tasks"] |= header["tasks"]
-        for part in ("methods", "variants"):
-            whole[part] += [item for item in header[part] if item not in whole[part]]
+        check_same("the first run", whole, {part: header[part] for part in SAME})
+        for part in TABLES:
+            here = {name: header[part][name] for name in header[part] if name in whole[part]}
+            there = {name: whole[part][name] for name in here}
+            check_same("the first run", {part: there}, {part: here})
+            whole[part] = {**whole[part], **header[part]}
+        for part in LISTS:
+            whole[part] = [*whole[part], *(x for x in header[part] if x not in whole[part])]
     made = [header.get("merged") or [_made(header)] for header in headers]
     return whole | {"merged": [each for several in made for each in several]}
 

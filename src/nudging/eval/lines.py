@@ -35,6 +35,11 @@ def canonical(data: object) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
 
+def is_settled(line: Line) -> bool:
+    """Whether nothing is left to do: it has not failed, and a judge, if any, could be read."""
+    return line["error"] is None and not line["score"]["measures"].get("judge_unread")
+
+
 def encode(line: Line) -> bytes:
     """A line as bytes. Half a character pair in a stranger's text stays escaped, as it must be."""
     text = json.dumps(line, ensure_ascii=False, allow_nan=False)

@@ -17,7 +17,8 @@ from typing import Any
 
 from ..errors import InputError, UsageError
 from ..pull import locked
-from .lines import Key, Line, encode, key, read_lines
+from .header import ALL, FORMAT
+from .lines import Key, Line, encode, is_settled, key, read_lines
 
 HEADER, SAMPLES, SUMMARY = "header.json", "samples.jsonl", "summary.json"
 _SYNC_SECONDS = 5.0
@@ -32,7 +33,8 @@ class Run:
         """What need not be asked again."""
         self.unscored: dict[Key, Line] = {}
         """What was answered, and could not be scored."""
-        self._failed: set[Key] = set()
+        self._open: set[Key] = set()
+        """What has a line, and is to get another."""
         self._doubled = False
         self._folder = folder
         _compact(folder)
@@ -42,7 +44,7 @@ class Run:
         self._synced = time.monotonic()
 
     def add(self, line: Line) -> None:
-        self._doubled |= key(line) in self._failed
+        self._doubled |= key(line) in self._open
         self._file.write(encode(line))
         self._file.flush()
         if time.monotonic() - self._synced > _SYNC_SECONDS:
@@ -51,11 +53,11 @@ class Run:
 
     def _note(self, line: Line) -> None:
         about = key(line)
-        if line["error"] is None:
+        if is_settled(line):
             self.done.add(about)
             self.unscored.pop(about, None)
             return
-        self._failed.add(about)
+        self._open.add(about)
         if line["answer"] is not None:
             self.unscored[about] = line
 
@@ -121,8 +123,12 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder} is no run: can't read {path}: {error.strerror}") from None
     except ValueError:
         header = None
-    if not isinstance(header, dict):
-        raise InputError(f"{path} is not the header of a run")
+    if (
+        not isinstance(header, dict)
+        or header.get("format") != FORMAT
+        or not header.keys() >= {*ALL}
+    ):
+        raise InputError(f"{path} is not the header of a run, or of another version's")
     return header
 
 

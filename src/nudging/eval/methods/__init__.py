@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from ... import portal
 from ...engines import open_engine_async
@@ -21,7 +21,9 @@ from ...engines.base import Engine
 from ...errors import ConfigError, MissingExtra
 from .method import Method, Role, Setting
 
-__all__ = ["METHODS", "Method", "Role", "Setting", "open_method", "open_method_async"]
+__all__ = ["METHODS", "Method", "Role", "Setting", "models_of", "open_method", "open_method_async"]
+
+M = TypeVar("M")
 
 METHODS = (
     "nudging",
@@ -49,8 +51,7 @@ async def open_method_async(
     Raises:
         ConfigError: no such method, a model is missing or will not do, or an option is wrong.
     """
-    kind = _kind(name)
-    named = {role: _named(name, role, models) for role in kind.roles}
+    kind, named = _kind(name), models_of(name, models)
     opened: dict[str, Engine] = {}
     try:
         for spec in named.values():
@@ -79,7 +80,16 @@ def open_method(
     return portal.call(open_method_async(name, models, options))
 
 
-def _named(name: str, role: Role, models: Mapping[Role, str | Engine]) -> str | Engine:
+def models_of(name: str, models: Mapping[Role, M]) -> dict[Role, M]:
+    """The models that a method uses, of those that are named.
+
+    Raises:
+        ConfigError: no such method, or one of its models is missing.
+    """
+    return {role: _named(name, role, models) for role in _kind(name).roles}
+
+
+def _named(name: str, role: Role, models: Mapping[Role, M]) -> M:
     model = models.get(role) or (models.get("nudge") if role == "tuned" else None)
     if model is None:
         raise ConfigError(f"the method {name!r} needs a model as {role!r}", option=role)
