@@ -18,7 +18,7 @@ from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ConfigError, InputError, SpecError
 from nudging.eval.methods import METHODS, Method, Role, open_method
 from nudging.eval.methods.examples import EXAMPLES, examples_prompt
-from nudging.eval.methods.opening import BOUND, CANDIDATES, WINDOW, belief
+from nudging.eval.methods.opening import BOUND, CANDIDATES, WINDOW, own_token
 from nudging.tokens import Candidate, Source, Step
 from tests.conftest import Demo
 from tests.toys import looping_engine, random_engine
@@ -236,7 +236,8 @@ def reader(
         if not rest:
             return [Candidate(b"", 1.0)]
         prob = (doubts or {}).get(rest[0].strip(), 0.9)
-        return [Candidate(rest[0].encode(), prob), Candidate(b" um", 1 - prob)]
+        other = Candidate(b" um", 1 - prob)
+        return [Candidate(rest[0].encode(), prob), other] if prob else [other]
 
     return ScriptedEngine(following)
 
@@ -249,7 +250,7 @@ def opened(base: ScriptedEngine, prefix: str = "", **options: Any) -> Answer:
 def test_the_base_model_takes_over_after_a_window_of_words_that_it_believes() -> None:
     found = opened(reader())
     first, second = spans(found)
-    # Six beginnings of words were asked, of "two" to "seven".
+    # Six of its own tokens, which here are words.
     assert first == ("nudge", "One two three four five six")
     assert second == ("base", " seven eight nine ten.")
     assert found.stop_reason is StopReason.BASE
@@ -265,7 +266,7 @@ def test_the_base_model_takes_over_after_a_window_of_words_that_it_believes() ->
     ("prob", "until"),
     [
         (0.45, "six"),  # 0.9^5 * 0.45 is 0.266, above 0.8^6
-        (0.44, "eight"),  # and this is below: it must leave the window first
+        (0.44, "nine"),  # and this is below: it must leave the window first
     ],
 )
 def test_one_word_in_doubt_counts_by_the_geometric_mean(prob: float, until: str) -> None:
@@ -279,11 +280,29 @@ def test_a_draft_that_is_never_believed_is_the_answer() -> None:
     assert opened(reader(), max_tokens=3).text == "One two three"
 
 
-def test_what_begins_a_word_is_summed_and_the_end_is_not() -> None:
-    top = [Candidate(b" P", 0.3), Candidate(b"", 0.3), Candidate(b" Paris", 0.2)]
-    step = Step(b" P", (*top, Candidate(b" R", 0.1)))
-    assert belief(step, " Paris") == pytest.approx(0.5)
-    assert 1 / (CANDIDATES + 1) < BOUND**WINDOW
+def test_the_window_is_of_the_base_models_own_tokens() -> None:
+    """Here they are letters: two words fill it, and the third is begun by the small model."""
+
+    def following(prompt: str, written: bytes) -> Distribution:
+        return [Candidate(DRAFT.encode()[len(written) :][:1], 0.95)]
+
+    found = opened(ScriptedEngine(following))
+    assert spans(found) == [("nudge", "One tw"), ("base", DRAFT[6:])]
+
+
+def test_the_longest_candidate_of_whole_characters_is_the_base_models_token() -> None:
+    texts = [" ", " Par", " é".encode()[:2], ""]
+    known = [Candidate(t if isinstance(t, bytes) else t.encode(), 0.2) for t in texts]
+    step = Step(b" ", (*known, Candidate(b" Paris", 0.2)))
+    assert own_token(step, " Paris is") == known[1]
+    assert own_token(step, " é") == known[0]
+    assert own_token(step, "x") is None
+    assert 1 / (CANDIDATES + 1) < BOUND**WINDOW  # why the fifth need not be known
+
+
+def test_a_word_that_the_base_model_would_not_begin_so_is_not_believed() -> None:
+    found = opened(reader({"three": 0.0}))
+    assert spans(found)[0][1].split()[-1] == "nine"
 
 
 def test_the_base_model_ends_at_a_question_that_it_makes_up_and_at_stop_strings() -> None:

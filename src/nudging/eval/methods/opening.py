@@ -1,10 +1,10 @@
 """Opening only: the small model writes until the base model believes it, and then never again.
 
-After Weak-to-Strong Decoding (arXiv 2506.07434): the small aligned model writes the opening of the
-answer, and the base model the rest, to its own end, from where the geometric mean of the
-probability that it gives to what the small one wrote is above a bound over a window. The authors'
-two models share a vocabulary, and their window is six tokens. Here it is the beginnings of six
-words, where the models can be compared whatever their tokens are.
+After Weak-to-Strong Decoding (arXiv 2506.07434, F2-Song/Weak-to-Strong-Decoding): the small aligned
+model writes the opening of the answer, and the base model the rest. It takes over after the first
+six of its own tokens to which it gives a geometric mean of 0.8 in the small model's text. Which
+tokens of its own spell that text is read off its candidates, so that any two vocabularies will do,
+and any engine. Where the small model ends before, the answer ends.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from ...draft import Ask, Draft, Event
 from ...drive import drive
 from ...engines.base import Engine, Want
 from ...streams import Side
-from ...text import complete, first_marker, word_at, word_start
-from ...tokens import Answer, Decision, Handover, Step, StopReason
+from ...text import complete, first_marker, word_start
+from ...tokens import Answer, Candidate, Decision, Handover, Step, StopReason
 from ...transcript import Transcript
 from .method import COMMON, Method, Role, answer_of
 
 WINDOW = 6
 BOUND = 0.8
 CANDIDATES = 4
-"""Of the base model's, at each word. A fifth has at most a fifth of the probability, with which no
-window reaches the bound."""
+"""Of the base model's, at each place. A fifth has at most a fifth of the probability, with which no
+window reaches the bound, so it need not be known."""
 
 
 class Opening:
@@ -46,7 +46,7 @@ class Opening:
 
     @property
     def base_limit(self) -> int:
-        """The stream of the last peek is the one that the base model writes on."""
+        """Of peeks too: with the last of them, the base model's part may begin."""
         return self.config.max_tokens
 
     def run(self) -> Generator[Event, Step | None, StopReason]:
@@ -62,7 +62,8 @@ class Opening:
         """The small model's part. None where the base model takes over."""
         handover = Handover("opening")
         draft = Draft(b"", self.config.max_tokens)
-        begin = 0
+        read = 0
+        """Length of the draft that the base model has read."""
         yield Decision("handover", 0, handover.reason)
         while (yield from draft.more()):
             before = len(self.transcript.data)
@@ -70,31 +71,25 @@ class Opening:
             self.transcript.add("nudge", step, step.text, handover)
             if self._cut_at(self._stops, before):
                 return StopReason.STOP
-            while (found := self._following(draft, begin)) is not None:
-                begin, word = found
-                text = draft.text[:begin].encode()
-                view = yield Ask("base", text, text, self.base_limit)
+            # A word must be whole before it can be said by which token it begins.
+            while (following := word_start(draft.text, read, self.config.words)) is not None:
+                there = draft.text[:read].encode()
+                view = yield Ask("base", there, there, self.base_limit)
                 if view is None:
                     return StopReason.LENGTH
-                self._beliefs.append(belief(view, word))
+                found = own_token(view, draft.text[read:])
+                self._beliefs.append(found.prob if found else 0.0)
+                read = read + len(found.text.decode()) if found else following
                 if self._believes():
-                    yield Decision("takeover", len(text), "confident", view)
-                    self.transcript.cut(len(text))
+                    yield Decision("takeover", len(there), "confident", view)
+                    self.transcript.cut(len(draft.text[:read].encode()))
                     return None
-                yield Decision("keep", len(text), "in doubt", view)
+                yield Decision("keep", len(there), "in doubt", view)
         return StopReason.NUDGE if draft.ended else StopReason.LENGTH
 
-    def _following(self, draft: Draft, begin: int) -> tuple[int, str] | None:
-        """The next word of the draft, and where it starts, once all of it is there."""
-        at = word_start(draft.text, begin, self.config.words)
-        if at is None:
-            return None
-        word, whole = word_at(draft.text, at, self.config.words)
-        return (at, word) if whole else None
-
     def _believes(self) -> bool:
-        """Whether the geometric mean over a full window is above the bound."""
-        return len(self._beliefs) == WINDOW and math.prod(self._beliefs) > BOUND**WINDOW
+        """Whether the geometric mean over a full window has reached the bound."""
+        return len(self._beliefs) == WINDOW and math.prod(self._beliefs) >= BOUND**WINDOW
 
     def _rest(self) -> Generator[Event, Step | None, StopReason]:
         """The base model's part."""
@@ -122,10 +117,12 @@ class Opening:
         return at is not None
 
 
-def belief(view: Step, word: str) -> float:
-    """The probability with which the base model begins a word that the small model wrote."""
-    text = word.encode()
-    return sum(c.prob for c in view.top[:CANDIDATES] if c.text and text.startswith(c.text))
+def own_token(view: Step, text: str) -> Candidate | None:
+    """The base model's own token for the beginning of a text: the longest of its candidates."""
+    data = text.encode()
+    fitting = [c for c in view.top[:CANDIDATES] if c.text and data.startswith(c.text)]
+    whole = [c for c in fitting if complete(c.text)[0] == c.text]
+    return max(whole, key=lambda candidate: len(candidate.text), default=None)
 
 
 class OpeningOnly(Method):
@@ -134,7 +131,7 @@ class OpeningOnly(Method):
     options = COMMON | {"base_sampling", "nudge_sampling", "base_form", "words"}
 
     def __init__(self, engines: Mapping[Role, Engine], options: Mapping[str, Any]) -> None:
-        # One peek a word, for a few words: there is nothing to work ahead for.
+        # The opening is short, and after it there is nothing to work ahead for.
         super().__init__(engines, {**options, "speculate": "off"})
         self.setting = {"window": WINDOW, "bound": BOUND, **self.setting}
 
