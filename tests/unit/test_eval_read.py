@@ -78,6 +78,7 @@ LETTERS = [
     ),
     ("B. wear hats", None),
     ("The answer is B. wear hats", None),
+    ("The answer is B. wear hats. People do.", None),
     ("To answer this question, let us think step by step.", None),
     ("", None),
 ]

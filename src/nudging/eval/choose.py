@@ -23,35 +23,37 @@ _FURTHER = re.compile(r"$|[.;] |,? (?:because|since|as|is|which)\b| [-(]")
 
 
 def choice(text: str, choices: Choices) -> str | None:
-    """The label of the choice that the answer takes."""
+    """The label of the choice that the answer takes. Labels are capital letters or digits."""
     if not choices:
         return None
     text = plain(text)
     choices = {label: plain(each) for label, each in choices.items()}
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     bare = {line: found for line in lines if (found := _BARE.fullmatch(line))}
-    if len(lines) == 1 and bare:
+    if len(lines) == 1 and bare:  # the whole answer: all of it counts
         return _agreed(bare[lines[0]], choices)
     for rest in stated(text):
         if (label := _named(rest, choices)) is not None:
             return label or None
     listed = {_label_of(found) for found in bare.values()} & set(choices)
-    if lines and lines[0] in bare:
+    if lines and lines[0] in bare:  # it opens with a choice, unless it lists them all
         first = _label_of(bare[lines[0]])
         if len(listed) == 1 or first != next(iter(choices)):
             return _agreed(bare[lines[0]], choices)
     prose = [line for line in lines if line not in bare] if len(listed) > 1 else lines
-    for pattern in _patterns("".join(map(re.escape, choices)))[1:]:
-        mentioned: set[str] = {
-            next(filter(None, found)).upper() for found in pattern.findall("\n".join(prose))
-        }
-        if len(mentioned) == 1:
-            return mentioned.pop()
-    for part in (prose[-1:], prose):
-        said = set(_said("\n".join(part), choices))
-        if len(said) == 1:
-            return said.pop()
-    return None
+    return _mentioned(prose, choices)
+
+
+def _mentioned(lines: list[str], choices: Choices) -> str | None:
+    """The one choice that is called right, or mentioned, or whose text occurs: at the end, or at
+    all. None where there are several."""
+    text = "\n".join(lines)
+    found = [
+        {next(filter(None, each)).upper() for each in pattern.findall(text)}
+        for pattern in _patterns("".join(choices))[1:]
+    ]
+    found += [set(_said("".join(lines[-1:]), choices)), set(_said(text, choices))]
+    return next((labels.pop() for labels in found if len(labels) == 1), None)
 
 
 def _label_of(bare: re.Match[str]) -> str:
@@ -73,12 +75,12 @@ def _named(rest: str, choices: Choices) -> str | None:
     by_text = [label for label in choices if _begins(said, fold(choices[label]))]
     if by_text:
         return max(by_text, key=lambda label: len(choices[label]))
-    found = _patterns("".join(map(re.escape, choices)))[0].match(line)
+    found = _patterns("".join(choices))[0].match(line)
     if not found:
         return None
     label = next(filter(None, found.groups())).upper()
     after = fold(line[found.end() :])
-    named = [each for each in choices if after and after == fold(choices[each])]
+    named = [each for each in choices if _begins(after, fold(choices[each]))]
     return "" if named and label not in named else label
 
 
