@@ -155,8 +155,10 @@ def evaluate(
     chosen = _listed(methods, "--methods")
     for name in chosen:
         models_of(name, named)
+    asked = [read_task(text, data_dir, limit, seed) for text in _listed(tasks, "--tasks")]
+    _once([each.task.name for each in asked], "--tasks")
     request = Request(
-        [read_task(text, data_dir, limit, seed) for text in _listed(tasks, "--tasks")],
+        asked,
         chosen,
         named,
         options,
@@ -176,9 +178,13 @@ def _listed(text: str, option: str) -> list[str]:
     found = [item.strip() for item in text.split(",")]
     if not all(found):
         raise UsageError(f"{option} takes names with commas between, not {text!r}")
-    if len(set(found)) < len(found):
-        raise UsageError(f"{option} names something twice: {text}")
+    _once(found, option)
     return found
+
+
+def _once(found: Sequence[str], option: str) -> None:
+    if len(set(found)) < len(found):
+        raise UsageError(f"{option} names something twice: {', '.join(found)}")
 
 
 def _options(
@@ -186,8 +192,10 @@ def _options(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The options that hold for all, and the sets of further ones that are tried."""
     prompt = {name: value for name, value in made.prompt.items() if name != "prefix"}
-    # A draft's length that follows the clock rounds otherwise each time.
-    options = {"speculate": "off", "max_tokens": made.config.max_tokens, **made.options, **prompt}
+    options = {"max_tokens": made.config.max_tokens, **made.options, **prompt}
+    if any(parse_spec(spec).kind != "http" for spec in (made.base, made.nudge)):
+        # in this process the length of a draft follows the clock, and rounding follows it
+        options.setdefault("speculate", "off")
     tried: list[list[tuple[str, Any]]] = []
     if presets is not None:
         tried.append([("preset", name) for name in _listed(presets, "--presets")])
@@ -219,8 +227,8 @@ def _run(request: Request, out: Path, *, resume: bool) -> None:
     fetch_if_missing(*request.models.values())
     with show.busy("loading the models"):
         evaluation = portal.call(Evaluation.open(request, out / "judge.jsonl"))
-    try:
         header = evaluation.header
+    try:
         if before is not None:
             check_same(out, before, header)
         with opened(out, header) as run:

@@ -63,11 +63,12 @@ def merged(headers: Sequence[Header]) -> dict[str, Any]:
         check_same("the first run", whole, {part: header[part] for part in SAME})
         for part in TABLES:
             here = {name: header[part][name] for name in header[part] if name in whole[part]}
-            there = {name: whole[part][name] for name in here}
-            check_same("the first run", {part: there}, {part: here})
+            both = {name: whole[part][name] for name in here}
+            check_same("the first run", {part: both}, {part: here})
             whole[part] = {**whole[part], **header[part]}
-        for part in LISTS:
-            whole[part] = [*whole[part], *(x for x in header[part] if x not in whole[part])]
+        for part in (*LISTS, "notes"):
+            there = whole.get(part, [])
+            whole[part] = [*there, *(item for item in header.get(part, ()) if item not in there)]
     made = [header.get("merged") or [_made(header)] for header in headers]
     return whole | {"merged": [each for several in made for each in several]}
 

@@ -7,7 +7,7 @@ command line and no screen.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,11 +149,19 @@ class Evaluation:
         models = {role: model_facts(engine) for role, engine in self.engines.items()}
         kinds = [engine.capabilities.kind for engine in self.engines.values()]
         return {
-            **self.request.asked,
+            **made_now(),
             "versions": versions(kinds),
             "models": models,
-            **made_now(),
+            **self.request.asked,
+            "notes": list(dict.fromkeys(self._notes())),
         }
+
+    def _notes(self) -> Iterator[str]:
+        """What a reader of the results should know."""
+        for engine in self.engines.values():
+            yield from (f"{engine.spec}: {note}" for note in engine.capabilities.notes)
+        for method in self.methods:
+            yield from (f"{method.name}: {note}" for note in method.notes)
 
     def cells(self) -> list[Cell]:
         return [
