@@ -113,6 +113,15 @@ def test_a_spec_is_opened_once_and_closed_with_the_method() -> None:
         asked(open_method("base", {"base": engine}))
 
 
+def test_as_many_answers_at_once_as_the_engines_can_hold() -> None:
+    few = ScriptedEngine(small_model, concurrency=6)
+    many = ScriptedEngine(small_model, concurrency=50)
+    assert open_method("nudging", {"base": many, "nudge": few}).concurrency == 6
+    assert open_method("nudging", {"base": few, "nudge": few}).concurrency == 3
+    one = ScriptedEngine(small_model, concurrency=1)
+    assert open_method("opening", {"base": one, "nudge": one}).concurrency == 1
+
+
 def test_a_setting_holds_the_options_that_matter() -> None:
     options = {"gamma": 0.2, "temperature": 0.5, "stop_strings": ["\n"], "max_tokens": 9}
     options["base_sampling"] = {"top_k": 3}
@@ -291,8 +300,7 @@ def test_the_window_is_of_the_base_models_own_tokens() -> None:
 
 
 def test_the_longest_candidate_of_whole_characters_is_the_base_models_token() -> None:
-    texts = [" ", " Par", " é".encode()[:2], ""]
-    known = [Candidate(t if isinstance(t, bytes) else t.encode(), 0.2) for t in texts]
+    known = [Candidate(text, 0.2) for text in (b" ", b" Par", " é".encode()[:2], b"")]
     step = Step(b" ", (*known, Candidate(b" Paris", 0.2)))
     assert own_token(step, " Paris is") == known[1]
     assert own_token(step, " é") == known[0]

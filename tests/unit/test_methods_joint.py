@@ -22,7 +22,7 @@ from nudging.alone import written
 from nudging.chat import Message, base_prompt, conversation
 from nudging.engines.base import Want
 from nudging.engines.local import LocalEngine
-from nudging.engines.runtime import Vocabulary
+from nudging.engines.runtime import Row, Vocabulary
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ConfigError, ContextOverflow
 from nudging.eval.methods import Method, Role, open_method, open_method_async
@@ -465,5 +465,29 @@ def test_whole_rows_are_those_that_steps_are_read_from() -> None:
             ids.append(step.id)
             text += step.text
         assert text
+
+    asyncio.run(check())
+
+
+def test_a_row_stays_what_it_was_when_the_next_is_computed() -> None:
+    """As runtimes may give a view of what their next pass overwrites."""
+
+    class Overwriting(OneEnd):
+        buffer: Row
+
+        def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
+            found = super().forward(ids, rows, slot)
+            if not hasattr(self, "buffer"):
+                self.buffer = found.copy()
+            self.buffer[:rows] = found
+            return self.buffer[:rows]
+
+    async def check() -> None:
+        engine = LocalEngine("toy", Overwriting(5))
+        prompt = base_prompt(conversation("q", ""), "text")
+        first = await engine.logits(prompt, [65])
+        kept = first.copy()
+        assert (await engine.logits(prompt, [65, 66]) != kept).any()
+        assert (first == kept).all()
 
     asyncio.run(check())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Literal, TypeVar
@@ -49,7 +50,11 @@ class Method(ABC):
         self._given = {name: value for name, value in options.items() if name in self.options}
         self.setting: Setting = dict(_plain(self._given))
         """What tells its results from those of the same method set otherwise."""
-        self.concurrency = min(engine.capabilities.concurrency for engine in engines.values())
+        # An engine in two roles holds two texts for each answer.
+        self.concurrency = min(
+            max(1, engine.capabilities.concurrency // roles)
+            for engine, roles in Counter(engines.values()).items()
+        )
         """Answers that can be at work at once; more of them only get in each other's way."""
         self.opened: list[Engine] = []
         """Engines that are closed with the method."""
