@@ -139,7 +139,7 @@ def test_samples_that_fail_are_recorded_told_and_asked_again(
     asked = command(out, f"mine={path}?score=phrase", pair=small)
     assert run(asked) == 1
     told = capsys.readouterr().err
-    assert "2 samples failed" in told
+    assert "2 samples failed, the first with ContextOverflow: the prompt has" in told
     assert "--resume" in told
     errors = [line["error"] for line in read_samples(out) if line["error"]]
     assert {error["kind"] for error in errors} == {"ContextOverflow"}

@@ -169,9 +169,8 @@ def evaluate(
         concurrency,
     )
     _run(request, out, resume=resume)
-    cells = _finish(out, as_json)
-    if failed := sum(cell["errors"] for cell in cells):
-        raise NudgingError(f"{failed} samples failed", hint="--resume asks them again")
+    _finish(out, as_json)
+    _tell_failed(out)
 
 
 def _listed(text: str, option: str) -> list[str]:
@@ -248,19 +247,29 @@ def _run(request: Request, out: Path, *, resume: bool) -> None:
         portal.call(evaluation.aclose())
 
 
-def _finish(out: Path, as_json: bool) -> list[dict[str, Any]]:
-    """Write the summary of a run, and show it. Its cells."""
+def _tell_failed(out: Path) -> None:
+    from ..eval.store import read_samples
+
+    errors = [line["error"] for line in read_samples(out) if line["error"] is not None]
+    if errors:
+        raise NudgingError(
+            f"{len(errors)} samples failed, the first with {errors[0]['kind']}: "
+            f"{errors[0]['message']}",
+            hint="--resume asks them again",
+        )
+
+
+def _finish(out: Path, as_json: bool) -> None:
+    """Write the summary of a run, and show it."""
     from ..eval.store import SUMMARY, read_header, read_samples, write_json
     from ..eval.summary import summary
 
     found = summary(read_header(out), read_samples(out))
     write_json(out / SUMMARY, found)
-    cells: list[dict[str, Any]] = found["cells"]
     if as_json:
         show.print_json(found)
     else:
-        show.table([HEAD, *_lines(cells)], left=3)
-    return cells
+        show.table([HEAD, *_lines(found["cells"])], left=3)
 
 
 HEAD = (
