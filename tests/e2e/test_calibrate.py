@@ -15,7 +15,19 @@ import pytest
 from nudging.cli import run
 from tests.conftest import Demo
 
-NUDGE = [sys.executable, "-c", "from nudging.cli import main; main()"]
+TELLS = """
+from nudging.cli import main, show
+
+bar = show.bar
+
+def told(*arguments):
+    print("asking", flush=True)
+    return bar(*arguments)
+
+show.bar = told
+main()
+"""
+"""`nudge`, saying when it begins to ask."""
 PAIR = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
 QUESTIONS = ["What is the capital of France?", "Count to five.", "Why?"]
 
@@ -64,6 +76,15 @@ def test_a_share_is_found_and_measured(prompts: str, capsys: pytest.CaptureFixtu
     assert "gamma  estimated  nudged" in out
     assert f"gamma = {data['gamma']:g} nudges" in out
     assert "warning" in err
+
+
+def test_a_new_pair_goes_into_a_file_of_its_own(prompts: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.toml"
+    command = ["calibrate", "--prompts", prompts, *PAIR, "--target-rate", "0.27"]
+    assert run([*command, "--config", str(path), "--write", "mine"]) == 0
+    assert path.read_text() == (
+        '[pairs.mine]\nbase = "scripted:base"\nnudge = "scripted:nudge"\ngamma = 0.4\n'
+    )
 
 
 def test_a_share_that_is_met_is_left_alone(
@@ -133,6 +154,8 @@ def test_gammas_that_are_all_as_good_are_told(
         (["--task", "gsm8k", "--gammas", "0.1,2"], "numbers from 0 to 1"),
         (["--prompts", "P", "--set", "trigger=entropy>2"], "gamma is not read"),
         (["--prompts", "nowhere.txt"], "can't read"),
+        (["--prompts", "P", "--write", "mine", "--preset", "official"], "would be lost"),
+        (["--prompts", "P", "--config", "other.toml"], "not both"),
     ],
 )
 def test_bad_commands_are_told(
@@ -152,13 +175,18 @@ def test_another_pair_of_that_name_is_refused_before_anything_is_asked(
     assert "has other models" in capsys.readouterr().err
 
 
-def test_an_interrupt_leaves_the_file_alone(prompts: str, config: Path) -> None:
-    slow = ["--base", "scripted:base?delay=0.2", "--nudge", "scripted:nudge"]
-    command = [*NUDGE, "calibrate", "--prompts", prompts, *slow, "--write", "mine"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    time.sleep(3)
+@pytest.mark.parametrize("command", [["calibrate", "--write", "mine"], ["analyze"]])
+def test_an_interrupt_ends_it_and_leaves_the_file_alone(
+    prompts: str, config: Path, command: list[str]
+) -> None:
+    slow = ["--base", "scripted:base?delay=0.2", "--nudge", "scripted:nudge?delay=0.2"]
+    asked = [sys.executable, "-c", TELLS, *command, "--prompts", prompts, *slow]
+    process = subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.readline() == b"asking\n"
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30)[1] == b""
+    assert process.communicate(timeout=30) == (b"", b"")
     assert process.returncode == 130
     assert config.read_text() == ""
 

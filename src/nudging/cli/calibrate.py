@@ -103,11 +103,19 @@ def calibrate(
         raise UsageError("--gammas and --data-dir are for --task")
     if task is not None and (target_rate is not None or system is not None):
         raise UsageError("--target-rate and --system are for --prompts")
+    if write is not None and (preset is not None or sets):
+        raise UsageError(
+            "--write sets gamma alone, and --preset and --set would be lost",
+            hint="give the pair these options in the config file, and calibrate it with --pair",
+        )
     target = 0.1 if target_rate is None else target_rate
+    if config is not None and base is not None and write is None:
+        raise UsageError("give --base and --nudge, or a pair of the config file; not both")
     if not 0 < target < 1:
         raise UsageError("--target-rate must be above 0 and below 1")
     length = max_tokens if task or max_tokens else TOKENS
-    made = plan(base, nudge, pair, config, sets=sets or (), preset=preset, max_tokens=length)
+    read = config if base is None else None  # a pair that is named by its models is only written
+    made = plan(base, nudge, pair, read, sets=sets or (), preset=preset, max_tokens=length)
     if made.config.trigger is not None:
         raise UsageError("a trigger is set, and gamma is not read then")
     chosen, path = Pair(made.base, made.nudge, {}), config or config_path()

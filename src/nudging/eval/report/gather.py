@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import InputError
+from ..figures import apart
 from ..header import Header
 from ..lines import Line, canonical
 from ..store import read_header, read_samples
@@ -92,11 +93,9 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def way_name(way: Way, ways: Sequence[Way]) -> str:
     """A way by what tells it from the others: its run, its method, and what is set otherwise."""
-    same = [other.setting for other in ways if other.method == way.method]
-    parts = [way.method]
-    for name, value in way.setting.items():
-        if any(other.get(name) != value for other in same):
-            parts.append(_said(name, value))
+    same = (other.setting for other in ways if other.method == way.method)
+    told = [_said(name, value) for name, value in apart(way.setting, same).items()]
+    parts = [way.method, *told]
     return (f"{way.run}: " if way.run else "") + " ".join(parts)
 
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
+from .. import figures
 from .gather import Gathered
 
-HEAD = (
-    *("task", "way", "n", "errors", "accuracy", "95 %", "over base", "95 % of it"),
-    *("nudged", "ended", "tokens", "seconds"),
-)
+HEAD = ("task", "way", *figures.HEAD)
 NOTE = (
     "Shares are in percent. Over base: the mean gain over the base model alone, sample by sample; "
     "95\u00a0%: intervals by the bootstrap. Nudged: share of the words. Ended: by a model, rather "
@@ -26,21 +24,7 @@ NOTE = (
 def rows(gathered: Gathered) -> list[list[str]]:
     """A row a cell, in the columns of `HEAD`."""
     return [
-        [
-            cell["task"],
-            gathered.names[way],
-            str(cell["n"]),
-            str(cell["errors"] or ""),
-            share(cell["accuracy"]),
-            _ends(cell["ci95"]),
-            share(cell["difference"], "+"),
-            _ends(cell["difference_ci95"], "+"),
-            share(cell["nudge_rate"]),
-            share(cell["ended_rate"]),
-            str(cell["usage"].get("tokens", "")),
-            f"{cell['seconds']:.1f}",
-        ]
-        for way, cell in gathered.cells
+        [cell["task"], gathered.names[way], *figures.figures(cell)] for way, cell in gathered.cells
     ]
 
 
@@ -72,14 +56,6 @@ def as_csv(gathered: Gathered) -> str:
     writer.writeheader()
     writer.writerows(found)
     return out.getvalue()
-
-
-def share(value: float | None, sign: str = "") -> str:
-    return "" if value is None else f"{100 * value:{sign}.1f}"
-
-
-def _ends(values: Sequence[float] | None, sign: str = "") -> str:
-    return "" if values is None else " to ".join(share(value, sign) for value in values)
 
 
 def _mean(value: float | None) -> str:
