@@ -253,10 +253,31 @@ def test_the_page_shows_all_parts(tmp_path: Path) -> None:
     page = Page(report_page(gather([small_run(tmp_path / "r")])))
     for text in ("sums", "nudging γ 0.4", "So,", "Where nudges fall", "llama:base.gguf"):
         assert text in page.text
-    assert "Not scored as right or wrong: talk." in page.text
+    scored, open_ = page.text.split("Not scored as right or wrong.")
+    assert "n = 2" in scored
+    assert "talk" in open_.split("All figures")[0]
     index = json.loads(page.data["index"])
     assert (index["left"], index["right"]) == (0, 2)
     assert len(page.data["lines"].split("\n")) == 3 + 8
+
+
+def test_a_run_of_nudge_eval_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"question": "Count to five.", "gold": "five"}, {"question": "Why?", "gold": "so"}]
+    task = tmp_path / "mine.jsonl"
+    task.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pair = ["--base", "scripted:base", "--nudge", "scripted:nudge", "--methods", "base,nudging"]
+    asked = ["eval", "--tasks", f"mine={task}?score=word", *pair, "--gammas", "0.9,0.4"]
+    assert run([*asked, "--out", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    found = gather([tmp_path / "run"])
+    assert found.names == ["base", "nudging γ 0.9", "nudging γ 0.4"]
+    assert [way for way, _ in found.cells] == [0, 1, 2]
+    assert [counts.is_nudged for counts in found.counts] == [False, True, True]
+    assert found.counts[2].reasons["doubt"] > 0
+    assert sum(found.counts[2].doubted[5:6]) == found.counts[2].reasons["doubt"]  # at 0.25
+    text = Page(report_page(found)).text
+    assert "Sure!" in text
+    assert "base in doubt" in text
 
 
 def test_one_gamma_is_no_plot(tmp_path: Path) -> None:

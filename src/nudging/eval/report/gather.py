@@ -80,7 +80,11 @@ def gather(folders: Sequence[Path]) -> Gathered:
         cells = summary(header, each(read_samples(folder)))["cells"]
         if not cells:
             raise InputError(f"{folder} has no samples yet")
-        found.cells += [(number(cell), cell) for cell in cells]
+        tasks = list(header["tasks"])
+        found.cells += sorted(  # ways in the order in which they were asked
+            ((number(cell), cell) for cell in cells),
+            key=lambda each: (tasks.index(each[1]["task"]), each[0]),
+        )
     found.names = [way_name(way, found.ways) for way in found.ways]
     return found
 

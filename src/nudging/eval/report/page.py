@@ -105,24 +105,40 @@ def _count(n: int, what: str) -> str:
 
 
 def _accuracy(gathered: Gathered) -> str:
-    panels, open_ = [], []
+    """A panel for each task; of those that nothing scores, how many answers ended."""
+    right, ended = [], []
     for task in gathered.tasks:
         cells = [(way, cell) for way, cell in gathered.cells if cell["task"] == task]
         scored = [(way, cell) for way, cell in cells if cell["accuracy"] is not None]
-        if not scored:
-            open_.append(task)
-            continue
-        rows = [
-            charts.Row(gathered.names[way], _colour(cell), cell["accuracy"], cell["ci95"])
-            for way, cell in scored
+        if scored:
+            most = max(cell["scored"] for _, cell in scored)
+            drawn = _shares(gathered, scored, "accuracy", "ci95")
+            right.append(_panel(task, drawn, f"n = {most}"))
+        elif cells := [(way, cell) for way, cell in cells if cell["n"]]:
+            most = max(cell["n"] for _, cell in cells)
+            ended.append(_panel(task, _shares(gathered, cells, "ended_rate"), f"n = {most}"))
+    told = ""
+    if right:
+        told = "<p>Share of right answers in percent, with 95\u00a0% intervals.</p>" + _panels(
+            right
+        )
+    if ended:
+        told += (
+            "<p>Not scored as right or wrong. Share of answers that a model ended, in percent.</p>"
+            + _panels(ended)
+        )
+    return told
+
+
+def _shares(
+    gathered: Gathered, cells: Iterable[tuple[int, Cell]], figure: str, ends: str = ""
+) -> str:
+    return charts.shares(
+        [
+            charts.Row(gathered.names[way], _colour(cell), cell[figure], cell.get(ends))
+            for way, cell in cells
         ]
-        most = max(cell["scored"] for _, cell in scored)
-        panels.append(_panel(task, charts.shares(rows), f"n = {most}"))
-    told = "<p>Share of right answers in percent, with 95\u00a0% intervals.</p>"
-    if open_:
-        names = escape(", ".join(open_))
-        told += f'<p class="none">Not scored as right or wrong: {names}.</p>'
-    return told + _panels(panels)
+    )
 
 
 def _colour(cell: Mapping[str, Any]) -> str:
