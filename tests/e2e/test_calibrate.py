@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from nudging.chat import Prompt
 from nudging.cli import run
+from nudging.engines.scripted import ScriptedEngine
+from nudging.eval.task import REASONING
 from tests.conftest import Demo
 
 TELLS = """
@@ -124,14 +127,26 @@ def task(folder: Path, gold: str) -> list[str]:
     return ["calibrate", "--task", f"mine={path}?score=phrase", *PAIR, "--gammas", "0.2,0.4"]
 
 
-def test_a_scored_task_is_held_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_scored_task_is_held_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At 0.2 the scripted base is never in doubt, and goes astray."""
+    asked: list[str] = []
+    stream = ScriptedEngine.stream
+
+    def noted(engine: ScriptedEngine, prompt: Prompt, *arguments: Any) -> Any:
+        asked.append(prompt.text)
+        return stream(engine, prompt, *arguments)
+
+    monkeypatch.setattr(ScriptedEngine, "stream", noted)
     command = task(tmp_path, "The capital of France is Paris.")
     data = found(capsys, *command)
     assert [(each["gamma"], each["accuracy"]) for each in data["trials"]] == [(0.2, 0), (0.4, 1)]
     assert {each["n"] for each in data["trials"]} == {4}
     assert (data["gamma"], data["held_out"]["gamma"], data["held_out"]["accuracy"]) == (0.4, 0.4, 1)
     assert data["held_out"]["n"] == 3
+    plain = {text for text in asked if "<assistant>" not in text}
+    assert f"{REASONING}\nQuestion: 0. {QUESTIONS[0]}\n" in plain
     assert run(command) == 0
     assert "100.0 % right (100.0 to 100.0) of those held out" in capsys.readouterr().out
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -159,6 +160,19 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     remember(tmp_path / "config.toml", "default", PAIR, 0.1)
     assert (tmp_path / "config.toml").is_symlink()
     assert "gamma = 0.1 " in (tmp_path / "real.toml").read_text()
+
+
+def test_what_would_change_otherwise_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(FILE)
+    lossy = FILE.replace("temperature", "temper").replace("gamma = 0.4", "gamma = 0.1")
+    monkeypatch.setattr(tomlkit, "dumps", lambda _: lossy)
+    with pytest.raises(ConfigError, match="can't be changed safely") as caught:
+        remember(path, "default", PAIR, 0.1)
+    assert "gamma = 0.1" in caught.value.hint
+    assert path.read_text() == FILE
 
 
 def test_another_pair_is_not_overwritten(tmp_path: Path) -> None:

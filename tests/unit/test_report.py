@@ -73,6 +73,9 @@ def test_nudges_are_counted_where_they_fall_what_they_say_and_why() -> None:
     assert counts.opening == {"So": 1}
     assert counts.later == {"it": 1, "is": 1}
     assert counts.reasons == {"opening": 1, "doubt": 1}
+    looping = nudge(" it", doubt=0.9)
+    looping["handover"]["reason"] = "loop"
+    counts.add(line("t", "nudging", "c", looping))
     assert (sum(counts.wrote), counts.wrote[18]) == (10, 10)
     assert (sum(counts.doubted), counts.doubted[6]) == (1, 1)
 
@@ -203,6 +206,7 @@ def test_shares_are_drawn_with_their_intervals() -> None:
     assert second == right
     (whisker,) = [part for part in parts if "whisker" in part["class"]]
     assert float(whisker["x1"]) == left
+    assert (float(whisker["x2"]) - left) / (right - left) == pytest.approx(0.5, abs=0.01)
     assert any(part["said"].endswith("…") for part in parts)
     assert any(part["said"] == "25 %" for part in parts)
 
@@ -216,6 +220,8 @@ def test_gammas_are_drawn_in_their_places() -> None:
     parts = drawn(charts.against_gamma(points, 0.4))
     dots = [part for part in parts if part["of"] == "circle"]
     assert len(dots) == 4
+    heights = {part["said"]: float(part["cy"]) for part in dots}
+    assert heights["accuracy: 100 %"] < heights["accuracy: 50 %"] < heights["words nudged: 10 %"]
     ticks = [float(p["x"]) for p in parts if p["said"] in ("0.2", "0.3", "0.6")]
     assert (ticks[1] - ticks[0]) * 3 == pytest.approx(ticks[2] - ticks[1], abs=0.4)
     assert any("the base model alone: 40 %" in part["said"] for part in parts)
