@@ -53,8 +53,10 @@ def report_page(gathered: Gathered) -> str:
 <style>{style}</style>
 </head>
 <body>
+<header>
 <h1>Nudging evaluated</h1>
 <p class="about">{escape(_about(gathered))}</p>
+</header>
 <nav aria-label="Parts of this report">{links}</nav>
 <main>
 {body}</main>
@@ -168,6 +170,9 @@ def _figures(gathered: Gathered) -> str:
     )
 
 
+_SCROLL = '<div class="scroll" tabindex="0" role="group" aria-label="A table">'
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "figures") -> str:
     """The first two columns are names, the others numbers. Columns with no entry are left out."""
     found = list(rows)
@@ -179,9 +184,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "figu
         )
 
     body = "".join(f"<tr>{line('td', row)}</tr>" for row in found)
-    return (
-        f'<div class="scroll"><table class={kind}><tr>{line("th", head)}</tr>{body}</table></div>'
-    )
+    return f"{_SCROLL}<table class={kind}><tr>{line('th', head)}</tr>{body}</table></div>"
 
 
 # --- gamma ----------------------------------------------------------------------------------
@@ -231,9 +234,9 @@ def _alone(gathered: Gathered, task: str, run: str) -> float | None:
 # --- nudges ---------------------------------------------------------------------------------
 
 
-_NUDGES = """<p class="about">All tasks together. <span class="key m-nudge"></span> The nudging
-model wrote; of the base model's top-1: it was in doubt. <span class="key m-base"></span> The base
-model wrote.</p>"""
+_NUDGES = """<p class="about">All tasks together. <span class="key m-nudge"></span> Written by the
+nudging model; in its top-1, where the base model was in doubt. <span class="key m-base"></span>
+Written by the base model.</p>"""
 
 
 def _nudges(gathered: Gathered) -> str:
@@ -334,7 +337,7 @@ def _index(gathered: Gathered) -> str:
 def _made(gathered: Gathered) -> str:
     return "".join(
         (f"<h3>{escape(name)}</h3>" if len(gathered.headers) > 1 else "")
-        + '<div class="scroll"><table class="made">'
+        + f'{_SCROLL}<table class="made">'
         + "".join(
             f"<tr><th>{escape(what)}</th><td>{escape(value)}</td></tr>"
             for what, value in _facts("", header)
