@@ -69,13 +69,19 @@ class Config:
     speculate: Literal["auto", "off"] | int = "auto"
     """How far the nudging model drafts ahead for the base model to look through in one pass: as
     far as it pays by what has been measured, not at all, or a fixed number of its tokens, 1 to
-    64. Changes what an answer costs, never the answer (`docs/performance.md`)."""
+    64. Changes what an answer costs, not the answer, but for rounding: in bfloat16 and quantised
+    models a near tie can fall the other way, and `auto` follows the clock, so that two runs can
+    differ there (`docs/performance.md`)."""
 
     def __post_init__(self) -> None:
         def need(ok: bool, option: str, what: str) -> None:
             if not ok:
                 value = getattr(self, option)
-                raise ConfigError(f"{option} must be {what}, not {value!r}", option=option)
+                raise ConfigError(
+                    f"{option} must be {what}, not {value!r}",
+                    option=option,
+                    hint=f"without it, it is {DEFAULTS[option]!r}",
+                )
 
         need(_is_number(self.gamma) and 0 <= self.gamma <= 1, "gamma", "a number from 0 to 1")
         need(_is_number(self.consent) and 0 < self.consent <= 1, "consent", "above 0, at most 1")
@@ -156,10 +162,18 @@ def _sampling(given: object, shared: Mapping[str, Any], option: str) -> Sampling
     if isinstance(given, Sampling):
         return dataclasses.replace(given, **shared)
     if not isinstance(given, Mapping):
-        raise ConfigError(f"{option} must be a table of sampling options", option=option)
+        raise ConfigError(
+            f"{option} must be a table of sampling options",
+            option=option,
+            hint="such as { temperature = 0.7, seed = 1 }",
+        )
     for name in given:
         if name not in _SAMPLING:
-            raise ConfigError(f"there is no option '{option}.{name}'", option=f"{option}.{name}")
+            raise ConfigError(
+                f"there is no option '{option}.{name}'",
+                option=f"{option}.{name}",
+                hint=f"there are {', '.join(sorted(_SAMPLING))}",
+            )
     return Sampling(**{**shared, **given})
 
 
@@ -241,6 +255,8 @@ class Spec(NamedTuple):
 
 def parse_spec(text: str) -> Spec:
     """Read an engine spec. One grammar everywhere: command line, config file, Python."""
+    if not isinstance(text, str):
+        raise SpecError(f"{text!r} is no spec")
     if "\0" in text:
         raise SpecError(f"the spec {text!r} holds a null character")
     if text.startswith(("http://", "https://")):

@@ -14,6 +14,7 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
@@ -210,7 +211,11 @@ class NudgedModel:
         """
         self._check(self._config(options))  # a bad option fails once, not in every place
         if concurrency is not None and concurrency < 1:
-            raise ConfigError("concurrency must be 1 or more", option="concurrency")
+            raise ConfigError(
+                f"concurrency is {concurrency}",
+                option="concurrency",
+                hint="1 or more, or None for what both engines can do",
+            )
         both = (self.base.capabilities.concurrency, self.nudge.capabilities.concurrency)
         limit = concurrency or min(both)
 
@@ -270,8 +275,8 @@ async def _each(items: Iterable[Question] | AsyncIterable[Question]) -> AsyncIte
         # In a thread: what makes the items may take its time, or ask this library itself.
         plain = iter(items)
 
-        def following() -> Question | None:
-            return next(plain, None)
+        def following() -> list[Question]:
+            return list(islice(plain, 1))  # an end that no item can be taken for
 
-        while (question := await asyncio.to_thread(following)) is not None:
-            yield question
+        while found := await asyncio.to_thread(following):
+            yield found[0]

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -251,6 +251,12 @@ def test_map_works_at_so_many_at_once_and_no_more(concurrency: int) -> None:
 def test_map_puts_an_error_of_ours_in_its_place() -> None:
     results = list(model().map(["a", "", "b", "\ud800"], max_tokens=5))
     assert [type(result) for result in results] == [Answer, InputError, Answer, InputError]
+
+
+def test_map_takes_no_question_for_the_end() -> None:
+    questions: list[Any] = ["Count.", None, 3, "Count."]
+    results = list(model().map(questions, max_tokens=3))
+    assert [type(result) for result in results] == [Answer, InputError, InputError, Answer]
 
 
 def test_map_ends_at_an_error_that_is_not_ours_and_cancels_the_rest() -> None:

@@ -74,7 +74,11 @@ def ask(
         question = _standard_input()
     conversation(question, system)
     if page is not None and not page.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {page.parent} to write {page.name} to")
+        raise UsageError(
+            f"there is no folder {page.parent} to write {page.name} to", hint="make it first"
+        )
+    if page is not None and page.is_dir():
+        raise UsageError(f"{page} is a folder", hint="--html wants the name of a file in it")
     with load(made) as model:
         screen = show.Screen(quiet=as_json, trace=trace)
         with model.stream(question, system=system, trace=trace, **made.options) as stream:

@@ -124,7 +124,9 @@ def plan(
 def _table(value: object, option: str) -> Mapping[str, Any]:
     if value is None or isinstance(value, Mapping):
         return value or {}
-    raise UsageError(f"{option} is not a table of options")
+    raise UsageError(
+        f"{option} is not a table of options", hint="such as nudge_sampling.temperature=0.7"
+    )
 
 
 def load(made: Plan) -> NudgedModel:
@@ -152,7 +154,10 @@ def choose(base: str | None, nudge: str | None, pair: str | None, config: Path |
                 hint="with neither, the built-in pair is used",
             )
         if pair is not None or config is not None:
-            raise UsageError("give --base and --nudge, or a pair of the config file; not both")
+            other = "--config" if pair is None else "--pair"
+            raise UsageError(
+                f"give {other}, or --base and --nudge; not both", hint="either way names a pair"
+            )
         return Pair(base, nudge, {})
     path = config or config_path()
     named = config is not None or "NUDGING_CONFIG" in os.environ
@@ -161,7 +166,7 @@ def choose(base: str | None, nudge: str | None, pair: str | None, config: Path |
         return pairs.get("default", DEMO)
     if pair in pairs:
         return pairs[pair]
-    there = f"there are {', '.join(pairs)}" if pairs else "there is none"
+    there = f"there are {', '.join(pairs)}" if pairs else f"write [pairs.{pair or 'default'}] there"
     if pair is None:
         raise UsageError(f"{path} has no pair named 'default'", hint=f"name one: --pair; {there}")
     raise UsageError(f"there is no pair {pair!r} in {path}", hint=there)
@@ -182,7 +187,7 @@ def read_sets(sets: Iterable[str]) -> list[tuple[str, Any]]:
     for item in sets:
         name, equals, text = item.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"--set takes OPTION=VALUE, not {item!r}")
+            raise UsageError(f"--set {item!r} sets nothing", hint="write OPTION=VALUE")
         value: Any = text
         try:
             parsed = tomllib.loads(f"value = {text}")

@@ -70,7 +70,9 @@ def _demo(spec: Spec) -> Spec:
     options = dict(spec.options)
     engine = options.pop("engine", "llama")
     if engine not in ("llama", "hf"):
-        raise SpecError(f"the built-in models run in llama or hf, not in {engine!r}")
+        raise SpecError(
+            f"the built-in models do not run in {engine!r}", hint="they do in llama and in hf"
+        )
     source: Source = "base" if spec.path == "base" else "nudge"
     path = demo_path(source)
     if not is_there(source):

@@ -71,7 +71,7 @@ def llama_options(spec: Spec) -> LlamaOptions:
     template = spec.options.get("template")
     if template is not None and template not in NAMED:
         raise SpecError(
-            f"template is the name of a built-in template, not {template!r}",
+            f"there is no built-in template {template!r}",
             hint=f"there are {', '.join(NAMED)}",
         )
     return LlamaOptions(

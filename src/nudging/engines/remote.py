@@ -54,7 +54,7 @@ from .dialects import (
 )
 from .gate import LEAST, GateReader
 from .options import check_options
-from .replies import NO_LOGPROBS, Found, LlamaReader
+from .replies import HOW_LOGPROBS, NO_LOGPROBS, Found, LlamaReader
 from .served import find_dialect, find_gate, find_model, read_n_ctx
 from .wire import WIRE_OPTIONS, Wire, open_wire
 
@@ -373,14 +373,13 @@ async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) 
 
 async def _check(engine: RemoteEngine) -> None:
     """Ask for one token: nothing works without its log-probabilities."""
-    hint = "start vLLM with --max-logprobs 20; a chat-only service can't be used"
     try:
         steps = engine.stream(Prompt((Part("Hello", literal=True),)), b"", 1, Want())
         async with aclosing(steps):
             found = [step async for step in steps]
     except (ServerNonsense, ServerRefused) as error:
-        if "logprob" in str(error) or NO_LOGPROBS in str(error):
-            raise ServerNonsense(f"{NO_LOGPROBS}: {error}", hint=hint) from None
+        if "logprob" in str(error):
+            raise ServerNonsense(f"{NO_LOGPROBS}: {error}", hint=HOW_LOGPROBS) from None
         raise
     if not found or (found[0].prob is None and not found[0].is_end):
-        raise ServerNonsense(NO_LOGPROBS, hint=hint)
+        raise ServerNonsense(NO_LOGPROBS, hint=HOW_LOGPROBS)

@@ -157,15 +157,24 @@ def open_scripted(spec: Spec) -> ScriptedEngine:
     """`scripted:base` or `scripted:nudge`, with `?delay=SECONDS` and `?n_ctx=WORDS`."""
     pair = {"base": _base, "nudge": _nudge}
     if spec.path not in pair:
-        raise SpecError(f"there is no scripted model {spec.path!r}; there are base and nudge")
+        raise SpecError(
+            f"there is no scripted model {spec.path!r}", hint="there are base and nudge"
+        )
     for name in spec.options:
         if name not in ("delay", "n_ctx"):
-            raise SpecError(f"scripted models have no option {name!r}", hint="delay, n_ctx")
+            raise SpecError(
+                f"scripted models have no option {name!r}", hint="they have delay, n_ctx"
+            )
     try:
         delay = float(spec.options.get("delay", "0"))
         n_ctx = int(spec.options["n_ctx"]) if "n_ctx" in spec.options else None
     except ValueError:
-        raise SpecError(f"the options of {spec.text!r} must be numbers") from None
+        raise SpecError(
+            f"the options of {spec.text!r} must be numbers", hint="such as ?delay=0.1&n_ctx=512"
+        ) from None
     if not 0 <= delay <= 60 or (n_ctx is not None and n_ctx < 1):
-        raise SpecError(f"the options of {spec.text!r} are out of range")
+        raise SpecError(
+            f"the options of {spec.text!r} are out of range",
+            hint="delay is from 0 to 60 seconds, n_ctx is 1 or more",
+        )
     return ScriptedEngine(pair[spec.path], spec=spec.text, delay=delay, n_ctx=n_ctx)

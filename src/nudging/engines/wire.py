@@ -275,7 +275,7 @@ def _timeout(text: str) -> float:
     except ValueError:
         value = -1
     if not 0.01 <= value < 1e6:
-        raise SpecError(f"timeout is a number of seconds from 0.01, not {text!r}")
+        raise SpecError(f"timeout is {text!r}", hint="a number of seconds, from 0.01")
     return value
 
 
@@ -293,9 +293,17 @@ def _key(spec: Spec) -> str | None:
         return None  # nobody has said that this key is for this server, and all could read it
     key = os.environ.get(name or "OPENAI_API_KEY", "").strip()
     if name and not key:
-        raise ConfigError(f"the environment variable {name} is not set", option="api_key_env")
+        raise ConfigError(
+            f"the environment variable {name} is not set",
+            option="api_key_env",
+            hint="it must hold the API key of that server",
+        )
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigError("the API key has characters that no key has", option="api_key_env")
+        raise ConfigError(
+            "the API key has characters that no key has",
+            option="api_key_env",
+            hint=f"look at the environment variable {name or 'OPENAI_API_KEY'}",
+        )
     return key or None
 
 
