@@ -326,6 +326,7 @@ def test_a_key_is_asked_for_and_kept_for_the_tab_only(serve: Serve, opened: Open
     field.press("Enter")
     ask(page)
     expect(page.locator(".answer .bad")).to_have_text("the API key is missing or wrong")
+    expect(field).to_be_focused()
     field.fill("open-sesame")
     field.press("Enter")
     expect(trouble).to_be_empty()
@@ -341,7 +342,7 @@ def test_a_key_is_asked_for_and_kept_for_the_tab_only(serve: Serve, opened: Open
 
 def test_errors_are_told_in_the_servers_words(serve: Serve, opened: Open) -> None:
     page = opened(serve().url)
-    page.get_by_label("Max tokens").evaluate("node => { node.min = ''; node.value = -3; }")
+    page.get_by_label("Max tokens").fill("-3")
     ask(page)
     error = page.locator(".answer").get_by_role("alert")
     expect(error).to_have_text("max_tokens must be 1 or more, not -3")
@@ -460,6 +461,8 @@ def test_it_can_be_used_by_keyboard_alone(serve: Serve, opened: Open) -> None:
         expect(page.locator("#tip")).to_be_visible()
     expect(status).to_have_text(re.compile(r"is: 0\.90\s+base model"))
     assert page.evaluate(outline) == "solid"
+    page.keyboard.press("Control+ArrowLeft")  # belongs to the browser
+    expect(page.locator(".t:focus")).to_have_text("is")
     page.keyboard.press("Escape")
     expect(page.locator("#tip")).to_be_hidden()
     page.keyboard.press("Tab")
