@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test lint format docs fidelity answers bench bench-passes bench-remote bench-plot picture clean
+.PHONY: demo test browser lint format docs fidelity answers bench bench-passes bench-remote bench-plot picture clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -11,6 +11,15 @@ demo: .venv/.demo
 test: .venv/.all
 	$(BIN)/nudge pull demo
 	NUDGING_REQUIRE_MODELS=1 $(BIN)/python -m pytest $(ARGS)
+
+# For the tests of the playground, which are skipped where there is no browser.
+browser:
+	@if command -v chromium >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
+			chromium fonts-liberation >/dev/null || echo "chromium could not be installed"; \
+	else echo "install chromium to test the playground (Debian: apt-get install chromium)"; fi
 
 lint: .venv/.all
 	$(BIN)/ruff format --check src tests examples benchmarks docs

@@ -158,6 +158,21 @@ class Config:
         return cls(**values)
 
 
+def settings(config: Config) -> dict[str, str]:
+    """Every option in force, in words."""
+    found = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, Sampling):
+            drawn = ", ".join(f"{k} {v:g}" for k, v in dataclasses.asdict(value).items())
+            found[field.name.replace("_", " ")] = "greedy" if value.greedy else drawn
+        elif field.name == "trigger":
+            found["trigger"] = str(config.in_doubt)
+        elif value not in (None, ()):
+            found[field.name] = str(value)
+    return found
+
+
 def _sampling(given: object, shared: Mapping[str, Any], option: str) -> Sampling:
     if isinstance(given, Sampling):
         return dataclasses.replace(given, **shared)

@@ -32,6 +32,7 @@ from tests.toys import EchoRuntime
 
 FRANCE = "What is the capital of France?"
 PARIS = "The capital of France is Paris."
+UM = [{"text": " um", "prob": 0.25}, {"text": " Pari", "prob": 0.2}, {"text": " er", "prob": 0.15}]
 FIVE = "Sure! Here you go: one, two, three, four, five."
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 LIMITS = Limits(8)
@@ -206,8 +207,11 @@ def test_a_chat_stream_has_openais_chunks_and_our_authors() -> None:
         *["base"] * 4,
         "nudge",
     ]
+    opened = [piece["nudging"].get("handover") for piece in pieces]
+    assert opened == [{"reason": "opening"}, *[None] * 5, {"reason": "doubt", "top": UM}]
     assert (closing["delta"], closing["finish_reason"]) == ({}, "stop")
     assert closing["nudging"]["nudge_rate"] == 0.5
+    assert closing["nudging"]["usage"]["tokens"] == 7
     chunks = events(response.text)
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
     assert len({(chunk["id"], chunk["created"]) for chunk in chunks}) == 1
@@ -274,6 +278,8 @@ def test_what_a_nudged_answer_can_not_show_is_refused(fields: dict[str, Any], pa
         ({"nudging": {"gamma": 2}}, 400, "nudging.gamma", None),
         ({"nudging": {"trigger": "never"}}, 400, "nudging.trigger", None),
         ({"nudging": {"preset": "none"}}, 400, "nudging.preset", None),
+        ({"nudging": {"page": "yes"}}, 400, "nudging.page", None),
+        ({"nudging": {"page": True}, "model": "base"}, 400, "nudging.page", None),
         ({"nudging": {"preset": "official", "stop": "either"}}, 400, "nudging.stop", None),
         ({"messages": [{"role": "user", "content": " "}]}, 400, "messages", None),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, 400, "messages", None),

@@ -4,6 +4,7 @@
     voices.py, alone.py                the three models that can be asked
     limits.py, keys.py, metrics.py, log.py
     answers.py                         one request's work, from its body to its last byte
+    playground.py, playground.html     the page at its address
     front.py, app.py, run.py           what every request goes through; the routes; the process
 
 Needs the extra `server`; nothing outside of this package imports it but `nudge serve`.

@@ -14,6 +14,7 @@ from ..text import complete, first_marker, held_back
 from ..tokens import (
     Answer,
     Candidate,
+    Handover,
     ModelUsage,
     Source,
     Span,
@@ -35,6 +36,8 @@ class Said:
     prob: float
     """The probability of the token itself."""
     top: tuple[Candidate, ...]
+    handover: Handover | None = None
+    """Set on the first token of a nudge span."""
 
 
 class _Text:

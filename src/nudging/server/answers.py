@@ -17,6 +17,8 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from .. import __version__
+from ..config import settings
 from ..errors import NudgingError, ServerError
 from ..tokens import Answer
 from .alone import Said
@@ -115,7 +117,7 @@ class _Work:
     def __init__(self, desk: Desk, asked: Asked, record: Record, sending: _Sending) -> None:
         self._desk, self._asked, self._record = desk, asked, record
         self._sending = sending
-        self._reply = Reply(asked, secrets.token_hex(12), int(time.time()))
+        self._reply = Reply(asked, secrets.token_hex(12), int(time.time()), self._settings)
         self._made = _Made(asked.answers)
 
     async def run(self) -> None:
@@ -171,6 +173,11 @@ class _Work:
         async with aclosing(merged([seated(stream) for stream in streams])) as events:
             async for happened in events:
                 yield happened
+
+    def _settings(self) -> dict[str, str]:
+        """Without the names of the models: they hold paths and addresses of the operator's."""
+        config = self._desk.voices.config(self._asked)
+        return {**settings(config), "made by": f"nudging {__version__}"}
 
     async def _first(self, events: Events) -> Event:
         limit = self._desk.line.limits.first

@@ -16,6 +16,7 @@ from .front import Front
 from .keys import Keys
 from .limits import Line
 from .metrics import Metrics
+from .playground import playground
 from .replies import models_data
 from .requests import chat_request, text_request
 from .voices import NAMES, Voices
@@ -28,7 +29,7 @@ def make_app(voices: Voices, line: Line, keys: Keys) -> ASGIApp:
     metrics.watch("nudging_answers_running", "Answers at work.", lambda: line.running)
     metrics.watch("nudging_answers_waiting", "Answers in line.", lambda: line.held - line.running)
     desk = Desk(voices, line, metrics)
-    models = models_data(NAMES, int(time.time()))
+    models = models_data(NAMES, int(time.time()), voices.config())
 
     async def list_models(request: Request) -> Response:
         return _json(models)
@@ -56,6 +57,7 @@ def make_app(voices: Voices, line: Line, keys: Keys) -> ASGIApp:
         return _failed(failure(Refused(error.detail, status=error.status_code)), error)
 
     routes = [
+        Route("/", playground),
         Route("/v1/chat/completions", Asking(desk, chat_request), methods=["POST"]),
         Route("/v1/completions", Asking(desk, text_request), methods=["POST"]),
         Route("/v1/models", list_models),

@@ -13,8 +13,9 @@ from .log import Record, logger
 from .metrics import Metrics
 from .wire import Refused, encoded, failure
 
-OPEN = ("/health",)
-"""Asked without a key."""
+OPEN = ("/", "/health")
+"""Asked without a key. The playground holds nothing that its source does not: it asks for the key
+and sends it along."""
 _SANE = re.compile(rb"[\w.:-]{1,100}")
 
 

@@ -45,6 +45,8 @@ class Asked:
     """The stream ends with what it cost."""
     logprobs: int | None = None
     """How many candidates of each token to show; None for no probabilities."""
+    page: bool = False
+    """The answer comes with a page about it."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of `Config.of` that the request sets."""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -83,7 +85,9 @@ def _asked(
     kind: Kind, questions: tuple[Question, ...], logprobs: int | None, body: Mapping[str, Any]
 ) -> Asked:
     ways = _field(body, "stream_options", _is_table, "an object") or {}
-    options, names = _options(body)
+    own = _field(body, "nudging", _is_table, "an object") or {}
+    page = _field({"nudging.page": own.get("page")}, "nudging.page", _is_bool, "true or false")
+    options, names = _options(body, {name: own[name] for name in own if name != "page"})
     return Asked(
         kind,
         _field(body, "model", _is_text, "a text") or "nudged",
@@ -92,16 +96,18 @@ def _asked(
         _field(body, "stream", _is_bool, "true or false") or False,
         bool(ways.get("include_usage")),
         logprobs,
+        page or False,
         options,
         names,
     )
 
 
-def _options(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def _options(
+    body: Mapping[str, Any], own: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """The options that a request sets, and by which of its fields. Later ones win."""
     options: dict[str, Any] = {}
     names: dict[str, str] = {}
-    own = _field(body, "nudging", _is_table, "an object") or {}
     for name in own:
         if name not in OPTIONS:
             there = f"there are {', '.join(OPTIONS)}"

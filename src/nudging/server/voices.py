@@ -60,6 +60,8 @@ class Voices:
                 param="model",
                 code="model_not_found",
             )
+        if asked.page and asked.model != "nudged":
+            raise Refused("only answers of the model nudged have a page", param="nudging.page")
         options = {**self._options, **asked.options}
         seed = options.get("seed")
         first = secrets.randbelow(2**31) if seed is None else int(seed)
@@ -117,7 +119,7 @@ class Voices:
                     if isinstance(piece, Piece):
                         top1 = piece.top1 or 0.0
                         top = (Candidate(piece.text.encode(), top1),)
-                        yield Said(piece.source, piece.text, top1, top1, top)
+                        yield Said(piece.source, piece.text, top1, top1, top, piece.handover)
             yield stream.answer
 
         return events()
@@ -135,6 +137,10 @@ class Voices:
                 "a nudged answer has no single distribution: one candidate is all it can show",
                 param=_top_field(asked),
             )
+
+    def config(self, asked: Asked | None = None) -> Config:
+        """The options in force for a request, or for one that sets none."""
+        return Config.of(**{**self._options, **(asked.options if asked else {})})
 
     def _system_text(self, asked: Asked, question: Question) -> str | None:
         if asked.kind == "text":
