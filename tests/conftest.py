@@ -78,3 +78,13 @@ def _serve(path: Path) -> Any:
         cpu.n_threads = max(1, (os.cpu_count() or 2) // 2)
         cpu.poll = 0
     return xllamacpp.Server(params)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """On models as small as those that tests make, threads of torch only wait for each other."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -111,7 +111,7 @@ class ToyRuntime(Runtime):
     """
 
     kind = "toy"
-    controls = ("<|end|>", "<|user|>")
+    controls: tuple[str, ...] = ("<|end|>", "<|user|>")
     template = "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}<|end|>"
 
     def __init__(self, seed: int, *, can_cut: bool = True, n_ctx: int = 4000) -> None:
@@ -124,7 +124,8 @@ class ToyRuntime(Runtime):
         ]
         self._pieces = [bytes([i]) for i in range(256)] + sorted(set(merges))
         self._first_control = len(self._pieces)
-        self.ends = [self._first_control, self._first_control + 1]
+        self.size = self._first_control + len(self.controls)
+        self.ends = list(range(self._first_control, self.size))
         self._ids = {p: i for i, p in reversed(list(enumerate(self._pieces)))}
         self.cache: list[int] = []
         self.computed = 0
@@ -156,7 +157,7 @@ class ToyRuntime(Runtime):
 
     def _logits(self, length: int) -> Row:
         rng = np.random.default_rng([self._seed, *self.cache[:length]])
-        logits = np.full(self._first_control + len(self.controls), -9.0, np.float32)
+        logits = np.full(self.size, -9.0, np.float32)
         merged = rng.integers(256, len(logits), 6)
         logits[merged] = rng.normal(0, 2.5, 6)
         logits[rng.integers(0, 256, 2)] = rng.normal(-1, 2.5, 2)  # bytes that break characters
@@ -214,7 +215,7 @@ class EchoRuntime(ToyRuntime):
         plan = self._plan if own[0] < self._agreement else self._seed + 1
         numbers = _random(f"plan{plan}/{tail!r}", 5)
         coming = "".join(WORDS[int(n * 1e6) % len(WORDS)] for n in numbers[:3]).encode()
-        logits = np.full(self._first_control + len(self.controls), -6.0, np.float32)
+        logits = np.full(self.size, -6.0, np.float32)
         for number, piece in enumerate(self._pieces):
             if coming.startswith(piece):
                 logits[number] = len(piece) * (0.2 + numbers[3])

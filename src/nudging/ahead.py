@@ -20,7 +20,7 @@ from dataclasses import replace
 from .draft import Ask
 from .engines.base import Engine
 from .engines.cores import physical_cores
-from .flow import Nudging
+from .rule import Rule
 from .speculate import Drafter
 from .streams import Side, Stream
 from .text import complete, word_start
@@ -30,7 +30,7 @@ from .tokens import ModelUsage, Source, Step
 class Models:
     """The streams of an answer's two models."""
 
-    def __init__(self, flow: Nudging, base: Side, nudge: Side) -> None:
+    def __init__(self, flow: Rule, base: Side, nudge: Side) -> None:
         self._flow = flow
         self._engines = (base.engine, nudge.engine)
         drafts = Stream(nudge)

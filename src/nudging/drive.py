@@ -16,7 +16,7 @@ from typing import TypeVar, cast
 from .ahead import Models
 from .draft import Ask
 from .errors import NudgingError
-from .flow import Nudging
+from .rule import Rule
 from .streams import Side
 from .tokens import Answer, Decision, Piece, Step, Usage
 
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 async def drive(
-    flow: Nudging, base: Side, nudge: Side
+    flow: Rule, base: Side, nudge: Side
 ) -> AsyncGenerator[Piece | Decision | Answer, None]:
     """Run a flow. Gives its pieces and decisions as they come, and at last the answer.
 

@@ -343,14 +343,15 @@ def _disk_full() -> PullError:
 def _alone(folder: Path, progress: Progress | None) -> Iterator[None]:
     """Hold the folder's lock; while another process pulls, show how far that one is."""
     with (folder / ".lock").open("w") as file:
-        while not _locked(file):
+        while not locked(file):
             for source in get_args(Source):
                 _report(source, progress)
             time.sleep(0.2)
         yield  # closing the file gives the lock back, even when the process is killed
 
 
-def _locked(file: IO[str]) -> bool:
+def locked(file: IO[str]) -> bool:
+    """Take a lock on a file for this process, if no other has it."""
     try:
         import fcntl
     except ImportError:  # Windows: two pulls at once are only wasteful there, or fail and say so

@@ -363,9 +363,9 @@ def test_ctrl_c_ends_it_as_it_ends_other_commands(monkeypatch: pytest.MonkeyPatc
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    from nudging.cli import bench
+    from nudging.cli import bench, show
 
     monkeypatch.setattr(bench, "_suite", lambda *_: Suite(2, interrupted()))
-    monkeypatch.setattr(bench, "_bar", lambda *_: contextlib.nullcontext(stop))
+    monkeypatch.setattr(show, "bar", lambda *_: contextlib.nullcontext(stop))
     assert run(["bench", "--suite", "overhead"]) == 130
     assert closed == [True]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,20 +23,11 @@ from benchmarks import gpu  # noqa: E402
 
 from nudging.bench.deep import deepen  # noqa: E402
 from nudging.engines.hf import HfRuntime  # noqa: E402
+from tests.tiny import byte_level, gemma, llama, made  # noqa: E402
 
-from .test_hf import byte_level, gemma, llama, made  # noqa: E402
-
-pytestmark = pytest.mark.hf
+pytestmark = [pytest.mark.hf, pytest.mark.usefixtures("one_thread")]
 
 IDS = [5, 200, 31, 7, 7, 90, 260, 12, 44, 3, 101, 18]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("config", [gemma, llama])

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from nudging.alone import Said, alone
 from nudging.chat import Part, Prompt
 from nudging.engines.base import Want
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import UsageError
 from nudging.server import keys
-from nudging.server.alone import Said, alone
 from nudging.server.limits import Limits, Line
 from nudging.server.log import Record
 from nudging.server.metrics import Counter, Histogram, Metrics

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -131,38 +130,14 @@ def _suite(name: str, request: Request) -> Suite:
 
 def _run(name: str, suite: Suite) -> list[Row]:
     rows = []
-    with _bar(name, suite.total) as advance, closing(portal.iterate(suite.rows)) as coming:
+    with show.bar(name, suite.total) as advance, closing(portal.iterate(suite.rows)) as coming:
         for row in coming:
             rows.append(row)
             advance()
     return rows
 
 
-@contextmanager
-def _bar(name: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, nothing elsewhere."""
-    if not show.styled(sys.stderr):
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as LeftColumn
-
-    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), LeftColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda: bar.advance(task)
-
-
 def _print(name: str, rows: Sequence[Row]) -> None:
-    table = [list(HEAD), *lines(rows)]
-    kept = [i for i in range(len(HEAD)) if any(line[i] for line in table[1:])]
-    widths = [max(len(line[i]) for line in table) for i in kept]
     typer.echo(name)
-    for line in table:
-        cells = [
-            line[i].ljust(width) if i < 2 else line[i].rjust(width)
-            for i, width in zip(kept, widths, strict=True)
-        ]
-        typer.echo(("  " + "  ".join(cells)).rstrip())
+    show.table([list(HEAD), *lines(rows)], left=2)
     typer.echo(f"  {legend(name)}\n")

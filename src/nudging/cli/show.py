@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -17,6 +17,8 @@ from ..tokens import Decision, Piece, Source, Step
 _NUDGED = "1;4;35"  # bold, underlined, magenta: readable on light and dark
 _DIM = "2"
 _RED = "1;31"
+_LONG = 600.0
+"""Seconds over which a speed is taken."""
 
 # A stranger's text must not steer the terminal: control characters are shown, not obeyed.
 _CONTROLS = {c: "\ufffd" for c in (*range(0x20), *range(0x7F, 0xA0)) if chr(c) not in "\n\t"}
@@ -69,6 +71,27 @@ def busy(doing: str) -> Iterator[None]:
     finally:
         sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()
+
+
+@contextmanager
+def bar(name: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal, with the time left, nothing elsewhere. Gives what moves it one on."""
+    if not styled(sys.stderr):
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as LeftColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), LeftColumn())
+    with Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        speed_estimate_period=_LONG,  # one step may take a minute
+    ) as shown:
+        task = shown.add_task(name, total=total, completed=done)
+        yield lambda: shown.advance(task)
 
 
 class Screen:
@@ -132,6 +155,19 @@ def _candidates(step: Step) -> Iterator[str]:
 
 def _quoted(text: bytes) -> str:
     return '"' + text.decode(errors="replace").replace("\n", "\\n") + '"'
+
+
+def table(lines: Sequence[Sequence[str]], *, left: int) -> None:
+    """A table on standard output, its first line the head, its first `left` columns flush left.
+    Columns with nothing in them but their head are left out."""
+    kept = [i for i in range(len(lines[0])) if any(line[i] for line in lines[1:])]
+    widths = [max(len(line[i]) for line in lines) for i in kept]
+    for line in lines:
+        cells = [
+            line[i].ljust(width) if i < left else line[i].rjust(width)
+            for i, width in zip(kept, widths, strict=True)
+        ]
+        sys.stdout.write(("  " + "  ".join(cells)).rstrip() + "\n")
 
 
 def print_json(data: dict[str, Any] | list[dict[str, Any]]) -> None:

@@ -237,7 +237,9 @@ class HfRuntime(Runtime):
                 f"models of the kind {model.config.model_type} keep a memory that hf can't hold",
                 hint="serve it with vLLM, or open a GGUF file of it with llama:",
             )
-        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        text = model.config.get_text_config()
+        self.size = text.vocab_size
+        limit = getattr(text, "max_position_embeddings", None)
         self.n_ctx = min(n_ctx, limit or n_ctx)
         self._model = model
         self._vocabulary = Vocabulary(tokenizer)
@@ -250,7 +252,7 @@ class HfRuntime(Runtime):
         }
         self.ends = {
             *_ids(model.generation_config.eos_token_id if model.generation_config else None),
-            *_ids(model.config.get_text_config().eos_token_id),
+            *_ids(text.eos_token_id),
             *_ids(tokenizer.eos_token_id),
         }
         self.most_slots = slots

@@ -137,10 +137,10 @@ class LlamaRuntime(Runtime):
     def _read_vocabulary(self) -> None:
         lib = self._lib
         self._vocab = vocab = lib.llama_model_get_vocab(self._model)
-        self._n_vocab = lib.llama_vocab_n_tokens(vocab)
-        attributes = [lib.llama_vocab_get_attr(vocab, i) for i in range(self._n_vocab)]
+        self.size = lib.llama_vocab_n_tokens(vocab)
+        attributes = [lib.llama_vocab_get_attr(vocab, i) for i in range(self.size)]
         marks = ATTR_CONTROL | ATTR_UNKNOWN
-        self.ends = [i for i in range(self._n_vocab) if lib.llama_vocab_is_eog(vocab, i)]
+        self.ends = [i for i in range(self.size) if lib.llama_vocab_is_eog(vocab, i)]
         self.controls = [self._text(i) for i, found in enumerate(attributes) if found & marks]
         template = lib.llama_model_chat_template(self._model, None)
         self.template = template.decode(errors="replace") if template else None
@@ -342,7 +342,7 @@ class LlamaRuntime(Runtime):
         if not address:
             raise ModelError("llama.cpp computed no logits")
         pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
-        return np.ctypeslib.as_array(pointer, (rows, self._n_vocab))
+        return np.ctypeslib.as_array(pointer, (rows, self.size))
 
     def _clear(self, slot: int) -> None:
         self._lib.llama_memory_seq_rm(self._memory, slot, -1, -1)

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from ..chat import Message, Part, Prompt, named_template, render
 from ..errors import ContextOverflow, ModelError, TemplateError
@@ -27,7 +27,7 @@ from ..tokens import Step
 from .base import Capabilities, Engine, Want
 from .pace import Pace
 from .rows import Reader
-from .runtime import Runtime, Work
+from .runtime import Row, Runtime, Vocabulary, Work
 from .slots import Slot, Slots
 
 P = ParamSpec("P")
@@ -39,18 +39,19 @@ MOST_AHEAD = 64
 
 
 @dataclass(slots=True, eq=False)
-class _Request:
-    """A step that a stream waits for."""
+class _Request(Generic[T]):
+    """What is waited for: a step of a stream, or a whole row."""
 
     ids: Sequence[int]
-    position: int
-    want: Want
     prompt: Prompt
-    text: bytes
+    find: Callable[[Slot, int], T | None]
+    """It, from a slot that holds the ids, if it is known there. The number: rows of the pass that
+    was made for it."""
+    text: bytes = b""
     """The answer so far."""
-    guess: bytes
+    guess: bytes = b""
     """What may follow it."""
-    answer: Future[Step] = field(default_factory=Future)
+    answer: Future[T] = field(default_factory=Future)
 
 
 class LocalEngine(Engine):
@@ -63,7 +64,7 @@ class LocalEngine(Engine):
         self._template = named_template(template) if template else runtime.template
         self._read = Reader(runtime, spec).step
         self._slots = Slots(runtime.slots)
-        self._requests: deque[_Request] = deque()
+        self._requests: deque[_Request[Any]] = deque()
         self._lock = threading.Lock()
         self._readers: Counter[int] = Counter()
         """Streams that are open, by their prompts: those of one answer have one between them."""
@@ -99,7 +100,8 @@ class LocalEngine(Engine):
                 guess = b""
                 if want.propose and not self._slots.knows(ids, len(text), want):
                     guess = await want.propose(text)
-                step = await self._step(_Request(ids, len(text), want, prompt, text, guess))
+                find = self._step_finder(len(ids), len(text), want)
+                step = await self._answer_to(_Request(ids, prompt, find, text, guess))
                 yield step
                 if step.is_end or step.id is None:
                     return
@@ -119,7 +121,7 @@ class LocalEngine(Engine):
                     self._asked.pop(id(prompt), None)
 
     async def count(self, prompt: Prompt) -> int:
-        return len(await self._run(self._ids, prompt, ""))
+        return len(await self.ids(prompt))
 
     async def render(self, messages: Sequence[Message]) -> Prompt:
         if self._template is None:
@@ -138,6 +140,30 @@ class LocalEngine(Engine):
                 await asyncio.get_running_loop().run_in_executor(self._worker, self._runtime.close)
             finally:
                 self._worker.shutdown(wait=False)
+
+    # --- whole distributions ----------------------------------------------------------------
+
+    async def vocabulary(self) -> Vocabulary:
+        return await self._run(self._runtime.vocabulary)
+
+    async def ids(self, prompt: Prompt) -> list[int]:
+        """A prompt in the model's own tokens."""
+        return await self._run(self._ids, prompt, "")
+
+    async def logits(self, prompt: Prompt, ids: Sequence[int]) -> Row:
+        """The raw logits after `ids`: a prompt and what was written after it, by whomever."""
+
+        def find(slot: Slot, _: int) -> Row | None:
+            row = slot.row(len(ids))
+            return None if row is None else row.copy()
+
+        with self._reading(prompt):
+            return await self._answer_to(_Request(ids, prompt, find))
+
+    async def read(self, logits: Row, position: int, want: Want) -> Step:
+        """The step at a position of the answer, in bytes, that a row of logits amounts to: one that
+        was put together from rows of this model and others."""
+        return await self._run(self._read, logits, position, want)
 
     # --- in the worker thread ---------------------------------------------------------------
 
@@ -192,7 +218,14 @@ class LocalEngine(Engine):
 
     # --- passes -----------------------------------------------------------------------------
 
-    async def _step(self, request: _Request) -> Step:
+    def _step_finder(self, n: int, position: int, want: Want) -> Callable[[Slot, int], Step | None]:
+        def find(slot: Slot, rows: int) -> Step | None:
+            step = slot.recall(n, position, want, self._read)
+            return None if step is None else replace(step, pass_rows=rows)
+
+        return find
+
+    async def _answer_to(self, request: _Request[T]) -> T:
         if self._closed:
             raise ModelError(f"{self.spec} is closed")
         self._requests.append(request)
@@ -220,7 +253,7 @@ class LocalEngine(Engine):
             time.sleep(0.0002)
             self._submit(self._serve, deadline)
             return
-        waiting: list[_Request] = []
+        waiting: list[_Request[Any]] = []
         while self._requests:
             request = self._requests.popleft()
             if not request.answer.set_running_or_notify_cancel():
@@ -236,14 +269,14 @@ class LocalEngine(Engine):
                 if not request.answer.done():
                     request.answer.set_exception(error)
 
-    def _answer(self, waiting: list[_Request]) -> None:
+    def _answer(self, waiting: list[_Request[Any]]) -> None:
         """Answer requests: from what is known, or by one pass for as many of them as share one
         best, and so on."""
         if self._closed:
             raise ModelError(f"{self.spec} is closed")
         self._make_room()
         while waiting:
-            batch: dict[Slot, _Request] = {}
+            batch: dict[Slot, _Request[Any]] = {}
             rest = []
             most = self._best_share(min(len(waiting), len(self._slots)))
             for request in waiting:
@@ -271,19 +304,19 @@ class LocalEngine(Engine):
         for slot in self._slots:
             slot.cut(self._runtime.cut(0, slot.number))
 
-    def _recall(self, slot: Slot, request: _Request, pass_rows: int = 0) -> bool:
+    def _recall(self, slot: Slot, request: _Request[Any], pass_rows: int = 0) -> bool:
         """Answer a request from what is known of its slot, if it is."""
         try:
-            step = slot.recall(len(request.ids), request.position, request.want, self._read)
+            found = request.find(slot, pass_rows)
         except Exception as error:  # one answer's, and no other's
             request.answer.set_exception(error)
             return True
-        if step is None:
+        if found is None:
             return False
-        request.answer.set_result(replace(step, pass_rows=pass_rows))
+        request.answer.set_result(found)
         return True
 
-    def _pass(self, batch: Mapping[Slot, _Request]) -> None:
+    def _pass(self, batch: Mapping[Slot, _Request[Any]]) -> None:
         """One forward pass for a request of each slot."""
         begun = time.perf_counter()
         try:
@@ -306,7 +339,7 @@ class LocalEngine(Engine):
         ahead = sum(work.rows - 1 for work in works)
         self.pace.observe(ids, seconds, len(batch), ahead)
 
-    def _work(self, slot: Slot, request: _Request) -> Work:
+    def _work(self, slot: Slot, request: _Request[Any]) -> Work:
         """What a slot must compute to answer a request, its cache cut to what it shares."""
         ids = request.ids
         keep = min(slot.shares(ids), len(ids) - 1)
@@ -316,7 +349,7 @@ class LocalEngine(Engine):
         ahead = self._ahead(request)
         return Work(slot.number, [*ids[keep:], *ahead], 1 + len(ahead))
 
-    def _ahead(self, request: _Request) -> Sequence[int]:
+    def _ahead(self, request: _Request[Any]) -> Sequence[int]:
         """The guess of a request as ids that go on from its own."""
         whole = complete(request.text + request.guess)[0]
         if len(whole) <= len(request.text):

@@ -24,10 +24,21 @@ class Work(NamedTuple):
     rows: int
 
 
+class Vocabulary(NamedTuple):
+    """What a model can write."""
+
+    pieces: tuple[bytes, ...]
+    """The bytes of each token; none where it ends the model's turn."""
+    end: int | None
+    """A token by which the model ends its turn, if there is one."""
+
+
 class Runtime(ABC):
     """One model in memory. Called from one thread only, the engine's own."""
 
     kind: str
+    size: int
+    """Tokens of the vocabulary: the length of a row of logits."""
     n_ctx: int
     """Most ids that one cache can hold."""
     slots: int = 1
@@ -63,6 +74,11 @@ class Runtime(ABC):
     @abstractmethod
     def is_end(self, id: int) -> bool:
         """Whether the model ends its turn by this token. Every control token counts."""
+
+    def vocabulary(self) -> Vocabulary:
+        pieces = [b"" if self.is_end(key) else self.piece(key) for key in range(self.size)]
+        silent = (key for key, piece in enumerate(pieces) if not piece)
+        return Vocabulary(tuple(pieces), min(self.ends, default=next(silent, None)))
 
     @abstractmethod
     def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:

@@ -45,15 +45,20 @@ class Slot:
         found = self._steps.get(n)
         if found is not None and found[:2] == (position, want):
             return replace(found[2], pass_rows=-1)
-        rows = self._rows
-        if rows is None or not self._has_row(n):
+        row = self.row(n)
+        if row is None:
             return None
-        step = replace(read(rows[n - self._first], position, want), pass_rows=0)
+        step = replace(read(row, position, want), pass_rows=0)
         self._steps[n] = (position, want, step)
         return step
 
-    def _has_row(self, n: int) -> bool:
+    def row(self, n: int) -> Row | None:
+        """The logits after the first `n` ids, if they are there; the next pass overwrites them."""
         rows = self._rows  # another thread may drop them meanwhile
+        return rows[n - self._first] if rows is not None and self._has_row(n) else None
+
+    def _has_row(self, n: int) -> bool:
+        rows = self._rows
         return rows is not None and 0 <= n - self._first < len(rows)
 
     def cut(self, length: int) -> None:

@@ -18,10 +18,10 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from .. import __version__
+from ..alone import Said
 from ..config import settings
 from ..errors import NudgingError, ServerError
 from ..tokens import Answer
-from .alone import Said
 from .limits import Line, late
 from .log import Record, logger
 from .metrics import Metrics

@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ..alone import Said
 from ..config import Config
 from ..data import answer_data, handover_data
 from ..page import answer_page
 from ..tokens import Answer, Candidate, StopReason
-from .alone import Said
 from .requests import Asked
 
 LENGTH = (StopReason.LENGTH, StopReason.ROUNDS)

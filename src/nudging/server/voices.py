@@ -11,13 +11,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Literal, cast, get_args
 
+from ..alone import Said, alone
 from ..chat import Message, Part, Prompt, Question, base_prompt, conversation
 from ..config import Config
 from ..engines.base import Engine, Want
 from ..errors import ConfigError, InputError, NudgingError
 from ..model import PREFIX, NudgedModel
 from ..tokens import Answer, Candidate, Piece, Source
-from .alone import Said, alone
 from .requests import Asked
 from .wire import Refused
 

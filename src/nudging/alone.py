@@ -1,4 +1,7 @@
-"""One model's answer without the other, in the form of a nudged one. Knows no rule and no wire."""
+"""The answer of a single writer, such as one model without the other, in the form of a nudged one.
+
+Knows no rule and no wire.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import get_args
 
-from ..chat import Prompt
-from ..engines.base import Engine, Want
-from ..text import complete, first_marker, held_back
-from ..tokens import (
+from .chat import Prompt
+from .engines.base import Engine, Want
+from .text import complete, first_marker, held_back
+from .tokens import (
     Answer,
     Candidate,
     Handover,
@@ -80,39 +84,52 @@ class _Text:
             yield Said(self._source, whole.decode(), step.top1, prob, step.top)
 
 
-async def alone(
+def alone(
     engine: Engine, prompt: Prompt, want: Want, most: int, stops: Sequence[str]
 ) -> AsyncGenerator[Said | Answer, None]:
     """At most so many tokens after a prompt, to the model's end or one of the stops."""
+
+    async def steps() -> AsyncGenerator[Step, None]:
+        async with engine.seat():
+            await engine.check_room(prompt)
+            async with aclosing(engine.stream(prompt, b"", most, want)) as stream:
+                async for step in stream:
+                    yield step
+
+    return written(steps(), want.source, prompt.ends, stops)
+
+
+async def written(
+    steps: AsyncGenerator[Step, None], source: Source, ends: Sequence[str], stops: Sequence[str]
+) -> AsyncGenerator[Said | Answer, None]:
+    """An answer of one writer's steps. `ends`: texts that show that it is done, such as a next
+    turn that a base model makes up."""
     begun = time.perf_counter()
-    ended = StopReason.NUDGE if want.source == "nudge" else StopReason.BASE
-    # The prompt's own texts for the end, such as a next turn that a base model makes up.
-    markers = {text.encode(): reason for text, reason in _markers(prompt.ends, stops, ended)}
-    text, reason, drawn = _Text(want.source), StopReason.LENGTH, 0
+    ended = StopReason.NUDGE if source == "nudge" else StopReason.BASE
+    markers = {text.encode(): reason for text, reason in _markers(ends, stops, ended)}
+    text, reason, drawn = _Text(source), StopReason.LENGTH, 0
     length: int | None = None
-    async with engine.seat():
-        await engine.check_room(prompt)
-        async with aclosing(engine.stream(prompt, b"", most, want)) as steps:
-            async for step in steps:
-                drawn += 1
-                if step.is_end:
-                    reason = ended
-                    break
-                before = len(text.data)
-                text.add(step)
-                if (length := first_marker(text.data, before, tuple(markers))) is not None:
-                    found = next(m for m in markers if text.data.startswith(m, length))
-                    reason = markers[found]
-                    break
-                for said in text.show(before + len(step.text) - held_back(text.data, (*markers,))):
-                    yield said
+    async with aclosing(steps):
+        async for step in steps:
+            drawn += 1
+            if step.is_end:
+                reason = ended
+                break
+            before = len(text.data)
+            text.add(step)
+            if (length := first_marker(text.data, before, tuple(markers))) is not None:
+                found = next(m for m in markers if text.data.startswith(m, length))
+                reason = markers[found]
+                break
+            for said in text.show(before + len(step.text) - held_back(text.data, (*markers,))):
+                yield said
     for said in text.end(len(text.data) if length is None else length):
         yield said
     seconds = time.perf_counter() - begun
     count = len(text.tokens)
     usage = ModelUsage(count, drawn, 1, drawn, seconds=seconds)
-    spans = (Span(want.source, tuple(text.tokens)),) if text.tokens else ()
-    base, nudge = (usage if want.source == source else ModelUsage() for source in ("base", "nudge"))
+    spans = (Span(source, tuple(text.tokens)),) if text.tokens else ()
+    base, nudge = (usage if source == one else ModelUsage() for one in get_args(Source))
     yield Answer(spans, reason, Usage(base, nudge, seconds=seconds))
 
 

@@ -1,0 +1,311 @@
+"""`nudge eval`: tasks asked of methods, a line for each sample as it is done, and the figures.
+
+Reads the command line, shows how far it is, prints the summary. Knows nothing of how a sample is
+asked or scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import portal
+from ..config import parse_spec
+from ..errors import NudgingError, UsageError
+from . import show
+from .options import (
+    BaseOption,
+    ConfigOption,
+    MaxTokensOption,
+    NudgeOption,
+    PairOption,
+    Plan,
+    SetOption,
+    TemperatureOption,
+    config_of,
+    plan,
+)
+from .pull import fetch_if_missing
+
+if TYPE_CHECKING:
+    from ..eval.methods import Role
+    from ..eval.run import Request
+
+
+def evaluate(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN...", help="With --merge: the runs.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN", help="The folder of the run.")
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option("--tasks", metavar="T,...", help="Tasks; NAME=FILE.jsonl?... for your own."),
+    ] = None,
+    methods: Annotated[
+        str, typer.Option("--methods", metavar="M,...", help="Ways to answer.")
+    ] = "base,nudge,nudging",
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", metavar="N", min=1, help="Samples of each task; all, unless given."
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir",
+            metavar="DIR",
+            help="Where TASK.jsonl lies; without it, the Hugging Face hub is asked.",
+        ),
+    ] = None,
+    gammas: Annotated[
+        str | None, typer.Option("--gammas", metavar="G,...", help="Each is tried.")
+    ] = None,
+    presets: Annotated[
+        str | None, typer.Option("--presets", metavar="P,...", help="Each is tried.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Put runs of several machines together.")
+    ] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", metavar="SPEC", help="URL#MODEL of a model that scores answers."),
+    ] = None,
+    base: BaseOption = None,
+    nudge: NudgeOption = None,
+    aligned: Annotated[
+        str | None,
+        typer.Option("--aligned", metavar="SPEC", help="A large aligned model: method aligned."),
+    ] = None,
+    tuned: Annotated[
+        str | None,
+        typer.Option(
+            "--tuned", metavar="SPEC", help="Method proxy-tuning; the nudging model, unless given."
+        ),
+    ] = None,
+    untuned: Annotated[
+        str | None,
+        typer.Option("--untuned", metavar="SPEC", help="What it was tuned from: proxy-tuning."),
+    ] = None,
+    pair: PairOption = None,
+    config: ConfigOption = None,
+    max_tokens: MaxTokensOption = None,
+    temperature: TemperatureOption = None,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="S", help="Picks the samples, and seeds draws.")
+    ] = 0,
+    sets: SetOption = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            "--concurrency",
+            metavar="N",
+            min=1,
+            help="Answers at work at once; one where a model runs in this process, unless given.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
+) -> None:
+    """Ask tasks of several methods, and compare what comes.
+
+    Each sample's line is written as it is done; what is interrupted, or has failed, is done by the
+    same command with --resume. --merge RUN... puts runs of several machines together.
+    """
+    if out is None:
+        raise UsageError("--out is missing: the folder of the run")
+    if merge:
+        from ..eval.merge import merge as merged
+
+        if len(runs or ()) < 2:
+            raise UsageError("--merge takes two runs or more")
+        merged(runs or (), out)
+        _finish(out, as_json)
+        return
+    if runs:
+        raise UsageError("runs are named only to be merged", hint="--merge RUN_A RUN_B --out RUN")
+    if not tasks:
+        raise UsageError("--tasks is missing", hint="for example: --tasks gsm8k,csqa")
+    made = plan(
+        base,
+        nudge,
+        pair,
+        config,
+        sets=sets or (),
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
+    named: dict[Role, str] = {"base": made.base, "nudge": made.nudge}
+    others: dict[Role, str | None] = {"aligned": aligned, "tuned": tuned, "untuned": untuned}
+    named |= {role: spec for role, spec in others.items() if spec is not None}
+    for spec in named.values():
+        parse_spec(spec)
+    options, variants = _options(made, presets, gammas)
+    from ..eval.methods import models_of
+    from ..eval.run import Request, read_task
+
+    chosen = _listed(methods, "--methods")
+    for name in chosen:
+        models_of(name, named)
+    asked = [read_task(text, data_dir, limit, seed) for text in _listed(tasks, "--tasks")]
+    _once([each.task.name for each in asked], "--tasks")
+    request = Request(
+        asked,
+        chosen,
+        named,
+        options,
+        variants,
+        limit,
+        seed,
+        judge,
+        concurrency,
+    )
+    _run(request, out, resume=resume)
+    _finish(out, as_json)
+    _tell_failed(out)
+
+
+def _listed(text: str, option: str) -> list[str]:
+    found = [item.strip() for item in text.split(",")]
+    if not all(found):
+        raise UsageError(f"{option} takes names with commas between, not {text!r}")
+    _once(found, option)
+    return found
+
+
+def _once(found: Sequence[str], option: str) -> None:
+    if len(set(found)) < len(found):
+        raise UsageError(f"{option} names something twice: {', '.join(found)}")
+
+
+def _options(
+    made: Plan, presets: str | None, gammas: str | None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The options that hold for all, and the sets of further ones that are tried."""
+    prompt = {name: value for name, value in made.prompt.items() if name != "prefix"}
+    options = {"max_tokens": made.config.max_tokens, **made.options, **prompt}
+    if any(parse_spec(spec).kind != "http" for spec in (made.base, made.nudge)):
+        # in this process the length of a draft follows the clock, and rounding follows it
+        options.setdefault("speculate", "off")
+    tried: list[list[tuple[str, Any]]] = []
+    if presets is not None:
+        tried.append([("preset", name) for name in _listed(presets, "--presets")])
+    if gammas is not None:
+        tried.append([("gamma", _number(text)) for text in _listed(gammas, "--gammas")])
+    variants = [dict(found) for found in product(*tried)]
+    for variant in variants:
+        options = {name: value for name, value in options.items() if name not in variant}
+        config_of({**made.options, **variant})
+    return options, variants
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--gammas takes numbers, not {text!r}") from None
+
+
+def _run(request: Request, out: Path, *, resume: bool) -> None:
+    """Do what is left of a run."""
+    from ..eval.header import check_same
+    from ..eval.run import Evaluation
+    from ..eval.store import check_place, opened
+
+    before = check_place(out, resume=resume)
+    if before is not None:
+        check_same(out, before, request.asked)  # before anything is loaded
+    fetch_if_missing(*request.models.values())
+    with show.busy("loading the models"):
+        evaluation = portal.call(Evaluation.open(request, out / "judge.jsonl"))
+        header = evaluation.header
+    try:
+        if before is not None:
+            check_same(out, before, header)
+        with opened(out, header) as run:
+            total = sum(len(cell.samples) for cell in evaluation.cells())
+            try:
+                with (
+                    show.bar("samples", total, len(run.done)) as advance,
+                    closing(portal.iterate(evaluation.lines(run))) as coming,
+                ):
+                    for line in coming:
+                        run.add(line)
+                        advance()
+            except KeyboardInterrupt:
+                show.tell(f"stopped with {len(run.done)} of {total} samples; --resume goes on")
+                raise
+    finally:
+        portal.call(evaluation.aclose())
+
+
+def _tell_failed(out: Path) -> None:
+    from ..eval.store import read_samples
+
+    errors = [line["error"] for line in read_samples(out) if line["error"] is not None]
+    if errors:
+        raise NudgingError(
+            f"{len(errors)} samples failed, the first with {errors[0]['kind']}: "
+            f"{errors[0]['message']}",
+            hint="--resume asks them again",
+        )
+
+
+def _finish(out: Path, as_json: bool) -> None:
+    """Write the summary of a run, and show it."""
+    from ..eval.store import SUMMARY, read_header, read_samples, write_json
+    from ..eval.summary import summary
+
+    found = summary(read_header(out), read_samples(out))
+    write_json(out / SUMMARY, found)
+    if as_json:
+        show.print_json(found)
+    else:
+        show.table([HEAD, *_lines(found["cells"])], left=3)
+
+
+HEAD = (
+    *("task", "method", "setting", "n", "errors", "accuracy", "95 %", "over base", "95 % of it"),
+    *("nudged", "ended", "tokens", "seconds"),
+)
+
+
+def _lines(cells: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    for cell in cells:
+        same = [other["setting"] for other in cells if other["method"] == cell["method"]]
+        setting = {
+            name: value
+            for name, value in cell["setting"].items()
+            if any(other.get(name) != value for other in same)
+        }
+        yield [
+            cell["task"],
+            cell["method"],
+            " ".join(f"{name}={value}" for name, value in setting.items()),
+            str(cell["n"]),
+            str(cell["errors"] or ""),
+            _share(cell["accuracy"]),
+            _ends(cell["ci95"]),
+            _share(cell["difference"], "+"),
+            _ends(cell["difference_ci95"], "+"),
+            _share(cell["nudge_rate"]),
+            _share(cell["ended_rate"]),
+            str(cell["usage"].get("tokens", "")),
+            f"{cell['seconds']:.1f}",
+        ]
+
+
+def _share(value: float | None, sign: str = "") -> str:
+    return "" if value is None else f"{100 * value:{sign}.1f}"
+
+
+def _ends(values: Sequence[float] | None, sign: str = "") -> str:
+    return "" if values is None else " to ".join(_share(value, sign) for value in values)

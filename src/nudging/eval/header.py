@@ -1,0 +1,91 @@
+"""The header of a run: all that its lines depend on, and when and where it was made.
+
+Two runs may be one (resumed, merged) where their headers agree in all but the latter. Knows no
+folder and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..errors import UsageError
+
+Header = Mapping[str, Any]
+
+FORMAT = 1
+SAME = ("format", "options", "seed", "limit", "judge")
+"""What must be the same in runs that are merged."""
+TABLES, LISTS = ("versions", "models", "tasks"), ("methods", "variants")
+"""What each of these may bring of its own: of tables, what several have must be the same."""
+ALL = (*SAME, *TABLES, *LISTS)
+"""What must be the same in a run that is gone on with."""
+_SHOWN = 3
+
+
+def differences(old: Header, new: Header) -> list[str]:
+    """What is not the same in two headers, in words. Of the new one a part may be given: a header
+    is compared before its models are known."""
+    found = []
+    for part in ALL:
+        if part not in new:
+            continue
+        was, now = dict(_flat(part, old.get(part))), dict(_flat(part, new[part]))
+        for name in dict.fromkeys((*was, *now)):
+            if was.get(name) != now.get(name):
+                found.append(f"{name} was {_said(was.get(name))}, is {_said(now.get(name))}")
+    return found
+
+
+def check_same(folder: object, old: Header, new: Header) -> None:
+    """Refuse to go on with a run, or to merge it, under settings that are not its own.
+
+    Raises:
+        UsageError: it names what has changed.
+    """
+    found = differences(old, new)
+    if found:
+        more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise UsageError(
+            f"{folder} was made otherwise: {'; '.join(found[:_SHOWN])}{more}",
+            hint="give what it was made with, or name another folder",
+        )
+
+
+def merged(headers: Sequence[Header]) -> dict[str, Any]:
+    """The header of several runs together.
+
+    Raises:
+        UsageError: they were made otherwise in what must be the same.
+    """
+    whole = dict(headers[0])
+    for header in headers[1:]:
+        check_same("the first run", whole, {part: header[part] for part in SAME})
+        for part in TABLES:
+            here = {name: header[part][name] for name in header[part] if name in whole[part]}
+            both = {name: whole[part][name] for name in here}
+            check_same("the first run", {part: both}, {part: here})
+            whole[part] = {**whole[part], **header[part]}
+        for part in (*LISTS, "notes"):
+            there = whole.get(part, [])
+            whole[part] = [*there, *(item for item in header.get(part, ()) if item not in there)]
+    made = [header.get("merged") or [_made(header)] for header in headers]
+    return whole | {"merged": [each for several in made for each in several]}
+
+
+def _made(header: Header) -> dict[str, Any]:
+    return {name: header.get(name) for name in ("started", "machine")}
+
+
+def _flat(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """Plain data as one level of dotted names. A model's address is no part of what it is."""
+    if isinstance(value, Mapping):
+        for inner, each in value.items():
+            if not (name.startswith("models.") and inner == "spec"):
+                yield from _flat(f"{name}.{inner}", each)
+    else:
+        yield name, value
+
+
+def _said(value: object) -> str:
+    return "not set" if value is None else str(value)

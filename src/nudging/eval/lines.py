@@ -1,0 +1,87 @@
+"""A sample's line in a run: what was asked of which method, the answer, and what it was worth.
+
+Lines are plain data, as they stand in `samples.jsonl` (docs/runs.md has the fields). Knows neither
+who makes them nor where they go.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import InputError
+
+Line = dict[str, Any]
+
+
+class Key(NamedTuple):
+    """What a line is about: a run holds one line of each."""
+
+    task: str
+    method: str
+    setting: str
+    """As JSON, its names in order."""
+    id: str
+
+
+def key(line: Line) -> Key:
+    return Key(line["task"], line["method"], canonical(line["setting"]), line["id"])
+
+
+def canonical(data: object) -> str:
+    """The one JSON text of some plain data, to compare it by."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+def is_settled(line: Line) -> bool:
+    """Whether nothing is left to do: it has not failed, and a judge, if any, could be read."""
+    return line["error"] is None and not line["score"]["measures"].get("judge_unread")
+
+
+def encode(line: Line) -> bytes:
+    """A line as bytes. Half a character pair in a stranger's text stays escaped, as it must be."""
+    text = json.dumps(line, ensure_ascii=False, allow_nan=False)
+    return text.encode(errors="backslashreplace") + b"\n"
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """The lines of a file, one at a time. A last one that was cut off in the writing is left out.
+
+    Raises:
+        InputError: another line is damaged, or is no sample's line.
+    """
+    with path.open("rb") as file:
+        broken = 0
+        for number, data in enumerate(file, 1):
+            if broken:
+                raise InputError(
+                    f"line {broken} of {path} is damaged",
+                    hint="delete that line; --resume asks its sample again",
+                )
+            line = _decode(data)
+            if line is None:
+                broken = number
+            else:
+                yield line
+
+
+def _decode(data: bytes) -> Line | None:
+    if not data.endswith(b"\n"):
+        return None
+    try:
+        line = json.loads(data)
+        key(line)
+    except (ValueError, KeyError, TypeError):
+        return None
+    return dict(line)
+
+
+def timeless(data: object) -> object:
+    """Plain data without what a clock has measured: two runs of one sample agree in it."""
+    if isinstance(data, dict):
+        return {name: timeless(value) for name, value in data.items() if name != "seconds"}
+    if isinstance(data, list):
+        return [timeless(value) for value in data]
+    return data

@@ -1,0 +1,62 @@
+"""Several runs made one: those of several machines, each with a part of the tasks or methods.
+
+A sample that is in more than one of them must have the same line there, but for the time it took.
+Knows neither tasks nor methods.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import UsageError
+from .header import merged
+from .lines import Key, canonical, encode, key, timeless
+from .store import HEADER, SAMPLES, check_place, read_header, read_samples, write_json
+
+
+def merge(runs: Sequence[Path], out: Path) -> None:
+    """Write the lines of all runs to a new one. Of a sample that failed in one and not in another
+    the latter counts.
+
+    Raises:
+        UsageError: they were made otherwise, or a sample has different lines.
+    """
+    check_place(out, resume=False)
+    header = merged([read_header(run) for run in runs])
+    chosen = _chosen(runs)
+    out.mkdir(parents=True, exist_ok=True)
+    new = out / f"{SAMPLES}.new"
+    with new.open("wb") as file:
+        for number, run in enumerate(runs):
+            for line in read_samples(run):
+                if chosen.get(key(line)) == (number, line["error"] is not None):
+                    file.write(encode(line))
+                    del chosen[key(line)]
+    new.replace(out / SAMPLES)
+    write_json(out / HEADER, header)  # the last: what has no header is no run
+
+
+def _chosen(runs: Sequence[Path]) -> dict[Key, tuple[int, bool]]:
+    """Of each sample the run whose line counts, and whether that is a failure."""
+    chosen: dict[Key, tuple[int, bool]] = {}
+    seen: dict[Key, bytes] = {}
+    for number, run in enumerate(runs):
+        for line in read_samples(run):
+            about = key(line)
+            if line["error"] is not None:
+                chosen.setdefault(about, (number, True))
+                continue
+            digest = hashlib.sha256(canonical(timeless(line)).encode()).digest()
+            if seen.setdefault(about, digest) != digest:
+                before = runs[chosen[about][0]]
+                raise UsageError(
+                    f"{before} and {run} have different answers to {about.task} {about.id} by "
+                    f"{about.method} {about.setting}",
+                    hint="divide the tasks or the methods among the machines, so that each sample "
+                    "is answered once",
+                )
+            if chosen.get(about, (number, True))[1]:
+                chosen[about] = (number, False)
+    return chosen

@@ -1,0 +1,132 @@
+"""Several models' next-token distributions as one, over the vocabulary of the first.
+
+    Mean        half of what each of two models says (the ensemble)
+    Difference  logits of a base model, plus a small tuned model's, minus the same model's untuned
+                (proxy-tuning, arXiv 2401.08565)
+
+The answer is written in the tokens of the first model, the *writer*. What another vocabulary says
+of them goes by their bytes (`spelling.py`):
+
+    a token that only the other has    counts for the longest token of the writer's that begins it
+    a token that only the writer has   gets nothing in a mean. In a difference, whose parts are no
+                                       shares, it gets what is said of the longest token of the
+                                       other's that begins it
+    the end                            is one outcome, with the sum of all tokens that end a turn:
+                                       models end by different ones
+    a token that can't be spelled      in the other vocabulary: the writer's is never written, the
+                                       other's counts as not there
+
+In one shared vocabulary this is plain arithmetic by token numbers. Knows no engine and no text.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ...engines.runtime import Row, Vocabulary
+from .spelling import NONE, Spelling
+
+Wide = npt.NDArray[np.float64]
+LEAST = 1e-300
+"""A probability that is too small for float64 is taken for this."""
+
+
+class Combined(ABC):
+    """A way to make one distribution of several."""
+
+    spellings: Sequence[tuple[Spelling, Spelling]]
+    """Of each of the other models: how it reads the writer's tokens, how the writer writes its."""
+
+    @abstractmethod
+    def __call__(self, rows: Sequence[Row]) -> Row:
+        """Logits of all models, the writer's first, as one row in its vocabulary."""
+
+
+class Mean(Combined):
+    def __init__(self, writer: Vocabulary, other: Vocabulary) -> None:
+        self._end = _End(writer)
+        self._said = _Said(writer, other)
+        self.spellings = (self._said.spellings,)
+
+    def __call__(self, rows: Sequence[Row]) -> Row:
+        mine, theirs = (np.exp(_logs(row)) for row in rows)
+        said, end = self._said.shares(theirs)
+        joint = mine + said
+        joint[self._said.never] = 0.0
+        joint[self._end.token] = mine[self._end.tokens].sum() + end
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(joint / 2), dtype=np.float32)
+
+
+class Difference(Combined):
+    def __init__(self, writer: Vocabulary, tuned: Vocabulary, untuned: Vocabulary) -> None:
+        self._end = _End(writer)
+        self._said = [_Said(writer, other) for other in (tuned, untuned)]
+        self.spellings = tuple(said.spellings for said in self._said)
+
+    def __call__(self, rows: Sequence[Row]) -> Row:
+        mine, *others = (_logs(row) for row in rows)
+        (plus, plus_end), (minus, minus_end) = (
+            said.logs(np.exp(other)) for said, other in zip(self._said, others, strict=True)
+        )
+        joint = mine + (plus - minus)
+        for said in self._said:
+            joint[said.never] = -np.inf
+        mine_end = float(np.logaddexp.reduce(mine[self._end.tokens]))
+        joint[self._end.token] = mine_end + (plus_end - minus_end)
+        return np.asarray(joint, dtype=np.float32)
+
+
+class _Said:
+    """What another model says of the writer's tokens, and of the end."""
+
+    def __init__(self, writer: Vocabulary, other: Vocabulary) -> None:
+        read = Spelling(writer.pieces, other.pieces)
+        write = Spelling(other.pieces, writer.pieces)
+        self.spellings = (read, write)
+        self.never = read.first == NONE
+        """The writer's tokens that the other can't read."""
+        self._ends = _End(other).tokens
+        self._known = np.flatnonzero(write.first != NONE)
+        self._places = write.first[self._known]
+        unsaid = np.bincount(self._places, minlength=len(writer.pieces)) == 0
+        self._unsaid = np.flatnonzero(unsaid & ~self.never)
+        """The writer's tokens that begin none of the other's."""
+        self._beginnings = read.first[self._unsaid]
+
+    def shares(self, probs: Wide) -> tuple[Wide, float]:
+        """A distribution over the writer's tokens, and the end's share of it."""
+        probs = self._sayable(probs)
+        said = np.bincount(self._places, probs[self._known], len(self.never))
+        return np.asarray(said, dtype=np.float64), float(probs[self._ends].sum())
+
+    def logs(self, probs: Wide) -> tuple[Wide, float]:
+        """Logarithms, with something said of every token that the other can read."""
+        said, end = self.shares(probs)
+        said[self._unsaid] = self._sayable(probs)[self._beginnings]
+        return np.log(np.maximum(said, LEAST)), float(np.log(max(end, LEAST)))
+
+    def _sayable(self, probs: Wide) -> Wide:
+        """Without the tokens that the writer can't spell."""
+        return np.asarray(probs / (probs[self._known].sum() + probs[self._ends].sum()))
+
+
+class _End:
+    """The tokens of a vocabulary that end a turn, and the one that stands for all of them."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        silent = [number for number, piece in enumerate(vocabulary.pieces) if not piece]
+        self.tokens = np.array(silent, dtype=np.intp)
+        self.token = silent[0] if vocabulary.end is None else vocabulary.end
+
+
+def _logs(row: Row) -> Wide:
+    """Log-probabilities of a row of logits."""
+    wide = row.astype(np.float64)
+    wide -= wide.max()
+    wide -= np.log(np.exp(wide).sum())
+    return wide

@@ -1,0 +1,193 @@
+"""Several models that write as one: each token is drawn from what all of them say together.
+
+Every model reads its own prompt and then the same answer, each in its own tokens. The first is the
+*writer*, in whose vocabulary the answer is written. Needs whole distributions, which engines in
+this process give.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from ...alone import written
+from ...chat import Message, Prompt, Question, conversation
+from ...engines.base import Engine, Want
+from ...engines.local import LocalEngine
+from ...engines.runtime import Row, Vocabulary
+from ...errors import ConfigError
+from ...tokens import Answer, ModelUsage, Step
+from .arithmetic import Combined, Difference, Mean
+from .method import COMMON, Method, Role, answer_of
+from .spelling import Spelling
+
+Reads = Callable[[int], Sequence[int]]
+"""A token of the writer's in a model's own."""
+LOST = 0.01
+"""Largest share of a vocabulary that another model may be unable to read."""
+
+
+@dataclass(slots=True)
+class Voice:
+    """One model's part in an answer."""
+
+    engine: LocalEngine
+    prompt: Prompt
+    reads: Reads
+    ids: list[int] = field(default_factory=list)
+    passes: int = 0
+    seconds: float = 0.0
+
+    async def begin(self) -> None:
+        await self.engine.check_room(self.prompt)
+        self.ids = await self.engine.ids(self.prompt)
+
+    @property
+    def is_full(self) -> bool:
+        limit = self.engine.capabilities.n_ctx
+        return limit is not None and len(self.ids) >= limit
+
+    async def logits(self) -> Row:
+        begun = time.perf_counter()
+        try:
+            self.passes += 1
+            return await self.engine.logits(self.prompt, self.ids)
+        finally:
+            self.seconds += time.perf_counter() - begun
+
+    @property
+    def usage(self) -> ModelUsage:
+        return ModelUsage(0, self.passes, 1, self.passes, seconds=self.seconds)
+
+
+async def joint(
+    voices: Sequence[Voice], combined: Combined, want: Want, most: int
+) -> AsyncGenerator[Step, None]:
+    """The steps of an answer, as a stream of an engine gives them."""
+    position = 0
+    for voice in voices:
+        await voice.begin()
+    for _ in range(most):
+        if any(voice.is_full for voice in voices):
+            return
+        rows = await asyncio.gather(*(voice.logits() for voice in voices))
+        # Over a large vocabulary this takes milliseconds, which are not the event loop's.
+        row = await asyncio.to_thread(combined, rows)
+        step = await voices[0].engine.read(row, position, want)
+        yield step
+        if step.is_end or step.id is None:
+            return
+        for voice in voices:
+            voice.ids.extend(voice.reads(step.id))
+        position += len(step.text)
+
+
+class Joint(Method):
+    """The base model writes, and reads plain text; `plain` says which of the others do too."""
+
+    options = COMMON | {"base_sampling", "base_form"}
+    plain: ClassVar[frozenset[Role]] = frozenset({"base"})
+    _combined: Combined
+
+    async def prepare(self) -> None:
+        vocabularies = [await self._whole(role).vocabulary() for role in self.roles]
+        for role, vocabulary in zip(self.roles, vocabularies, strict=True):
+            if all(vocabulary.pieces):
+                raise ConfigError(f"{self.name}: the {role} model has no token to end with")
+        self._combined = await asyncio.to_thread(self._combine, *vocabularies)
+        notes = []
+        for role, (read, write) in zip(self.roles[1:], self._combined.spellings, strict=True):
+            self._check(read, "base", role)
+            self._check(write, role, "base")
+            if read.whole < 1:
+                notes.append(
+                    f"{write.whole:.0%} of the {role} model's tokens are tokens of the base model "
+                    f"too, and {read.whole:.0%} the other way; the others were compared by the "
+                    "token that begins them."
+                )
+        self.notes = tuple(notes)
+
+    def _check(self, spelling: Spelling, of: Role, by: Role) -> None:
+        if spelling.lost > LOST:
+            raise ConfigError(
+                f"{self.name}: the {by} model has no tokens for {spelling.lost:.0%} of those that "
+                f"the {of} model can write",
+                hint="take models whose vocabularies cover the same text",
+            )
+
+    @abstractmethod
+    def _combine(self, *vocabularies: Vocabulary) -> Combined: ...
+
+    def _whole(self, role: Role) -> LocalEngine:
+        engine: Engine = self._engines[role]
+        if not isinstance(engine, LocalEngine):
+            raise ConfigError(
+                f"{self.name} needs whole distributions, which {engine.spec} does not give",
+                hint="open the model in this process, as hf:NAME_OR_DIR or llama:PATH.gguf",
+            )
+        return engine
+
+    async def answer(
+        self,
+        question: Question,
+        *,
+        system: str | None = None,
+        prefix: str | None = None,
+        max_tokens: int | None = None,
+    ) -> Answer:
+        config = self._limited(max_tokens)
+        messages = conversation(question, system)
+        plain = self._plain_prompt(messages, prefix)
+        readers: list[Reads] = [_itself, *(read.tokens for read, _ in self._combined.spellings)]
+        voices = [
+            Voice(self._whole(role), await self._prompt(role, messages, plain), reader)
+            for role, reader in zip(self.roles, readers, strict=True)
+        ]
+        steps = joint(voices, self._combined, Want("base", config.base_sampling), config.max_tokens)
+        answer = await answer_of(written(steps, "base", plain.ends, config.stop_strings))
+        usage = answer.usage
+        base = replace(voices[0].usage, emitted=usage.base.emitted)
+        return replace(answer, usage=replace(usage, base=base, nudge=_sum(voices[1:])))
+
+    async def _prompt(self, role: Role, messages: Sequence[Message], plain: Prompt) -> Prompt:
+        return plain if role in self.plain else await self._engines[role].render(messages)
+
+
+def _itself(token: int) -> tuple[int]:
+    return (token,)
+
+
+def _sum(voices: Sequence[Voice]) -> ModelUsage:
+    """What the models beside the writer did, as if they were one."""
+    found = [voice.usage for voice in voices]
+    return ModelUsage(
+        drafted=sum(usage.drafted for usage in found),
+        calls=sum(usage.calls for usage in found),
+        forwards=sum(usage.forwards for usage in found),
+        seconds=sum(usage.seconds for usage in found),
+    )
+
+
+class Ensemble(Joint):
+    """The mean of the base model's and the small aligned model's distributions."""
+
+    name = "ensemble"
+    roles: ClassVar[tuple[Role, ...]] = ("base", "nudge")
+
+    def _combine(self, *vocabularies: Vocabulary) -> Combined:
+        return Mean(*vocabularies)
+
+
+class ProxyTuning(Joint):
+    """The base model's logits, shifted by what tuning did to those of a small one."""
+
+    name = "proxy-tuning"
+    roles: ClassVar[tuple[Role, ...]] = ("base", "tuned", "untuned")
+    plain = frozenset({"base", "untuned"})
+
+    def _combine(self, *vocabularies: Vocabulary) -> Combined:
+        return Difference(*vocabularies)

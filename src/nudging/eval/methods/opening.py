@@ -1,0 +1,156 @@
+"""Opening only: the small model writes until the base model believes it, and then never again.
+
+After Weak-to-Strong Decoding (arXiv 2506.07434, F2-Song/Weak-to-Strong-Decoding): the small aligned
+model writes the opening of the answer, and the base model the rest. It takes over after the first
+six of its own tokens to which it gives a geometric mean of 0.8 in the small model's text. Which
+tokens of its own spell that text is read off its candidates, so that any two vocabularies will do,
+and any engine. Where the small model ends before, the answer ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from ...chat import Question, conversation
+from ...config import Config
+from ...draft import Ask, Draft, Event
+from ...drive import drive
+from ...engines.base import Engine, Want
+from ...streams import Side
+from ...text import complete, first_marker, word_start
+from ...tokens import Answer, Candidate, Decision, Handover, Step, StopReason
+from ...transcript import Transcript
+from .method import COMMON, Method, Role, answer_of
+
+WINDOW = 6
+BOUND = 0.8
+CANDIDATES = 4
+"""Of the base model's, at each place. A fifth has at most a fifth of the probability, with which no
+window reaches the bound, so it need not be known."""
+
+
+class Opening:
+    """The rule (`rule.py`), for one answer."""
+
+    def __init__(self, config: Config, ends: Sequence[str] = ()) -> None:
+        """`ends`: texts that show that the base model is done."""
+        self.config = config
+        self.transcript = Transcript()
+        self.rounds = 1
+        self._ends = tuple(text.encode() for text in ends)
+        self._stops = tuple(text.encode() for text in config.stop_strings)
+        self._beliefs: deque[float] = deque(maxlen=WINDOW)
+
+    @property
+    def base_limit(self) -> int:
+        """Of peeks too: with the last of them, the base model's part may begin."""
+        return self.config.max_tokens
+
+    def run(self) -> Generator[Event, Step | None, StopReason]:
+        reason = yield from self._opening()
+        if reason is None:
+            reason = yield from self._rest()
+        self.transcript.cut(len(complete(self.transcript.data)[0]))
+        yield from self.transcript.flush(self.transcript.data)
+        yield Decision("end", len(self.transcript.data), reason)
+        return reason
+
+    def _opening(self) -> Generator[Event, Step | None, StopReason | None]:
+        """The small model's part. None where the base model takes over."""
+        handover = Handover("opening")
+        draft = Draft(b"", self.config.max_tokens)
+        read = 0
+        """Length of the draft that the base model has read."""
+        yield Decision("handover", 0, handover.reason)
+        while (yield from draft.more()):
+            before = len(self.transcript.data)
+            step = draft.steps[-1]
+            self.transcript.add("nudge", step, step.text, handover)
+            if self._cut_at(self._stops, before):
+                return StopReason.STOP
+            # A word must be whole before it can be said by which token it begins.
+            while (following := word_start(draft.text, read, self.config.words)) is not None:
+                there = draft.text[:read].encode()
+                view = yield Ask("base", there, there, self.base_limit)
+                if view is None:
+                    return StopReason.LENGTH
+                found = own_token(view, draft.text[read:])
+                self._beliefs.append(found.prob if found else 0.0)
+                read = read + len(found.text.decode()) if found else following
+                if self._believes():
+                    yield Decision("takeover", len(there), "confident", view)
+                    self.transcript.cut(len(draft.text[:read].encode()))
+                    return None
+                yield Decision("keep", len(there), "in doubt", view)
+        return StopReason.NUDGE if draft.ended else StopReason.LENGTH
+
+    def _believes(self) -> bool:
+        """Whether the geometric mean over a full window has reached the bound."""
+        return len(self._beliefs) == WINDOW and math.prod(self._beliefs) >= BOUND**WINDOW
+
+    def _rest(self) -> Generator[Event, Step | None, StopReason]:
+        """The base model's part."""
+        start = self.transcript.data
+        while self.transcript.tokens < self.config.max_tokens:
+            before = self.transcript.data
+            step = yield Ask("base", start, before, self.base_limit)
+            if step is None:
+                return StopReason.LENGTH
+            if step.is_end or complete(before + step.text)[2]:  # bytes that are no character
+                return StopReason.BASE
+            yield Decision("accept", len(before), "", step)
+            self.transcript.add("base", step, step.text)
+            if self._cut_at(self._stops, len(before)):
+                return StopReason.STOP
+            if self._cut_at(self._ends, len(before), len(start)):
+                return StopReason.BASE
+        return StopReason.LENGTH
+
+    def _cut_at(self, markers: Sequence[bytes], since: int, least: int = 0) -> bool:
+        """Cut the answer, but not below a length, at a marker that has come up."""
+        at = first_marker(self.transcript.data, since, markers)
+        if at is not None:
+            self.transcript.cut(max(at, least))
+        return at is not None
+
+
+def own_token(view: Step, text: str) -> Candidate | None:
+    """The base model's own token for the beginning of a text: the longest of its candidates."""
+    data = text.encode()
+    fitting = [c for c in view.top[:CANDIDATES] if c.text and data.startswith(c.text)]
+    whole = [c for c in fitting if complete(c.text)[0] == c.text]
+    return max(whole, key=lambda candidate: len(candidate.text), default=None)
+
+
+class OpeningOnly(Method):
+    name = "opening"
+    roles: ClassVar[tuple[Role, ...]] = ("base", "nudge")
+    options = COMMON | {"base_sampling", "nudge_sampling", "base_form", "words"}
+
+    def __init__(self, engines: Mapping[Role, Engine], options: Mapping[str, Any]) -> None:
+        # The opening is short, and after it there is nothing to work ahead for.
+        super().__init__(engines, {**options, "speculate": "off"})
+        self.setting = {"window": WINDOW, "bound": BOUND, **self.setting}
+
+    async def answer(
+        self,
+        question: Question,
+        *,
+        system: str | None = None,
+        prefix: str | None = None,
+        max_tokens: int | None = None,
+    ) -> Answer:
+        config = self._limited(max_tokens)
+        messages = conversation(question, system)
+        plain = self._plain_prompt(messages, prefix)
+        base, nudge = self._engines["base"], self._engines["nudge"]
+        return await answer_of(
+            drive(
+                Opening(config, plain.ends),
+                Side(base, plain, Want("base", config.base_sampling, CANDIDATES)),
+                Side(nudge, await nudge.render(messages), Want("nudge", config.nudge_sampling)),
+            )
+        )

@@ -1,0 +1,86 @@
+"""One model alone: the base model as plain text or with examples, an aligned one in its template.
+
+All are `alone.py`'s work; what differs is the prompt.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ...alone import alone
+from ...chat import Message, Prompt, Question, conversation
+from ...engines.base import Want
+from ...tokens import Answer, Source
+from .examples import EXAMPLES, examples_prompt
+from .method import COMMON, Method, Role, answer_of
+
+
+class Single(Method):
+    """`source` says in which of the two parts of an answer its model stands: it reads plain text as
+    a base model does, or a template as an aligned one does."""
+
+    source: ClassVar[Source]
+
+    @abstractmethod
+    async def _prompt(self, messages: Sequence[Message], prefix: str | None) -> Prompt: ...
+
+    async def answer(
+        self,
+        question: Question,
+        *,
+        system: str | None = None,
+        prefix: str | None = None,
+        max_tokens: int | None = None,
+    ) -> Answer:
+        config = self._limited(max_tokens)
+        prompt = await self._prompt(conversation(question, system), prefix)
+        sampling = config.base_sampling if self.source == "base" else config.nudge_sampling
+        want = Want(self.source, sampling)
+        engine = self._engines[self.roles[0]]
+        return await answer_of(alone(engine, prompt, want, config.max_tokens, config.stop_strings))
+
+
+class Base(Single):
+    """The base model alone, on the prompt that it has where it is nudged."""
+
+    name = "base"
+    roles: ClassVar[tuple[Role, ...]] = ("base",)
+    options = COMMON | {"base_sampling", "base_form"}
+    source = "base"
+
+    async def _prompt(self, messages: Sequence[Message], prefix: str | None) -> Prompt:
+        return self._plain_prompt(messages, prefix)
+
+
+class Icl(Single):
+    """The base model alone after a few examples of answers, which are the same for all tasks."""
+
+    name = "icl"
+    roles: ClassVar[tuple[Role, ...]] = ("base",)
+    options = COMMON | {"base_sampling"}
+    source = "base"
+    notes = (f"The base model reads {len(EXAMPLES)} examples, the same for every question.",)
+
+    async def _prompt(self, messages: Sequence[Message], prefix: str | None) -> Prompt:
+        return examples_prompt(messages)
+
+
+class Nudge(Single):
+    """The small aligned model alone."""
+
+    name = "nudge"
+    roles: ClassVar[tuple[Role, ...]] = ("nudge",)
+    options = COMMON | {"nudge_sampling"}
+    source = "nudge"
+
+    async def _prompt(self, messages: Sequence[Message], prefix: str | None) -> Prompt:
+        return await self._engines[self.roles[0]].render(messages)
+
+
+class Aligned(Nudge):
+    """A large aligned model alone: what nudging is meant to come near to."""
+
+    name = "aligned"
+    roles: ClassVar[tuple[Role, ...]] = ("aligned",)

@@ -1,0 +1,207 @@
+"""An evaluation: tasks, methods and models that are named, opened and put to work.
+
+Each model is opened once, whatever number of methods use it, and stays open to the end. Knows no
+command line and no screen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..engines import open_engine_async
+from ..engines.base import Engine
+from .fingerprint import made_now, model_facts, versions
+from .header import FORMAT
+from .judge import Judge, judged, open_judge
+from .lines import Line, canonical
+from .load import find_rows, read_jsonl, samples
+from .measures import measure
+from .methods import Method, Role, models_of, open_method_async
+from .own import own_task
+from .store import Run
+from .summary import ENDED
+from .task import Sample, Score, Task
+from .tasks import find_task
+from .work import Cell, Scorer, work
+
+
+class Asked(NamedTuple):
+    """A task with the samples that are asked."""
+
+    task: Task
+    samples: Sequence[Sample]
+    options: str
+    """How the task was described, where it is the user's own."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        said = [(each.id, each.question, each.system, each.gold) for each in self.samples]
+        digest = hashlib.sha256(canonical(said).encode()).hexdigest()
+        facts = {"samples": len(self.samples), "sha256": digest}
+        return facts | ({"options": self.options} if self.options else {})
+
+
+def read_task(text: str, data_dir: Path | None, limit: int | None, seed: int) -> Asked:
+    """A task by its name, or `NAME=FILE?OPTIONS`, and the samples that a seed picks.
+
+    Raises:
+        InputError: there is no such task, or its rows can't be read.
+    """
+    if "=" in text:
+        task, path = own_task(text)
+        rows = read_jsonl(path)
+        return Asked(task, samples(task, rows, limit=limit, seed=seed), text.partition("?")[2])
+    task = find_task(text)
+    return Asked(task, samples(task, find_rows(text, data_dir), limit=limit, seed=seed), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be evaluated."""
+
+    tasks: Sequence[Asked]
+    methods: Sequence[str]
+    models: Mapping[Role, str]
+    """Specs; more than the methods need may be named."""
+    options: Mapping[str, Any]
+    """Those of the rule that hold for all, by their names."""
+    variants: Sequence[Mapping[str, Any]] = ({},)
+    """Further options, each set of which is tried by each method that reads them."""
+    limit: int | None = None
+    seed: int = 0
+    judge: str | None = None
+    at_once: int | None = None
+    """Answers at work at once; None for one at a time where a model runs in this process, else as
+    many as its servers bear. What others compute at the same time changes how a model in memory
+    rounds, and one that is alone gives the same answer each time."""
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The header, as far as it is known before a model is opened."""
+        return {
+            "format": FORMAT,
+            "tasks": {each.task.name: each.facts for each in self.tasks},
+            "methods": list(self.methods),
+            "variants": [dict(variant) for variant in self.variants],
+            "options": dict(self.options),
+            "limit": self.limit,
+            "seed": self.seed,
+            "judge": self.judge,
+        }
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """A request with all that it needs, open."""
+
+    request: Request
+    engines: dict[Role, Engine] = field(default_factory=dict)
+    methods: list[Method] = field(default_factory=list)
+    judge: Judge | None = None
+    _open: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    @classmethod
+    async def open(cls, request: Request, replies: Path) -> Evaluation:
+        """`replies`: the file in which a judge's are kept."""
+        made = cls(request)
+        try:
+            await made._open_models()
+            await made._open_methods()
+            if request.judge is not None:
+                made.judge = open_judge(request.judge, replies)
+                made._open.push_async_callback(made.judge.aclose)
+        except BaseException:
+            await made.aclose()
+            raise
+        return made
+
+    async def _open_models(self) -> None:
+        specs: dict[Role, str] = {}
+        for name in self.request.methods:
+            specs |= models_of(name, self.request.models)
+        opened: dict[str, Engine] = {}
+        for role, spec in specs.items():
+            if spec not in opened:
+                opened[spec] = await open_engine_async(spec)
+                self._open.push_async_callback(opened[spec].aclose)
+            self.engines[role] = opened[spec]
+
+    async def _open_methods(self) -> None:
+        """Each method in each of its settings. Those that do not read what the variants change
+        come out the same, and are kept once."""
+        seen = set()
+        for name in self.request.methods:
+            for variant in self.request.variants:
+                options = {**self.request.options, **variant}
+                method = await open_method_async(name, self.engines, options)
+                about = (name, canonical(method.setting))
+                if about not in seen:
+                    seen.add(about)
+                    self.methods.append(method)
+
+    @property
+    def header(self) -> dict[str, Any]:
+        models = {role: model_facts(engine) for role, engine in self.engines.items()}
+        kinds = [engine.capabilities.kind for engine in self.engines.values()]
+        return {
+            **made_now(),
+            "versions": versions(kinds),
+            "models": models,
+            **self.request.asked,
+            "notes": list(dict.fromkeys(self._notes())),
+        }
+
+    def _notes(self) -> Iterator[str]:
+        """What a reader of the results should know."""
+        for engine in self.engines.values():
+            yield from (f"{engine.spec}: {note}" for note in engine.capabilities.notes)
+        for method in self.methods:
+            yield from (f"{method.name}: {note}" for note in method.notes)
+
+    def cells(self) -> list[Cell]:
+        return [
+            Cell(
+                each.task.name,
+                each.samples,
+                method,
+                self._scorer(each.task),
+                self.request.at_once or self._bears(method),
+            )
+            for each in self.request.tasks
+            for method in self.methods
+        ]
+
+    def _bears(self, method: Method) -> int:
+        engines = models_of(method.name, self.engines).values()
+        in_memory = any(engine.pace is not None for engine in engines)
+        return 1 if in_memory else method.concurrency
+
+    def _scorer(self, task: Task) -> Scorer:
+        async def score(sample: Sample, line: Line) -> Score:
+            text, reason = line["answer"]["text"], line["answer"]["stop_reason"]
+            found = task.score(sample, text)
+            measures = {**measure(text, ended=reason in ENDED), **found.measures}
+            found = Score(found.correct, found.reading, measures)
+            if self.judge is None or task.rubric is None:
+                return found
+            verdict = await self.judge.ask(task.rubric, sample, text)
+            return judged(found, task.rubric, verdict)
+
+        return score
+
+    async def lines(self, run: Run) -> AsyncGenerator[Line, None]:
+        """The lines that a run still lacks, each as it is made."""
+        async for line in work(self.cells(), run.done, run.unscored, self._forget):
+            yield line
+
+    async def _forget(self) -> None:
+        for engine in {id(engine): engine for engine in self.engines.values()}.values():
+            await engine.forget()
+
+    async def aclose(self) -> None:
+        await self._open.aclose()

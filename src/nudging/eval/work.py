@@ -1,0 +1,153 @@
+"""A run's work: each sample asked of each method and scored, a line for each as it is done.
+
+Knows neither folder nor command line. What a method or a task raises is the sample's own failure,
+and becomes its line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Container,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+from ..data import answer_data
+from ..tokens import Answer
+from .lines import Key, Line, encode, key
+from .task import Sample, Score
+
+_SCORED_MEANWHILE = 8
+"""Samples that may wait for a judge while others are answered."""
+
+
+class Asked(Protocol):
+    """What a run needs of a decoding method."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def setting(self) -> Mapping[str, Any]: ...
+
+    async def answer(
+        self, question: str, *, system: str | None = None, prefix: str | None = None
+    ) -> Answer: ...
+
+
+Scorer = Callable[[Sample, Line], Awaitable[Score]]
+"""The score of an answer, as it stands in a line."""
+Fresh = Callable[[], Awaitable[None]]
+"""Makes the models forget earlier texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The samples of one task, for one method in one setting."""
+
+    task: str
+    samples: Sequence[Sample]
+    method: Asked
+    score: Scorer
+    at_once: int = 1
+    """Answers at work at the same time."""
+
+    def blank(self, sample: Sample) -> Line:
+        """A sample's line before it is asked."""
+        return {
+            "task": self.task,
+            "method": self.method.name,
+            "setting": dict(self.method.setting),
+            "id": sample.id,
+            "question": sample.question,
+            "system": sample.system,
+            "gold": sample.gold,
+            "answer": None,
+            "score": None,
+            "error": None,
+        }
+
+
+async def work(
+    cells: Sequence[Cell], done: Container[Key], unscored: Mapping[Key, Line], fresh: Fresh
+) -> AsyncGenerator[Line, None]:
+    """The lines of all samples that are not `done`, cell by cell.
+
+    `unscored`: lines whose answers are scored again, not made again. `fresh` is called before each
+    answer that has the models to itself, so that it does not depend on which came before.
+    """
+    for cell in cells:
+        left = [sample for sample in cell.samples if key(cell.blank(sample)) not in done]
+        places = asyncio.Semaphore(cell.at_once)
+        jobs = (_line(cell, sample, unscored, fresh, places) for sample in left)
+        async with aclosing(_as_done(jobs, cell.at_once + _SCORED_MEANWHILE)) as lines:
+            async for line in lines:
+                yield line
+
+
+async def _as_done(
+    jobs: Iterator[Coroutine[Any, Any, Line]], at_once: int
+) -> AsyncGenerator[Line, None]:
+    """What jobs come to, as each is done, so many at once. Closing it ends them all."""
+    running: list[asyncio.Task[Line]] = []
+    try:
+        while True:
+            running += [asyncio.create_task(job) for job in islice(jobs, at_once - len(running))]
+            if not running:
+                return
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            finished = [task for task in running if task.done()]  # in the order of the jobs
+            running = [task for task in running if task not in finished]
+            for task in finished:
+                yield task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _line(
+    cell: Cell,
+    sample: Sample,
+    unscored: Mapping[Key, Line],
+    fresh: Fresh,
+    places: asyncio.Semaphore,
+) -> Line:
+    line = cell.blank(sample)
+    try:
+        if before := unscored.get(key(line)):
+            line["answer"] = before["answer"]
+        else:
+            async with places:
+                if cell.at_once == 1:
+                    await fresh()
+                # the task has put its own prefix before the question
+                answer = await cell.method.answer(sample.question, system=sample.system, prefix="")
+            line["answer"] = plain_answer(answer)
+        scored = line | {"score": plain_score(await cell.score(sample, line))}
+        encode(scored)  # a score of someone's own may hold what JSON can't
+        return scored
+    except Exception as error:
+        return line | {"error": {"kind": type(error).__name__, "message": str(error)}}
+
+
+def plain_answer(answer: Answer) -> dict[str, Any]:
+    usage = answer.usage.as_dict()
+    return answer_data(answer) | {"usage": usage, "seconds": usage["seconds"]}
+
+
+def plain_score(score: Score) -> dict[str, Any]:
+    return {
+        "correct": score.correct,
+        "reading": score.reading,
+        "measures": dict(score.measures),
+    }
