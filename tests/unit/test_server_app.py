@@ -231,6 +231,19 @@ def test_choices_of_a_stream_come_side_by_side() -> None:
     assert texts == {0: PARIS, 1: PARIS, 2: PARIS}
 
 
+def test_what_is_there_at_once_is_written_at_once_and_nothing_waits() -> None:
+    def writes(delay: float) -> list[bytes]:
+        engines = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
+        app = make_app(Voices(*engines), Line(LIMITS), Keys([]))
+        _, came = asyncio.run(ask_and_leave(app, question(stream=True), lambda came: False))
+        return [message["body"] for message in came if "body" in message]
+
+    together, singly = writes(0), writes(0.01)
+    assert b"".join(together).count(b'"content"') == b"".join(singly).count(b'"content"') == 8
+    shown = [sum(b'"content"' in body for body in bodies) for bodies in (together, singly)]
+    assert shown[0] < shown[1]
+
+
 # --- probabilities --------------------------------------------------------------------------
 
 
