@@ -100,6 +100,18 @@ ANSWERS: Mapping[str, str] = {
     "What is the capital of France?": "[The capital] of France is[ Paris.]",
     "Count to five.": "[Sure!] Here you go: one, two,[ three,] four, five.",
     "Write in many scripts.": "[Voilà:] naïve café, 東京 and Ελλάδα,[ 👩\u200d🚀] e\u0301t.",
+    "Tell me a story.": (
+        "[Once there] was a lighthouse on a rock[ far out] in the bay, and its keeper had one "
+        "habit: each evening, before she lit the lamp, she wrote down what the sea had brought."
+        "[ Mostly] it was wood.[ Now] and then a bottle, a glove,[ once] a drawer full of buttons "
+        "sorted by colour.\n\n[One night] the fog came in so thick that the light reached no "
+        "further than the railing.[ So she] took the horn and blew it, three long notes every "
+        "minute,[ until] her lips were numb. Towards morning somebody answered:[ two short] "
+        "notes, quite near. A fishing boat lay under the cliff, its crew asleep but for the "
+        "youngest, who held a kettle to his mouth like a trumpet.[ They] stayed for breakfast."
+        "\n\n[Years later,] when machines tended the lamp, a parcel came to the rock.[ Inside] "
+        "lay a dented kettle and a note: \u201cIt still plays.\u201d[ She wrote] that down, too."
+    ),
 }
 """Known answers by question. In brackets: where the base model is in doubt, and thus nudged."""
 OTHERWISE = (

@@ -1,0 +1,124 @@
+"""All experiments, or those named, printed and put into a document.
+
+    python -m benchmarks.reliability [load hangups faults bad keys] [--doc FILE.md]
+
+The exit code is 1 if anything was found that should not be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..sections import table, write_section
+from .asking import QUESTIONS, STORY
+from .bad import bad
+from .faults import faults
+from .hangups import hangups
+from .keys import BAD, OPEN, keys
+from .load import load
+
+Outcome = tuple[str, list[str]]
+"""Text for the document, and problems."""
+SHOWN = 10
+"""Problems that are printed of each experiment."""
+
+
+def run_load() -> Outcome:
+    rows: list[list[object]] = []
+    problems = []
+    for name, questions in (("one of 230 words", (STORY,)), ("all", QUESTIONS)):
+        found = load(64, 60, questions)
+        problems += found.problems
+        rows.append(
+            [
+                name,
+                f"{found.answers:,}",
+                f"{found.tokens:,}",
+                len(found.problems),
+                f"{found.rate:,.0f}",
+                f"{found.tokens / found.cpu:,.0f}",
+                _memory(found.memory[::10]),
+            ]
+        )
+    head = ["known answers", "answered", "tokens", "wrong", "tokens a second"]
+    return table([*head, "a second of CPU", "memory, MB, each 10 s"], rows), problems
+
+
+def run_hangups() -> Outcome:
+    found = hangups(1000)
+    rows: list[list[object]] = [
+        ["clients that left", found.clients],
+        ["of these, questions that had reached a model", found.reached],
+        ["longest from a hang-up until both models had stopped", f"{found.slowest:.2f} s"],
+        ["answers left, slots lost, other troubles", len(found.problems)],
+        ["memory, MB, after each 120 clients", _memory(found.memory[::3])],
+    ]
+    return table(["", ""], rows), found.problems
+
+
+def run_faults() -> Outcome:
+    rows: list[list[object]] = []
+    problems = []
+    for found in faults():
+        problems += [f"{found.source} {found.kind}: {problem}" for problem in found.problems]
+        errors = ", ".join(f"{count} x {what}" for what, count in sorted(found.errors.items()))
+        longest, back = f"{found.longest:.1f} s", f"{found.back:.1f} s"
+        wrong = len(found.problems)
+        rows.append(
+            [found.source, found.kind, found.answers, errors or "none", wrong, longest, back]
+        )
+    head = ["model", "fault", "answers", "errors", "wrong", "longest request", "well again after"]
+    return table(head, rows), problems
+
+
+def run_bad() -> Outcome:
+    found = bad(10_000)
+    rows: list[list[object]] = [[status, count] for status, count in sorted(found.statuses.items())]
+    return table(["answered with", "requests"], rows), found.problems
+
+
+def run_keys() -> Outcome:
+    found = keys()
+    shut = ", ".join(f"`{path}`" for path in found.paths if path not in OPEN)
+    text = f"{found.requests} requests; keys: {', '.join(BAD)}. 401 at {shut}: "
+    return f"{text}{'no' if found.problems else 'yes, and no model was asked'}.", found.problems
+
+
+EXPERIMENTS: dict[str, Callable[[], Outcome]] = {
+    "load": run_load,
+    "hangups": run_hangups,
+    "faults": run_faults,
+    "bad": run_bad,
+    "keys": run_keys,
+}
+
+
+def _memory(samples: Sequence[tuple[float, float]]) -> str:
+    return ", ".join(f"{size:.1f}" for _, size in samples)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(EXPERIMENTS))
+    parser.add_argument("--doc", type=Path, help="a document with a section for each")
+    given = parser.parse_args()
+    failed = False
+    for name in given.names or EXPERIMENTS:
+        if name not in EXPERIMENTS:
+            parser.error(f"there is no experiment {name!r}")
+        text, problems = EXPERIMENTS[name]()
+        text += f"\n\nOn {os.cpu_count()} cores of {platform.machine()}."
+        print(f"{name}\n\n{text}\n", *problems[:SHOWN], sep="\n", flush=True)
+        failed = failed or bool(problems)
+        if given.doc:
+            write_section(given.doc, name, text)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
