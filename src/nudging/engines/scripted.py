@@ -8,6 +8,7 @@ for models anywhere: `?delay=0.02` makes each token take that long. Knows no rul
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -121,11 +122,18 @@ OTHERWISE = (
 """The answer to any other question."""
 
 
-def known_answer(question: str) -> tuple[str, list[tuple[int, int]]]:
+Doubts = Sequence[tuple[int, int]]
+
+
+def known_answer(question: str) -> tuple[str, Doubts]:
     """The pair's answer to a question, and the byte ranges in which the base model is in doubt.
     Of a conversation the known question that was asked last counts."""
     last = max(ANSWERS, key=question.rfind)
-    script = ANSWERS[last] if last in question else OTHERWISE
+    return _read(ANSWERS[last] if last in question else OTHERWISE)
+
+
+@functools.cache
+def _read(script: str) -> tuple[str, Doubts]:
     text = b""
     doubts = []
     for piece in re.split(r"(\[[^\]]*\])", script):
