@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from .asking import STORY, ask, body_of
+from .asking import STORY, Told, ask, body_of
 from .client import CHAT, Client, request
 from .load import GROWTH
 from .pair import Pair, pair
@@ -19,6 +19,7 @@ from .served import Memory, Served, serving
 
 MANY = 400
 """Clients from which on memory tells something: after a quarter of them it must not grow."""
+SHORT = "Count to five."
 STOPPED = 1.0
 """Seconds after a hang-up in which both models must have stopped."""
 
@@ -36,7 +37,7 @@ class Hangups:
 
 def hangups(clients: int, *, at_once: int = 40, seed: int = 1) -> Hangups:
     with (
-        pair(delay=0.005) as models,
+        pair(delay=0.02) as models,
         # Fewer places than answers: some clients leave while they wait in line.
         serving(models.specs(concurrency=at_once), f"--max-answers={at_once}") as served,
     ):
@@ -49,6 +50,10 @@ async def _hangups(
     models: Pair, served: Served, clients: int, at_once: int, dice: random.Random
 ) -> Hangups:
     found = Hangups(clients)
+    # First all at once to the end, so that everything that is kept for later is there.
+    for told in await asyncio.gather(*(_stay(served) for _ in range(at_once))):
+        if told.kind != "answer":
+            found.problems.append(f"before all: {told.what}")
     left: dict[str, float] = {}
     """When each client hung up, by its number."""
     memory = Memory(served)
@@ -68,12 +73,16 @@ async def _hangups(
     if clients >= MANY and (growth := memory.growth(settled)) > GROWTH:
         found.problems.append(f"memory grew by {growth:.1f} MB")
     found.memory = memory.samples
-    client = await Client.open(served.address)
-    told = await ask(client, STORY, stream=True)
-    client.hang_up()
-    if told.kind != "answer":
-        found.problems.append(f"afterwards: {told.what}")
+    if (told := await _stay(served)).kind != "answer":
+        found.problems.append(f"after all: {told.what}")
     return found
+
+
+async def _stay(served: Served) -> Told:
+    client = await Client.open(served.address)
+    told = await ask(client, SHORT, stream=True)
+    client.hang_up()
+    return told
 
 
 async def _leave(served: Served, number: int, dice: random.Random) -> tuple[str, float]:
