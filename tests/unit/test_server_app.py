@@ -332,6 +332,23 @@ def test_a_body_has_a_bound() -> None:
     assert small.post(CHAT, content=b" " * 100).status_code == 400
 
 
+def test_a_body_must_come_in_time() -> None:
+    line = Line(Limits(1, first=0.05))
+    app = make_app(Voices(Watched(endless), Watched(endless)), line, Keys([]))
+    came: list[Sent] = []
+
+    async def receive() -> Sent:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: Sent) -> None:
+        came.append(message)
+
+    asyncio.run(app(scope_of(CHAT), receive, send))
+    assert came[0]["status"] == 408
+    assert json.loads(came[1]["body"])["error"]["code"] == "timeout"
+
+
 def test_a_prompt_that_is_too_long_is_told_before_the_stream() -> None:
     base = open_engine("scripted:base?n_ctx=3")
     for streamed in (False, True):
@@ -488,6 +505,11 @@ def endless(prompt: str, text: bytes) -> Distribution:
     return [Candidate(b" %d" % (len(text) % 97), 0.9), Candidate(b"x", 0.1)]
 
 
+def scope_of(path: str) -> dict[str, Any]:
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": path, "headers": []}
+    return scope | {"query_string": b"", "root_path": "", "http_version": "1.1", "scheme": "http"}
+
+
 async def ask_and_leave(
     app: Any, body: dict[str, Any], leave: Callable[[list[Sent]], bool]
 ) -> tuple[float, list[Sent]]:
@@ -509,9 +531,7 @@ async def ask_and_leave(
     async def send(message: Sent) -> None:
         came.append(message)
 
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": CHAT, "headers": []}
-    scope |= {"query_string": b"", "root_path": "", "http_version": "1.1", "scheme": "http"}
-    task = asyncio.create_task(app(scope, receive, send))
+    task = asyncio.create_task(app(scope_of(CHAT), receive, send))
     while not left and not task.done():
         await asyncio.sleep(0.005)
     gone = time.monotonic()

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from ..errors import NudgingError, ServerError
 from ..tokens import Answer
 from .alone import Said
-from .limits import Line, late
+from .limits import Limits, Line, late
 from .log import Record, logger
 from .metrics import Metrics
 from .replies import Reply, usage_data
@@ -54,7 +54,7 @@ class Asking:
         record: Record = scope["state"]["record"]
         sending = _Sending(send, record)
         try:
-            body = await body_of(receive, self._desk.line.limits.body)
+            body = await body_of(receive, self._desk.line.limits)
             if body is None:
                 record.hung_up = True
                 return
@@ -286,18 +286,24 @@ async def merged(streams: Sequence[One]) -> Events:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def body_of(receive: Receive, most: int) -> bytes | None:
+async def body_of(receive: Receive, limits: Limits) -> bytes | None:
     """A request's body; None if the client left before its end."""
     body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if len(body) > most:
-            raise Refused(f"the body is larger than {most} bytes", status=413, code="too_large")
-        if not message.get("more_body"):
-            return bytes(body)
+    try:
+        async with asyncio.timeout(limits.first):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                body += message.get("body", b"")
+                if len(body) > limits.body:
+                    what = f"the body is larger than {limits.body} bytes"
+                    raise Refused(what, status=413, code="too_large")
+                if not message.get("more_body"):
+                    return bytes(body)
+    except TimeoutError:
+        what = f"the body did not come within {limits.first:g} s"
+        raise Refused(what, status=408, code="timeout") from None
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
