@@ -1,6 +1,6 @@
 """All experiments, or those named, printed and put into a document.
 
-    python -m benchmarks.reliability [load hangups faults bad keys] [--doc FILE.md]
+    python -m benchmarks.reliability [load paced hangups faults bad keys] [--doc FILE.md]
 
 The exit code is 1 if anything was found that should not be.
 """
@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..sections import table, write_section
-from .asking import QUESTIONS, STORY
 from .bad import bad
 from .faults import faults
 from .hangups import hangups
@@ -28,25 +27,20 @@ SHOWN = 10
 """Problems that are printed of each experiment."""
 
 
-def run_load() -> Outcome:
-    rows: list[list[object]] = []
-    problems = []
-    for name, questions in (("one of 230 words", (STORY,)), ("all", QUESTIONS)):
-        found = load(64, 60, questions)
-        problems += found.problems
-        rows.append(
-            [
-                name,
-                f"{found.answers:,}",
-                f"{found.tokens:,}",
-                len(found.problems),
-                f"{found.rate:,.0f}",
-                f"{found.tokens / found.cpu:,.0f}",
-                _memory(found.memory[::10]),
-            ]
-        )
-    head = ["known answers", "answered", "tokens", "wrong", "tokens a second"]
-    return table([*head, "a second of CPU", "memory, MB, each 10 s"], rows), problems
+def run_load(delay: float = 0.0) -> Outcome:
+    found = load(64, 60, delay=delay)
+    rows: list[list[object]] = [
+        ["seconds a token takes a model", f"{delay:g}"],
+        ["streams at once", found.streams],
+        ["seconds", f"{found.seconds:.0f}"],
+        ["answers, each compared with the known one", f"{found.answers:,}"],
+        ["errors, wrong bytes, other troubles", len(found.problems)],
+        ["streamed tokens", f"{found.tokens:,}"],
+        ["tokens a second", f"{found.rate:,.0f}"],
+        ["tokens a second of the server's CPU time", f"{found.tokens / found.cpu:,.0f}"],
+        ["memory, MB, every 5 s", _memory(found.memory[::5])],
+    ]
+    return table(["", ""], rows), found.problems
 
 
 def run_hangups() -> Outcome:
@@ -91,6 +85,7 @@ def run_keys() -> Outcome:
 
 EXPERIMENTS: dict[str, Callable[[], Outcome]] = {
     "load": run_load,
+    "paced": lambda: run_load(0.01),
     "hangups": run_hangups,
     "faults": run_faults,
     "bad": run_bad,

@@ -9,10 +9,9 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .asking import STORY, ask
+from .asking import QUESTIONS, ask
 from .client import Client
 from .served import Memory, Served, serving
 
@@ -38,11 +37,9 @@ class Load:
         return self.tokens / self.seconds
 
 
-def load(
-    streams: int, seconds: float, questions: Sequence[str] = (STORY,), *, delay: float = 0.0
-) -> Load:
-    """Streams at once, each asking one question after another. `delay`: seconds that a token
-    takes; without any a model has the next one before the last is sent."""
+def load(streams: int, seconds: float, *, delay: float = 0.0) -> Load:
+    """Streams at once, each asking one known question after another. `delay`: seconds that a
+    token takes; without any a model has the next one before the last is sent."""
     cores = sorted(os.sched_getaffinity(0))
     apart = len(cores) > 1
     try:
@@ -50,14 +47,14 @@ def load(
             os.sched_setaffinity(0, cores[1:])
         base, nudge = (f"scripted:{name}?delay={delay}" for name in ("base", "nudge"))
         with serving((base, nudge), core=cores[0] if apart else None) as served:
-            found = asyncio.run(_load(served, streams, seconds, questions))
+            found = asyncio.run(_load(served, streams, seconds))
             found.problems += served.strange_lines()
     finally:
         os.sched_setaffinity(0, cores)
     return found
 
 
-async def _load(served: Served, streams: int, seconds: float, questions: Sequence[str]) -> Load:
+async def _load(served: Served, streams: int, seconds: float) -> Load:
     found = Load(streams)
     memory = Memory(served)
     begun, busy = time.monotonic(), served.cpu_seconds
@@ -65,7 +62,7 @@ async def _load(served: Served, streams: int, seconds: float, questions: Sequenc
 
     async def stream(number: int) -> None:
         client = await Client.open(served.address)
-        for question in itertools.islice(itertools.cycle(questions), number, None):
+        for question in itertools.islice(itertools.cycle(QUESTIONS), number, None):
             told = await ask(client, question, stream=True)
             found.answers += 1
             found.tokens += told.tokens

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.reliability.asking import QUESTIONS
 from benchmarks.reliability.bad import bad
 from benchmarks.reliability.faults import faults
 from benchmarks.reliability.hangups import hangups
@@ -12,7 +11,7 @@ from benchmarks.reliability.load import load
 
 
 def test_every_byte_of_many_streams_at_once() -> None:
-    found = load(64, 3, QUESTIONS)
+    found = load(64, 3)
     assert not found.problems
     assert found.answers >= 64
 
