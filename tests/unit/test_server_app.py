@@ -357,6 +357,17 @@ def test_a_prompt_that_is_too_long_is_told_before_the_stream() -> None:
         assert response.json()["error"]["code"] == "context_length_exceeded"
 
 
+def test_a_conversation_that_a_template_refuses_is_the_clients_matter() -> None:
+    runtime = EchoRuntime(1, 1)
+    runtime.template = "{{ raise_exception('no system text') }}"
+    engine = LocalEngine("toy:nudge", runtime)
+    asks = TestClient(make_app(Voices(engine, engine), Line(LIMITS), Keys([])))
+    for model in ("nudged", "nudge"):
+        response = asks.post(CHAT, json=question(model=model))
+        assert response.status_code == 400
+        assert "no system text" in response.json()["error"]["message"]
+
+
 def test_an_upstream_that_fails_at_once_has_its_status() -> None:
     for streamed in (False, True):
         body = question(model="base", stream=streamed)
