@@ -344,7 +344,10 @@ def test_a_body_must_come_in_time() -> None:
     async def send(message: Sent) -> None:
         came.append(message)
 
-    asyncio.run(app(scope_of(CHAT), receive, send))
+    async def main() -> None:
+        await app(scope_of(CHAT), receive, send)
+
+    asyncio.run(main())
     assert came[0]["status"] == 408
     assert json.loads(came[1]["body"])["error"]["code"] == "timeout"
 

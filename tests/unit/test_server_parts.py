@@ -13,7 +13,7 @@ from nudging.chat import Part, Prompt
 from nudging.engines.base import Want
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import UsageError
-from nudging.server import keys
+from nudging.server import keys, run
 from nudging.server.alone import Said, alone
 from nudging.server.limits import Limits, Line
 from nudging.server.log import Record
@@ -132,6 +132,20 @@ def test_an_empty_key_does_not_open_the_server(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("NUDGING_API_KEYS", raising=False)
     with pytest.raises(UsageError):
         keys.gather([""], None)
+
+
+# --- the process ----------------------------------------------------------------------------
+
+
+def test_as_many_connections_as_the_system_allows() -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+        run.allow_connections()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 512
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # --- figures and the log --------------------------------------------------------------------
