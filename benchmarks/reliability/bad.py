@@ -19,14 +19,15 @@ from typing import Any
 from nudging.server.requests import OPTIONS
 
 from .asking import ask, body_of
-from .client import CHAT, Address, Client, request
+from .client import Address, Client, request
+from .paths import routes
 from .served import SCRIPTED, Served, serving
 
-PATHS = (CHAT, "/v1/completions")
+PATHS = [path for path, method in routes() if method == "POST"]
 FIELDS = (
     *("model", "messages", "prompt", "n", "stream", "stream_options", "logprobs", "top_logprobs"),
     *("stop", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "echo"),
-    *("suffix", "nudging", "user", "tools", "response_format"),
+    *("suffix", "nudging", "user", "tools", "response_format", "tokens", "add_special_tokens"),
 )
 PATIENCE, LIMIT = 0.5, 10.0
 """Seconds until a client says that nothing more will come, and in which each must be over."""

@@ -10,21 +10,12 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from starlette.applications import Starlette
-from starlette.routing import Route
-
-from nudging.engines import open_engine
-from nudging.server.app import make_app
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
-from nudging.server.voices import Voices
 
 from .asking import STORY, ask, body_of
 from .client import Client, request
 from .pair import Pair, pair
-from .served import SCRIPTED, Served, serving
+from .paths import routes
+from .served import Served, serving
 
 OPEN = ("/", "/health")
 """What anybody may ask: a page that holds no secret, and whether the server is up."""
@@ -50,21 +41,6 @@ class Refusals:
     paths: list[str] = field(default_factory=list)
     requests: int = 0
     problems: list[str] = field(default_factory=list)
-
-
-def routes() -> list[tuple[str, str]]:
-    """Every path of the application with each of its methods."""
-    base, nudge = map(open_engine, SCRIPTED)
-    app: Any = make_app(Voices(base, nudge), Line(Limits(1)), Keys([]))
-    while not isinstance(app, Starlette):  # what stands before it
-        app = app.app
-    found = []
-    for route in app.routes:
-        assert isinstance(route, Route)
-        path = route.path.replace("{name}", "nudged")
-        assert "{" not in path, f"what is {path} to be asked with?"
-        found += [(path, method) for method in sorted(route.methods or ())]
-    return found
 
 
 def keys() -> Refusals:

@@ -6,8 +6,9 @@ import pytest
 from benchmarks.reliability.bad import bad
 from benchmarks.reliability.faults import faults
 from benchmarks.reliability.hangups import hangups
-from benchmarks.reliability.keys import keys, routes
+from benchmarks.reliability.keys import keys
 from benchmarks.reliability.load import load
+from benchmarks.reliability.paths import routes
 
 
 def test_every_byte_of_many_streams_at_once() -> None:
