@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test browser lint format docs fidelity answers bench bench-passes bench-remote bench-plot picture clean
+.PHONY: demo test browser lint format docs fidelity answers bench bench-passes bench-remote bench-plot picture reliability clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -75,6 +75,10 @@ bench-plot: .venv/.all
 	mkdir -p build
 	$(NUDGE_BENCH) --suite deep --prompts 5 $(LENGTHS) > build/bench-lengths.json
 	$(BIN)/python -m benchmarks.plot build/bench-lengths.json docs/speculation.svg
+
+# What the server withstands. For tokens a second, let nothing else run.
+reliability: .venv/.all
+	$(BIN)/python -m benchmarks.reliability $(ARGS) --doc docs/reliability.md
 
 picture: .venv/.all
 	$(BIN)/python -m benchmarks.picture "Why can I see the moon during the day?" docs/picture.svg

@@ -307,7 +307,7 @@ def _run(template: str, values: Mapping[str, Any], *, keep_last_newline: bool = 
     worker.join(_SECONDS)
     if not done:
         raise TemplateError(f"the template did not end within {_SECONDS:.0f} s")
-    if isinstance(done[0], TemplateError):
+    if isinstance(done[0], TemplateError | InputError):
         raise done[0]
     if isinstance(done[0], Exception):
         raise TemplateError(f"the template failed: {done[0]}") from done[0]
@@ -354,7 +354,10 @@ def _printed(template: str, values: Mapping[str, Any], keep_last_newline: bool) 
             return str(bounded("".join(map(str, parts))))
 
     def refuse(message: str) -> None:
-        raise TemplateError(f"the chat template refuses this conversation: {message}")
+        raise InputError(
+            f"the chat template refuses this conversation: {message}",
+            hint="a template may want turns of user and assistant only, one after the other",
+        )
 
     steps = 0
 

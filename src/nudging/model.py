@@ -49,6 +49,7 @@ class AnswerStream:
         self._trace = trace
         self._answer: Answer | None = None
         self._plain: Generator[Piece | Decision, None, None] | None = None
+        self._closing = asyncio.Lock()
 
     @property
     def answer(self) -> Answer:
@@ -64,7 +65,7 @@ class AnswerStream:
                 elif self._trace or isinstance(event, Piece):
                     yield event
         finally:
-            await self._events.aclose()
+            await self.aclose()
 
     def __iter__(self) -> Iterator[Piece | Decision]:
         if self._plain is None:
@@ -83,7 +84,9 @@ class AnswerStream:
         portal.call(self.aclose())
 
     async def aclose(self) -> None:
-        await self._events.aclose()
+        # Whoever leaves a loop drops its iterator, which closes itself in a task of its own.
+        async with self._closing:
+            await self._events.aclose()
 
     def __enter__(self) -> AnswerStream:
         return self

@@ -235,6 +235,19 @@ def test_choices_of_a_stream_come_side_by_side() -> None:
     assert texts == {0: PARIS, 1: PARIS, 2: PARIS}
 
 
+def test_what_is_there_at_once_is_written_at_once_and_nothing_waits() -> None:
+    def writes(delay: float) -> list[bytes]:
+        engines = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
+        app = make_app(Voices(*engines), Line(LIMITS), Keys([]))
+        _, came = asyncio.run(ask_and_leave(app, question(stream=True), lambda came: False))
+        return [message["body"] for message in came if "body" in message]
+
+    together, singly = writes(0), writes(0.01)
+    assert b"".join(together).count(b'"content"') == b"".join(singly).count(b'"content"') == 8
+    shown = [sum(b'"content"' in body for body in bodies) for bodies in (together, singly)]
+    assert shown[0] < shown[1]
+
+
 # --- probabilities --------------------------------------------------------------------------
 
 
@@ -325,12 +338,43 @@ def test_a_body_has_a_bound() -> None:
     assert small.post(CHAT, content=b" " * 100).status_code == 400
 
 
+def test_a_body_must_come_in_time() -> None:
+    line = Line(Limits(1, first=0.05))
+    app = make_app(Voices(Watched(endless), Watched(endless)), line, Keys([]))
+    came: list[Sent] = []
+
+    async def receive() -> Sent:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: Sent) -> None:
+        came.append(message)
+
+    async def main() -> None:
+        await app(scope_of(CHAT), receive, send)
+
+    asyncio.run(main())
+    assert came[0]["status"] == 408
+    assert json.loads(came[1]["body"])["error"]["code"] == "timeout"
+
+
 def test_a_prompt_that_is_too_long_is_told_before_the_stream() -> None:
     base = open_engine("scripted:base?n_ctx=3")
     for streamed in (False, True):
         response = client(base=base).post(CHAT, json=question("a " * 9, stream=streamed))
         assert response.status_code == 400
         assert response.json()["error"]["code"] == "context_length_exceeded"
+
+
+def test_a_conversation_that_a_template_refuses_is_the_clients_matter() -> None:
+    runtime = EchoRuntime(1, 1)
+    runtime.template = "{{ raise_exception('no system text') }}"
+    engine = LocalEngine("toy:nudge", runtime)
+    asks = TestClient(make_app(Voices(engine, engine), Line(LIMITS), Keys([])))
+    for model in ("nudged", "nudge"):
+        response = asks.post(CHAT, json=question(model=model))
+        assert response.status_code == 400
+        assert "no system text" in response.json()["error"]["message"]
 
 
 def test_an_upstream_that_fails_at_once_has_its_status() -> None:
@@ -481,6 +525,11 @@ def endless(prompt: str, text: bytes) -> Distribution:
     return [Candidate(b" %d" % (len(text) % 97), 0.9), Candidate(b"x", 0.1)]
 
 
+def scope_of(path: str) -> dict[str, Any]:
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": path, "headers": []}
+    return scope | {"query_string": b"", "root_path": "", "http_version": "1.1", "scheme": "http"}
+
+
 async def ask_and_leave(
     app: Any, body: dict[str, Any], leave: Callable[[list[Sent]], bool]
 ) -> tuple[float, list[Sent]]:
@@ -502,9 +551,7 @@ async def ask_and_leave(
     async def send(message: Sent) -> None:
         came.append(message)
 
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": CHAT, "headers": []}
-    scope |= {"query_string": b"", "root_path": "", "http_version": "1.1", "scheme": "http"}
-    task = asyncio.create_task(app(scope, receive, send))
+    task = asyncio.create_task(app(scope_of(CHAT), receive, send))
     while not left and not task.done():
         await asyncio.sleep(0.005)
     gone = time.monotonic()

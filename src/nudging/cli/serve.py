@@ -53,7 +53,10 @@ def serve(
         ),
     ] = None,
     api_key_file: Annotated[
-        Path | None, typer.Option("--api-key-file", metavar="FILE", help="Keys, one a line.")
+        Path | None,
+        typer.Option(
+            "--api-key-file", metavar="FILE", help="Keys, one a line; read again when it changes."
+        ),
     ] = None,
     max_answers: Annotated[
         int | None,

@@ -8,6 +8,7 @@ for models anywhere: `?delay=0.02` makes each token take that long. Knows no rul
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -100,6 +101,18 @@ ANSWERS: Mapping[str, str] = {
     "What is the capital of France?": "[The capital] of France is[ Paris.]",
     "Count to five.": "[Sure!] Here you go: one, two,[ three,] four, five.",
     "Write in many scripts.": "[Voilà:] naïve café, 東京 and Ελλάδα,[ 👩\u200d🚀] e\u0301t.",
+    "Tell me a story.": (
+        "[Once there] was a lighthouse on a rock[ far out] in the bay, and its keeper had one "
+        "habit: each evening, before she lit the lamp, she wrote down what the sea had brought."
+        "[ Mostly] it was wood.[ Now] and then a bottle, a glove,[ once] a drawer full of buttons "
+        "sorted by colour.\n\n[One night] the fog came in so thick that the light reached no "
+        "further than the railing.[ So she] took the horn and blew it, three long notes every "
+        "minute,[ until] her lips were numb. Towards morning somebody answered:[ two short] "
+        "notes, quite near. A fishing boat lay under the cliff, its crew asleep but for the "
+        "youngest, who held a kettle to his mouth like a trumpet.[ They] stayed for breakfast."
+        "\n\n[Years later,] when machines tended the lamp, a parcel came to the rock.[ Inside] "
+        "lay a dented kettle and a note: \u201cIt still plays.\u201d[ She wrote] that down, too."
+    ),
 }
 """Known answers by question. In brackets: where the base model is in doubt, and thus nudged."""
 OTHERWISE = (
@@ -109,11 +122,18 @@ OTHERWISE = (
 """The answer to any other question."""
 
 
-def known_answer(question: str) -> tuple[str, list[tuple[int, int]]]:
+Doubts = Sequence[tuple[int, int]]
+
+
+def known_answer(question: str) -> tuple[str, Doubts]:
     """The pair's answer to a question, and the byte ranges in which the base model is in doubt.
     Of a conversation the known question that was asked last counts."""
     last = max(ANSWERS, key=question.rfind)
-    script = ANSWERS[last] if last in question else OTHERWISE
+    return _read(ANSWERS[last] if last in question else OTHERWISE)
+
+
+@functools.cache
+def _read(script: str) -> tuple[str, Doubts]:
     text = b""
     doubts = []
     for piece in re.split(r"(\[[^\]]*\])", script):

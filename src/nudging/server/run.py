@@ -53,6 +53,22 @@ def log_to_stderr() -> None:
     logger.propagate = False
 
 
+MOST_FILES = 65_536
+
+
+def allow_connections() -> None:
+    """As many as the system lets us have: the usual 1,024 files are soon used up where each client
+    is one and each of its streams from an upstream another, and then nobody is let in."""
+    if sys.platform == "win32":  # it has no such limit
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 class _Server(uvicorn.Server):
     """Ends with a return instead of the signal raised again, so that there is an exit code."""
 
@@ -112,6 +128,7 @@ def serve(
     Raises:
         KeyboardInterrupt: the signal was an interrupt.
     """
+    allow_connections()
     config = uvicorn.Config(
         app,
         http="h11",
