@@ -33,7 +33,7 @@ def test_the_document_is_served_and_is_valid() -> None:
 
 def test_every_route_is_told_and_is_there() -> None:
     front: Any = ASKS.app
-    routes = {(r.path, m.lower()) for r in front._app.routes for m in r.methods - {"HEAD"}}
+    routes = {(r.path, m.lower()) for r in front.app.routes for m in r.methods - {"HEAD"}}
     told = {(path, method) for path, item in DOCUMENT["paths"].items() for method in item}
     assert told == {route for route in routes if route[0] not in PAGES}
 

@@ -82,7 +82,9 @@ class _Sending:
     async def begin(self) -> None:
         """From here on there are events."""
         self._streaming = True
-        await self._start(200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
+        headers = {"content-type": "text/event-stream", "cache-control": "no-cache"}
+        # nginx would gather events into blocks unless it is told not to.
+        await self._start(200, {**headers, "x-accel-buffering": "no"})
 
     async def event(self, data: object) -> None:
         await self._body(event(data), more=True)

@@ -21,11 +21,11 @@ _SANE = re.compile(rb"[\w.:-]{1,100}")
 class Front:
     def __init__(self, app: ASGIApp, keys: Keys, metrics: Metrics, paths: Collection[str]) -> None:
         """`paths`: those that there are; others are counted as one."""
-        self._app, self._keys, self._metrics, self._paths = app, keys, metrics, paths
+        self.app, self._keys, self._metrics, self._paths = app, keys, metrics, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
         known = _SANE.fullmatch(headers.get(b"x-request-id", b""))
@@ -44,7 +44,7 @@ class Front:
 
         try:
             if scope["path"] in OPEN or self._keys.allow(headers.get(b"authorization", b"")):
-                await self._app(scope, receive, tagged)
+                await self.app(scope, receive, tagged)
             else:
                 await _refuse(tagged, record)
         except Exception as error:
