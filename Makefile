@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test browser lint format docs fidelity answers bench bench-passes bench-remote bench-plot picture reliability clean
+.PHONY: demo test browser clients lint format docs fidelity answers bench bench-passes \
+	bench-remote bench-plot picture reliability clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -20,6 +21,10 @@ browser:
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
 			chromium fonts-liberation >/dev/null || echo "chromium could not be installed"; \
 	else echo "install chromium to test the playground (Debian: apt-get install chromium)"; fi
+
+# Clients that the server is tested with, and whose tests are skipped without them.
+CLIENTS := tests/e2e/clients
+clients: .venv-clients/.done $(if $(shell command -v npm),build/clients/.done)
 
 lint: .venv/.all
 	$(BIN)/ruff format --check src tests examples benchmarks docs
@@ -102,5 +107,18 @@ picture: .venv/.all
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
+# litellm wants another version of openai than our own tests.
+.venv-clients/.done: $(CLIENTS)/requirements.txt
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/pip install --disable-pip-version-check --quiet --no-compile \
+		--requirement $<
+	touch $@
+
+build/clients/.done: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+	mkdir -p build/clients
+	cp $^ build/clients
+	npm ci --silent --prefix build/clients
+	touch $@
+
 clean:
-	rm -rf .venv .venv-vllm build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-vllm .venv-clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -26,14 +26,20 @@ PARIS = "The capital of France is Paris."
 
 
 class Served:
-    """A running `nudge serve` on the scripted pair."""
+    """A running `nudge serve`, on the scripted pair unless another is named."""
 
-    def __init__(self, folder: Path, *arguments: str, delay: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        delay: float = 0.0,
+        pair: tuple[str, str] | None = None,
+    ) -> None:
         (folder / "config.toml").write_text("")
-        models = [f"scripted:{name}?delay={delay}" for name in ("base", "nudge")]
-        pair = ["--base", models[0], "--nudge", models[1]]
+        base, nudge = pair or [f"scripted:{name}?delay={delay}" for name in ("base", "nudge")]
+        specs = ["--base", base, "--nudge", nudge]
         self.process = subprocess.Popen(
-            [*NUDGE, "serve", *pair, "--port", "0", *arguments],
+            [*NUDGE, "serve", *specs, "--port", "0", *arguments],
             env={
                 **os.environ,
                 "NUDGING_CONFIG": str(folder / "config.toml"),
@@ -66,8 +72,10 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str, delay: float = 0.0) -> Iterator[Served]:
-    served = Served(folder, *arguments, delay=delay)
+def serving(
+    folder: Path, *arguments: str, delay: float = 0.0, pair: tuple[str, str] | None = None
+) -> Iterator[Served]:
+    served = Served(folder, *arguments, delay=delay, pair=pair)
     try:
         yield served
     finally:

@@ -1,6 +1,7 @@
 """The pair behind an HTTP address, as one aligned model that every OpenAI client can ask.
 
     wire.py, requests.py, replies.py   what comes and goes, as pure functions
+    fields.py, schemas.py, openapi.py  the same as an OpenAPI document
     voices.py                          the three models that can be asked
     limits.py, keys.py, metrics.py, log.py
     answers.py                         one request's work, from its body to its last byte

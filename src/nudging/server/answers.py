@@ -85,7 +85,9 @@ class _Sending:
     async def begin(self) -> None:
         """From here on there are events."""
         self._streaming = True
-        await self._start(200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
+        headers = {"content-type": "text/event-stream", "cache-control": "no-cache"}
+        # nginx would gather events into blocks unless it is told not to.
+        await self._start(200, {**headers, "x-accel-buffering": "no"})
 
     async def events(self, data: Iterable[object]) -> None:
         """In one write: each costs more than all else that is done for a token here."""

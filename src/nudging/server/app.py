@@ -11,11 +11,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from .. import __version__
 from .answers import Asking, Desk
 from .front import Front
 from .keys import Keys
 from .limits import Line
 from .metrics import Metrics
+from .openapi import document
 from .playground import playground
 from .replies import models_data
 from .requests import chat_request, text_request
@@ -30,6 +32,7 @@ def make_app(voices: Voices, line: Line, keys: Keys) -> ASGIApp:
     metrics.watch("nudging_answers_waiting", "Answers in line.", lambda: line.held - line.running)
     desk = Desk(voices, line, metrics)
     models = models_data(NAMES, int(time.time()), voices.config())
+    described = document(NAMES, __version__)
 
     async def list_models(request: Request) -> Response:
         return _json(models)
@@ -52,6 +55,9 @@ def make_app(voices: Voices, line: Line, keys: Keys) -> ASGIApp:
     async def figures(request: Request) -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
+    async def openapi(request: Request) -> Response:
+        return _json(described)
+
     async def not_there(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         return _failed(failure(Refused(error.detail, status=error.status_code)), error)
@@ -65,6 +71,7 @@ def make_app(voices: Voices, line: Line, keys: Keys) -> ASGIApp:
         Route("/health", health),
         Route("/ready", ready),
         Route("/metrics", figures),
+        Route("/openapi.json", openapi),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: not_there})
     return Front(app, keys, metrics, {route.path for route in routes})
