@@ -63,10 +63,7 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
         messages = [Message("user", question)]
     else:
         if not isinstance(question, Sequence):
-            raise InputError(
-                f"{question!r} is no question",
-                hint="give a text, or a list of messages with a role and a content",
-            )
+            raise InputError(f"{question!r} is no question", hint="give a text, or messages")
         messages = [_message(item) for item in question]
     if not messages or messages[-1].role != "user":
         raise InputError(
@@ -82,10 +79,7 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
             raise InputError("the question is empty", hint="ask something")
     if messages[0].role == "system":
         if system:
-            raise InputError(
-                "a system text was given, and the conversation has one already",
-                hint="leave one of them out",
-            )
+            raise InputError("there are two system texts", hint="give one of them")
         return tuple(messages)
     text = SYSTEM if system is None else system
     _check_text(text, "the system text")
