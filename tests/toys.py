@@ -125,6 +125,7 @@ class ToyRuntime(Runtime):
         self._pieces = [bytes([i]) for i in range(256)] + sorted(set(merges))
         self._first_control = len(self._pieces)
         self.ends = [self._first_control, self._first_control + 1]
+        self.vocabulary = self._first_control + len(self.controls)
         self._ids = {p: i for i, p in reversed(list(enumerate(self._pieces)))}
         self.cache: list[int] = []
         self.computed = 0
@@ -145,6 +146,9 @@ class ToyRuntime(Runtime):
 
     def piece(self, id: int) -> bytes:
         return self._pieces[id] if id < self._first_control else b""
+
+    def name(self, id: int) -> str:
+        return self.controls[id - self._first_control]
 
     def is_end(self, id: int) -> bool:
         return id >= self._first_control

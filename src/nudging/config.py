@@ -7,6 +7,7 @@ those that make them what they are. Knows no engine and does no I/O but reading 
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -227,9 +228,10 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
 
 
 class Spec(NamedTuple):
-    """A parsed engine spec: `kind:path?options` or `http://host/v1#model?options`."""
+    """A parsed engine spec: `kind:path?options` or `http://host/v1#model?options`, or several of
+    these with commas between."""
 
-    kind: Literal["demo", "scripted", "llama", "hf", "http"]
+    kind: Literal["demo", "scripted", "llama", "hf", "http", "fleet"]
     path: str
     """File, folder, hub name or built-in name; for servers the URL."""
     model: str
@@ -237,12 +239,23 @@ class Spec(NamedTuple):
     options: Mapping[str, str]
     text: str
     """As the user wrote it, without anything secret in it."""
+    members: tuple[Spec, ...] = ()
+    """Of a `fleet`: the servers, all of one model."""
+
+
+_NEXT_SERVER = re.compile(r",(?=https?://)")
 
 
 def parse_spec(text: str) -> Spec:
     """Read an engine spec. One grammar everywhere: command line, config file, Python."""
     if "\0" in text:
         raise SpecError(f"the spec {text!r} holds a null character")
+    several = _NEXT_SERVER.split(text)
+    if len(several) > 1:
+        members = tuple(map(parse_spec, several))
+        if any(member.kind != "http" for member in members):
+            raise SpecError("only servers can share the work of one model")
+        return Spec("fleet", "", "", {}, text, members)
     if text.startswith(("http://", "https://")):
         url, _, rest = text.partition("#")
         model, _, query = rest.partition("?")

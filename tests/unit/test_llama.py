@@ -281,7 +281,7 @@ def test_rows_may_lie_in_several_batches(spm: LlamaRuntime) -> None:
     ids = some_ids(spm, size + 10)
     spm.cut(0)
     found = spm.forward(ids, 20).copy()
-    assert found.shape == (20, spm._n_vocab)
+    assert found.shape == (20, spm.vocabulary)
     spm.cut(0)
     spm.forward(ids[: size - 10], 1)
     np.testing.assert_allclose(found, spm.forward(ids[size - 10 :], 20), atol=0.05)

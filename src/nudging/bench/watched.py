@@ -7,8 +7,7 @@ passes over one, and a choice that is nearly a tie can turn. Knows no suite and 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import NamedTuple
 
 from ..chat import Message, Prompt
@@ -47,8 +46,10 @@ class Watched(Engine):
                 at += len(step.text)
                 yield step
 
-    def seat(self) -> AbstractAsyncContextManager[object]:
-        return self._inner.seat()
+    @contextlib.asynccontextmanager
+    async def seat(self) -> AsyncIterator[Engine]:
+        async with self._inner.seat():
+            yield self
 
     async def count(self, prompt: Prompt) -> int | None:
         return await self._inner.count(prompt)

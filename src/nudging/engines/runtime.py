@@ -30,6 +30,8 @@ class Runtime(ABC):
     kind: str
     n_ctx: int
     """Most ids that one cache can hold."""
+    vocabulary: int
+    """How many ids there are, from 0 on."""
     slots: int = 1
     """Caches that there are."""
     most_slots: int = 1
@@ -59,6 +61,10 @@ class Runtime(ABC):
     @abstractmethod
     def piece(self, id: int) -> bytes:
         """The bytes of a token; empty for control tokens."""
+
+    @abstractmethod
+    def name(self, id: int) -> str:
+        """A control token as it is written in templates."""
 
     @abstractmethod
     def is_end(self, id: int) -> bool:

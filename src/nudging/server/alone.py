@@ -87,9 +87,9 @@ async def alone(
     markers = {text.encode(): reason for text, reason in _markers(prompt.ends, stops, ended)}
     text, reason, drawn = _Text(want.source), StopReason.LENGTH, 0
     length: int | None = None
-    async with engine.seat():
-        await engine.check_room(prompt)
-        async with aclosing(engine.stream(prompt, b"", most, want)) as steps:
+    async with engine.seat() as seated:
+        await seated.check_room(prompt)
+        async with aclosing(seated.stream(prompt, b"", most, want)) as steps:
             async for step in steps:
                 drawn += 1
                 if step.is_end:
