@@ -193,6 +193,59 @@ def test_a_running_answer_gets_no_longer_than_it_may(tmp_path: Path) -> None:
     assert time.monotonic() < begun + 8
 
 
+def told(client: openai.OpenAI) -> str:
+    """The answer, or the status of the error in its place."""
+    try:
+        answer = client.chat.completions.create(
+            model="nudged", messages=[{"role": "user", "content": FRANCE}]
+        )
+    except openai.InternalServerError as error:
+        return str(error.status_code)
+    return answer.choices[0].message.content or ""
+
+
+def test_a_model_that_goes_and_comes_back_needs_no_restart(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    address = f"http://127.0.0.1:{port}/v1#base?api_key_env=NUDGING_API_KEYS&timeout=5"
+    with serving(tmp_path, "--port", port) as upstream:
+        front = serving(tmp_path, "--base", address, "--nudge", "scripted:nudge")
+        with front as served, served.client() as client:
+            assert told(client) == PARIS
+            upstream.process.kill()
+            upstream.process.wait()
+            assert told(client) in ("502", "503")
+            with serving(tmp_path, "--port", port):
+                back = time.monotonic()
+                while told(client) != PARIS:
+                    assert time.monotonic() - back < 5
+
+
+def test_one_of_two_servers_may_go_in_the_middle_of_an_answer(tmp_path: Path) -> None:
+    with serving(tmp_path, delay=0.05) as one, serving(tmp_path, delay=0.05) as other:
+        option = "api_key_env=NUDGING_API_KEYS"
+        spec = ",".join(f"{server.url}#base?{option}" for server in (one, other))
+        front = serving(tmp_path, "--base", spec, "--nudge", "scripted:nudge")
+        with front as served, served.client() as client:
+            chunks = iter(
+                client.chat.completions.create(
+                    model="base",
+                    messages=[{"role": "user", "content": FRANCE}],
+                    max_tokens=20,
+                    stream=True,
+                )
+            )
+            said = [next(chunks) for _ in range(3)]
+            one.process.kill()
+            said += chunks
+            broken = "".join(c.choices[0].delta.content or "" for c in said)
+            one.process.wait()
+            whole = client.chat.completions.create(
+                model="base", messages=[{"role": "user", "content": FRANCE}], max_tokens=20
+            )
+            assert whole.choices[0].message.content == broken
+
+
 def test_a_place_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

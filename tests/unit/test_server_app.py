@@ -261,6 +261,79 @@ def test_what_a_nudged_answer_can_not_show_is_refused(fields: dict[str, Any], pa
     assert (response.status_code, response.json()["error"]["param"]) == (400, param)
 
 
+# --- tokens ---------------------------------------------------------------------------------
+
+
+def with_tokenizer() -> TestClient:
+    return client(base=LocalEngine("toy:base", EchoRuntime(1, 1), template="chatml"))
+
+
+def test_tokens_there_and_back() -> None:
+    asks = with_tokenizer()
+    for text in ("the a na.", "naïve 東京", "", "<|end|>"):
+        told = asks.post("/tokenize", json={"prompt": text}).json()
+        assert set(told) == {"count", "max_model_len", "tokens", "token_strs"}
+        assert (told["count"], told["max_model_len"]) == (len(told["tokens"]), 4000)
+        assert asks.post("/detokenize", json=told).json() == {"prompt": text}
+    assert asks.post("/tokenize", json={"prompt": "<|end|>"}).json()["count"] == 1
+
+
+def test_a_conversation_has_the_tokens_that_it_is_charged_with() -> None:
+    asks = with_tokenizer()
+    counted = asks.post("/tokenize", json={**question(), "model": "base"}).json()["count"]
+    answered = asks.post(CHAT, json=question(model="base", max_tokens=1)).json()
+    assert answered["usage"]["prompt_tokens"] == counted > 10
+
+
+def test_what_the_tokenizer_is() -> None:
+    info = with_tokenizer().get("/tokenizer_info").json()
+    assert info["tokenizer_class"] == "toy"
+    assert info["chat_template"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "param"),
+    [
+        ("/tokenize", {}, 400, "prompt"),
+        ("/tokenize", {"prompt": ["a"]}, 400, "prompt"),
+        ("/tokenize", {"prompt": "\ud800"}, 400, "prompt"),
+        ("/tokenize", {"prompt": "a", "add_special_tokens": 1}, 400, "add_special_tokens"),
+        ("/tokenize", {"messages": []}, 400, "messages"),
+        ("/tokenize", {"messages": [{"role": "user", "content": " "}]}, 400, "messages"),
+        ("/tokenize", {"prompt": "a", "model": "gpt"}, 404, "model"),
+        ("/tokenize", {"prompt": "a", "model": [1]}, 404, "model"),
+        ("/detokenize", {}, 400, "tokens"),
+        ("/detokenize", {"tokens": [True]}, 400, "tokens"),
+        ("/detokenize", {"tokens": [10**6]}, 400, "tokens"),
+        ("/detokenize", {"tokens": [-1]}, 400, "tokens"),
+    ],
+)
+def test_bad_tokens_name_the_field(
+    path: str, body: dict[str, Any], status: int, param: str
+) -> None:
+    response = with_tokenizer().post(path, content=json.dumps(body))
+    assert (response.status_code, response.json()["error"]["param"]) == (status, param)
+    assert response.headers["x-request-id"]
+
+
+def test_a_model_that_does_not_tell_its_tokens() -> None:
+    for response in (
+        client().post("/tokenize", json={"prompt": "a"}),
+        client().post("/detokenize", json={"tokens": [1]}),
+        client().get("/tokenizer_info"),
+        with_tokenizer().post("/tokenize", json={"prompt": "a", "model": "nudge"}),
+    ):
+        assert response.status_code == 404
+        assert response.json()["error"]["code"] == "no_tokenizer"
+
+
+def test_a_tokenizer_that_is_not_described() -> None:
+    base = LocalEngine("toy:base", EchoRuntime(1, 1))
+    base.tokenizer_info = ScriptedEngine(endless).tokenizer_info  # type: ignore[method-assign]
+    response = client(base=base).get("/tokenizer_info")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "no_tokenizer")
+
+
 # --- what goes wrong ------------------------------------------------------------------------
 
 

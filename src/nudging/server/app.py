@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from ..errors import NudgingError
 from .answers import Asking, Desk
 from .front import Front
 from .keys import Keys
@@ -18,6 +20,7 @@ from .limits import Line
 from .metrics import Metrics
 from .replies import models_data
 from .requests import chat_request, text_request
+from .tokenizer import tokenizer_routes
 from .voices import NAMES, Voices
 from .wire import Failure, Refused, encoded, failure
 
@@ -55,21 +58,28 @@ def make_app(voices: Voices, line: Line, keys: Keys) -> ASGIApp:
         assert isinstance(error, HTTPException)
         return _failed(failure(Refused(error.detail, status=error.status_code)), error)
 
+    async def refused(request: Request, error: Exception) -> Response:
+        request.state.record.error = type(error).__name__
+        told = failure(error)
+        return _json(told.body, told.status, told.headers)
+
     routes = [
         Route("/v1/chat/completions", Asking(desk, chat_request), methods=["POST"]),
         Route("/v1/completions", Asking(desk, text_request), methods=["POST"]),
+        *tokenizer_routes(voices, line.limits.body),
         Route("/v1/models", list_models),
         Route("/v1/models/{name}", one_model),
         Route("/health", health),
         Route("/ready", ready),
         Route("/metrics", figures),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: not_there})
+    handlers = {HTTPException: not_there, NudgingError: refused}
+    app = Starlette(routes=routes, exception_handlers=handlers)
     return Front(app, keys, metrics, {route.path for route in routes})
 
 
-def _json(data: object, status: int = 200) -> Response:
-    return Response(encoded(data), status, media_type="application/json")
+def _json(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(encoded(data), status, headers, "application/json")
 
 
 def _failed(told: Failure, error: HTTPException) -> Response:

@@ -53,13 +53,7 @@ class Voices:
         All choices of a prompt in a row. Each has a seed of its own, and the same request with the
         same seed has the same ones.
         """
-        if asked.model not in NAMES:
-            raise Refused(
-                f"there is no model {asked.model!r}; there are {', '.join(NAMES)}",
-                status=404,
-                param="model",
-                code="model_not_found",
-            )
+        _check_model(asked.model)
         options = {**self._options, **asked.options}
         seed = options.get("seed")
         first = secrets.randbelow(2**31) if seed is None else int(seed)
@@ -150,10 +144,35 @@ class Voices:
             return base_prompt(messages, self._form, self._prefix)
         return await self._engines["nudge"].render(messages)
 
+    def tokenizer(self, model: object) -> Engine:
+        """The engine that tells a model's tokens: of the pair, and of no model, the base model's.
+
+        Raises:
+            Refused: it does not tell them, or there is no such model.
+        """
+        if model is not None:
+            _check_model(model)
+        engine = self._engines[_reads(model)]
+        if not engine.capabilities.tokenizer:
+            raise Refused(
+                f"the {_reads(model)} model does not tell its tokens: they are told by models in "
+                "this process (llama, hf), and on vLLM, SGLang and llama-server",
+                status=404,
+                code="no_tokenizer",
+            )
+        return engine
+
+    async def prompt(self, asked: Asked) -> Prompt:
+        """The one prompt of a request as its model sees it; of a pair, as the base model does."""
+        try:
+            return await self._prompt(_reads(asked.model), asked, asked.questions[0])
+        except InputError as error:
+            raise Refused(str(error), param="messages") from None
+
     async def prompt_tokens(self, asked: Asked) -> int:
         """Tokens of the prompts; of a pair those that the base model reads. 0 where only a server
         knows."""
-        source: Source = "nudge" if asked.model == "nudge" else "base"
+        source = _reads(asked.model)
         total = 0
         for question in asked.questions:
             prompt = await self._prompt(source, asked, question)
@@ -177,6 +196,21 @@ class Voices:
         except NudgingError as error:
             return str(error)
         return ""
+
+
+def _check_model(name: object) -> None:
+    if name not in NAMES:
+        raise Refused(
+            f"there is no model {name!r}; there are {', '.join(NAMES)}",
+            status=404,
+            param="model",
+            code="model_not_found",
+        )
+
+
+def _reads(name: object) -> Source:
+    """The one whose prompt counts as a model's."""
+    return "nudge" if name == "nudge" else "base"
 
 
 def _top_field(asked: Asked) -> str:
