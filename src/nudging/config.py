@@ -312,17 +312,8 @@ def read_config(path: Path) -> dict[str, Pair]:
     nudge = "http://127.0.0.1:8001/v1#small"
     gamma = 0.3                  # and any other option of `NudgedModel`
     """
-    try:
-        with path.open("rb") as file:
-            data = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"can't read the config file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the config file {path} is not valid TOML: {error}") from None
+    data = _read_toml(path)
     found = {}
-    for key in data:
-        if key != "pairs":
-            raise ConfigError(f"{path}: there is no section {key!r}", option=key)
     pairs = data.get("pairs", {})
     if not isinstance(pairs, dict):
         raise ConfigError(f"{path}: pairs must be tables such as [pairs.mypair]", option="pairs")
@@ -336,3 +327,25 @@ def read_config(path: Path) -> dict[str, Pair]:
         Config.of(checked.pop("preset", "default"), **checked)
         found[name] = Pair(table["base"], table["nudge"], options)
     return found
+
+
+def read_serve(path: Path) -> dict[str, Any]:
+    """Read the settings of `nudge serve` from a TOML file: those of the table `serve`."""
+    table = _read_toml(path).get("serve", {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: serve must be a table, [serve]", option="serve")
+    return table
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"can't read the config file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the config file {path} is not valid TOML: {error}") from None
+    for key in data:
+        if key not in ("pairs", "serve"):
+            raise ConfigError(f"{path}: there is no section {key!r}", option=key)
+    return data

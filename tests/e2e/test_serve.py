@@ -236,6 +236,7 @@ def test_one_of_two_servers_may_go_in_the_middle_of_an_answer(tmp_path: Path) ->
                 )
             )
             said = [next(chunks) for _ in range(3)]
+            assert served.figure("nudging_base_servers") == 2
             one.process.kill()
             said += chunks
             broken = "".join(c.choices[0].delta.content or "" for c in said)
@@ -244,6 +245,10 @@ def test_one_of_two_servers_may_go_in_the_middle_of_an_answer(tmp_path: Path) ->
                 model="base", messages=[{"role": "user", "content": FRANCE}], max_tokens=20
             )
             assert whole.choices[0].message.content == broken
+            assert served.figure("nudging_base_servers") == 1
+            lines = map(json.loads, served.end(signal.SIGTERM)[2].splitlines())
+            (warning,) = [line["warning"] for line in lines if "warning" in line]
+            assert warning.startswith(f"{one.url}#base")
 
 
 def test_a_place_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,6 +269,49 @@ def test_without_its_extra_it_says_what_to_install() -> None:
     assert "pip install 'nudging[server]'" in done.stderr
 
 
+def test_settings_come_from_the_config_file_and_the_command_line_wins(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("from-a-file\n")
+    settings = (
+        "[pairs.default]\nbase = 'scripted:base'\nnudge = 'scripted:nudge'\ngamma = 0.3\n"
+        "[serve]\nmax_body = 9\nmax_answers = 1\nmax_queue = 1\nlog_text = true\ncors = ['https://mine.org']\n"
+        f"bound = ['gamma=0.2:0.5', 'stop=fixed']\napi_key_file = '{tmp_path}/keys'\n"
+    )
+    given = tmp_path / "given.toml"
+    given.write_text(settings)
+    with serving(tmp_path, "--config", str(given), "--max-body", "1000") as served:
+        with served.client("from-a-file") as client:
+            with pytest.raises(openai.BadRequestError) as caught:
+                client.completions.create(
+                    model="nudged", prompt="a", extra_body={"nudging": {"gamma": 0.6}}
+                )
+            assert (caught.value.param, caught.value.code) == ("nudging.gamma", "out_of_bounds")
+            with pytest.raises(openai.BadRequestError, match="2 answers at most") as many:
+                client.completions.create(model="nudged", prompt="a", n=128)
+        _, _, err = served.end(signal.SIGTERM)
+    assert many.value.param == "n"
+    assert json.loads(err.splitlines()[0])["question"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("[serve]\ncolour = 1", "no setting 'colour'"),
+        ("serve = 1", "must be a table"),
+        ("[serve]\nport = 'x'", "--port"),
+        ("[serve]\nmax_queue = -1", "--max-queue"),
+        ("[server]", "no section 'server'"),
+        ("[serve]\nbound = ['gamma=0.5:1']", "gamma is 0.4 here"),
+    ],
+)
+def test_bad_settings_are_told(
+    settings: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_text(settings)
+    pair = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
+    assert run(["serve", *pair, "--config", str(tmp_path / "config.toml")]) == 2
+    assert says in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -274,6 +322,11 @@ def test_without_its_extra_it_says_what_to_install() -> None:
         ["--api-key", ""],
         ["--api-key-file", "nowhere"],
         ["--gamma", "7"],
+        ["--bound", "gamma"],
+        ["--bound", "gamma=0.5:0.9"],
+        ["--cors", "example.org"],
+        ["--cors", "https://example.org/"],
+        ["--max-body", "0"],
     ],
 )
 def test_what_is_asked_wrongly_is_told(

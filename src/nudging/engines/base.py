@@ -159,6 +159,10 @@ class Engine(ABC):
             ServerError: it is not.
         """
 
+    def up(self) -> int | None:
+        """Servers in use, of an engine that has several."""
+        return None
+
     async def forget(self) -> None:  # noqa: B027 - engines that keep nothing need not say so
         """Drop what is kept of earlier texts: a measurement begins from nothing."""
 

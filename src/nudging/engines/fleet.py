@@ -91,6 +91,9 @@ class Fleet(Engine):
     async def render(self, messages: Sequence[Message]) -> Prompt:
         return await self._ask(lambda engine: engine.render(messages))
 
+    def up(self) -> int:
+        return sum(member.engine is not None for member in self.members)
+
     async def aclose(self) -> None:
         await self.members.close()
 

@@ -152,7 +152,7 @@ class Members:
             await engine.aclose()
         else:
             member.let_in(engine)
-            logger.warning("%s is in use again", member.name)
+            logger.warning("%s is in use now", member.name)
 
     async def close(self) -> None:
         self._closed = True

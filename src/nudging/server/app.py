@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from ..engines.base import Engine
 from ..errors import NudgingError
 from .answers import Asking, Desk
 from .front import Front
@@ -25,12 +27,22 @@ from .voices import NAMES, Voices
 from .wire import Failure, Refused, encoded, failure
 
 
-def make_app(voices: Voices, line: Line, keys: Keys) -> ASGIApp:
-    """The server as an ASGI application."""
+def make_app(
+    voices: Voices,
+    line: Line,
+    keys: Keys,
+    *,
+    origins: Sequence[str] = (),
+    log_text: bool = False,
+) -> ASGIApp:
+    """The server as an ASGI application. `origins`: whose pages may ask it from a browser."""
     metrics = Metrics()
     metrics.watch("nudging_answers_running", "Answers at work.", lambda: line.running)
     metrics.watch("nudging_answers_waiting", "Answers in line.", lambda: line.held - line.running)
-    desk = Desk(voices, line, metrics)
+    for source, engine in voices.engines.items():
+        if engine.up() is not None:
+            metrics.watch(f"nudging_{source}_servers", "Servers in use.", partial(_up, engine))
+    desk = Desk(voices, line, metrics, log_text)
     models = models_data(NAMES, int(time.time()))
 
     async def list_models(request: Request) -> Response:
@@ -75,7 +87,11 @@ def make_app(voices: Voices, line: Line, keys: Keys) -> ASGIApp:
     ]
     handlers = {HTTPException: not_there, NudgingError: refused}
     app = Starlette(routes=routes, exception_handlers=handlers)
-    return Front(app, keys, metrics, {route.path for route in routes})
+    return Front(app, keys, metrics, {route.path for route in routes}, origins)
+
+
+def _up(engine: Engine) -> int:
+    return engine.up() or 0
 
 
 def _json(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

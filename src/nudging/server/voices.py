@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Literal, cast, get_args
 
@@ -18,6 +18,7 @@ from ..errors import ConfigError, InputError, NudgingError
 from ..model import PREFIX, NudgedModel
 from ..tokens import Answer, Candidate, Piece, Source
 from .alone import Said, alone
+from .bounds import Bounds, check_bounds
 from .requests import Asked
 from .wire import Refused
 
@@ -35,17 +36,22 @@ class Voices:
         base_form: str = "auto",
         prefix: str = PREFIX,
         system: str | None = None,
+        bounds: Bounds | None = None,
         **options: Any,
     ) -> None:
-        """`options`: those of `NudgedModel`, which a request may change. `system`: what
-        conversations without a system text of their own get (None: the library's)."""
+        """`options`: those of `NudgedModel`, which a request may change within `bounds`. `system`:
+        what conversations without a system text of their own get (None: the library's)."""
         self._engines: dict[Source, Engine] = {"base": base, "nudge": nudge}
         self._form, self._prefix, self._system = base_form, prefix, system
-        self._options = options
+        self._options, self._bounds = options, bounds or {}
         chat = NudgedModel(base, nudge, base_form=base_form, prefix=prefix, **options)
         # Who asks for completions writes the whole prompt: the base model reads it as it is.
         text = NudgedModel(base, nudge, base_form="text", prefix="", **options)
         self._pairs = {"chat": chat, "text": text}
+
+    @property
+    def engines(self) -> Mapping[Source, Engine]:
+        return self._engines
 
     def answers(self, asked: Asked) -> list[AsyncGenerator[Said | Answer, None]]:
         """The answers that a request asks for, none of them begun. What is wrong is found here.
@@ -58,6 +64,7 @@ class Voices:
         seed = options.get("seed")
         first = secrets.randbelow(2**31) if seed is None else int(seed)
         try:
+            check_bounds(self._bounds, Config.of(**options), asked.names)
             return [
                 self._answer(asked, question, {**options, "seed": (first + number) % 2**63})
                 for question in asked.questions
@@ -78,8 +85,7 @@ class Voices:
         if asked.model == "nudged":
             return self._nudged(asked, question, options)
         source = cast("Source", asked.model)
-        preset = options.pop("preset", "default")
-        config = Config.of(preset, **options)
+        config = Config.of(**options)
         sampling = config.base_sampling if source == "base" else config.nudge_sampling
         top = 1 + (asked.logprobs or 0)
         if top > 1 + self._engines[source].capabilities.max_top_k:
@@ -119,7 +125,7 @@ class Voices:
     def _check_logprobs(self, asked: Asked, options: dict[str, Any]) -> None:
         """An answer of two models keeps the top-1 of each token's author. That is the probability
         of the token only where the most likely one is always taken."""
-        config = Config.of(options.pop("preset", "default"), **options)
+        config = Config.of(**options)
         if not (config.base_sampling.greedy and config.nudge_sampling.greedy):
             raise Refused(
                 "the nudged model has log-probabilities at temperature 0 only", param="logprobs"
