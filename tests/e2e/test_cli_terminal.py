@@ -17,7 +17,7 @@ pty = pytest.importorskip("pty")
 PARIS = "The capital of France is Paris."
 FRANCE = "What is the capital of France?"
 MODELS = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
-SLOW = ["--base", "scripted:base?delay=0.3", "--nudge", "scripted:nudge"]
+SLOW = ["--base", "scripted:base?delay=0.6", "--nudge", "scripted:nudge"]
 
 
 class Terminal:
@@ -60,6 +60,12 @@ class Terminal:
         return place
 
     def interrupt(self) -> int:
+        """Press Ctrl-C.
+
+        A moment after the prompt is there: Python's `input` shows it before it waits for keys, and
+        an interrupt in between is answered only at the next key.
+        """
+        time.sleep(0.3)
         place = len(self.seen)
         os.write(self._end, b"\x03")
         return place

@@ -19,7 +19,7 @@ from nudging.bench.overhead import overhead
 from nudging.bench.pair import pair
 from nudging.bench.questions import QUESTIONS, read_questions
 from nudging.bench.rows import HEAD, Request, Row, Suite, lines, ratio
-from nudging.bench.watched import Choice, Watched, tie_gap
+from nudging.bench.watched import Choice, Watched, tie_gap, turned_gap
 from nudging.chat import Part, Prompt
 from nudging.cli import run
 from nudging.config import Spec, parse_spec
@@ -27,7 +27,7 @@ from nudging.engines.base import Engine, Want
 from nudging.engines.local import LocalEngine
 from nudging.engines.scripted import Distribution, ScriptedEngine, open_scripted
 from nudging.errors import InputError, ServerError
-from nudging.tokens import Candidate, Step
+from nudging.tokens import Candidate, Source, Step
 from tests.toys import ToyRuntime, random_engine
 
 FIELDS = [
@@ -83,7 +83,7 @@ def test_a_line_is_the_median_of_its_case() -> None:
 
 def choice(source: str, at: int, *probs: float) -> Choice:
     top = tuple(Candidate(b"x", prob) for prob in probs)
-    return Choice("base" if source == "base" else "nudge", at, Step(b"x", top))
+    return Choice("base" if source == "base" else "nudge", b"a" * at, Step(b"x", top))
 
 
 def test_the_nearest_choice_at_or_just_before_the_difference_counts() -> None:
@@ -106,6 +106,45 @@ def test_gamma_is_the_base_models_alone() -> None:
 def test_equal_answers_part_nowhere() -> None:
     assert tie_gap("a", "a", [choice("base", 0, 0.4, 0.4)], 0.4) is None
     assert tie_gap("a", "b", [], 0.4) is None
+
+
+def drawn(source: str, before: str, text: str, *probs: float, end: float = 0.0) -> Choice:
+    top = tuple(Candidate(text.encode(), prob) for prob in probs)
+    side: Source = "base" if source == "base" else "nudge"
+    return Choice(side, before.encode(), Step(text.encode(), top, end=end))
+
+
+def test_choices_made_differently_tell_how_near_a_tie_they_were() -> None:
+    ours = [
+        drawn("base", "", "a", 0.9, 0.05),
+        drawn("nudge", "a", "b", 0.31, 0.3),
+        drawn("nudge", "ab", "c", 0.5, 0.1),
+    ]
+    theirs = [
+        drawn("base", "", "a", 0.8, 0.1),
+        drawn("nudge", "a", "c", 0.32, 0.29),
+        drawn("nudge", "ax", "y", 0.5, 0.1),  # after another text
+    ]
+    assert turned_gap("abc", "acc", ours, theirs, 0.4) == pytest.approx(0.01)
+    assert turned_gap("abc", "abc", ours, theirs, 0.4) is None
+    assert turned_gap("abc", "acc", ours[:1], theirs[:1], 0.4) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("source", "one", "other", "gap"),
+    [
+        ("base", (0.41, 0.0), (0.385, 0.0), 0.01),  # gamma
+        ("nudge", (0.41, 0.0), (0.385, 0.0), 1.0),  # not the nudging model's
+        ("nudge", (0.9, 0.19), (0.9, 0.23), 0.01),  # its end
+        ("base", (0.9, 0.19), (0.9, 0.23), 1.0),  # not the base model's
+    ],
+)
+def test_a_bound_that_is_crossed_is_a_choice(
+    source: str, one: tuple[float, float], other: tuple[float, float], gap: float
+) -> None:
+    ours = [drawn(source, "a", "b", one[0], end=one[1])]
+    theirs = [drawn(source, "a", "b", other[0], end=other[1])]
+    assert turned_gap("ab", "ac", ours, theirs, 0.4) == pytest.approx(gap)
 
 
 def test_a_watched_engine_is_the_engine() -> None:

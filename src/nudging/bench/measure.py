@@ -18,7 +18,7 @@ from ..engines.base import Engine, Want
 from ..model import PREFIX, NudgedModel
 from ..tokens import Answer, Source
 from .rows import Request, Row, Speculate, ratio
-from .watched import Choice, Watched, tie_gap
+from .watched import Choice, Watched, turned_gap
 
 FEWEST = 8
 """Tokens that a time a token is taken over, at least."""
@@ -79,7 +79,7 @@ async def compared(
             choices.clear()
             answer = await model.answer_async(question, speculate=speculate)
             same = answer.text == plain.text
-            gap = tie_gap(plain.text, answer.text, chosen, gamma)
+            gap = turned_gap(plain.text, answer.text, chosen, choices, gamma)
             case = Row(suite, _case(label, speculate), kind, identical=same, tie_gap=gap)
             yield _row(case, times, answer)
 

@@ -7,12 +7,15 @@ passes over one, and a choice that is nearly a tie can turn. Knows no suite and 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+import itertools
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import NamedTuple
 
 from ..chat import Message, Prompt
 from ..config import Config
 from ..engines.base import Engine, Want
+from ..policy import CONSENT
 from ..text import common_prefix
 from ..tokens import Source, Step
 
@@ -22,11 +25,15 @@ both models write the same word, a word or two later."""
 
 
 class Choice(NamedTuple):
-    """A token that one of the models chose, and where."""
+    """A token that one of the models chose, and the answer before it."""
 
     source: Source
-    at: int
+    before: bytes
     step: Step
+
+    @property
+    def at(self) -> int:
+        return len(self.before)
 
 
 class Watched(Engine):
@@ -39,11 +46,11 @@ class Watched(Engine):
     async def stream(
         self, prompt: Prompt, start: bytes, n: int, want: Want
     ) -> AsyncGenerator[Step, None]:
-        at = len(start)
+        before = start
         async with contextlib.aclosing(self._inner.stream(prompt, start, n, want)) as steps:
             async for step in steps:
-                self._choices.append(Choice(want.source, at, step))
-                at += len(step.text)
+                self._choices.append(Choice(want.source, before, step))
+                before += step.text
                 yield step
 
     @contextlib.asynccontextmanager
@@ -64,10 +71,44 @@ class Watched(Engine):
         return await self._inner.render(messages)
 
 
+def turned_gap(
+    one: str, other: str, ours: Sequence[Choice], theirs: Sequence[Choice], gamma: float
+) -> float | None:
+    """How far from a tie the choices were that two answers made differently after the same text.
+
+    Of each such choice, up to the place where the answers part, the gap of the nearer of its two
+    computations; the largest of these. None where both answers are the same, 1 where they part
+    without any such choice: then rounding is not why.
+    """
+    if one == other:
+        return None
+    shared = one.encode()[: common_prefix(one.encode(), other.encode())]
+    made: defaultdict[tuple[Source, bytes], list[Choice]] = defaultdict(list)
+    for choice in ours:
+        if shared.startswith(choice.before):
+            made[choice.source, choice.before].append(choice)
+    pairs = ((a, b) for b in theirs for a in made.get((b.source, b.before), ()))
+    return max(itertools.chain.from_iterable(_turned(*pair, gamma) for pair in pairs), default=1.0)
+
+
+def _turned(one: Choice, other: Choice, gamma: float) -> Iterator[float]:
+    """The gap of each comparison that comes out differently in two computations of a choice."""
+    a, b = one.step, other.step
+    if (a.text, a.is_end) != (b.text, b.is_end):
+        yield min(a.margin, b.margin)
+    if one.source == "base":
+        bounds, values = {gamma}, (a.top1, b.top1)
+    else:
+        bounds, values = {Config().consent, *CONSENT.values()}, (a.end, b.end)
+    for bound in bounds:
+        if (values[0] < bound) != (values[1] < bound):
+            yield min(abs(value - bound) for value in values)
+
+
 def tie_gap(one: str, other: str, choices: Sequence[Choice], gamma: float) -> float | None:
     """The least change of a probability that would have turned a choice where two answers part.
 
-    `choices`: those of one of the answers. None where both are the same.
+    For where only the choices of one of them are known, `choices`. None where both are the same.
     """
     if one == other:
         return None

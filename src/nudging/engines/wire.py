@@ -165,6 +165,8 @@ class Wire:
                 yield response
             finally:
                 await response.aclose()
+                if self._closed:  # meanwhile: nobody keeps the connection any more
+                    await response.extensions["network_stream"].aclose()
         except httpx.TimeoutException:
             raise ServerTimeout(f"no word from {self.root} for {self._timeout:g} s") from None
         except httpx.ConnectError as error:

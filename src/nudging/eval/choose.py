@@ -1,0 +1,126 @@
+"""Which of several lettered choices an answer takes: by its label, by its text, or both.
+
+Label and text of one choice must agree: "B. green" where B is "blue" takes neither. Knows no
+task.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+from .read import fold, plain, stated
+
+Choices = Mapping[str, str]
+"""Labels and texts, in order."""
+
+_BARE = re.compile(r"\W{0,8}(\w)\s?[.):]\s?(.*)|\W{0,8}(\w)\W{0,8}$")
+"""A line such as `B. blue`, `(B) blue`, `B: blue` or `B`."""
+
+_FURTHER = re.compile(r"$|[.;] |,? (?:because|since|as|is|which)\b| [-(]")
+"""What goes on about a choice after its text, and not in it."""
+
+
+def choice(text: str, choices: Choices) -> str | None:
+    """The label of the choice that the answer takes. Labels are capital letters or digits."""
+    if not choices:
+        return None
+    text = plain(text)
+    choices = {label: plain(each) for label, each in choices.items()}
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    bare = {line: found for line in lines if (found := _BARE.fullmatch(line))}
+    if len(lines) == 1 and bare:  # the whole answer: all of it counts
+        return _agreed(bare[lines[0]], choices)
+    for rest in stated(text):
+        if (label := _named(rest, choices)) is not None:
+            return label or None
+    listed = {_label_of(found) for found in bare.values()} & set(choices)
+    if lines and lines[0] in bare:  # it opens with a choice, unless it lists them all
+        first = _label_of(bare[lines[0]])
+        if len(listed) == 1 or first != next(iter(choices)):
+            return _agreed(bare[lines[0]], choices)
+    prose = [line for line in lines if line not in bare] if len(listed) > 1 else lines
+    return _mentioned(prose, choices)
+
+
+def _mentioned(lines: list[str], choices: Choices) -> str | None:
+    """The one choice that is called right, or mentioned, or whose text occurs: at the end, or at
+    all. None where there are several."""
+    text = "\n".join(lines)
+    found = [
+        {next(filter(None, each)).upper() for each in pattern.findall(text)}
+        for pattern in _patterns("".join(choices))[1:]
+    ]
+    found += [set(_said("".join(lines[-1:]), choices)), set(_said(text, choices))]
+    return next((labels.pop() for labels in found if len(labels) == 1), None)
+
+
+def _label_of(bare: re.Match[str]) -> str:
+    return (bare[1] or bare[3]).upper()
+
+
+def _agreed(bare: re.Match[str], choices: Choices) -> str | None:
+    """A line's label, or the one whose text it is; None where the two do not agree."""
+    label, said = _label_of(bare), fold(bare[2] or "")
+    if label in choices:
+        return label if not said or _begins(said, fold(choices[label])) else None
+    return next((each for each in choices if fold(choices[each]) == said), None)
+
+
+def _named(rest: str, choices: Choices) -> str | None:
+    """The choice with which a statement of the answer begins; empty where it names two."""
+    line = rest.lstrip().partition("\n")[0]
+    said = fold(line)
+    by_text = [label for label in choices if _begins(said, fold(choices[label]))]
+    if by_text:
+        return max(by_text, key=lambda label: len(choices[label]))
+    found = _patterns("".join(choices))[0].match(line)
+    if not found:
+        return None
+    label = next(filter(None, found.groups())).upper()
+    after = fold(line[found.end() :])
+    named = [each for each in choices if _begins(after, fold(choices[each]))]
+    return "" if named and label not in named else label
+
+
+def _begins(said: str, wanted: str) -> bool:
+    """Whether a text is another one, or that one and then something about it."""
+    if not wanted or not said.startswith(wanted):
+        return False
+    return _FURTHER.match(said, len(wanted)) is not None
+
+
+def _said(text: str, choices: Choices) -> Iterator[str]:
+    """The choices whose text occurs, but not inside the longer text of another that does."""
+    said = fold(text)
+    spans = []
+    for label, wanted in ((label, fold(choices[label])) for label in choices):
+        place = said.find(wanted) if wanted else -1
+        while place >= 0:
+            end = place + len(wanted)
+            if not said[max(0, place - 1) : place].isalnum() and not said[end : end + 1].isalnum():
+                spans.append((place, end, label))
+                break
+            place = said.find(wanted, place + 1)
+    for start, end, label in spans:
+        if not any(s <= start and end <= e and (s, e) != (start, end) for s, e, _ in spans):
+            yield label
+
+
+@cache
+def _patterns(labels: str) -> tuple[re.Pattern[str], ...]:
+    """A label where the answer is stated, one that is called right, and one in any mention.
+
+    A small letter counts where it is set off: "the answer is a complete job" names no choice.
+    """
+    either = f"[{labels}{labels.lower()}]"
+    named = rf"(?:\(({either})\)|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s\(?([{labels}])(?!\w))"
+    return (
+        re.compile(
+            rf"[\s:=\"'({{\[\\]{{0,8}}(?:(?:text|[Oo]ption|[Cc]hoice|letter)\b[\s({{]{{0,3}})?"
+            rf"(?:([{labels}])(?!\w)|({either})(?=\s?[).\]}}:]|\s*$))[\s).:,\"'}}\]-]*",
+        ),
+        re.compile(rf"{named}[^.\n]{{0,80}}?\bis\s(?:the\s)?(?:correct|right|best)\b"),
+        re.compile(named),
+    )

@@ -1,0 +1,158 @@
+"""A judge: a model behind any OpenAI-compatible address that scores answers by a rubric.
+
+Named as engines are, `http://HOST:PORT/v1#MODEL?api_key_env=NAME`, and asked over the same wire:
+keys come from the environment, transient failures are tried again with back-off. What it replied
+is kept in a file, so a run that goes on pays for no answer twice. A reply that can't be read is
+data (`Verdict.unread`), is not kept, and never becomes a score. Knows no task and no run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..config import parse_spec
+from ..engines.options import check_options
+from ..engines.wire import WIRE_OPTIONS, Wire, open_wire
+from ..errors import InputError, ServerNonsense, SpecError
+from .rubrics import Rubric, Unread
+from .task import Sample, Score
+
+_MOST_TOKENS = 2048  # room for reasons, and for a model that thinks aloud first
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge says of one answer."""
+
+    scores: Mapping[str, float]
+    """Empty where the reply could not be read."""
+    reply: str = field(repr=False)
+    unread: str = ""
+    """Why it could not be read."""
+
+
+class Judge:
+    def __init__(
+        self, wire: Wire, model: str, *, temperature: float | None = 0.0, cache: Path | None = None
+    ) -> None:
+        self.model = model
+        self._wire = wire
+        self._temperature = temperature
+        self._kept = _Kept(cache)
+
+    async def ask(self, rubric: Rubric, sample: Sample, answer: str) -> Verdict:
+        """Raises the wire's errors (`ServerError`) once trying again has not helped."""
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [
+                {"role": "user", "content": rubric.prompt(sample.query, answer, sample.gold)}
+            ],
+            "max_completion_tokens": _MOST_TOKENS,
+        }
+        if self._temperature is not None:
+            body["temperature"] = self._temperature
+        key = hashlib.sha256(json.dumps([self._wire.url, body]).encode()).hexdigest()
+        reply = self._kept.get(key)
+        if reply is None:
+            async with self._wire.seat():
+                reply = _content(await self._wire.post("{url}/chat/completions", body))
+        try:
+            scores = rubric.read(reply)
+        except Unread as problem:
+            return Verdict({}, reply, str(problem))
+        self._kept.put(key, reply)
+        return Verdict(scores, reply)
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
+
+
+def open_judge(spec: str, cache: Path | None = None) -> Judge:
+    """A judge from its spec. `cache`: the file of its replies, made where it is not there.
+
+    `?temperature=T` is 0 unless given; `default` sends none, for models that take no other.
+    """
+    parsed = parse_spec(spec)
+    if parsed.kind != "http" or not parsed.model:
+        raise SpecError(
+            f"a judge must be a model on a server, not {spec!r}",
+            hint="http://HOST:PORT/v1#MODEL, with ?api_key_env=NAME where it needs a key",
+        )
+    check_options(parsed.options, (*WIRE_OPTIONS, "temperature"), "a judge")
+    given = parsed.options.get("temperature", "0")
+    try:
+        temperature = None if given == "default" else float(given)
+    except ValueError:
+        temperature = -1.0
+    if temperature is not None and not 0 <= temperature <= 2:
+        raise SpecError(f"temperature is a number from 0 to 2, or default, not {given!r}")
+    return Judge(open_wire(parsed), parsed.model, temperature=temperature, cache=cache)
+
+
+def judged(score: Score, rubric: Rubric, verdict: Verdict) -> Score:
+    """A rule's score with a judge's verdict in it.
+
+    Where the judge decides whether an answer is correct, its word counts, as in the authors'
+    scoring, and the rule's is kept as a measure; if its reply can't be read, neither counts.
+    """
+    measures = {**score.measures, "judge_unread": float(bool(verdict.unread))}
+    measures |= {f"judge_{name}": value for name, value in verdict.scores.items()}
+    if "correct" not in rubric.scores:
+        return replace(score, measures=measures)
+    if score.correct is not None:
+        measures["rule_correct"] = float(score.correct)
+    correct = None if verdict.unread else verdict.scores["correct"] == 1
+    return replace(score, correct=correct, measures=measures)
+
+
+def _content(body: object) -> str:
+    """The text of a chat completion; empty where the model said nothing."""
+    try:
+        message = body["choices"][0]["message"]  # type: ignore[index]
+        content = message.get("content") or message.get("refusal") or ""
+    except (LookupError, TypeError, AttributeError):
+        raise ServerNonsense("the judge's answer is no chat completion") from None
+    if not isinstance(content, str):
+        raise ServerNonsense("the judge's answer holds no text")
+    return content
+
+
+class _Kept:
+    """Replies by the hash of the whole request, in a file of JSON lines that only grows."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._replies: dict[str, str] = {}
+        if path is None:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = path.read_bytes() if path.exists() else b""
+            if content and not content.endswith(b"\n"):  # killed while it wrote
+                with path.open("ab") as file:
+                    file.write(b"\n")
+        except OSError as error:
+            raise InputError(f"can't use {path} for replies: {error.strerror}") from None
+        for line in content.splitlines():
+            try:
+                found = json.loads(line)
+                self._replies[found["key"]] = found["reply"]
+            except (ValueError, LookupError, TypeError):
+                continue  # half a line: it is asked for again
+
+    def get(self, key: str) -> str | None:
+        return self._replies.get(key)
+
+    def put(self, key: str, reply: str) -> None:
+        if self._replies.get(key) == reply:
+            return
+        self._replies[key] = reply
+        if self._path is not None:
+            line = json.dumps({"key": key, "reply": reply})
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
