@@ -90,9 +90,9 @@ def alone(
     """At most so many tokens after a prompt, to the model's end or one of the stops."""
 
     async def steps() -> AsyncGenerator[Step, None]:
-        async with engine.seat():
-            await engine.check_room(prompt)
-            async with aclosing(engine.stream(prompt, b"", most, want)) as stream:
+        async with engine.seat() as seated:
+            await seated.check_room(prompt)
+            async with aclosing(seated.stream(prompt, b"", most, want)) as stream:
                 async for step in stream:
                     yield step
 

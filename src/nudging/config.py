@@ -7,6 +7,7 @@ those that make them what they are. Knows no engine and does no I/O but reading 
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -256,9 +257,10 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
 
 
 class Spec(NamedTuple):
-    """A parsed engine spec: `kind:path?options` or `http://host/v1#model?options`."""
+    """A parsed engine spec: `kind:path?options` or `http://host/v1#model?options`, or several of
+    these with commas between."""
 
-    kind: Literal["demo", "scripted", "llama", "hf", "http"]
+    kind: Literal["demo", "scripted", "llama", "hf", "http", "fleet"]
     path: str
     """File, folder, hub name or built-in name; for servers the URL."""
     model: str
@@ -266,6 +268,11 @@ class Spec(NamedTuple):
     options: Mapping[str, str]
     text: str
     """As the user wrote it, without anything secret in it."""
+    members: tuple[Spec, ...] = ()
+    """Of a `fleet`: the servers, all of one model."""
+
+
+_NEXT_SERVER = re.compile(r",(?=https?://)")
 
 
 def parse_spec(text: str) -> Spec:
@@ -274,6 +281,12 @@ def parse_spec(text: str) -> Spec:
         raise SpecError(f"{text!r} is no spec")
     if "\0" in text:
         raise SpecError(f"the spec {text!r} holds a null character")
+    several = _NEXT_SERVER.split(text)
+    if len(several) > 1:
+        members = tuple(map(parse_spec, several))
+        if any(member.kind != "http" for member in members):
+            raise SpecError("only servers can share the work of one model")
+        return Spec("fleet", "", "", {}, text, members)
     if text.startswith(("http://", "https://")):
         url, _, rest = text.partition("#")
         model, _, query = rest.partition("?")
@@ -330,17 +343,8 @@ def read_config(path: Path) -> dict[str, Pair]:
     nudge = "http://127.0.0.1:8001/v1#small"
     gamma = 0.3                  # and any other option of `NudgedModel`
     """
-    try:
-        with path.open("rb") as file:
-            data = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"can't read the config file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the config file {path} is not valid TOML: {error}") from None
+    data = _read_toml(path)
     found = {}
-    for key in data:
-        if key != "pairs":
-            raise ConfigError(f"{path}: there is no section {key!r}", option=key)
     pairs = data.get("pairs", {})
     if not isinstance(pairs, dict):
         raise ConfigError(f"{path}: pairs must be tables such as [pairs.mypair]", option="pairs")
@@ -354,3 +358,25 @@ def read_config(path: Path) -> dict[str, Pair]:
         Config.of(checked.pop("preset", "default"), **checked)
         found[name] = Pair(table["base"], table["nudge"], options)
     return found
+
+
+def read_serve(path: Path) -> dict[str, Any]:
+    """Read the settings of `nudge serve` from a TOML file: those of the table `serve`."""
+    table = _read_toml(path).get("serve", {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: serve must be a table, [serve]", option="serve")
+    return table
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"can't read the config file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the config file {path} is not valid TOML: {error}") from None
+    for key in data:
+        if key not in ("pairs", "serve"):
+            raise ConfigError(f"{path}: there is no section {key!r}", option=key)
+    return data

@@ -17,12 +17,14 @@ from starlette.types import Message as Sent
 
 from nudging import NudgedModel
 from nudging.chat import Prompt
+from nudging.config import Config
 from nudging.engines import open_engine
 from nudging.engines.base import Engine, Want
 from nudging.engines.local import LocalEngine
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ServerDown, ServerFailed
 from nudging.server.app import make_app
+from nudging.server.bounds import read_bounds
 from nudging.server.keys import Keys
 from nudging.server.limits import Limits, Line
 from nudging.server.requests import OPTIONS
@@ -44,11 +46,14 @@ def client(
     base: Engine | None = None,
     limits: Limits = LIMITS,
     keys: tuple[str, ...] = (),
+    origins: tuple[str, ...] = (),
+    log_text: bool = False,
     **options: Any,
 ) -> TestClient:
     engines = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
     voices = Voices(base or engines[0], engines[1], **options)
-    return TestClient(make_app(voices, Line(limits), Keys(keys)))
+    app = make_app(voices, Line(limits), Keys(keys), origins=origins, log_text=log_text)
+    return TestClient(app)
 
 
 SHARED = client()
@@ -278,6 +283,79 @@ def test_what_a_nudged_answer_can_not_show_is_refused(fields: dict[str, Any], pa
     assert (response.status_code, response.json()["error"]["param"]) == (400, param)
 
 
+# --- tokens ---------------------------------------------------------------------------------
+
+
+def with_tokenizer() -> TestClient:
+    return client(base=LocalEngine("toy:base", EchoRuntime(1, 1), template="chatml"))
+
+
+def test_tokens_there_and_back() -> None:
+    asks = with_tokenizer()
+    for text in ("the a na.", "naïve 東京", "", "<|end|>"):
+        told = asks.post("/tokenize", json={"prompt": text}).json()
+        assert set(told) == {"count", "max_model_len", "tokens", "token_strs"}
+        assert (told["count"], told["max_model_len"]) == (len(told["tokens"]), 4000)
+        assert asks.post("/detokenize", json=told).json() == {"prompt": text}
+    assert asks.post("/tokenize", json={"prompt": "<|end|>"}).json()["count"] == 1
+
+
+def test_a_conversation_has_the_tokens_that_it_is_charged_with() -> None:
+    asks = with_tokenizer()
+    counted = asks.post("/tokenize", json={**question(), "model": "base"}).json()["count"]
+    answered = asks.post(CHAT, json=question(model="base", max_tokens=1)).json()
+    assert answered["usage"]["prompt_tokens"] == counted > 10
+
+
+def test_what_the_tokenizer_is() -> None:
+    info = with_tokenizer().get("/tokenizer_info").json()
+    assert info["tokenizer_class"] == "toy"
+    assert info["chat_template"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "param"),
+    [
+        ("/tokenize", {}, 400, "prompt"),
+        ("/tokenize", {"prompt": ["a"]}, 400, "prompt"),
+        ("/tokenize", {"prompt": "\ud800"}, 400, "prompt"),
+        ("/tokenize", {"prompt": "a", "add_special_tokens": 1}, 400, "add_special_tokens"),
+        ("/tokenize", {"messages": []}, 400, "messages"),
+        ("/tokenize", {"messages": [{"role": "user", "content": " "}]}, 400, "messages"),
+        ("/tokenize", {"prompt": "a", "model": "gpt"}, 404, "model"),
+        ("/tokenize", {"prompt": "a", "model": [1]}, 404, "model"),
+        ("/detokenize", {}, 400, "tokens"),
+        ("/detokenize", {"tokens": [True]}, 400, "tokens"),
+        ("/detokenize", {"tokens": [10**6]}, 400, "tokens"),
+        ("/detokenize", {"tokens": [-1]}, 400, "tokens"),
+    ],
+)
+def test_bad_tokens_name_the_field(
+    path: str, body: dict[str, Any], status: int, param: str
+) -> None:
+    response = with_tokenizer().post(path, content=json.dumps(body))
+    assert (response.status_code, response.json()["error"]["param"]) == (status, param)
+    assert response.headers["x-request-id"]
+
+
+def test_a_model_that_does_not_tell_its_tokens() -> None:
+    for response in (
+        client().post("/tokenize", json={"prompt": "a"}),
+        client().post("/detokenize", json={"tokens": [1]}),
+        client().get("/tokenizer_info"),
+        with_tokenizer().post("/tokenize", json={"prompt": "a", "model": "nudge"}),
+    ):
+        assert response.status_code == 404
+        assert response.json()["error"]["code"] == "no_tokenizer"
+
+
+def test_a_tokenizer_that_is_not_described() -> None:
+    base = LocalEngine("toy:base", EchoRuntime(1, 1))
+    base.tokenizer_info = ScriptedEngine(endless).tokenizer_info  # type: ignore[method-assign]
+    response = client(base=base).get("/tokenizer_info")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "no_tokenizer")
+
+
 # --- what goes wrong ------------------------------------------------------------------------
 
 
@@ -308,6 +386,76 @@ def test_a_bad_request_fails_before_anything_is_sent(
     error = response.json()["error"]
     assert (response.status_code, error["param"], error["code"]) == (status, param, code)
     assert response.headers["x-request-id"].startswith("req-")
+
+
+@pytest.mark.parametrize("model", ["nudged", "base", "nudge"])
+def test_a_request_stays_within_the_operators_bounds(model: str) -> None:
+    bounds = read_bounds(["gamma=0.3:0.5", "max_tokens=:512", "stop=fixed"], Config())
+    asks = client(bounds=bounds)
+    fields: list[tuple[dict[str, Any], str]] = [
+        ({"nudging": {"gamma": 0.9}}, "nudging.gamma"),
+        ({"nudging": {"stop": "either"}}, "nudging.stop"),
+        ({"nudging": {"preset": "paper"}}, "nudging.preset"),
+        ({"max_tokens": 513}, "max_tokens"),
+        ({"max_completion_tokens": 513}, "max_completion_tokens"),
+    ]
+    for field, param in fields:
+        response = asks.post(CHAT, json=question(model=model, **field))
+        error = response.json()["error"]
+        assert (response.status_code, error["param"]) == (400, param)
+        assert error["code"] == "out_of_bounds"
+    for good in ({}, {"nudging": {"gamma": 0.5}}, {"max_tokens": 512}):
+        assert asks.post(CHAT, json=question(model=model, **good)).status_code == 200
+
+
+def test_a_request_has_a_trigger_of_its_own() -> None:
+    asks = client(base=ScriptedEngine(lambda *_: [Candidate(b" a", 0.5), Candidate(b" b", 0.46)]))
+
+    def authors(**own: Any) -> set[str]:
+        body = question(nudging={"opener": "base", **own}, max_tokens=4)
+        spans = asks.post(CHAT, json=body).json()["choices"][0]["nudging"]["spans"]
+        return {span["source"] for span in spans}
+
+    assert authors() == authors(trigger="top1<0.5") == {"base"}
+    assert "nudge" in authors(trigger="margin<0.1")
+    assert "nudge" in authors(trigger="entropy>0.5 and top1<0.6")
+    assert authors(trigger="entropy>0.5 and margin<0.01") == {"base"}
+
+
+def test_a_request_has_a_rule_of_its_own_for_the_end() -> None:
+    def following(prompt: str, text: bytes) -> Distribution:
+        return [Candidate(b"" if text.endswith(b" end") else b" end", 0.9), Candidate(b"x", 0.1)]
+
+    asks = client(base=ScriptedEngine(following))
+
+    def reason(**own: Any) -> str:
+        body = question(nudging={"opener": "base", **own}, max_tokens=9)
+        told: str = asks.post(CHAT, json=body).json()["choices"][0]["nudging"]["stop_reason"]
+        return told
+
+    assert reason(stop="either") == "base"
+    assert reason() == reason(stop="consult") == "nudge"
+    assert reason(stop_strings=["nd"]) == "stop"
+
+
+@pytest.mark.parametrize(
+    ("own", "param", "says"),
+    [
+        ({"trigger": "top1"}, "nudging.trigger", "top1<P"),
+        ({"trigger": 0.4}, "nudging.trigger", "trigger must be"),
+        ({"trigger": "size<3"}, "nudging.trigger", "top1"),
+        ({"stop": "never"}, "nudging.stop", "consult, lookahead, either"),
+        ({"stop": ["either"]}, "nudging.stop", "consult, lookahead, either"),
+        ({"stop_strings": "x"}, "nudging.stop_strings", "texts"),
+        ({"gama": 0.4}, "nudging.gama", "gamma"),
+    ],
+)
+def test_a_rule_that_there_is_not_is_told_with_those_that_there_are(
+    own: dict[str, Any], param: str, says: str
+) -> None:
+    error = client().post(CHAT, json=question(nudging=own)).json()["error"]
+    assert error["param"] == param
+    assert says in error["message"]
 
 
 ANYTHING = st.recursive(
@@ -482,6 +630,40 @@ def test_one_line_a_request_without_a_word_of_it(caplog: pytest.LogCaptureFixtur
         0.5,
     )
     assert all(word not in line for word in ("France", "Paris", "hush"))
+
+
+def test_what_was_said_is_logged_only_where_it_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="nudging.server")
+    asks = client(log_text=True)
+    asks.post(CHAT, json=question(n=2, stream=True))
+    asks.post(TEXT, json={"prompt": [FRANCE, "\u2028"], "model": "gpt"})
+    answered, refused = map(json.loads, caplog.messages)
+    assert answered["question"] == [[{"role": "user", "content": FRANCE}]]
+    assert answered["answers"] == [PARIS, PARIS]
+    assert refused["question"] == [FRANCE, "\u2028"]
+    assert "answers" not in refused
+
+
+def test_no_page_of_another_origin_may_ask_unless_it_is_named() -> None:
+    mine = {"origin": "https://mine.org"}
+    before = {**mine, "access-control-request-method": "POST"}
+    before["access-control-request-headers"] = "authorization, content-type"
+    for asks in (client(), client(origins=("https://yours.org",))):
+        response = asks.post(CHAT, json=question(), headers=mine)
+        assert not [name for name in response.headers if name.startswith("access-control-allow-o")]
+        assert asks.options(CHAT, headers=before).status_code != 200
+    asks = client(origins=("https://mine.org",), keys=("secret",))
+    told = asks.options(CHAT, headers=before)
+    assert told.status_code == 200
+    assert told.headers["access-control-allow-origin"] == "https://mine.org"
+    assert "authorization" in told.headers["access-control-allow-headers"]
+    assert told.headers["x-request-id"]
+    for key, status in (("wrong", 401), ("secret", 200)):
+        headers = {**mine, "authorization": f"Bearer {key}"}
+        response = asks.post(CHAT, json=question(stream=True), headers=headers)
+        assert response.status_code == status
+        assert response.headers["access-control-allow-origin"] == "https://mine.org"
+        assert "x-request-id" in response.headers["access-control-expose-headers"]
 
 
 def test_figures_add_up() -> None:

@@ -160,8 +160,7 @@ def choose(base: str | None, nudge: str | None, pair: str | None, config: Path |
             )
         return Pair(base, nudge, {})
     path = config or config_path()
-    named = config is not None or "NUDGING_CONFIG" in os.environ
-    pairs = read_config(path) if named or path.exists() else {}
+    pairs = read_config(path) if is_there(path, config) else {}
     if pair is None and ("default" in pairs or config is None):
         return pairs.get("default", DEMO)
     if pair in pairs:
@@ -170,6 +169,11 @@ def choose(base: str | None, nudge: str | None, pair: str | None, config: Path |
     if pair is None:
         raise UsageError(f"{path} has no pair named 'default'", hint=f"name one: --pair; {there}")
     raise UsageError(f"there is no pair {pair!r} in {path}", hint=there)
+
+
+def is_there(path: Path, config: Path | None) -> bool:
+    """Whether a config file is to be read: one that was named must be there."""
+    return config is not None or "NUDGING_CONFIG" in os.environ or path.exists()
 
 
 def config_path() -> Path:

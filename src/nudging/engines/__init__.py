@@ -30,6 +30,10 @@ async def open_engine_async(spec: str) -> Engine:
         from .remote import open_remote
 
         return await open_remote(parsed)
+    if parsed.kind == "fleet":
+        from .fleet import open_fleet
+
+        return await open_fleet(parsed)
     if parsed.kind == "hf":
         with _extra("the hf engine", "hf"):
             from .hf import open_hf

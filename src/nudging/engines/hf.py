@@ -244,6 +244,7 @@ class HfRuntime(Runtime):
         self._model = model
         self._vocabulary = Vocabulary(tokenizer)
         self.controls = self._vocabulary.controls
+        self.size = self._vocabulary.size
         template = tokenizer.chat_template
         self.template = template.get("default") if isinstance(template, dict) else template
         self.template_tokens = {
@@ -274,6 +275,9 @@ class HfRuntime(Runtime):
 
     def piece(self, id: int) -> bytes:
         return self._vocabulary.piece(id)
+
+    def name(self, id: int) -> str:
+        return self._vocabulary.name(id)
 
     def is_end(self, id: int) -> bool:
         return id in self.ends or not self._vocabulary.piece(id)

@@ -45,6 +45,7 @@ class ScriptedEngine(Engine):
             keyed_draws=True,
             concurrency=concurrency,
             n_ctx=n_ctx,
+            tokenizer=False,
         )
         self._following = following
         self._delay = delay

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from .. import __version__
 from ..alone import Said
+from ..chat import Message, Question
 from ..config import settings
 from ..errors import NudgingError, ServerError
 from ..tokens import Answer
@@ -44,6 +45,8 @@ class Desk:
     voices: Voices
     line: Line
     metrics: Metrics
+    log_text: bool = False
+    """Questions and answers go into the log."""
 
 
 class Asking:
@@ -65,6 +68,8 @@ class Asking:
             await sending.failure(error)
             return
         record.model = asked.model
+        if self._desk.log_text:
+            record.question = [_plain(question) for question in asked.questions]
         work = _Work(self._desk, asked, record, sending)
         record.hung_up = not await unless_gone(receive, work.run())
 
@@ -209,6 +214,8 @@ class _Work:
         asked, made = self._asked, self._made
         metrics, record = self._desk.metrics, self._record
         record.tokens = made.tokens
+        if self._desk.log_text:
+            record.answers = ["".join(token.text for token in said) for said in made.said]
         for answer in made.answers:
             usage = answer.usage
             metrics.whole.observe(usage.seconds)
@@ -222,6 +229,13 @@ class _Work:
             if asked.model == "nudged":
                 for answer in made.answers:
                     metrics.nudged.observe(answer.nudge_rate)
+
+
+def _plain(question: Question) -> object:
+    """A question as data."""
+    if isinstance(question, str):
+        return question
+    return [turn._asdict() if isinstance(turn, Message) else turn for turn in question]
 
 
 class _Made:
