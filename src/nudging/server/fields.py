@@ -68,6 +68,7 @@ def options_schema() -> Schema:
     """What a request may set under `nudging`."""
     fields = {**_fields(Config), **_fields(Sampling)}
     fields["seed"] = {"type": "integer"}  # OpenAI's may be negative
+    fields["page"] = {"type": "boolean", "description": "Answer with a page about it, too."}
     return {
         "type": "object",
         "additionalProperties": False,

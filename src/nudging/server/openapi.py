@@ -11,12 +11,13 @@ from typing import Any
 from .fields import Schema
 from .schemas import components, ref
 
-ASKING = (400, 401, 404, 413, 429, 500, 502, 503, 504)
+ASKING = (400, 401, 404, 408, 413, 429, 500, 502, 503, 504)
 """Statuses, beside 200, of a request for an answer."""
 MEANING = {
     400: "A bad field or option, or a prompt that is too long",
     401: "The API key is missing or wrong",
     404: "There is no such model",
+    408: "The body did not come in time",
     413: "The body is too large",
     429: "All places are taken and the line is full",
     500: "A mistake of the server",
@@ -47,6 +48,9 @@ def document(models: Sequence[str], version: str) -> dict[str, Any]:
             "/v1/completions": {"post": _asking("Completion", "Answer or go on with a prompt")},
             "/v1/models": {"get": _get("The models that can be asked", "Models")},
             "/v1/models/{name}": {"get": _one_model()},
+            "/tokenize": {"post": _posting("Tokenize", "The tokens of a text or a conversation")},
+            "/detokenize": {"post": _posting("Detokenize", "The text of tokens")},
+            "/tokenizer_info": {"get": _get("The tokenizer of the base model", None, ASKING)},
             "/health": {"get": {**_get("The server is up", "Health", ()), "security": []}},
             "/ready": {"get": _ready()},
             "/metrics": {"get": _text("Figures for Prometheus", "text/plain")},
@@ -98,6 +102,12 @@ def _get(summary: str, schema: str | None, statuses: Sequence[int] = (401,)) -> 
     content = {"application/json": {"schema": shape}}
     responses = {"200": _response(summary, content), **_errors(statuses)}
     return {"summary": summary, "responses": responses}
+
+
+def _posting(kind: str, summary: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": ref(f"{kind}Request")}}
+    found = _get(summary, f"{kind}d", ASKING)
+    return {**found, "requestBody": {"required": True, "content": content}}
 
 
 def _one_model() -> dict[str, Any]:

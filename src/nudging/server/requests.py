@@ -2,7 +2,7 @@
 
 Pure. Every refusal names the field. Fields that are not known are ignored, as OpenAI's clients
 expect; those known by their name that would be answered wrongly are refused. Knows no model:
-options are only collected here, and checked where an answer is made of them (`voices.py`).
+options are only collected here, and those in force checked where an answer is made (`voices.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ..chat import Message, Question, Role
 from ..config import Config
+from ..errors import ConfigError
 from ..sampling import Sampling
 from .wire import Refused
 
@@ -124,12 +125,26 @@ def _options(
     ]
     for name, option, value in given:
         if value is not None:
+            if option == "seed":
+                value = _seed(value, name)
+            if option in options:
+                _check_overruled(option, options[option], names[option])
             options[option], names[option] = value, name
-    if (seed := options.get("seed")) is not None:
-        if not _is_whole(seed):
-            raise Refused(f"{names['seed']} must be a whole number", param=names["seed"])
-        options["seed"] = seed % 2**63  # OpenAI's may be negative
     return options, names
+
+
+def _seed(value: object, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Refused(f"{name} must be a whole number", param=name)
+    return value % 2**63  # OpenAI's may be negative
+
+
+def _check_overruled(option: str, value: Any, name: str) -> None:
+    """A bad value is refused also where it would have no effect."""
+    try:
+        Config.of(**{option: value})
+    except ConfigError as error:
+        raise Refused(str(error), param=name) from None
 
 
 def _message(item: object, place: str) -> Message:

@@ -107,6 +107,13 @@ def _requests(models: Sequence[str]) -> dict[str, Schema]:
         "ChatCompletionRequest": _request({"messages": messages}, {**chat, **shared}),
         "CompletionRequest": _request({"prompt": prompt}, {**text, **shared}),
         "Message": {"anyOf": [_message(role) for role in ROLES]},
+        "TokenizeRequest": {
+            "anyOf": [
+                _request({"prompt": TEXT}, {"model": TEXT, "add_special_tokens": BOOL}),
+                _request({"messages": messages}, {"model": TEXT}),
+            ]
+        },
+        "DetokenizeRequest": _request({"tokens": array(WHOLE)}, {"model": TEXT}),
         "TextPart": table({"type": {"const": "text"}, "text": TEXT}),
     }
 
@@ -197,18 +204,24 @@ def _piece(text: Mapping[str, Schema], logprobs: Schema, author: Schema) -> Sche
 def _parts() -> dict[str, Schema]:
     chosen = {"token": TEXT, "logprob": NUMBER, "bytes": array(COUNT)}
     entry = table({**chosen, "top_logprobs": array(table(chosen))})
-    handover = table(
-        {"reason": {"enum": list(get_args(HandoverReason))}, "top": array(ref("Candidate"))},
-        ["top"],
-    )
+    counts = ("emitted", "drafted", "discarded", "calls", "forwards", "ahead", "met")
+    spent = table({**dict.fromkeys(counts, COUNT), "seconds": NUMBER})
+    cost = {"base": spent, "nudge": spent, "rounds": COUNT, "tokens": COUNT, "seconds": NUMBER}
     return {
+        "Handover": table(
+            {"reason": {"enum": list(get_args(HandoverReason))}, "top": array(ref("Candidate"))},
+            ["top"],
+        ),
         "Nudging": {
             **table(
                 {
                     "spans": array(ref("Span")),
                     "nudge_rate": SHARE,
                     "stop_reason": {"enum": [reason.value for reason in StopReason]},
-                }
+                    "usage": table(cost),
+                    "page": {**TEXT, "description": "The answer as a page of HTML."},
+                },
+                ["page"],
             ),
             "description": "Who wrote what, the share of nudged words, and why it ended.",
         },
@@ -217,7 +230,7 @@ def _parts() -> dict[str, Schema]:
                 "source": SOURCE,
                 "text": TEXT,
                 "tokens": array(table({"text": TEXT, "top1": SHARE})),
-                "handover": handover,
+                "handover": ref("Handover"),
             },
             ["handover"],
         ),
@@ -226,7 +239,7 @@ def _parts() -> dict[str, Schema]:
             "description": "An empty text is the end.",
         },
         "Author": {
-            **table({"source": SOURCE, "top1": SHARE}),
+            **table({"source": SOURCE, "top1": SHARE, "handover": ref("Handover")}, ["handover"]),
             "description": "Who wrote a piece of a stream, and how sure it was.",
         },
         "ChatLogprobs": table({"content": array(entry), "refusal": NULL}),
@@ -253,6 +266,9 @@ def _parts() -> dict[str, Schema]:
 
 def _rest() -> dict[str, Schema]:
     model = {"id": TEXT, "object": {"const": "model"}, "created": WHOLE, "owned_by": TEXT}
+    model["nudging"] = table(
+        {"preset": TEXT, "gamma": SHARE, "stop": TEXT, "max_tokens": {**COUNT, "minimum": 1}}
+    )
     told = {"message": TEXT, "type": TEXT, "param": nullable(TEXT), "code": nullable(TEXT)}
     return {
         "Model": table(model),
@@ -264,5 +280,14 @@ def _rest() -> dict[str, Schema]:
                 "problems": {"type": "object", "additionalProperties": TEXT},
             }
         ),
+        "Tokenized": table(
+            {
+                "count": COUNT,
+                "max_model_len": nullable(COUNT),
+                "tokens": array(WHOLE),
+                "token_strs": NULL,
+            }
+        ),
+        "Detokenized": table({"prompt": TEXT}),
         "Error": table({"error": table(told)}),
     }
