@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test lint format docs fidelity answers bench bench-passes bench-remote bench-plot picture clean
+.PHONY: demo test browser clients lint format docs fidelity answers bench bench-passes \
+	bench-remote bench-plot picture reliability clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -11,6 +12,19 @@ demo: .venv/.demo
 test: .venv/.all
 	$(BIN)/nudge pull demo
 	NUDGING_REQUIRE_MODELS=1 $(BIN)/python -m pytest $(ARGS)
+
+# For the tests of the playground, which are skipped where there is no browser.
+browser:
+	@if command -v chromium >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
+			chromium fonts-liberation >/dev/null || echo "chromium could not be installed"; \
+	else echo "install chromium to test the playground (Debian: apt-get install chromium)"; fi
+
+# Clients that the server is tested with, and whose tests are skipped without them.
+CLIENTS := tests/e2e/clients
+clients: .venv-clients/.done $(if $(shell command -v npm),build/clients/.done)
 
 lint: .venv/.all
 	$(BIN)/ruff format --check src tests examples benchmarks docs
@@ -67,6 +81,10 @@ bench-plot: .venv/.all
 	$(NUDGE_BENCH) --suite deep --prompts 5 $(LENGTHS) > build/bench-lengths.json
 	$(BIN)/python -m benchmarks.plot build/bench-lengths.json docs/speculation.svg
 
+# What the server withstands. For tokens a second, let nothing else run.
+reliability: .venv/.all
+	$(BIN)/python -m benchmarks.reliability $(ARGS) --doc docs/reliability.md
+
 picture: .venv/.all
 	$(BIN)/python -m benchmarks.picture "Why can I see the moon during the day?" docs/picture.svg
 
@@ -89,5 +107,18 @@ picture: .venv/.all
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
+# litellm wants another version of openai than our own tests.
+.venv-clients/.done: $(CLIENTS)/requirements.txt
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/pip install --disable-pip-version-check --quiet --no-compile \
+		--requirement $<
+	touch $@
+
+build/clients/.done: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+	mkdir -p build/clients
+	cp $^ build/clients
+	npm ci --silent --prefix build/clients
+	touch $@
+
 clean:
-	rm -rf .venv .venv-vllm build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-vllm .venv-clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

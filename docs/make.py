@@ -7,7 +7,6 @@ docs/errors.md    the tree of errors
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import inspect
 import sys
@@ -18,24 +17,9 @@ from typer.testing import CliRunner
 
 from nudging import config, errors, sampling
 from nudging.cli import app
+from nudging.server.fields import documented
 
 HERE = Path(__file__).parent
-
-
-def documented(kind: type) -> dict[str, str]:
-    """The text under each field of a class."""
-    body = ast.parse(inspect.getsource(kind)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for field, after in zip(body.body, body.body[1:], strict=False):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(after, ast.Expr)
-            and isinstance(after.value, ast.Constant)
-        ):
-            found[field.target.id] = " ".join(str(after.value.value).split())
-    return found
 
 
 def options() -> str:

@@ -2,7 +2,7 @@
 
 python examples/library_hf.py hf:BASE_FOLDER_OR_NAME hf:SMALL_CHAT_FOLDER_OR_NAME
 
-Without arguments: the built-in pair, unpacked to float32 (a minute, the first time).
+Without arguments: the built-in pair, unpacked to float32 (minutes, the first time).
 """
 
 import sys

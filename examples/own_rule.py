@@ -21,4 +21,7 @@ with NudgedModel(base, nudge, trigger=in_doubt, max_tokens=64) as model:
 print(answer)
 for span in answer.spans:
     if span.handover and span.handover.step:
-        print(f"{span.text!r} instead of {span.handover.step.text!r}")
+        instead = span.handover.step.text.decode(
+            errors="replace"
+        )  # a token can be half a character
+        print(f"{span.text!r} instead of {instead!r}")

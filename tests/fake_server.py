@@ -80,7 +80,8 @@ MODELS = {"object": "list", "data": [{"id": "m", "object": "model", "owned_by": 
 class FakeServer:
     """Replies by path, in the order given; the last one goes on for ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
+        self._port = port
         self.replies: dict[str, list[Reply]] = {"/v1/models": [answer(MODELS)]}
         self.seen: list[Seen] = []
         self.hung_up = threading.Event()
@@ -116,7 +117,7 @@ class FakeServer:
         self._loop.close()
 
     async def _start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
         port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/v1"
 

@@ -147,6 +147,9 @@ class ToyRuntime(Runtime):
     def piece(self, id: int) -> bytes:
         return self._pieces[id] if id < self._first_control else b""
 
+    def name(self, id: int) -> str:
+        return self.controls[id - self._first_control]
+
     def is_end(self, id: int) -> bool:
         return id >= self._first_control
 

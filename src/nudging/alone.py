@@ -18,6 +18,7 @@ from .text import complete, first_marker, held_back
 from .tokens import (
     Answer,
     Candidate,
+    Handover,
     ModelUsage,
     Source,
     Span,
@@ -39,6 +40,8 @@ class Said:
     prob: float
     """The probability of the token itself."""
     top: tuple[Candidate, ...]
+    handover: Handover | None = None
+    """Set on the first token of a nudge span."""
 
 
 class _Text:
@@ -87,9 +90,9 @@ def alone(
     """At most so many tokens after a prompt, to the model's end or one of the stops."""
 
     async def steps() -> AsyncGenerator[Step, None]:
-        async with engine.seat():
-            await engine.check_room(prompt)
-            async with aclosing(engine.stream(prompt, b"", most, want)) as stream:
+        async with engine.seat() as seated:
+            await seated.check_room(prompt)
+            async with aclosing(seated.stream(prompt, b"", most, want)) as stream:
                 async for step in stream:
                     yield step
 

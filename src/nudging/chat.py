@@ -63,21 +63,23 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
         messages = [Message("user", question)]
     else:
         if not isinstance(question, Sequence):
-            raise InputError(f"a question is a text or a list of messages, not {question!r}")
+            raise InputError(f"{question!r} is no question", hint="give a text, or messages")
         messages = [_message(item) for item in question]
     if not messages or messages[-1].role != "user":
-        raise InputError("a conversation must end with a message of the user")
+        raise InputError(
+            "a conversation must end with a message of the user", hint="add what is asked"
+        )
     for place, message in enumerate(messages):
         _check_text(
             message.content, f"message {place + 1}" if len(messages) > 1 else "the question"
         )
         if message.role == "system" and place:
-            raise InputError("a system message must come first")
+            raise InputError("a system message must come first", hint="move it there")
         if message.role == "user" and not message.content.strip():
             raise InputError("the question is empty", hint="ask something")
     if messages[0].role == "system":
         if system:
-            raise InputError("a system text was given, and the conversation has one already")
+            raise InputError("there are two system texts", hint="give one of them")
         return tuple(messages)
     text = SYSTEM if system is None else system
     _check_text(text, "the system text")
@@ -89,10 +91,13 @@ def _message(item: object) -> Message:
         fields: Any = item._asdict() if isinstance(item, Message) else item
         role, content = fields["role"], fields["content"]
     except (KeyError, TypeError):
-        raise InputError("a message needs a role and a content") from None
+        raise InputError(
+            "a message needs a role and a content", hint="{'role': 'user', 'content': '...'}"
+        ) from None
     if role not in get_args(Role) or not isinstance(content, str):
         raise InputError(
-            f"a message's role is system, user or assistant, its content text; not {role!r}"
+            f"a message's role is system, user or assistant, its content text; not {role!r}",
+            hint="{'role': 'user', 'content': '...'}",
         )
     return Message(cast("Role", role), content)
 
@@ -125,7 +130,9 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
     if form == "auto":
         form = "plain" if len(turns) == 1 else "dialogue"
     if form in ("plain", "text") and len(turns) > 1:
-        raise InputError(f"the {form} base prompt takes one question; use form 'dialogue'")
+        raise InputError(
+            f"the {form} base prompt takes one question", hint="use base_form 'dialogue'"
+        )
     if form == "text":
         return Prompt((Part(turns[0].content, literal=True),))
     if form == "plain":
@@ -144,16 +151,16 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
             option="base_form",
             hint="a template has {{ question }} in it",
         )
-    text = _run(
-        form,
-        keep_last_newline=True,
-        values={
-            "messages": [m._asdict() for m in messages],
-            "system": system,
-            "question": turns[-1].content,
-            "prefix": prefix,
-        },
-    )
+    values = {
+        "messages": [m._asdict() for m in messages],
+        "system": system,
+        "question": turns[-1].content,
+        "prefix": prefix,
+    }
+    try:
+        text = _run(form, values, keep_last_newline=True)
+    except TemplateError as error:
+        raise TemplateError(f"base_form: {error}", hint="a template is Jinja") from error
     return Prompt((Part(text, literal=True),))
 
 
@@ -294,7 +301,7 @@ def _run(template: str, values: Mapping[str, Any], *, keep_last_newline: bool = 
     worker.join(_SECONDS)
     if not done:
         raise TemplateError(f"the template did not end within {_SECONDS:.0f} s")
-    if isinstance(done[0], TemplateError):
+    if isinstance(done[0], TemplateError | InputError):
         raise done[0]
     if isinstance(done[0], Exception):
         raise TemplateError(f"the template failed: {done[0]}") from done[0]
@@ -341,7 +348,10 @@ def _printed(template: str, values: Mapping[str, Any], keep_last_newline: bool) 
             return str(bounded("".join(map(str, parts))))
 
     def refuse(message: str) -> None:
-        raise TemplateError(f"the chat template refuses this conversation: {message}")
+        raise InputError(
+            f"the chat template refuses this conversation: {message}",
+            hint="a template may want turns of user and assistant only, one after the other",
+        )
 
     steps = 0
 

@@ -1,17 +1,16 @@
-"""Options and presets of the rule, engine specs, and the config file.
+"""Options and presets of the rule, and engine specs.
 
 A preset only fills in options. `default` lets each of them be changed; `official` and `paper` fix
-those that make them what they are. Knows no engine and does no I/O but reading the config file.
+those that make them what they are. Knows no engine and does no I/O.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
 from urllib.parse import parse_qsl, urlsplit
 
@@ -69,13 +68,19 @@ class Config:
     speculate: Literal["auto", "off"] | int = "auto"
     """How far the nudging model drafts ahead for the base model to look through in one pass: as
     far as it pays by what has been measured, not at all, or a fixed number of its tokens, 1 to
-    64. Changes what an answer costs, never the answer (`docs/performance.md`)."""
+    64. Changes what an answer costs, not the answer, but for rounding: in bfloat16 and quantised
+    models a near tie can fall the other way, and `auto` follows the clock, so that two runs can
+    differ there (`docs/performance.md`)."""
 
     def __post_init__(self) -> None:
         def need(ok: bool, option: str, what: str) -> None:
             if not ok:
                 value = getattr(self, option)
-                raise ConfigError(f"{option} must be {what}, not {value!r}", option=option)
+                raise ConfigError(
+                    f"{option} must be {what}, not {value!r}",
+                    option=option,
+                    hint=f"without it, it is {DEFAULTS[option]!r}",
+                )
 
         need(_is_number(self.gamma) and 0 <= self.gamma <= 1, "gamma", "a number from 0 to 1")
         need(_is_number(self.consent) and 0 < self.consent <= 1, "consent", "above 0, at most 1")
@@ -152,14 +157,37 @@ class Config:
         return cls(**values)
 
 
+def settings(config: Config) -> dict[str, str]:
+    """Every option in force, in words."""
+    found = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, Sampling):
+            drawn = ", ".join(f"{k} {v:g}" for k, v in dataclasses.asdict(value).items())
+            found[field.name.replace("_", " ")] = "greedy" if value.greedy else drawn
+        elif field.name == "trigger":
+            found["trigger"] = str(config.in_doubt)
+        elif value not in (None, ()):
+            found[field.name] = str(value)
+    return found
+
+
 def _sampling(given: object, shared: Mapping[str, Any], option: str) -> Sampling:
     if isinstance(given, Sampling):
         return dataclasses.replace(given, **shared)
     if not isinstance(given, Mapping):
-        raise ConfigError(f"{option} must be a table of sampling options", option=option)
+        raise ConfigError(
+            f"{option} must be a table of sampling options",
+            option=option,
+            hint="such as { temperature = 0.7, seed = 1 }",
+        )
     for name in given:
         if name not in _SAMPLING:
-            raise ConfigError(f"there is no option '{option}.{name}'", option=f"{option}.{name}")
+            raise ConfigError(
+                f"there is no option '{option}.{name}'",
+                option=f"{option}.{name}",
+                hint=f"there are {', '.join(sorted(_SAMPLING))}",
+            )
     return Sampling(**{**shared, **given})
 
 
@@ -227,9 +255,10 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
 
 
 class Spec(NamedTuple):
-    """A parsed engine spec: `kind:path?options` or `http://host/v1#model?options`."""
+    """A parsed engine spec: `kind:path?options` or `http://host/v1#model?options`, or several of
+    these with commas between."""
 
-    kind: Literal["demo", "scripted", "llama", "hf", "http"]
+    kind: Literal["demo", "scripted", "llama", "hf", "http", "fleet"]
     path: str
     """File, folder, hub name or built-in name; for servers the URL."""
     model: str
@@ -237,12 +266,25 @@ class Spec(NamedTuple):
     options: Mapping[str, str]
     text: str
     """As the user wrote it, without anything secret in it."""
+    members: tuple[Spec, ...] = ()
+    """Of a `fleet`: the servers, all of one model."""
+
+
+_NEXT_SERVER = re.compile(r",(?=https?://)")
 
 
 def parse_spec(text: str) -> Spec:
     """Read an engine spec. One grammar everywhere: command line, config file, Python."""
+    if not isinstance(text, str):
+        raise SpecError(f"{text!r} is no spec")
     if "\0" in text:
         raise SpecError(f"the spec {text!r} holds a null character")
+    several = _NEXT_SERVER.split(text)
+    if len(several) > 1:
+        members = tuple(map(parse_spec, several))
+        if any(member.kind != "http" for member in members):
+            raise SpecError("only servers can share the work of one model")
+        return Spec("fleet", "", "", {}, text, members)
     if text.startswith(("http://", "https://")):
         url, _, rest = text.partition("#")
         model, _, query = rest.partition("?")
@@ -277,49 +319,3 @@ def _options(query: str, text: str) -> dict[str, str]:
         return dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
     except ValueError:
         raise SpecError(f"the options of the spec {text!r} do not parse") from None
-
-
-# --- the config file ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A named pair of a config file: two specs and the options that go with them."""
-
-    base: str
-    nudge: str
-    options: Mapping[str, Any]
-
-
-def read_config(path: Path) -> dict[str, Pair]:
-    """Read named pairs from a TOML file.
-
-    [pairs.mypair]
-    base = "llama:/models/base.gguf"
-    nudge = "http://127.0.0.1:8001/v1#small"
-    gamma = 0.3                  # and any other option of `NudgedModel`
-    """
-    try:
-        with path.open("rb") as file:
-            data = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"can't read the config file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the config file {path} is not valid TOML: {error}") from None
-    found = {}
-    for key in data:
-        if key != "pairs":
-            raise ConfigError(f"{path}: there is no section {key!r}", option=key)
-    pairs = data.get("pairs", {})
-    if not isinstance(pairs, dict):
-        raise ConfigError(f"{path}: pairs must be tables such as [pairs.mypair]", option="pairs")
-    for name, table in pairs.items():
-        if not isinstance(table, dict) or not all(
-            isinstance(table.get(source), str) for source in get_args(Source)
-        ):
-            raise ConfigError(f"{path}: pair {name!r} needs a base and a nudge, both specs")
-        options = {k: v for k, v in table.items() if k not in get_args(Source)}
-        checked = {k: v for k, v in options.items() if k not in ("base_form", "prefix")}
-        Config.of(checked.pop("preset", "default"), **checked)
-        found[name] = Pair(table["base"], table["nudge"], options)
-    return found

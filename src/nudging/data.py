@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .tokens import Answer, Decision, Step, whole_tokens
+from .tokens import Answer, Decision, Handover, Step, whole_tokens
 
 
 def decision_data(decision: Decision) -> dict[str, Any]:
@@ -22,6 +22,13 @@ def candidates_data(step: Step) -> list[dict[str, Any]]:
     return [{"text": c.text.decode(errors="replace"), "prob": c.prob} for c in step.top]
 
 
+def handover_data(handover: Handover) -> dict[str, Any]:
+    found: dict[str, Any] = {"reason": handover.reason}
+    if handover.step:
+        found["top"] = candidates_data(handover.step)
+    return found
+
+
 def answer_data(answer: Answer) -> dict[str, Any]:
     """An answer for JSON. The texts of its spans joined are its text."""
     spans = []
@@ -29,8 +36,6 @@ def answer_data(answer: Answer) -> dict[str, Any]:
         tokens = [{"text": text, "top1": top1} for text, top1 in whole_tokens(span)]
         data: dict[str, Any] = {"source": span.source, "text": span.text, "tokens": tokens}
         if span.handover:
-            data["handover"] = {"reason": span.handover.reason}
-            if span.handover.step:
-                data["handover"]["top"] = candidates_data(span.handover.step)
+            data["handover"] = handover_data(span.handover)
         spans.append(data)
     return {"text": answer.text, "spans": spans, "stop_reason": answer.stop_reason.value}

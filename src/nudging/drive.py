@@ -11,10 +11,12 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TypeVar, cast
 
 from .ahead import Models
 from .draft import Ask
+from .engines.base import Engine
 from .errors import NudgingError
 from .rule import Rule
 from .streams import Side
@@ -34,8 +36,10 @@ async def drive(
     begun = time.perf_counter()
     async with AsyncExitStack() as held:
         # In one order for all: no two answers ever hold what the other is waiting for.
+        seats: dict[Engine, Engine] = {}
         for engine in sorted({base.engine, nudge.engine}, key=id):
-            await held.enter_async_context(engine.seat())
+            seats[engine] = await held.enter_async_context(engine.seat())
+        base, nudge = (replace(side, engine=seats[side.engine]) for side in (base, nudge))
         for side in (base, nudge):
             await side.engine.check_room(side.prompt)
         models = Models(flow, base, nudge)

@@ -14,6 +14,7 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
@@ -48,6 +49,7 @@ class AnswerStream:
         self._trace = trace
         self._answer: Answer | None = None
         self._plain: Generator[Piece | Decision, None, None] | None = None
+        self._closing = asyncio.Lock()
 
     @property
     def answer(self) -> Answer:
@@ -63,7 +65,7 @@ class AnswerStream:
                 elif self._trace or isinstance(event, Piece):
                     yield event
         finally:
-            await self._events.aclose()
+            await self.aclose()
 
     def __iter__(self) -> Iterator[Piece | Decision]:
         if self._plain is None:
@@ -82,7 +84,9 @@ class AnswerStream:
         portal.call(self.aclose())
 
     async def aclose(self) -> None:
-        await self._events.aclose()
+        # Whoever leaves a loop drops its iterator, which closes itself in a task of its own.
+        async with self._closing:
+            await self._events.aclose()
 
     def __enter__(self) -> AnswerStream:
         return self
@@ -210,7 +214,11 @@ class NudgedModel:
         """
         self._check(self._config(options))  # a bad option fails once, not in every place
         if concurrency is not None and concurrency < 1:
-            raise ConfigError("concurrency must be 1 or more", option="concurrency")
+            raise ConfigError(
+                f"concurrency is {concurrency}",
+                option="concurrency",
+                hint="1 or more, or None for what both engines can do",
+            )
         both = (self.base.capabilities.concurrency, self.nudge.capabilities.concurrency)
         limit = concurrency or min(both)
 
@@ -270,8 +278,8 @@ async def _each(items: Iterable[Question] | AsyncIterable[Question]) -> AsyncIte
         # In a thread: what makes the items may take its time, or ask this library itself.
         plain = iter(items)
 
-        def following() -> Question | None:
-            return next(plain, None)
+        def following() -> list[Question]:
+            return list(islice(plain, 1))  # an end that no item can be taken for
 
-        while (question := await asyncio.to_thread(following)) is not None:
-            yield question
+        while found := await asyncio.to_thread(following):
+            yield found[0]

@@ -34,12 +34,15 @@ class Bound:
         limit = math.inf if self.measure == "entropy" else 1.0
         if self.measure not in ("top1", "margin", "entropy"):
             raise ConfigError(
-                f"trigger measures {self.measure!r}; it can measure top1, margin or entropy",
+                f"there is nothing called {self.measure!r} to measure",
                 option="trigger",
+                hint="top1, margin or entropy",
             )
         if not 0 <= self.bound <= limit:
             raise ConfigError(
-                f"trigger bound {self.bound} of {self.measure} is out of range", option="trigger"
+                f"trigger bound {self.bound} of {self.measure} is out of range",
+                option="trigger",
+                hint=f"from 0 to {limit:g}",
             )
 
     def __call__(self, step: Step, /) -> bool:
@@ -51,6 +54,7 @@ class Bound:
             raise ConfigError(
                 "the trigger needs entropy and the base model's engine does not report it",
                 option="trigger",
+                hint="use top1 or margin, or an engine in process (llama, hf)",
             )
         return step.entropy > self.bound
 
@@ -96,7 +100,9 @@ def parse_trigger(text: str) -> Trigger:
         try:
             number = float(found[3])
         except ValueError:
-            raise ConfigError(f"{found[3]!r} is no number", option="trigger") from None
+            raise ConfigError(
+                f"{found[3]!r} is no number", option="trigger", hint="such as 0.4"
+            ) from None
         return Bound(found[1], number)
 
     return fold(text, "or", lambda some: fold(some, "and", bound))

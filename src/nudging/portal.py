@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Generator
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -76,6 +77,11 @@ def call(work: Coroutine[Any, Any, T]) -> T:
             loop.call_soon_threadsafe(cancel)
             settled.wait(timeout=10)
         raise
+
+
+def start(work: Coroutine[Any, Any, T]) -> Future[T]:
+    """Run in the background. Cancelling the future cancels the work."""
+    return asyncio.run_coroutine_threadsafe(work, _running())
 
 
 def iterate(items: AsyncGenerator[T, None]) -> Generator[T, None, None]:

@@ -33,7 +33,12 @@ class Sampling:
         def need(ok: bool, option: str, what: str) -> None:
             if not ok:
                 value = getattr(self, option)
-                raise ConfigError(f"{option} must be {what}, not {value!r}", option=option)
+                default = type(self).__dataclass_fields__[option].default
+                raise ConfigError(
+                    f"{option} must be {what}, not {value!r}",
+                    option=option,
+                    hint=f"without it, it is {default!r}",
+                )
 
         for option in ("temperature", "top_p", "min_p"):
             value = getattr(self, option)

@@ -7,7 +7,6 @@ character of a script written without spaces is a word).
 
 from __future__ import annotations
 
-import codecs
 import functools
 import re
 from collections.abc import Callable, Sequence
@@ -38,15 +37,12 @@ def complete(data: bytes) -> tuple[bytes, bytes, bool]:
 
     The rest may become a character with more bytes; if `broken`, nothing can make it one.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        decoder.decode(data)
+        data.decode()
     except UnicodeDecodeError as error:
-        return data[: error.start], data[error.start :], True
-    held = decoder.getstate()[0]
-    # Python waits for the third byte of a surrogate, which no third byte makes a character.
-    broken = len(held) > 1 and held[0] == 0xED and held[1] >= 0xA0
-    return data[: len(data) - len(held)], held, broken
+        whole, rest = data[: error.start], data[error.start :]
+        return whole, rest, error.reason != "unexpected end of data"
+    return data, b"", False
 
 
 def common_prefix(a: Sequence[object], b: Sequence[object]) -> int:

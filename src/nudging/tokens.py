@@ -143,6 +143,8 @@ class Piece:
     text: str
     top1: float | None = None
     """Top-1 probability of the piece's last token."""
+    handover: Handover | None = None
+    """Set on the first piece of a nudge span: what was in doubt."""
 
 
 @dataclass(frozen=True, slots=True)

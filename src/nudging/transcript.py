@@ -29,6 +29,7 @@ class Transcript:
         self._entries: list[_Entry] = []
         self._shown = 0  # entries
         self._half = b""  # bytes of a character whose other half has not been shown yet
+        self._opened: Handover | None = None  # of a span of which nothing has been shown yet
 
     @property
     def tokens(self) -> int:
@@ -79,10 +80,13 @@ class Transcript:
             entry = self._entries[self._shown]
             if entry.end > len(final):
                 return
+            if not self._shown or self._entries[self._shown - 1].source != entry.source:
+                self._opened = entry.handover
             self._shown += 1
             whole, self._half, _ = complete(self._half + entry.token.text)
             if whole:
-                yield Piece(entry.source, whole.decode(), entry.token.top1)
+                yield Piece(entry.source, whole.decode(), entry.token.top1, self._opened)
+                self._opened = None
 
     def spans(self) -> tuple[Span, ...]:
         """Spans with one author each; a nudge turn that goes on from another joins its span."""

@@ -27,7 +27,7 @@ from nudging.config import parse_spec
 from nudging.engines import open_engine_async
 from nudging.engines.base import Engine, Want
 from nudging.engines.llama_server import open_llama_server
-from nudging.errors import ContextOverflow, NudgingError
+from nudging.errors import ContextOverflow, InputError, ModelError, NudgingError
 from nudging.sampling import Sampling
 from nudging.text import complete
 from nudging.tokens import Step
@@ -113,6 +113,11 @@ def _remote(request: pytest.FixtureRequest) -> Case:
     return _opened("llama-server", served("nudge"))
 
 
+def _fleet(request: pytest.FixtureRequest) -> Case:
+    served: Served = request.getfixturevalue("served")
+    return _opened("llama-server", f"{served('nudge')},{served('nudge')}")
+
+
 def _vllm(_: pytest.FixtureRequest) -> Case:
     # It tells candidates by their text: those that are half a character are all one.
     return _opened("vllm", VLLM, candidates=1)
@@ -171,6 +176,7 @@ MAKERS: dict[str, Callable[[pytest.FixtureRequest], Case]] = {
     "hf-tiny": _hf_tiny,
     "hf-nudge": _hf_nudge,
     "remote": _remote,
+    "fleet": _fleet,
 }
 if VLLM:
     MAKERS["vllm"] = _vllm
@@ -181,6 +187,7 @@ MARKS: dict[str, list[pytest.MarkDecorator]] = {
     "hf-tiny": [pytest.mark.hf],
     "hf-nudge": [pytest.mark.hf, pytest.mark.models],
     "remote": [pytest.mark.models],
+    "fleet": [pytest.mark.models],
     "vllm": [pytest.mark.vllm],
 }
 
@@ -464,6 +471,50 @@ def test_typed_control_tokens_stay_text_in_an_answer(case: Case, engine: Engine)
     found = run(engine, FRANCE, f"The mark {case.control} is".encode(), n=2)
     assert found
     assert not found[0].is_end
+
+
+# --- tokens ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["What is it?\n", "naïve 東京 👩\u200d🚀  1234\t", " a"])
+def test_tokens_are_their_text(engine: Engine, text: str) -> None:
+    async def there_and_back() -> tuple[list[int], str, int | None]:
+        prompt = Prompt((Part(text),), add_special=False)
+        ids = await engine.ids(prompt)
+        return ids, await engine.text_of(ids), await engine.count(prompt)
+
+    if not engine.capabilities.tokenizer:
+        with pytest.raises(ModelError):
+            asyncio.run(there_and_back())
+        return
+    ids, again, count = asyncio.run(there_and_back())
+    assert again == text
+    assert len(ids) == count
+
+
+def test_control_tokens_are_told_as_they_are_written(case: Case, engine: Engine) -> None:
+    if not engine.capabilities.tokenizer:
+        pytest.skip("it does not tell its tokens")
+
+    async def look() -> tuple[list[int], str, dict[str, Any]]:
+        ids = await engine.ids(Prompt((Part(f"a{case.control}b"),), add_special=False))
+        return ids, await engine.text_of(ids), await engine.tokenizer_info()
+
+    ids, text, info = asyncio.run(look())
+    assert len(ids) == 3
+    assert text == f"a{case.control}b"
+    assert info["eos_token"]
+    assert "chat_template" in info
+
+
+def test_a_token_that_there_is_not_is_refused(engine: Engine) -> None:
+    async def ask(token: int) -> str:
+        return await engine.text_of([token])
+
+    if engine.capabilities.kind in ("llama", "hf"):  # servers answer what they like
+        for token in (-1, 2**31 - 1, 2**70):
+            with pytest.raises(InputError):
+                asyncio.run(ask(token))
 
 
 # --- draws ----------------------------------------------------------------------------------

@@ -240,7 +240,15 @@ def test_a_failure_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_page_that_can_not_be_written(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["ask", FRANCE, *MODELS, "--html", str(home)]) == 1
+    assert run(["ask", FRANCE, *MODELS, "--html", str(home)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "is a folder" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full")
+def test_a_page_for_which_there_is_no_room(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ask", FRANCE, *MODELS, "--html", "/dev/full"]) == 1
     out, err = capsys.readouterr()
     assert out == PARIS + "\n"  # the answer is not lost
     assert "can't write" in err

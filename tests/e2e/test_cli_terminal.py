@@ -128,7 +128,7 @@ def test_a_conversation(opened: list[Terminal]) -> None:
     place = terminal.type(FRANCE)
     terminal.read("> ", terminal.read("model ended it", place).index(PARIS))
     place = terminal.type("/gamma 7")
-    terminal.read("not 7.0\n> ", place)
+    terminal.read("it is 0.4\n> ", place)
     terminal.type("/quit")
     assert terminal.exit_code() == 0
     assert "Traceback" not in terminal.seen

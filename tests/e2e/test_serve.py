@@ -26,14 +26,20 @@ PARIS = "The capital of France is Paris."
 
 
 class Served:
-    """A running `nudge serve` on the scripted pair."""
+    """A running `nudge serve`, on the scripted pair unless another is named."""
 
-    def __init__(self, folder: Path, *arguments: str, delay: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        delay: float = 0.0,
+        pair: tuple[str, str] | None = None,
+    ) -> None:
         (folder / "config.toml").write_text("")
-        models = [f"scripted:{name}?delay={delay}" for name in ("base", "nudge")]
-        pair = ["--base", models[0], "--nudge", models[1]]
+        base, nudge = pair or [f"scripted:{name}?delay={delay}" for name in ("base", "nudge")]
+        specs = ["--base", base, "--nudge", nudge]
         self.process = subprocess.Popen(
-            [*NUDGE, "serve", *pair, "--port", "0", *arguments],
+            [*NUDGE, "serve", *specs, "--port", "0", *arguments],
             env={
                 **os.environ,
                 "NUDGING_CONFIG": str(folder / "config.toml"),
@@ -66,8 +72,10 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str, delay: float = 0.0) -> Iterator[Served]:
-    served = Served(folder, *arguments, delay=delay)
+def serving(
+    folder: Path, *arguments: str, delay: float = 0.0, pair: tuple[str, str] | None = None
+) -> Iterator[Served]:
+    served = Served(folder, *arguments, delay=delay, pair=pair)
     try:
         yield served
     finally:
@@ -193,6 +201,64 @@ def test_a_running_answer_gets_no_longer_than_it_may(tmp_path: Path) -> None:
     assert time.monotonic() < begun + 8
 
 
+def told(client: openai.OpenAI) -> str:
+    """The answer, or the status of the error in its place."""
+    try:
+        answer = client.chat.completions.create(
+            model="nudged", messages=[{"role": "user", "content": FRANCE}]
+        )
+    except openai.InternalServerError as error:
+        return str(error.status_code)
+    return answer.choices[0].message.content or ""
+
+
+def test_a_model_that_goes_and_comes_back_needs_no_restart(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    address = f"http://127.0.0.1:{port}/v1#base?api_key_env=NUDGING_API_KEYS&timeout=5"
+    with serving(tmp_path, "--port", port) as upstream:
+        front = serving(tmp_path, "--base", address, "--nudge", "scripted:nudge")
+        with front as served, served.client() as client:
+            assert told(client) == PARIS
+            upstream.process.kill()
+            upstream.process.wait()
+            assert told(client) in ("502", "503")
+            with serving(tmp_path, "--port", port):
+                back = time.monotonic()
+                while told(client) != PARIS:
+                    assert time.monotonic() - back < 5
+
+
+def test_one_of_two_servers_may_go_in_the_middle_of_an_answer(tmp_path: Path) -> None:
+    with serving(tmp_path, delay=0.05) as one, serving(tmp_path, delay=0.05) as other:
+        option = "api_key_env=NUDGING_API_KEYS"
+        spec = ",".join(f"{server.url}#base?{option}" for server in (one, other))
+        front = serving(tmp_path, "--base", spec, "--nudge", "scripted:nudge")
+        with front as served, served.client() as client:
+            chunks = iter(
+                client.chat.completions.create(
+                    model="base",
+                    messages=[{"role": "user", "content": FRANCE}],
+                    max_tokens=20,
+                    stream=True,
+                )
+            )
+            said = [next(chunks) for _ in range(3)]
+            assert served.figure("nudging_base_servers") == 2
+            one.process.kill()
+            said += chunks
+            broken = "".join(c.choices[0].delta.content or "" for c in said)
+            one.process.wait()
+            whole = client.chat.completions.create(
+                model="base", messages=[{"role": "user", "content": FRANCE}], max_tokens=20
+            )
+            assert whole.choices[0].message.content == broken
+            assert served.figure("nudging_base_servers") == 1
+            lines = map(json.loads, served.end(signal.SIGTERM)[2].splitlines())
+            (warning,) = [line["warning"] for line in lines if "warning" in line]
+            assert warning.startswith(f"{one.url}#base")
+
+
 def test_a_place_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -211,6 +277,49 @@ def test_without_its_extra_it_says_what_to_install() -> None:
     assert "pip install 'nudging[server]'" in done.stderr
 
 
+def test_settings_come_from_the_config_file_and_the_command_line_wins(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("from-a-file\n")
+    settings = (
+        "[pairs.default]\nbase = 'scripted:base'\nnudge = 'scripted:nudge'\ngamma = 0.3\n"
+        "[serve]\nmax_body = 9\nmax_answers = 1\nmax_queue = 1\nlog_text = true\ncors = ['https://mine.org']\n"
+        f"bound = ['gamma=0.2:0.5', 'stop=fixed']\napi_key_file = '{tmp_path}/keys'\n"
+    )
+    given = tmp_path / "given.toml"
+    given.write_text(settings)
+    with serving(tmp_path, "--config", str(given), "--max-body", "1000") as served:
+        with served.client("from-a-file") as client:
+            with pytest.raises(openai.BadRequestError) as caught:
+                client.completions.create(
+                    model="nudged", prompt="a", extra_body={"nudging": {"gamma": 0.6}}
+                )
+            assert (caught.value.param, caught.value.code) == ("nudging.gamma", "out_of_bounds")
+            with pytest.raises(openai.BadRequestError, match="2 answers at most") as many:
+                client.completions.create(model="nudged", prompt="a", n=128)
+        _, _, err = served.end(signal.SIGTERM)
+    assert many.value.param == "n"
+    assert json.loads(err.splitlines()[0])["question"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("[serve]\ncolour = 1", "no setting 'colour'"),
+        ("serve = 1", "must be a table"),
+        ("[serve]\nport = 'x'", "--port"),
+        ("[serve]\nmax_queue = -1", "--max-queue"),
+        ("[server]", "no section 'server'"),
+        ("[serve]\nbound = ['gamma=0.5:1']", "gamma is 0.4 here"),
+    ],
+)
+def test_bad_settings_are_told(
+    settings: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_text(settings)
+    pair = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
+    assert run(["serve", *pair, "--config", str(tmp_path / "config.toml")]) == 2
+    assert says in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -221,6 +330,11 @@ def test_without_its_extra_it_says_what_to_install() -> None:
         ["--api-key", ""],
         ["--api-key-file", "nowhere"],
         ["--gamma", "7"],
+        ["--bound", "gamma"],
+        ["--bound", "gamma=0.5:0.9"],
+        ["--cors", "example.org"],
+        ["--cors", "https://example.org/"],
+        ["--max-body", "0"],
     ],
 )
 def test_what_is_asked_wrongly_is_told(

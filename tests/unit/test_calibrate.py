@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nudging.cli.remember import check, remember
-from nudging.config import Pair
 from nudging.errors import ConfigError
 from nudging.eval.calibrate import Doubt, best, nearest, nudged, scored, search
+from nudging.pairs import Pair
 from nudging.tokens import Answer, Candidate, Handover, Span, Step, StopReason, Token
 
 PAIR = Pair("scripted:base", "scripted:nudge", {})

@@ -316,7 +316,6 @@ HOSTILE = {
     "unknown filter": "{{ messages | run }}",
     "another file": "{% include 'passwd' %}",
     "import": "{% import 'os' as os %}",
-    "refusing": "{{ raise_exception('no system role') }}",
     "division": "{{ 1 / 0 }}",
     "nothing there": "{{ messages.x.y }}",
 }
@@ -337,7 +336,7 @@ def test_so_does_a_hostile_base_form(template: str) -> None:
 
 
 def test_a_templates_own_words_of_refusal_are_told() -> None:
-    with pytest.raises(TemplateError, match="roles must alternate"):
+    with pytest.raises(InputError, match="roles must alternate"):
         render("{{ raise_exception('roles must alternate') }}", [user("q")])
 
 

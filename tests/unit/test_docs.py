@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from nudging.chat import NAMED
+from nudging.engines.dialects import DIALECTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,3 +23,16 @@ def test_generated_documents_are_up_to_date() -> None:
         check=False,
     )
     assert made.returncode == 0, made.stderr
+
+
+def test_the_options_of_specs_are_all_told() -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("xllamacpp")
+    from nudging.engines import hf, llama, remote
+
+    text = (ROOT / "docs" / "models.md").read_text()
+    known = {*hf.OPTIONS, *llama._OPTIONS, *remote._OPTIONS, "delay"}
+    table = text.split("| option | of | |")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == known
+    for name in (*NAMED, *DIALECTS, *hf.DTYPES):
+        assert f"`{name}`" in table

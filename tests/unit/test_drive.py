@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -253,6 +253,12 @@ def test_map_puts_an_error_of_ours_in_its_place() -> None:
     assert [type(result) for result in results] == [Answer, InputError, Answer, InputError]
 
 
+def test_map_takes_no_question_for_the_end() -> None:
+    questions: list[Any] = ["Count.", None, 3, "Count."]
+    results = list(model().map(questions, max_tokens=3))
+    assert [type(result) for result in results] == [Answer, InputError, InputError, Answer]
+
+
 def test_map_ends_at_an_error_that_is_not_ours_and_cancels_the_rest() -> None:
     cancelled: list[int] = []
 
@@ -402,6 +408,37 @@ def test_leaving_an_async_with_block_stops_both_models() -> None:
         assert (base.open, nudge.open) == (0, 0)
 
     asyncio.run(main())
+
+
+def test_leaving_early_closes_once_however_long_it_takes() -> None:
+    class Slow(Watched):
+        """Takes its time to hang up, as a server's stream does."""
+
+        async def stream(
+            self, prompt: Prompt, start: bytes, n: int, want: Want
+        ) -> AsyncGenerator[Step, None]:
+            try:
+                async with aclosing(super().stream(prompt, start, n, want)) as steps:
+                    async for step in steps:
+                        yield step
+            finally:
+                await asyncio.sleep(0.02)
+
+    told: list[dict[str, object]] = []
+
+    async def main(waits: float) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
+        stream = NudgedModel(Slow("bcdfgh"), Slow([" a"]), max_tokens=200).stream("?")
+        async with stream:
+            async for _ in stream:
+                break
+            await asyncio.sleep(waits)
+        await asyncio.sleep(0.1)
+        gc.collect()
+
+    for waits in (0, 0.01):  # the dropped iterator closes itself second, or first
+        asyncio.run(main(waits))
+    assert not told
 
 
 def test_a_stream_that_was_never_begun_can_be_closed() -> None:

@@ -311,6 +311,8 @@ def test_the_longest_candidate_of_whole_characters_is_the_base_models_token() ->
 def test_a_word_that_the_base_model_would_not_begin_so_is_not_believed() -> None:
     found = opened(reader({"three": 0.0}))
     assert spans(found)[0][1].split()[-1] == "nine"
+    places = [decision for decision in found.decisions if decision.kind in ("keep", "takeover")]
+    assert len(places) == 9  # once a word: it reads on at the next
 
 
 def test_the_base_model_ends_at_a_question_that_it_makes_up_and_at_stop_strings() -> None:
@@ -321,6 +323,19 @@ def test_the_base_model_ends_at_a_question_that_it_makes_up_and_at_stop_strings(
     for stop, text in {"three": "One two ", "eight": "One two three four five six seven "}.items():
         found = opened(reader(), stop_strings=[stop])
         assert (found.text, found.stop_reason) == (text, StopReason.STOP)
+
+
+def test_a_made_up_question_takes_nothing_from_the_small_model() -> None:
+    def small(prompt: str, written: bytes) -> Distribution:
+        return [Candidate(b"Well.\nThat is all." if not written else b"", 1.0)]
+
+    def letters(prompt: str, written: bytes) -> Distribution:
+        return [Candidate(b"Well.\nInstruction: x"[len(written) :][:1], 0.95)]
+
+    models: dict[Role, str | Engine] = {"base": ScriptedEngine(letters)}
+    models["nudge"] = ScriptedEngine(small)
+    found = asked(open_method("opening", models), "q", prefix="Instruction: ")
+    assert (spans(found), found.stop_reason) == ([("nudge", "Well.\n")], StopReason.BASE)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 50), st.sampled_from([0.0, 1.0]), st.booleans())

@@ -66,6 +66,8 @@ def check_whole(answer: Answer, pieces: list[Piece]) -> None:
         assert span.tokens
         assert (span.handover is not None) == (span.source == "nudge")
         assert span.text
+    opened = [piece.handover for piece in pieces if piece.handover]
+    assert opened == [span.handover for span in answer.spans if span.handover]
     assert answer.usage.base.emitted + answer.usage.nudge.emitted == sum(
         len(s.tokens) for s in answer.spans
     )

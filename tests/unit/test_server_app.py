@@ -17,12 +17,14 @@ from starlette.types import Message as Sent
 
 from nudging import NudgedModel
 from nudging.chat import Prompt
+from nudging.config import Config
 from nudging.engines import open_engine
 from nudging.engines.base import Engine, Want
 from nudging.engines.local import LocalEngine
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ServerDown, ServerFailed
 from nudging.server.app import make_app
+from nudging.server.bounds import read_bounds
 from nudging.server.keys import Keys
 from nudging.server.limits import Limits, Line
 from nudging.server.requests import OPTIONS
@@ -32,6 +34,7 @@ from tests.toys import EchoRuntime
 
 FRANCE = "What is the capital of France?"
 PARIS = "The capital of France is Paris."
+UM = [{"text": " um", "prob": 0.25}, {"text": " Pari", "prob": 0.2}, {"text": " er", "prob": 0.15}]
 FIVE = "Sure! Here you go: one, two, three, four, five."
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 LIMITS = Limits(8)
@@ -43,11 +46,14 @@ def client(
     base: Engine | None = None,
     limits: Limits = LIMITS,
     keys: tuple[str, ...] = (),
+    origins: tuple[str, ...] = (),
+    log_text: bool = False,
     **options: Any,
 ) -> TestClient:
     engines = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
     voices = Voices(base or engines[0], engines[1], **options)
-    return TestClient(make_app(voices, Line(limits), Keys(keys)))
+    app = make_app(voices, Line(limits), Keys(keys), origins=origins, log_text=log_text)
+    return TestClient(app)
 
 
 SHARED = client()
@@ -206,8 +212,11 @@ def test_a_chat_stream_has_openais_chunks_and_our_authors() -> None:
         *["base"] * 4,
         "nudge",
     ]
+    opened = [piece["nudging"].get("handover") for piece in pieces]
+    assert opened == [{"reason": "opening"}, *[None] * 5, {"reason": "doubt", "top": UM}]
     assert (closing["delta"], closing["finish_reason"]) == ({}, "stop")
     assert closing["nudging"]["nudge_rate"] == 0.5
+    assert closing["nudging"]["usage"]["tokens"] == 7
     chunks = events(response.text)
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
     assert len({(chunk["id"], chunk["created"]) for chunk in chunks}) == 1
@@ -229,6 +238,19 @@ def test_choices_of_a_stream_come_side_by_side() -> None:
         (choice,) = chunk["choices"]
         texts[choice["index"]] = texts.get(choice["index"], "") + choice["delta"].get("content", "")
     assert texts == {0: PARIS, 1: PARIS, 2: PARIS}
+
+
+def test_what_is_there_at_once_is_written_at_once_and_nothing_waits() -> None:
+    def writes(delay: float) -> list[bytes]:
+        engines = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
+        app = make_app(Voices(*engines), Line(LIMITS), Keys([]))
+        _, came = asyncio.run(ask_and_leave(app, question(stream=True), lambda came: False))
+        return [message["body"] for message in came if "body" in message]
+
+    together, singly = writes(0), writes(0.01)
+    assert b"".join(together).count(b'"content"') == b"".join(singly).count(b'"content"') == 8
+    shown = [sum(b'"content"' in body for body in bodies) for bodies in (together, singly)]
+    assert shown[0] < shown[1]
 
 
 # --- probabilities --------------------------------------------------------------------------
@@ -261,6 +283,79 @@ def test_what_a_nudged_answer_can_not_show_is_refused(fields: dict[str, Any], pa
     assert (response.status_code, response.json()["error"]["param"]) == (400, param)
 
 
+# --- tokens ---------------------------------------------------------------------------------
+
+
+def with_tokenizer() -> TestClient:
+    return client(base=LocalEngine("toy:base", EchoRuntime(1, 1), template="chatml"))
+
+
+def test_tokens_there_and_back() -> None:
+    asks = with_tokenizer()
+    for text in ("the a na.", "naïve 東京", "", "<|end|>"):
+        told = asks.post("/tokenize", json={"prompt": text}).json()
+        assert set(told) == {"count", "max_model_len", "tokens", "token_strs"}
+        assert (told["count"], told["max_model_len"]) == (len(told["tokens"]), 4000)
+        assert asks.post("/detokenize", json=told).json() == {"prompt": text}
+    assert asks.post("/tokenize", json={"prompt": "<|end|>"}).json()["count"] == 1
+
+
+def test_a_conversation_has_the_tokens_that_it_is_charged_with() -> None:
+    asks = with_tokenizer()
+    counted = asks.post("/tokenize", json={**question(), "model": "base"}).json()["count"]
+    answered = asks.post(CHAT, json=question(model="base", max_tokens=1)).json()
+    assert answered["usage"]["prompt_tokens"] == counted > 10
+
+
+def test_what_the_tokenizer_is() -> None:
+    info = with_tokenizer().get("/tokenizer_info").json()
+    assert info["tokenizer_class"] == "toy"
+    assert info["chat_template"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "param"),
+    [
+        ("/tokenize", {}, 400, "prompt"),
+        ("/tokenize", {"prompt": ["a"]}, 400, "prompt"),
+        ("/tokenize", {"prompt": "\ud800"}, 400, "prompt"),
+        ("/tokenize", {"prompt": "a", "add_special_tokens": 1}, 400, "add_special_tokens"),
+        ("/tokenize", {"messages": []}, 400, "messages"),
+        ("/tokenize", {"messages": [{"role": "user", "content": " "}]}, 400, "messages"),
+        ("/tokenize", {"prompt": "a", "model": "gpt"}, 404, "model"),
+        ("/tokenize", {"prompt": "a", "model": [1]}, 404, "model"),
+        ("/detokenize", {}, 400, "tokens"),
+        ("/detokenize", {"tokens": [True]}, 400, "tokens"),
+        ("/detokenize", {"tokens": [10**6]}, 400, "tokens"),
+        ("/detokenize", {"tokens": [-1]}, 400, "tokens"),
+    ],
+)
+def test_bad_tokens_name_the_field(
+    path: str, body: dict[str, Any], status: int, param: str
+) -> None:
+    response = with_tokenizer().post(path, content=json.dumps(body))
+    assert (response.status_code, response.json()["error"]["param"]) == (status, param)
+    assert response.headers["x-request-id"]
+
+
+def test_a_model_that_does_not_tell_its_tokens() -> None:
+    for response in (
+        client().post("/tokenize", json={"prompt": "a"}),
+        client().post("/detokenize", json={"tokens": [1]}),
+        client().get("/tokenizer_info"),
+        with_tokenizer().post("/tokenize", json={"prompt": "a", "model": "nudge"}),
+    ):
+        assert response.status_code == 404
+        assert response.json()["error"]["code"] == "no_tokenizer"
+
+
+def test_a_tokenizer_that_is_not_described() -> None:
+    base = LocalEngine("toy:base", EchoRuntime(1, 1))
+    base.tokenizer_info = ScriptedEngine(endless).tokenizer_info  # type: ignore[method-assign]
+    response = client(base=base).get("/tokenizer_info")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "no_tokenizer")
+
+
 # --- what goes wrong ------------------------------------------------------------------------
 
 
@@ -274,6 +369,8 @@ def test_what_a_nudged_answer_can_not_show_is_refused(fields: dict[str, Any], pa
         ({"nudging": {"gamma": 2}}, 400, "nudging.gamma", None),
         ({"nudging": {"trigger": "never"}}, 400, "nudging.trigger", None),
         ({"nudging": {"preset": "none"}}, 400, "nudging.preset", None),
+        ({"nudging": {"page": "yes"}}, 400, "nudging.page", None),
+        ({"nudging": {"page": True}, "model": "base"}, 400, "nudging.page", None),
         ({"nudging": {"preset": "official", "stop": "either"}}, 400, "nudging.stop", None),
         ({"messages": [{"role": "user", "content": " "}]}, 400, "messages", None),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, 400, "messages", None),
@@ -289,6 +386,76 @@ def test_a_bad_request_fails_before_anything_is_sent(
     error = response.json()["error"]
     assert (response.status_code, error["param"], error["code"]) == (status, param, code)
     assert response.headers["x-request-id"].startswith("req-")
+
+
+@pytest.mark.parametrize("model", ["nudged", "base", "nudge"])
+def test_a_request_stays_within_the_operators_bounds(model: str) -> None:
+    bounds = read_bounds(["gamma=0.3:0.5", "max_tokens=:512", "stop=fixed"], Config())
+    asks = client(bounds=bounds)
+    fields: list[tuple[dict[str, Any], str]] = [
+        ({"nudging": {"gamma": 0.9}}, "nudging.gamma"),
+        ({"nudging": {"stop": "either"}}, "nudging.stop"),
+        ({"nudging": {"preset": "paper"}}, "nudging.preset"),
+        ({"max_tokens": 513}, "max_tokens"),
+        ({"max_completion_tokens": 513}, "max_completion_tokens"),
+    ]
+    for field, param in fields:
+        response = asks.post(CHAT, json=question(model=model, **field))
+        error = response.json()["error"]
+        assert (response.status_code, error["param"]) == (400, param)
+        assert error["code"] == "out_of_bounds"
+    for good in ({}, {"nudging": {"gamma": 0.5}}, {"max_tokens": 512}):
+        assert asks.post(CHAT, json=question(model=model, **good)).status_code == 200
+
+
+def test_a_request_has_a_trigger_of_its_own() -> None:
+    asks = client(base=ScriptedEngine(lambda *_: [Candidate(b" a", 0.5), Candidate(b" b", 0.46)]))
+
+    def authors(**own: Any) -> set[str]:
+        body = question(nudging={"opener": "base", **own}, max_tokens=4)
+        spans = asks.post(CHAT, json=body).json()["choices"][0]["nudging"]["spans"]
+        return {span["source"] for span in spans}
+
+    assert authors() == authors(trigger="top1<0.5") == {"base"}
+    assert "nudge" in authors(trigger="margin<0.1")
+    assert "nudge" in authors(trigger="entropy>0.5 and top1<0.6")
+    assert authors(trigger="entropy>0.5 and margin<0.01") == {"base"}
+
+
+def test_a_request_has_a_rule_of_its_own_for_the_end() -> None:
+    def following(prompt: str, text: bytes) -> Distribution:
+        return [Candidate(b"" if text.endswith(b" end") else b" end", 0.9), Candidate(b"x", 0.1)]
+
+    asks = client(base=ScriptedEngine(following))
+
+    def reason(**own: Any) -> str:
+        body = question(nudging={"opener": "base", **own}, max_tokens=9)
+        told: str = asks.post(CHAT, json=body).json()["choices"][0]["nudging"]["stop_reason"]
+        return told
+
+    assert reason(stop="either") == "base"
+    assert reason() == reason(stop="consult") == "nudge"
+    assert reason(stop_strings=["nd"]) == "stop"
+
+
+@pytest.mark.parametrize(
+    ("own", "param", "says"),
+    [
+        ({"trigger": "top1"}, "nudging.trigger", "top1<P"),
+        ({"trigger": 0.4}, "nudging.trigger", "trigger must be"),
+        ({"trigger": "size<3"}, "nudging.trigger", "top1"),
+        ({"stop": "never"}, "nudging.stop", "consult, lookahead, either"),
+        ({"stop": ["either"]}, "nudging.stop", "consult, lookahead, either"),
+        ({"stop_strings": "x"}, "nudging.stop_strings", "texts"),
+        ({"gama": 0.4}, "nudging.gama", "gamma"),
+    ],
+)
+def test_a_rule_that_there_is_not_is_told_with_those_that_there_are(
+    own: dict[str, Any], param: str, says: str
+) -> None:
+    error = client().post(CHAT, json=question(nudging=own)).json()["error"]
+    assert error["param"] == param
+    assert says in error["message"]
 
 
 ANYTHING = st.recursive(
@@ -319,12 +486,43 @@ def test_a_body_has_a_bound() -> None:
     assert small.post(CHAT, content=b" " * 100).status_code == 400
 
 
+def test_a_body_must_come_in_time() -> None:
+    line = Line(Limits(1, first=0.05))
+    app = make_app(Voices(Watched(endless), Watched(endless)), line, Keys([]))
+    came: list[Sent] = []
+
+    async def receive() -> Sent:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: Sent) -> None:
+        came.append(message)
+
+    async def main() -> None:
+        await app(scope_of(CHAT), receive, send)
+
+    asyncio.run(main())
+    assert came[0]["status"] == 408
+    assert json.loads(came[1]["body"])["error"]["code"] == "timeout"
+
+
 def test_a_prompt_that_is_too_long_is_told_before_the_stream() -> None:
     base = open_engine("scripted:base?n_ctx=3")
     for streamed in (False, True):
         response = client(base=base).post(CHAT, json=question("a " * 9, stream=streamed))
         assert response.status_code == 400
         assert response.json()["error"]["code"] == "context_length_exceeded"
+
+
+def test_a_conversation_that_a_template_refuses_is_the_clients_matter() -> None:
+    runtime = EchoRuntime(1, 1)
+    runtime.template = "{{ raise_exception('no system text') }}"
+    engine = LocalEngine("toy:nudge", runtime)
+    asks = TestClient(make_app(Voices(engine, engine), Line(LIMITS), Keys([])))
+    for model in ("nudged", "nudge"):
+        response = asks.post(CHAT, json=question(model=model))
+        assert response.status_code == 400
+        assert "no system text" in response.json()["error"]["message"]
 
 
 def test_an_upstream_that_fails_at_once_has_its_status() -> None:
@@ -434,6 +632,40 @@ def test_one_line_a_request_without_a_word_of_it(caplog: pytest.LogCaptureFixtur
     assert all(word not in line for word in ("France", "Paris", "hush"))
 
 
+def test_what_was_said_is_logged_only_where_it_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="nudging.server")
+    asks = client(log_text=True)
+    asks.post(CHAT, json=question(n=2, stream=True))
+    asks.post(TEXT, json={"prompt": [FRANCE, "\u2028"], "model": "gpt"})
+    answered, refused = map(json.loads, caplog.messages)
+    assert answered["question"] == [[{"role": "user", "content": FRANCE}]]
+    assert answered["answers"] == [PARIS, PARIS]
+    assert refused["question"] == [FRANCE, "\u2028"]
+    assert "answers" not in refused
+
+
+def test_no_page_of_another_origin_may_ask_unless_it_is_named() -> None:
+    mine = {"origin": "https://mine.org"}
+    before = {**mine, "access-control-request-method": "POST"}
+    before["access-control-request-headers"] = "authorization, content-type"
+    for asks in (client(), client(origins=("https://yours.org",))):
+        response = asks.post(CHAT, json=question(), headers=mine)
+        assert not [name for name in response.headers if name.startswith("access-control-allow-o")]
+        assert asks.options(CHAT, headers=before).status_code != 200
+    asks = client(origins=("https://mine.org",), keys=("secret",))
+    told = asks.options(CHAT, headers=before)
+    assert told.status_code == 200
+    assert told.headers["access-control-allow-origin"] == "https://mine.org"
+    assert "authorization" in told.headers["access-control-allow-headers"]
+    assert told.headers["x-request-id"]
+    for key, status in (("wrong", 401), ("secret", 200)):
+        headers = {**mine, "authorization": f"Bearer {key}"}
+        response = asks.post(CHAT, json=question(stream=True), headers=headers)
+        assert response.status_code == status
+        assert response.headers["access-control-allow-origin"] == "https://mine.org"
+        assert "x-request-id" in response.headers["access-control-expose-headers"]
+
+
 def test_figures_add_up() -> None:
     asks = client()
     asks.post(CHAT, json=question())
@@ -475,6 +707,11 @@ def endless(prompt: str, text: bytes) -> Distribution:
     return [Candidate(b" %d" % (len(text) % 97), 0.9), Candidate(b"x", 0.1)]
 
 
+def scope_of(path: str) -> dict[str, Any]:
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": path, "headers": []}
+    return scope | {"query_string": b"", "root_path": "", "http_version": "1.1", "scheme": "http"}
+
+
 async def ask_and_leave(
     app: Any, body: dict[str, Any], leave: Callable[[list[Sent]], bool]
 ) -> tuple[float, list[Sent]]:
@@ -496,9 +733,7 @@ async def ask_and_leave(
     async def send(message: Sent) -> None:
         came.append(message)
 
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": CHAT, "headers": []}
-    scope |= {"query_string": b"", "root_path": "", "http_version": "1.1", "scheme": "http"}
-    task = asyncio.create_task(app(scope, receive, send))
+    task = asyncio.create_task(app(scope_of(CHAT), receive, send))
     while not left and not task.done():
         await asyncio.sleep(0.005)
     gone = time.monotonic()

@@ -14,7 +14,7 @@ from nudging.chat import Part, Prompt
 from nudging.engines.base import Want
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import UsageError
-from nudging.server import keys
+from nudging.server import keys, run
 from nudging.server.limits import Limits, Line
 from nudging.server.log import Record
 from nudging.server.metrics import Counter, Histogram, Metrics
@@ -87,6 +87,33 @@ def test_keys_come_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not found.allow(b"Bearer ")
 
 
+def test_a_key_taken_out_of_its_file_is_good_no_longer(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("one\ntwo\n")
+    found = keys.gather(["fixed"], file)
+    assert found.allow(b"Bearer two")
+    file.write_text("one\nthree\n")
+    assert [found.allow(b"Bearer " + key) for key in (b"one", b"two", b"three", b"fixed")] == [
+        *[True, False, True, True]
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\n", None])
+def test_a_file_that_loses_its_keys_leaves_the_server_locked(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text("one\n")
+    found = keys.gather([], file)
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    assert not any(found.allow(header) for header in (b"Bearer one", b"Bearer ", b""))
+    file.write_text("four\n")
+    assert found.allow(b"Bearer four")
+
+
 def test_without_keys_everybody_may_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NUDGING_API_KEYS", raising=False)
     assert keys.gather([], None).allow(b"")
@@ -105,6 +132,20 @@ def test_an_empty_key_does_not_open_the_server(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("NUDGING_API_KEYS", raising=False)
     with pytest.raises(UsageError):
         keys.gather([""], None)
+
+
+# --- the process ----------------------------------------------------------------------------
+
+
+def test_as_many_connections_as_the_system_allows() -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+        run.allow_connections()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 512
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # --- figures and the log --------------------------------------------------------------------

@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import NamedTuple
 
 from ..chat import Message, Prompt
@@ -54,8 +53,10 @@ class Watched(Engine):
                 before += step.text
                 yield step
 
-    def seat(self) -> AbstractAsyncContextManager[object]:
-        return self._inner.seat()
+    @contextlib.asynccontextmanager
+    async def seat(self) -> AsyncIterator[Engine]:
+        async with self._inner.seat():
+            yield self
 
     async def count(self, prompt: Prompt) -> int | None:
         return await self._inner.count(prompt)

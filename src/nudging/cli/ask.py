@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from .. import __version__
 from ..chat import conversation
+from ..config import settings
 from ..data import answer_data, decision_data
 from ..errors import InputError, NudgingError, UsageError
 from ..page import answer_page, summary
@@ -74,7 +74,11 @@ def ask(
         question = _standard_input()
     conversation(question, system)
     if page is not None and not page.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {page.parent} to write {page.name} to")
+        raise UsageError(
+            f"there is no folder {page.parent} to write {page.name} to", hint="make it first"
+        )
+    if page is not None and page.is_dir():
+        raise UsageError(f"{page} is a folder", hint="--html wants the name of a file in it")
     with load(made) as model:
         screen = show.Screen(quiet=as_json, trace=trace)
         with model.stream(question, system=system, trace=trace, **made.options) as stream:
@@ -121,23 +125,13 @@ def _print_json(answer: Answer, made: Plan, trace: bool) -> None:
 
 def _write_page(path: Path, answer: Answer, question: str, made: Plan) -> None:
     try:
-        path.write_text(answer_page(answer, question, settings(made)), encoding="utf-8")
+        path.write_text(answer_page(answer, question, _settings(made)), encoding="utf-8")
     except OSError as error:
         raise NudgingError(f"can't write {path}: {error.strerror}") from None
     show.tell(f"the page is in {path}")
 
 
-def settings(made: Plan) -> dict[str, str]:
+def _settings(made: Plan) -> dict[str, str]:
     """What made the answer, for people: the models and every option in force."""
-    config = made.config
-    found = {"base model": made.base, "nudging model": made.nudge, **made.prompt}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if field.name.endswith("_sampling"):
-            drawn = ", ".join(f"{k} {v:g}" for k, v in asdict(value).items())
-            found[field.name.replace("_", " ")] = "greedy" if value.greedy else drawn
-        elif field.name == "trigger":
-            found["trigger"] = str(config.in_doubt)
-        elif value not in (None, ()):
-            found[field.name] = str(value)
-    return {**found, "made by": f"nudging {__version__}"}
+    models = {"base model": made.base, "nudging model": made.nudge, **made.prompt}
+    return {**models, **settings(made.config), "made by": f"nudging {__version__}"}

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import portal
-from ..config import Pair
 from ..errors import NudgingError, UsageError
+from ..pairs import Pair
 from ..tokens import Answer
 from . import show
 from .options import (
@@ -110,7 +110,7 @@ def calibrate(
         )
     target = 0.1 if target_rate is None else target_rate
     if config is not None and base is not None and write is None:
-        raise UsageError("give --base and --nudge, or a pair of the config file; not both")
+        raise UsageError("give --config, or --base and --nudge; not both")
     if not 0 < target < 1:
         raise UsageError("--target-rate must be above 0 and below 1")
     length = max_tokens if task or max_tokens else TOKENS

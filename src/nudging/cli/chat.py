@@ -136,7 +136,9 @@ class Conversation:
             if values:
                 options["gamma"] = float(" ".join(values))
         except ValueError:
-            raise ConfigError(f"{' '.join(values)!r} is no number", option="gamma") from None
+            raise ConfigError(
+                f"{' '.join(values)!r} is no number", option="gamma", hint="/gamma 0.3"
+            ) from None
         gamma = config_of(options).gamma
         self._options = options
         show.tell(f"gamma is {gamma:g}")
@@ -150,7 +152,8 @@ def _in_a_pipe(conversation: Conversation, lines: Iterable[str]) -> None:
                 return
     except UnicodeDecodeError as error:
         raise InputError(
-            f"standard input is not valid UTF-8 (at byte {error.start} of what was read)"
+            f"standard input is not valid UTF-8 (at byte {error.start} of what was read)",
+            hint="convert it first, e.g. iconv -f latin1 -t utf-8",
         ) from None
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 import typer
 
 from ..chat import base_prompt, conversation
-from ..config import Config, Pair, parse_spec, read_config
+from ..config import Config, parse_spec
 from ..errors import InputError, UsageError
+from ..pairs import Pair, read_config
 from . import show
 from .pull import fetch_if_missing
 
@@ -99,6 +100,7 @@ def plan(
 ) -> Plan:
     """The pair and the options: those given on the command line win over the config file's."""
     chosen = choose(base, nudge, pair, config)
+    chosen.check()
     options = dict(chosen.options)
     for name, value in [*read_sets(sets), *given.items()]:
         if value is None:
@@ -124,7 +126,9 @@ def plan(
 def _table(value: object, option: str) -> Mapping[str, Any]:
     if value is None or isinstance(value, Mapping):
         return value or {}
-    raise UsageError(f"{option} is not a table of options")
+    raise UsageError(
+        f"{option} is not a table of options", hint="such as nudge_sampling.temperature=0.7"
+    )
 
 
 def load(made: Plan) -> NudgedModel:
@@ -152,19 +156,26 @@ def choose(base: str | None, nudge: str | None, pair: str | None, config: Path |
                 hint="with neither, the built-in pair is used",
             )
         if pair is not None or config is not None:
-            raise UsageError("give --base and --nudge, or a pair of the config file; not both")
+            other = "--config" if pair is None else "--pair"
+            raise UsageError(
+                f"give {other}, or --base and --nudge; not both", hint="either way names a pair"
+            )
         return Pair(base, nudge, {})
     path = config or config_path()
-    named = config is not None or "NUDGING_CONFIG" in os.environ
-    pairs = read_config(path) if named or path.exists() else {}
+    pairs = read_config(path) if is_there(path, config) else {}
     if pair is None and ("default" in pairs or config is None):
         return pairs.get("default", DEMO)
     if pair in pairs:
         return pairs[pair]
-    there = f"there are {', '.join(pairs)}" if pairs else "there is none"
+    there = f"there are {', '.join(pairs)}" if pairs else f"write [pairs.{pair or 'default'}] there"
     if pair is None:
         raise UsageError(f"{path} has no pair named 'default'", hint=f"name one: --pair; {there}")
     raise UsageError(f"there is no pair {pair!r} in {path}", hint=there)
+
+
+def is_there(path: Path, config: Path | None) -> bool:
+    """Whether a config file is to be read: one that was named must be there."""
+    return config is not None or "NUDGING_CONFIG" in os.environ or path.exists()
 
 
 def config_path() -> Path:
@@ -182,7 +193,7 @@ def read_sets(sets: Iterable[str]) -> list[tuple[str, Any]]:
     for item in sets:
         name, equals, text = item.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"--set takes OPTION=VALUE, not {item!r}")
+            raise UsageError(f"--set {item!r} sets nothing", hint="write OPTION=VALUE")
         value: Any = text
         try:
             parsed = tomllib.loads(f"value = {text}")

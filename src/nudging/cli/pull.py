@@ -17,7 +17,7 @@ from . import show
 def pull(
     what: Annotated[str, typer.Argument(metavar="demo", help="demo: the built-in pair.")],
 ) -> None:
-    """Fetch the built-in pair of models (330 MB, once)."""
+    """Fetch the built-in pair of models (350 MB, once)."""
     from ..pull import TERMS, demo_path, is_pulled
 
     if what != "demo":
@@ -45,7 +45,7 @@ def fetch_if_missing(*specs: str) -> None:
         if find_spec(library) is None:
             raise MissingExtra(f"the built-in pair in the {engine} engine", engine)
     if demo and not is_pulled():
-        show.tell("The built-in pair of models is fetched now (330 MB, once).\n" + TERMS + "\n")
+        show.tell("The built-in pair of models is fetched now (350 MB, once).\n" + TERMS + "\n")
         fetch()
 
 

@@ -10,8 +10,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ..config import Pair, read_config
 from ..errors import ConfigError
+from ..pairs import Pair, read_config
 
 
 def check(path: Path, name: str, pair: Pair) -> None:

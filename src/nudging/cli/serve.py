@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..errors import MissingExtra, UsageError
+from ..errors import ConfigError, MissingExtra, UsageError
+from ..pairs import read_serve
 from .options import (
     BaseOption,
-    ConfigOption,
     GammaOption,
     MaxTokensOption,
     NudgeOption,
@@ -20,16 +20,56 @@ from .options import (
     SetOption,
     SystemOption,
     TemperatureOption,
+    config_path,
+    is_there,
     load,
     plan,
 )
+
+SETTINGS = (
+    "host",
+    "port",
+    "api_key_file",
+    "max_answers",
+    "max_queue",
+    "max_body",
+    "first_limit",
+    "time_limit",
+    "drain",
+    "bound",
+    "cors",
+    "log_text",
+)
+"""What the table `serve` of the config file may set."""
+
+
+def _read_settings(context: typer.Context, config: Path | None) -> Path | None:
+    """Take the config file's settings for defaults of the command line."""
+    path = config or config_path()
+    settings = read_serve(path) if is_there(path, config) else {}
+    for name in settings:
+        if name not in SETTINGS:
+            raise ConfigError(
+                f"{path}: [serve] has no setting {name!r}", hint=f"it has {', '.join(SETTINGS)}"
+            )
+    context.default_map = settings
+    return config
 
 
 def serve(
     base: BaseOption = None,
     nudge: NudgeOption = None,
     pair: PairOption = None,
-    config: ConfigOption = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Another config file than the usual one.",
+            callback=_read_settings,
+            is_eager=True,
+        ),
+    ] = None,
     gamma: GammaOption = None,
     preset: PresetOption = None,
     system: SystemOption = None,
@@ -53,7 +93,10 @@ def serve(
         ),
     ] = None,
     api_key_file: Annotated[
-        Path | None, typer.Option("--api-key-file", metavar="FILE", help="Keys, one a line.")
+        Path | None,
+        typer.Option(
+            "--api-key-file", metavar="FILE", help="Keys, one a line; read again when it changes."
+        ),
     ] = None,
     max_answers: Annotated[
         int | None,
@@ -68,11 +111,14 @@ def serve(
         int,
         typer.Option("--max-queue", metavar="N", min=0, help="Answers that may wait for a place."),
     ] = 64,
-    first: Annotated[
+    max_body: Annotated[
+        int, typer.Option("--max-body", metavar="BYTES", min=1, help="Size of a request.")
+    ] = 4_000_000,
+    first_limit: Annotated[
         float,
         typer.Option("--first-limit", metavar="S", help="Seconds until an answer's first text."),
     ] = 60.0,
-    whole: Annotated[
+    time_limit: Annotated[
         float, typer.Option("--time-limit", metavar="S", help="Seconds until an answer's end.")
     ] = 600.0,
     drain: Annotated[
@@ -81,16 +127,37 @@ def serve(
             "--drain", metavar="S", min=0, help="Seconds that running answers get at the end."
         ),
     ] = 30,
+    bound: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bound",
+            metavar="OPTION=...",
+            help="What requests may set: gamma=0.1:0.6, preset=default,paper or stop=fixed; "
+            "repeatable.",
+        ),
+    ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cors",
+            metavar="ORIGIN",
+            help="Whose pages may ask from a browser, such as https://example.org; repeatable.",
+        ),
+    ] = None,
+    log_text: Annotated[
+        bool, typer.Option("--log-text", help="Write questions and answers into the log.")
+    ] = False,
 ) -> None:
     """Serve the pair to OpenAI clients, until Ctrl-C or SIGTERM.
 
-    Options of the rule are defaults, which a request may change.
+    Options of the rule are defaults, which a request may change. Settings of the server can stand
+    in the config file's table [serve], too, with `_` for `-`.
     """
     made = plan(
         base,
         nudge,
         pair,
-        config,
+        config if base is None and nudge is None else None,  # which then has settings only
         sets=sets or (),
         gamma=gamma,
         preset=preset,
@@ -98,7 +165,7 @@ def serve(
         temperature=temperature,
         seed=seed,
     )
-    for name, limit in (("--first-limit", first), ("--time-limit", whole)):
+    for name, limit in (("--first-limit", first_limit), ("--time-limit", time_limit)):
         if not limit > 0:
             raise UsageError(f"{name} must be above 0, not {limit:g}")
     try:
@@ -106,18 +173,23 @@ def serve(
     except ModuleNotFoundError:
         raise MissingExtra("nudge serve", "server") from None
     from ..server.app import make_app
+    from ..server.bounds import read_bounds
+    from ..server.front import check_origins
     from ..server.keys import gather
     from ..server.limits import Limits, Line
     from ..server.voices import Voices
 
     keys = gather(api_keys or (), api_key_file)
+    origins = check_origins(cors or ())
+    bounds = read_bounds(bound or (), made.config)
     listener = run.listen(host, port)
+    given: dict[str, Any] = {**made.prompt, **made.options}
+    run.log_to_stderr()
     with listener, load(made) as model:
-        voices = Voices(model.base, model.nudge, system=system, **made.prompt, **made.options)
+        voices = Voices(model.base, model.nudge, system=system, bounds=bounds, **given)
         both = min(e.capabilities.concurrency for e in (model.base, model.nudge))
-        line = Line(Limits(max_answers or both, max_queue, first, whole))
-        app = make_app(voices, line, keys)
-        run.log_to_stderr()
+        line = Line(Limits(max_answers or both, max_queue, first_limit, time_limit, max_body))
+        app = make_app(voices, line, keys, origins=origins, log_text=log_text)
 
         def began() -> None:
             typer.echo(f"serving {run.address_of(listener)}/v1")

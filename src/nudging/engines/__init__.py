@@ -30,6 +30,10 @@ async def open_engine_async(spec: str) -> Engine:
         from .remote import open_remote
 
         return await open_remote(parsed)
+    if parsed.kind == "fleet":
+        from .fleet import open_fleet
+
+        return await open_fleet(parsed)
     if parsed.kind == "hf":
         with _extra("the hf engine", "hf"):
             from .hf import open_hf
@@ -70,7 +74,9 @@ def _demo(spec: Spec) -> Spec:
     options = dict(spec.options)
     engine = options.pop("engine", "llama")
     if engine not in ("llama", "hf"):
-        raise SpecError(f"the built-in models run in llama or hf, not in {engine!r}")
+        raise SpecError(
+            f"the built-in models do not run in {engine!r}", hint="they do in llama and in hf"
+        )
     source: Source = "base" if spec.path == "base" else "nudge"
     path = demo_path(source)
     if not is_there(source):

@@ -12,9 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..chat import Message, Prompt
-from ..errors import ContextOverflow, TemplateError
+from ..errors import ContextOverflow, ModelError, TemplateError
 from ..sampling import GREEDY, Sampling
 from ..tokens import Source, Step
 from .pace import Pace
@@ -67,6 +68,8 @@ class Capabilities:
     """Cores of this machine's processor that a pass keeps busy, where that is known."""
     n_ctx: int | None = None
     """Context length in tokens, where known."""
+    tokenizer: bool = True
+    """It tells its tokens (`ids`, `text_of`, `tokenizer_info`)."""
     notes: tuple[str, ...] = ()
     """Anything a user should know, one sentence each."""
 
@@ -94,13 +97,14 @@ class Engine(ABC):
         that they share); its probabilities are then those of the first.
         """
 
-    def seat(self) -> AbstractAsyncContextManager[object]:
+    def seat(self) -> AbstractAsyncContextManager[Engine]:
         """Held for as long as one answer uses the engine, whatever number of streams it opens.
 
-        Bounds the answers of a shared server. There is no bound in process: streams interleave
-        there, and an answer that is paused must not keep others from going on.
+        Gives the engine that the answer is to ask: this one, or one of several alike. Bounds the
+        answers of a shared server. There is no bound in process: streams interleave there, and an
+        answer that is paused must not keep others from going on.
         """
-        return nullcontext()
+        return nullcontext(self)
 
     @abstractmethod
     async def count(self, prompt: Prompt) -> int | None:
@@ -125,9 +129,39 @@ class Engine(ABC):
                 limit=limit,
             )
 
+    async def ids(self, prompt: Prompt) -> list[int]:
+        """The prompt as the model reads it."""
+        raise self._no_tokenizer()
+
+    async def text_of(self, ids: Sequence[int]) -> str:
+        """The text of tokens, control tokens as they are written.
+
+        Raises:
+            InputError: there is no such token.
+        """
+        raise self._no_tokenizer()
+
+    async def tokenizer_info(self) -> dict[str, Any]:
+        """What is known of it, by the names of Hugging Face's `tokenizer_config.json`."""
+        raise self._no_tokenizer()
+
+    def _no_tokenizer(self) -> ModelError:
+        return ModelError(f"{self.spec} does not tell its tokens")
+
     async def render(self, messages: Sequence[Message]) -> Prompt:
         """The model's own chat template over a conversation, ready for the answer."""
         raise TemplateError(f"{self.spec} has no chat template")
+
+    async def ping(self) -> None:  # noqa: B027 - what is in this process needs no asking
+        """Find out whether what computes is there.
+
+        Raises:
+            ServerError: it is not.
+        """
+
+    def up(self) -> int | None:
+        """Servers in use, of an engine that has several."""
+        return None
 
     async def forget(self) -> None:  # noqa: B027 - engines that keep nothing need not say so
         """Drop what is kept of earlier texts: a measurement begins from nothing."""

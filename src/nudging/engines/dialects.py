@@ -6,7 +6,7 @@ answers, and says what its probabilities are of. Knows no connection, no engine 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,12 @@ from ..tokens import Source
 from .replies import LegacyReader, LlamaReader, Reader, SglangReader, array, string, table, whole
 
 Body = dict[str, Any]
+
+
+Get = Callable[[str], Awaitable[object]]
+"""The JSON at a path of a server."""
+Post = Callable[[str, object], Awaitable[object]]
+"""The JSON that a server answers a body with."""
 
 
 class Call(NamedTuple):
@@ -63,7 +69,11 @@ class Dialect:
     """Reads the answer to `shows`."""
     render: Callable[[str, Sequence[Message]], Call] | None = None
     """The model's own chat template over messages; answers text or ids."""
-    detokenize: Callable[[str, list[int]], Call] | None = None
+    renders_ids: bool = False
+    """Of conversations it tells the ids."""
+    detokenize: Callable[[str, Sequence[int]], Call] | None = None
+    info: str | None = None
+    """Where it describes its tokenizer."""
     rendered_begins: bool = False
     """Rendered text has its begin-of-text token already."""
     always_begins: bool = True
@@ -212,7 +222,9 @@ VLLM = Dialect(
         "{root}/tokenize",
         {"model": model, "messages": _messages(messages), "add_generation_prompt": True},
     ),
-    detokenize=lambda model, ids: Call("{root}/detokenize", {"model": model, "tokens": ids}),
+    renders_ids=True,
+    detokenize=lambda model, ids: Call("{root}/detokenize", {"model": model, "tokens": [*ids]}),
+    info="{root}/tokenizer_info",
     rendered_begins=True,
     always_begins=False,
     raw=True,
@@ -270,6 +282,8 @@ LLAMA_SERVER = Dialect(
     render=lambda model, messages: Call(
         "{root}/apply-template", {"model": model, "messages": _messages(messages)}
     ),
+    detokenize=lambda model, ids: Call("{root}/detokenize", {"model": model, "tokens": [*ids]}),
+    info="{root}/props",
     look=_llama_look,
     raw=True,
 )
@@ -304,6 +318,11 @@ def _sglang(ask: Ask) -> Call:
     )
 
 
+def _sglang_detokenize(model: str, ids: Sequence[int], *, spoken: bool) -> Call:
+    body = {"model": model, "tokens": [*ids], "skip_special_tokens": spoken}
+    return Call("{url}/detokenize", body)
+
+
 SGLANG = Dialect(
     name="sglang",
     complete=_sglang,
@@ -311,10 +330,9 @@ SGLANG = Dialect(
     tokenize=lambda model, text, begin, controls: Call(
         "{url}/tokenize", {"model": model, "prompt": text, "add_special_tokens": begin}
     ),
-    shows=lambda model, token: Call(
-        "{url}/detokenize", {"model": model, "tokens": [token], "skip_special_tokens": True}
-    ),
+    shows=lambda model, token: _sglang_detokenize(model, [token], spoken=True),
     shown=lambda answer: string(table(answer, "the answer").get("text"), "text"),
+    detokenize=lambda model, ids: _sglang_detokenize(model, ids, spoken=False),
     abort=lambda request: Call("{root}/abort_request", {"rid": request}),
     raw=True,
     notes=(
@@ -360,5 +378,17 @@ def read_tokens(answer: object) -> list[int]:
 
 
 def read_prompt(answer: object) -> str:
-    """Text of a rendered or detokenised prompt."""
-    return string(table(answer, "the answer").get("prompt"), "prompt")
+    """Text of a rendered or detokenised prompt, by the name that each kind of server has for it."""
+    found = table(answer, "the answer")
+    return string(
+        next((found[n] for n in ("prompt", "content", "text") if n in found), None), "text"
+    )
+
+
+_INFO = ("tokenizer_class", "bos_token", "eos_token", "pad_token", "unk_token", "chat_template")
+
+
+def read_info(answer: object) -> dict[str, Any]:
+    """What a server tells of its tokenizer, and nothing of what else it may tell there."""
+    found = table(answer, "the answer")
+    return {name: found[name] for name in _INFO if name in found}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
+import logging
 import os
 import re
 import tempfile
@@ -67,10 +68,12 @@ def open_hf(spec: Spec, change: Callable[[Any], None] | None = None) -> LocalEng
     check_options(spec.options, OPTIONS, "the hf engine")
     dtype = spec.options.get("dtype", "auto")
     if dtype not in DTYPES:
-        raise SpecError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+        raise SpecError(f"hf has no dtype {dtype!r}", hint=f"there are {', '.join(DTYPES)}")
     template = spec.options.get("template")
     if template is not None and template not in NAMED:
-        raise SpecError(f"template must be one of {', '.join(NAMED)}, not {template!r}")
+        raise SpecError(
+            f"there is no built-in template {template!r}", hint=f"there are {', '.join(NAMED)}"
+        )
     device = _device(spec.options.get("device"))
     n_ctx = spec_number(spec.options, "n_ctx", 1, 2**24)
     threads = spec_number(spec.options, "threads", 1, 512)
@@ -106,13 +109,18 @@ def _device(name: str | None) -> str:
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if not _DEVICE.fullmatch(name):
-        raise SpecError(f"device must be cpu, cuda, cuda:N, mps or auto, not {name!r}")
+        raise SpecError(
+            f"there is no device {name!r}", hint="there are cpu, cuda, cuda:N, mps and auto"
+        )
     kind, _, number = name.partition(":")
     missing = (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()) or (
         kind == "mps" and not torch.backends.mps.is_available()
     )
     if missing:
-        raise SpecError(f"device {name!r} is not there: torch sees no such accelerator")
+        raise SpecError(
+            f"device {name!r} is not there: torch sees no such accelerator",
+            hint="without ?device=..., one that is there is used",
+        )
     return name
 
 
@@ -142,10 +150,12 @@ def _source(name: str) -> Path | str:
 def _foreign(name: str) -> Iterator[None]:
     """Keep the libraries silent, and tell their failures as ours in one line."""
     log = transformers.utils.logging
+    hub = logging.getLogger("huggingface_hub")
     with _one_at_a_time, warnings.catch_warnings():
-        level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+        level, bars, hub_level = log.get_verbosity(), log.is_progress_bar_enabled(), hub.level
         warnings.simplefilter("ignore")
         log.set_verbosity(log.CRITICAL)
+        hub.setLevel(logging.CRITICAL)
         log.disable_progress_bar()
         try:
             yield
@@ -153,8 +163,12 @@ def _foreign(name: str) -> Iterator[None]:
             raise
         except Exception as error:  # whatever the libraries raise on a broken or unknown model
             said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-            hint = "is the download complete, or the hub name right? A model folder has " + (
-                "config.json, tokenizer.json and .safetensors files"
+            hint = (
+                "is the download complete? A model folder has config.json, tokenizer.json and "
+                ".safetensors files"
+                if Path(name).expanduser().exists()
+                else "there is no such folder, so it was looked for on the hub: is the name right, "
+                "and can the hub be reached?"
             )
             if isinstance(error, ImportError):
                 hint = "pip install 'nudging[hf]' brings what most models need"
@@ -163,6 +177,7 @@ def _foreign(name: str) -> Iterator[None]:
             ) from error
         finally:
             log.set_verbosity(level)
+            hub.setLevel(hub_level)
             if bars:
                 log.enable_progress_bar()
 
@@ -229,6 +244,7 @@ class HfRuntime(Runtime):
         self._model = model
         self._vocabulary = Vocabulary(tokenizer)
         self.controls = self._vocabulary.controls
+        self.size = self._vocabulary.size
         template = tokenizer.chat_template
         self.template = template.get("default") if isinstance(template, dict) else template
         self.template_tokens = {
@@ -259,6 +275,9 @@ class HfRuntime(Runtime):
 
     def piece(self, id: int) -> bytes:
         return self._vocabulary.piece(id)
+
+    def name(self, id: int) -> str:
+        return self._vocabulary.name(id)
 
     def is_end(self, id: int) -> bool:
         return id in self.ends or not self._vocabulary.piece(id)

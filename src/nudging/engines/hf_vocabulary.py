@@ -59,6 +59,7 @@ class Vocabulary:
         self._low_lines = not self._byte_level and _LOW_LINE in parts
         low_line = [backend.token_to_id(f"<0x{byte:02X}>") for byte in _LOW_LINE.encode()]
         self._low_line_ids = [] if None in low_line or not self._low_lines else low_line
+        self.size = len(tokenizer)
         self._pieces: dict[int, bytes] = {}
         self._outer = self._inner = backend
         if self._text("a") != b"a":  # a space of its own goes first
@@ -84,6 +85,10 @@ class Vocabulary:
         if found is None:
             found = self._pieces[id] = self._piece(id)
         return found
+
+    def name(self, id: int) -> str:
+        """A control token as it is written."""
+        return str(self._control.get(id, ""))
 
     def _piece(self, id: int) -> bytes:
         token = None if id in self._control else self._outer.id_to_token(id)

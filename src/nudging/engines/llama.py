@@ -71,7 +71,7 @@ def llama_options(spec: Spec) -> LlamaOptions:
     template = spec.options.get("template")
     if template is not None and template not in NAMED:
         raise SpecError(
-            f"template is the name of a built-in template, not {template!r}",
+            f"there is no built-in template {template!r}",
             hint=f"there are {', '.join(NAMED)}",
         )
     return LlamaOptions(
@@ -141,18 +141,18 @@ class LlamaRuntime(Runtime):
         attributes = [lib.llama_vocab_get_attr(vocab, i) for i in range(self.size)]
         marks = ATTR_CONTROL | ATTR_UNKNOWN
         self.ends = [i for i in range(self.size) if lib.llama_vocab_is_eog(vocab, i)]
-        self.controls = [self._text(i) for i, found in enumerate(attributes) if found & marks]
+        self.controls = [self.name(i) for i, found in enumerate(attributes) if found & marks]
         template = lib.llama_model_chat_template(self._model, None)
         self.template = template.decode(errors="replace") if template else None
         bos, eos = lib.llama_vocab_bos(vocab), lib.llama_vocab_eos(vocab)
         named = {"bos_token": bos, "eos_token": eos}
-        self.template_tokens = {name: self._text(i) for name, i in named.items() if i >= 0}
+        self.template_tokens = {name: self.name(i) for name, i in named.items() if i >= 0}
         self._begin = [bos] if lib.llama_vocab_get_add_bos(vocab) and bos >= 0 else []
         # Some vocabularies put a space at the beginning, and llama.cpp then one after each token
         # of the user-defined kind. A guard before each stretch takes the space on itself.
         pads = b"".join(map(self.piece, self._read("a", False))) != b"a"
         self._guard = self._read(_GUARD, False) if pads else []
-        joints = (self._text(i) for i, found in enumerate(attributes) if found & ATTR_USER_DEFINED)
+        joints = (self.name(i) for i, found in enumerate(attributes) if found & ATTR_USER_DEFINED)
         longest_first = sorted(filter(None, joints), key=len, reverse=True)
         self._joints = re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
 
@@ -205,6 +205,10 @@ class LlamaRuntime(Runtime):
         if found is None:
             found = self._pieces[id] = b"" if self.is_end(id) else self._spell(id)
         return found
+
+    def name(self, id: int) -> str:
+        text: bytes = self._lib.llama_vocab_get_text(self._vocab, id)
+        return text.decode(errors="replace")
 
     def is_end(self, id: int) -> bool:
         lib, vocab = self._lib, self._vocab
@@ -314,10 +318,6 @@ class LlamaRuntime(Runtime):
             if n >= 0:
                 return buffer.raw[:n]
             buffer = ctypes.create_string_buffer(-n)
-
-    def _text(self, id: int) -> str:
-        text: bytes = self._lib.llama_vocab_get_text(self._vocab, id)
-        return text.decode(errors="replace")
 
     def _decode(self, slots: Sequence[int]) -> None:
         short = self._batch.struct.n_tokens <= _SHORT

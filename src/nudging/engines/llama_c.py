@@ -133,7 +133,8 @@ def library() -> c.CDLL:
     except ModuleNotFoundError:
         raise MissingExtra("the llama engine", "llama") from None
     except ImportError as error:
-        raise ModelError(f"xllamacpp does not load: {error}") from error
+        hint = "apt install libgomp1, or its like" if "libgomp" in str(error) else ""
+        raise ModelError(f"xllamacpp does not load: {error}", hint=hint) from error
     try:
         lib = c.CDLL(extension.__file__)
         for name, (result, *arguments) in _SYMBOLS.items():

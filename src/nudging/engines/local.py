@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from ..chat import Message, Part, Prompt, named_template, render
-from ..errors import ContextOverflow, ModelError, TemplateError
+from ..errors import ContextOverflow, InputError, ModelError, TemplateError
 from ..text import common_prefix, complete
 from ..tokens import Step
 from .base import Capabilities, Engine, Want
@@ -123,6 +123,13 @@ class LocalEngine(Engine):
     async def count(self, prompt: Prompt) -> int:
         return len(await self.ids(prompt))
 
+    async def text_of(self, ids: Sequence[int]) -> str:
+        return await self._run(self._spelled, ids)
+
+    async def tokenizer_info(self) -> dict[str, Any]:
+        found = {"tokenizer_class": self._runtime.kind, **self._runtime.template_tokens}
+        return {**found, "chat_template": self._template}
+
     async def render(self, messages: Sequence[Message]) -> Prompt:
         if self._template is None:
             raise TemplateError(f"{self.spec} brings no chat template")
@@ -211,6 +218,15 @@ class LocalEngine(Engine):
             del ids[before:]
         add(plain, controls=True)
         return ids
+
+    def _spelled(self, ids: Sequence[int]) -> str:
+        runtime, text = self._runtime, b""
+        for token in ids:
+            if not 0 <= token < runtime.size:
+                last = runtime.size - 1
+                raise InputError(f"there is no token {token}: they go from 0 to {last}")
+            text += runtime.piece(token) or runtime.name(token).encode()
+        return text.decode(errors="replace")
 
     def _ends_in_control(self, text: str) -> bool:
         tail = text[-64:]

@@ -24,5 +24,5 @@ def spec_number(options: Mapping[str, str], name: str, least: int, most: int) ->
         return None
     # Digits of other scripts are digits too, and longer texts than this take time to read.
     if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        raise SpecError(f"{name} is a whole number from {least} to {most}, not {text!r}")
+        raise SpecError(f"{name} is {text!r}", hint=f"a whole number from {least} to {most}")
     return int(text)

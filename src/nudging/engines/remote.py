@@ -1,17 +1,17 @@
 """An engine behind HTTP: a model on vLLM, SGLang, llama-server or any completions API.
 
-Streams and hangs up, tries again before the first step of a stream and never after it, and keeps
-what a user typed from becoming a control token. Ordinary prompts go out as one text, the same
-that a plain client would send. Knows no rule, and of each server only its `Dialect`.
+Streams and hangs up, and tries again before the first step of a stream and never after it. Knows no
+rule, and of each server only its `Dialect`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
+from typing import Any
 
 from ..chat import (
     CONTROL_LIKE,
@@ -26,7 +26,6 @@ from ..chat import (
 from ..config import Spec
 from ..errors import (
     ContextOverflow,
-    InputError,
     ModelError,
     NudgingError,
     ServerError,
@@ -49,14 +48,13 @@ from .dialects import (
     read_prompt,
     read_tokens,
     request_seed,
-    stretches,
-    typed_controls,
 )
 from .gate import LEAST, GateReader
 from .options import check_options
-from .replies import NO_LOGPROBS, Found, LlamaReader
+from .replies import HOW_LOGPROBS, NO_LOGPROBS, Found, LlamaReader
 from .served import find_dialect, find_gate, find_model, read_n_ctx
-from .wire import WIRE_OPTIONS, Wire, open_wire
+from .wire import WIRE_OPTIONS, Wire, open_wire, pause
+from .wording import Wording
 
 _WHOLE = 4  # tokens that complete any character: each holds a byte at least
 
@@ -82,16 +80,16 @@ class RemoteEngine(Engine):
         self._template = template
         self._release = release
         """Ends the engine's own server; to call it twice does no harm."""
-        self._special: dict[str, bool] = {}
-        """Whether strings that look like control tokens are, as far as was asked."""
         self._stop: int | None = None
-        self._controls: set[str] = set()
+        self._wording = Wording(spec, model, dialect, wire.get, wire.post)
+        self._controls = self._wording.controls
         self.capabilities = Capabilities(
             kind=dialect.name,
             raw=dialect.raw,
             max_top_k=dialect.max_top_k,
             concurrency=wire.concurrency,
             n_ctx=n_ctx,
+            tokenizer=dialect.tokenize is not None,
             notes=dialect.notes,
         )
 
@@ -134,17 +132,28 @@ class RemoteEngine(Engine):
             except ServerError as error:
                 if given or not error.retryable or attempt >= self._wire.retries:
                     raise
-                await self._wire.pause(attempt, error)
+                await pause(attempt, error)
                 attempt += 1
 
-    def seat(self) -> AbstractAsyncContextManager[object]:
+    @asynccontextmanager
+    async def seat(self) -> AsyncIterator[Engine]:
         # A server in this process lets what is too much for it wait by itself.
-        return super().seat() if self._release else self._wire.seat()
+        async with nullcontext() if self._release else self._wire.seat():
+            yield self
 
     async def count(self, prompt: Prompt) -> int | None:
         if self._dialect.tokenize is None:
             return None
-        return len(await self._ids(prompt, await self._typed_controls(prompt.parts)))
+        return len(await self.ids(prompt))
+
+    async def ids(self, prompt: Prompt) -> list[int]:
+        return await self._wording.ids(prompt)
+
+    async def text_of(self, ids: Sequence[int]) -> str:
+        return await self._wording.text_of(ids)
+
+    async def tokenizer_info(self) -> dict[str, Any]:
+        return await self._wording.tokenizer_info()
 
     async def render(self, messages: Sequence[Message]) -> Prompt:
         if self._template:
@@ -153,8 +162,7 @@ class RemoteEngine(Engine):
             prompt = await self._rendered(messages)
         if self._dialect.tokenize:
             # Among candidates, the end shows by its text alone: learn it from the closed turns.
-            for text in typed_controls(Part(part.text, literal=True) for part in prompt.parts):
-                await self._is_special(text)
+            await self._wording.learn_controls(prompt)
         return prompt
 
     async def _rendered(self, messages: Sequence[Message]) -> Prompt:
@@ -165,13 +173,17 @@ class RemoteEngine(Engine):
         hidden, marks = shield(messages, CONTROL_LIKE)
         try:
             answer = await self._wire.post(*dialect.render(self.model, hidden))
-            if dialect.detokenize:
-                ids = read_tokens(answer)
-                answer = await self._wire.post(*dialect.detokenize(self.model, ids))
         except ServerRefused as error:
             raise TemplateError(f"{self.spec} renders no conversation: {error}") from None
-        parts = unshield(read_prompt(answer), marks)
-        return Prompt(parts, add_special=not dialect.rendered_begins)
+        if dialect.renders_ids:
+            text = await self._wording.text_of(read_tokens(answer))
+        else:
+            text = read_prompt(answer)
+        return Prompt(unshield(text, marks), add_special=not dialect.rendered_begins)
+
+    async def ping(self) -> None:
+        with suppress(ServerRefused):  # who says no is there
+            await self._wire.get("{url}/models")
 
     async def aclose(self) -> None:
         await self._wire.aclose()
@@ -221,7 +233,7 @@ class RemoteEngine(Engine):
             return None
         with suppress(ModelError, ServerError):  # it has no tokeniser, or does not show it
             if isinstance(ids := ask.prompt, str):
-                ids = await self._tokenize(ids, begin=ask.add_special, controls=True)
+                ids = await self._wording.tokenize(ids, begin=ask.add_special, controls=True)
             return limit - len(ids)
         # What is more than the limit may be the sum with what was asked for.
         room = limit - error.tokens + (ask.n if error.tokens >= limit else 0)
@@ -259,7 +271,7 @@ class RemoteEngine(Engine):
             gate = Gate(self._stop, want.stop_below)
         return Ask(
             model=self.model,
-            prompt=await self._worded(prompt, start),
+            prompt=await self._wording.worded(prompt, start),
             add_special=prompt.add_special,
             n=n,
             top=max(LEAST if gate else 1, min(want.top_k, self._dialect.max_top_k)),
@@ -269,66 +281,6 @@ class RemoteEngine(Engine):
             id=secrets.token_hex(8),
             gate=gate,
         )
-
-    # --- prompts ----------------------------------------------------------------------------
-
-    async def _worded(self, prompt: Prompt, start: bytes) -> str | list[int]:
-        """The prompt and the answer so far as they are sent: text, or ids where text would be
-        read wrongly."""
-        whole = replace(prompt, parts=(*prompt.parts, Part(start.decode(), literal=True)))
-        typed = await self._typed_controls(whole.parts)
-        begins = prompt.add_special or not self._dialect.always_begins
-        if self._dialect.tokenize and (typed or not begins):
-            return await self._ids(whole, typed)
-        return whole.text
-
-    async def _typed_controls(self, parts: Sequence[Part]) -> set[str]:
-        """Strings in literal text that the server would read as control tokens."""
-        found = typed_controls(parts)
-        if found and self._dialect.tokenize is None:
-            template = "".join(part.text for part in parts if not part.literal)
-            for text in found:
-                if text in template:
-                    raise InputError(
-                        f"the text holds {text!r}, a control token of {self.spec}",
-                        hint="this server takes text only, and would take it for the real one",
-                    )
-            return set()
-        return {text for text in found if await self._is_special(text)}
-
-    async def _is_special(self, text: str) -> bool:
-        if text not in self._special:
-            self._special[text] = await self._ask_special(text)
-            if self._special[text]:
-                self._controls.add(text)
-        return self._special[text]
-
-    async def _ask_special(self, text: str) -> bool:
-        ids = await self._tokenize(text, begin=False, controls=True)
-        if len(ids) != 1:
-            return False
-        if self._dialect.spares_controls:
-            return ids != await self._tokenize(text, begin=False, controls=False)
-        if self._dialect.shows is None:
-            return True
-        # Words that users add to a vocabulary (`<b>`) are one token too, but they show.
-        answer = await self._wire.post(*self._dialect.shows(self.model, ids[0]))
-        return not self._dialect.shown(answer)
-
-    async def _ids(self, prompt: Prompt, typed: set[str]) -> list[int]:
-        """Ids of a prompt whose literal parts hold the control tokens `typed`."""
-        ids: list[int] = []
-        spares = self._dialect.spares_controls
-        for text, controls in stretches(prompt.parts, typed, spares=spares):
-            begin = prompt.add_special and not ids
-            ids += await self._tokenize(text, begin=begin, controls=controls)
-        return ids
-
-    async def _tokenize(self, text: str, *, begin: bool, controls: bool) -> list[int]:
-        if self._dialect.tokenize is None:
-            raise ModelError(f"{self.spec} has no tokeniser that can be asked")
-        call = self._dialect.tokenize(self.model, text, begin, controls)
-        return read_tokens(await self._wire.post(*call))
 
 
 # --- opening --------------------------------------------------------------------------------
@@ -373,14 +325,13 @@ async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) 
 
 async def _check(engine: RemoteEngine) -> None:
     """Ask for one token: nothing works without its log-probabilities."""
-    hint = "start vLLM with --max-logprobs 20; a chat-only service can't be used"
     try:
         steps = engine.stream(Prompt((Part("Hello", literal=True),)), b"", 1, Want())
         async with aclosing(steps):
             found = [step async for step in steps]
     except (ServerNonsense, ServerRefused) as error:
-        if "logprob" in str(error) or NO_LOGPROBS in str(error):
-            raise ServerNonsense(f"{NO_LOGPROBS}: {error}", hint=hint) from None
+        if "logprob" in str(error):
+            raise ServerNonsense(f"{NO_LOGPROBS}: {error}", hint=HOW_LOGPROBS) from None
         raise
     if not found or (found[0].prob is None and not found[0].is_end):
-        raise ServerNonsense(NO_LOGPROBS, hint=hint)
+        raise ServerNonsense(NO_LOGPROBS, hint=HOW_LOGPROBS)

@@ -28,6 +28,9 @@ from ..tokens import Candidate, Step
 BROKEN = b"\xff"
 """Stands for bytes that a server could not show as text. No text holds this byte."""
 NO_LOGPROBS = "the server sends no log-probabilities"
+HOW_LOGPROBS = (
+    "it must allow them, as vLLM does with its own --max-logprobs; chat-only services do not"
+)
 
 
 class Found(NamedTuple):
@@ -116,7 +119,7 @@ class LegacyReader(Reader):
         tokens = [string(t, "a token") for t in listed(spoken.get("tokens"), "tokens")]
         if not tokens:
             if text:
-                raise ServerNonsense(NO_LOGPROBS)
+                raise ServerNonsense(NO_LOGPROBS, hint=HOW_LOGPROBS)
             return [Entry(b"", None, (), is_end=True)] if stopped else []
         probs = array(spoken.get("token_logprobs"), "token_logprobs")
         tops = array(spoken.get("top_logprobs"), "top_logprobs")
@@ -174,7 +177,7 @@ class LlamaReader(Reader):
         stop = answer.get("stop") is True
         self.finished = self.finished or stop
         if text and not told and not is_partial(text):
-            raise ServerNonsense(NO_LOGPROBS)
+            raise ServerNonsense(NO_LOGPROBS, hint=HOW_LOGPROBS)
         entries = []
         for item in told:
             entry = self._entry(table(item, "a probability"))
@@ -208,7 +211,7 @@ class LlamaReader(Reader):
             table(event, "the answer").get("completion_probabilities"), "completion_probabilities"
         )
         if not told:
-            raise ServerNonsense(NO_LOGPROBS)
+            raise ServerNonsense(NO_LOGPROBS, hint=HOW_LOGPROBS)
         found = [
             Candidate(raw_bytes(c.get("bytes")), probability(c.get("logprob")))
             for c in cls._top(table(told[0], "a probability"))
@@ -243,7 +246,7 @@ class SglangReader(Reader):
         probs = listed(meta.get("output_token_logprobs"), "output_token_logprobs")
         tops = listed(meta.get("output_top_logprobs"), "output_top_logprobs")
         if len(probs) < new or len(tops) < new:
-            raise ServerNonsense(NO_LOGPROBS)
+            raise ServerNonsense(NO_LOGPROBS, hint=HOW_LOGPROBS)
         told = [self._item(p) for p in probs[len(probs) - new :]]
         tops = tops[len(tops) - new :]
         entries = []

@@ -72,6 +72,10 @@ class Runtime(ABC):
         """The bytes of a token; empty for control tokens."""
 
     @abstractmethod
+    def name(self, id: int) -> str:
+        """A control token as it is written in templates."""
+
+    @abstractmethod
     def is_end(self, id: int) -> bool:
         """Whether the model ends its turn by this token. Every control token counts."""
 

@@ -8,6 +8,7 @@ for models anywhere: `?delay=0.02` makes each token take that long. Knows no rul
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -44,6 +45,7 @@ class ScriptedEngine(Engine):
             keyed_draws=True,
             concurrency=concurrency,
             n_ctx=n_ctx,
+            tokenizer=False,
         )
         self._following = following
         self._delay = delay
@@ -100,6 +102,18 @@ ANSWERS: Mapping[str, str] = {
     "What is the capital of France?": "[The capital] of France is[ Paris.]",
     "Count to five.": "[Sure!] Here you go: one, two,[ three,] four, five.",
     "Write in many scripts.": "[Voilà:] naïve café, 東京 and Ελλάδα,[ 👩\u200d🚀] e\u0301t.",
+    "Tell me a story.": (
+        "[Once there] was a lighthouse on a rock[ far out] in the bay, and its keeper had one "
+        "habit: each evening, before she lit the lamp, she wrote down what the sea had brought."
+        "[ Mostly] it was wood.[ Now] and then a bottle, a glove,[ once] a drawer full of buttons "
+        "sorted by colour.\n\n[One night] the fog came in so thick that the light reached no "
+        "further than the railing.[ So she] took the horn and blew it, three long notes every "
+        "minute,[ until] her lips were numb. Towards morning somebody answered:[ two short] "
+        "notes, quite near. A fishing boat lay under the cliff, its crew asleep but for the "
+        "youngest, who held a kettle to his mouth like a trumpet.[ They] stayed for breakfast."
+        "\n\n[Years later,] when machines tended the lamp, a parcel came to the rock.[ Inside] "
+        "lay a dented kettle and a note: \u201cIt still plays.\u201d[ She wrote] that down, too."
+    ),
 }
 """Known answers by question. In brackets: where the base model is in doubt, and thus nudged."""
 OTHERWISE = (
@@ -109,11 +123,18 @@ OTHERWISE = (
 """The answer to any other question."""
 
 
-def known_answer(question: str) -> tuple[str, list[tuple[int, int]]]:
+Doubts = Sequence[tuple[int, int]]
+
+
+def known_answer(question: str) -> tuple[str, Doubts]:
     """The pair's answer to a question, and the byte ranges in which the base model is in doubt.
     Of a conversation the known question that was asked last counts."""
     last = max(ANSWERS, key=question.rfind)
-    script = ANSWERS[last] if last in question else OTHERWISE
+    return _read(ANSWERS[last] if last in question else OTHERWISE)
+
+
+@functools.cache
+def _read(script: str) -> tuple[str, Doubts]:
     text = b""
     doubts = []
     for piece in re.split(r"(\[[^\]]*\])", script):
@@ -157,15 +178,24 @@ def open_scripted(spec: Spec) -> ScriptedEngine:
     """`scripted:base` or `scripted:nudge`, with `?delay=SECONDS` and `?n_ctx=WORDS`."""
     pair = {"base": _base, "nudge": _nudge}
     if spec.path not in pair:
-        raise SpecError(f"there is no scripted model {spec.path!r}; there are base and nudge")
+        raise SpecError(
+            f"there is no scripted model {spec.path!r}", hint="there are base and nudge"
+        )
     for name in spec.options:
         if name not in ("delay", "n_ctx"):
-            raise SpecError(f"scripted models have no option {name!r}", hint="delay, n_ctx")
+            raise SpecError(
+                f"scripted models have no option {name!r}", hint="they have delay, n_ctx"
+            )
     try:
         delay = float(spec.options.get("delay", "0"))
         n_ctx = int(spec.options["n_ctx"]) if "n_ctx" in spec.options else None
     except ValueError:
-        raise SpecError(f"the options of {spec.text!r} must be numbers") from None
+        raise SpecError(
+            f"the options of {spec.text!r} must be numbers", hint="such as ?delay=0.1&n_ctx=512"
+        ) from None
     if not 0 <= delay <= 60 or (n_ctx is not None and n_ctx < 1):
-        raise SpecError(f"the options of {spec.text!r} are out of range")
+        raise SpecError(
+            f"the options of {spec.text!r} are out of range",
+            hint="delay is from 0 to 60 seconds, n_ctx is 1 or more",
+        )
     return ScriptedEngine(pair[spec.path], spec=spec.text, delay=delay, n_ctx=n_ctx)

@@ -5,7 +5,6 @@ Asks through functions that bring the JSON at a path; knows no connection, strea
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -20,16 +19,13 @@ from .dialects import (
     Ask,
     Dialect,
     Gate,
+    Get,
+    Post,
     read_tokens,
     vllm_tokenize,
 )
 from .gate import LEAST, MARK, UNSURE, GateReader
 from .replies import LegacyReader, array, string, table
-
-Get = Callable[[str], Awaitable[object]]
-"""The JSON at a path of a server."""
-Post = Callable[[str, object], Awaitable[object]]
-"""The JSON that a server answers a body with."""
 
 
 class Served(NamedTuple):

@@ -46,6 +46,14 @@ sleep = asyncio.sleep
 """How a pause is made."""
 
 
+async def pause(attempt: int, error: NudgingError) -> None:
+    """Wait before trying again: longer each time, or as long as the server asked."""
+    seconds = min(0.25 * 2**attempt, 8.0) * random.uniform(0.75, 1.25)
+    if isinstance(error, ServerBusy) and error.retry_after is not None:
+        seconds = max(seconds, error.retry_after)
+    await sleep(min(seconds, _LONGEST_PAUSE))
+
+
 class _Line(NamedTuple):
     """What one event loop has."""
 
@@ -119,13 +127,6 @@ class Wire:
         async with (await self._line()).seats:
             yield
 
-    async def pause(self, attempt: int, error: ServerError) -> None:
-        """Wait before trying again: longer each time, or as long as the server asked."""
-        seconds = min(0.25 * 2**attempt, 8.0) * random.uniform(0.75, 1.25)
-        if isinstance(error, ServerBusy) and error.retry_after is not None:
-            seconds = max(seconds, error.retry_after)
-        await sleep(min(seconds, _LONGEST_PAUSE))
-
     async def _again(self, request: Callable[[], Awaitable[object]]) -> object:
         attempt = 0
         while True:
@@ -134,7 +135,7 @@ class Wire:
             except ServerError as error:
                 if not error.retryable or attempt >= self.retries:
                     raise
-                await self.pause(attempt, error)
+                await pause(attempt, error)
                 attempt += 1
 
     async def _json(self, method: str, path: str, body: object) -> object:
@@ -164,6 +165,8 @@ class Wire:
                 yield response
             finally:
                 await response.aclose()
+                if self._closed:  # meanwhile: nobody keeps the connection any more
+                    await response.extensions["network_stream"].aclose()
         except httpx.TimeoutException:
             raise ServerTimeout(f"no word from {self.root} for {self._timeout:g} s") from None
         except httpx.ConnectError as error:
@@ -259,14 +262,24 @@ WIRE_OPTIONS = ("api_key_env", "timeout", "concurrency", "retries")
 
 def open_wire(spec: Spec) -> Wire:
     """The wire to a spec's address, by its options and the environment's key."""
-    retries = spec_number(spec.options, "retries", 0, 1000)
     return Wire(
         spec.path,
         key=_key(spec),
         timeout=_timeout(spec.options.get("timeout", "60")),
-        concurrency=spec_number(spec.options, "concurrency", 1, 100_000) or 16,
-        retries=3 if retries is None else retries,
+        concurrency=concurrency_of(spec),
+        retries=retries_of(spec),
     )
+
+
+def concurrency_of(spec: Spec) -> int:
+    """Answers that a server is asked for at once."""
+    return spec_number(spec.options, "concurrency", 1, 100_000) or 16
+
+
+def retries_of(spec: Spec) -> int:
+    """How often a request that failed is tried again."""
+    retries = spec_number(spec.options, "retries", 0, 1000)
+    return 3 if retries is None else retries
 
 
 def _timeout(text: str) -> float:
@@ -275,7 +288,7 @@ def _timeout(text: str) -> float:
     except ValueError:
         value = -1
     if not 0.01 <= value < 1e6:
-        raise SpecError(f"timeout is a number of seconds from 0.01, not {text!r}")
+        raise SpecError(f"timeout is {text!r}", hint="a number of seconds, from 0.01")
     return value
 
 
@@ -293,9 +306,17 @@ def _key(spec: Spec) -> str | None:
         return None  # nobody has said that this key is for this server, and all could read it
     key = os.environ.get(name or "OPENAI_API_KEY", "").strip()
     if name and not key:
-        raise ConfigError(f"the environment variable {name} is not set", option="api_key_env")
+        raise ConfigError(
+            f"the environment variable {name} is not set",
+            option="api_key_env",
+            hint="it must hold the API key of that server",
+        )
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigError("the API key has characters that no key has", option="api_key_env")
+        raise ConfigError(
+            "the API key has characters that no key has",
+            option="api_key_env",
+            hint=f"look at the environment variable {name or 'OPENAI_API_KEY'}",
+        )
     return key or None
 
 

@@ -10,17 +10,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from .. import __version__
 from ..alone import Said
+from ..chat import Message, Question
+from ..config import settings
 from ..errors import NudgingError, ServerError
 from ..tokens import Answer
-from .limits import Line, late
+from .limits import Limits, Line, late
 from .log import Record, logger
 from .metrics import Metrics
 from .replies import Reply, usage_data
@@ -31,7 +34,8 @@ from .wire import DONE, Refused, decoded, encoded, event, failure
 One = AsyncGenerator[Said | Answer, None]
 Event = tuple[int, Said | Answer]
 """What happens in an answer, with its number."""
-Events = AsyncGenerator[Event, None]
+Events = AsyncGenerator[list[Event], None]
+"""What has happened since the last look, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class Desk:
     voices: Voices
     line: Line
     metrics: Metrics
+    log_text: bool = False
+    """Questions and answers go into the log."""
 
 
 class Asking:
@@ -53,7 +59,7 @@ class Asking:
         record: Record = scope["state"]["record"]
         sending = _Sending(send, record)
         try:
-            body = await body_of(receive, self._desk.line.limits.body)
+            body = await body_of(receive, self._desk.line.limits)
             if body is None:
                 record.hung_up = True
                 return
@@ -62,6 +68,8 @@ class Asking:
             await sending.failure(error)
             return
         record.model = asked.model
+        if self._desk.log_text:
+            record.question = [_plain(question) for question in asked.questions]
         work = _Work(self._desk, asked, record, sending)
         record.hung_up = not await unless_gone(receive, work.run())
 
@@ -82,10 +90,13 @@ class _Sending:
     async def begin(self) -> None:
         """From here on there are events."""
         self._streaming = True
-        await self._start(200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
+        headers = {"content-type": "text/event-stream", "cache-control": "no-cache"}
+        # nginx would gather events into blocks unless it is told not to.
+        await self._start(200, {**headers, "x-accel-buffering": "no"})
 
-    async def event(self, data: object) -> None:
-        await self._body(event(data), more=True)
+    async def events(self, data: Iterable[object]) -> None:
+        """In one write: each costs more than all else that is done for a token here."""
+        await self._body(b"".join(map(event, data)), more=True)
 
     async def done(self) -> None:
         await self._body(DONE, more=False)
@@ -115,7 +126,7 @@ class _Work:
     def __init__(self, desk: Desk, asked: Asked, record: Record, sending: _Sending) -> None:
         self._desk, self._asked, self._record = desk, asked, record
         self._sending = sending
-        self._reply = Reply(asked, secrets.token_hex(12), int(time.time()))
+        self._reply = Reply(asked, secrets.token_hex(12), int(time.time()), self._settings)
         self._made = _Made(asked.answers)
 
     async def run(self) -> None:
@@ -131,32 +142,33 @@ class _Work:
         except Exception as error:
             await self._sending.failure(error)
 
-    async def _whole(self, first: Event, events: Events) -> None:
+    async def _whole(self, first: list[Event], events: Events) -> None:
         made = self._made
-        made.add(*first)
-        async for index, happened in events:
-            made.add(index, happened)
+        made.add(first)
+        async for some in events:
+            made.add(some)
         data = self._reply.whole(made.said, made.answers, await self._usage())
         await self._sending.whole(200, data, {})
 
-    async def _stream(self, first: Event, events: Events) -> None:
+    async def _stream(self, first: list[Event], events: Events) -> None:
         await self._sending.begin()
-        for index in range(self._asked.answers):
-            if (opening := self._reply.opening(index)) is not None:
-                await self._sending.event(opening)
-        await self._show(*first)
-        async for index, happened in events:
-            await self._show(index, happened)
+        openings = map(self._reply.opening, range(self._asked.answers))
+        await self._sending.events(opening for opening in openings if opening is not None)
+        await self._show(first)
+        async for some in events:
+            await self._show(some)
         if self._asked.usage:
-            await self._sending.event(self._reply.cost(await self._usage()))
+            await self._sending.events([self._reply.cost(await self._usage())])
         await self._sending.done()
 
-    async def _show(self, index: int, happened: Said | Answer) -> None:
-        self._made.add(index, happened)
-        if isinstance(happened, Said):
-            await self._sending.event(self._reply.piece(index, happened))
-        else:
-            await self._sending.event(self._reply.closing(index, happened))
+    async def _show(self, some: list[Event]) -> None:
+        self._made.add(some)
+        await self._sending.events(
+            self._reply.piece(index, happened)
+            if isinstance(happened, Said)
+            else self._reply.closing(index, happened)
+            for index, happened in some
+        )
 
     # --- how it is made -------------------------------------------------------------------------
 
@@ -169,10 +181,15 @@ class _Work:
                     yield happened
 
         async with aclosing(merged([seated(stream) for stream in streams])) as events:
-            async for happened in events:
-                yield happened
+            async for some in events:
+                yield some
 
-    async def _first(self, events: Events) -> Event:
+    def _settings(self) -> dict[str, str]:
+        """Without the names of the models: they hold paths and addresses of the operator's."""
+        config = self._desk.voices.config(self._asked)
+        return {**settings(config), "made by": f"nudging {__version__}"}
+
+    async def _first(self, events: Events) -> list[Event]:
         limit = self._desk.line.limits.first
         try:
             async with asyncio.timeout(limit) as time_limit:
@@ -197,6 +214,8 @@ class _Work:
         asked, made = self._asked, self._made
         metrics, record = self._desk.metrics, self._record
         record.tokens = made.tokens
+        if self._desk.log_text:
+            record.answers = ["".join(token.text for token in said) for said in made.said]
         for answer in made.answers:
             usage = answer.usage
             metrics.whole.observe(usage.seconds)
@@ -212,6 +231,13 @@ class _Work:
                     metrics.nudged.observe(answer.nudge_rate)
 
 
+def _plain(question: Question) -> object:
+    """A question as data."""
+    if isinstance(question, str):
+        return question
+    return [turn._asdict() if isinstance(turn, Message) else turn for turn in question]
+
+
 class _Made:
     """What has come of each answer."""
 
@@ -219,11 +245,12 @@ class _Made:
         self.said: list[list[Said]] = [[] for _ in range(count)]
         self._answers: dict[int, Answer] = {}
 
-    def add(self, index: int, happened: Said | Answer) -> None:
-        if isinstance(happened, Said):
-            self.said[index].append(happened)
-        else:
-            self._answers[index] = happened
+    def add(self, some: list[Event]) -> None:
+        for index, happened in some:
+            if isinstance(happened, Said):
+                self.said[index].append(happened)
+            else:
+                self._answers[index] = happened
 
     @property
     def answers(self) -> list[Answer]:
@@ -240,7 +267,7 @@ class _Made:
 
 
 async def merged(streams: Sequence[One]) -> Events:
-    """What comes of many streams, as it comes, with the number of its stream.
+    """What comes of many streams, as it comes, with the number of its stream: all that is there.
 
     The first that fails ends all. Closing it closes all.
     """
@@ -260,31 +287,46 @@ async def merged(streams: Sequence[One]) -> Events:
     left = len(tasks)
     try:
         while left:
-            happened = await came.get()
-            if isinstance(happened, Exception):
-                raise happened
-            if happened is None:
-                left -= 1
-            else:
-                yield happened
+            found = [await came.get()]
+            while not came.empty():
+                found.append(came.get_nowait())
+            some: list[Event] = []
+            failed = None
+            for happened in found:
+                if isinstance(happened, tuple):
+                    some.append(happened)
+                elif happened is None:
+                    left -= 1
+                else:
+                    failed = failed or happened
+            if some:
+                yield some
+            if failed is not None:
+                raise failed
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def body_of(receive: Receive, most: int) -> bytes | None:
+async def body_of(receive: Receive, limits: Limits) -> bytes | None:
     """A request's body; None if the client left before its end."""
     body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if len(body) > most:
-            raise Refused(f"the body is larger than {most} bytes", status=413, code="too_large")
-        if not message.get("more_body"):
-            return bytes(body)
+    try:
+        async with asyncio.timeout(limits.first):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                body += message.get("body", b"")
+                if len(body) > limits.body:
+                    what = f"the body is larger than {limits.body} bytes"
+                    raise Refused(what, status=413, code="too_large")
+                if not message.get("more_body"):
+                    return bytes(body)
+    except TimeoutError:
+        what = f"the body did not come within {limits.first:g} s"
+        raise Refused(what, status=408, code="timeout") from None
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,24 +13,41 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from .. import __version__
+from ..engines.base import Engine
+from ..errors import NudgingError
 from .answers import Asking, Desk
 from .front import Front
 from .keys import Keys
 from .limits import Line
 from .metrics import Metrics
+from .openapi import document
+from .playground import playground
 from .replies import models_data
 from .requests import chat_request, text_request
+from .tokenizer import tokenizer_routes
 from .voices import NAMES, Voices
 from .wire import Failure, Refused, encoded, failure
 
 
-def make_app(voices: Voices, line: Line, keys: Keys) -> ASGIApp:
-    """The server as an ASGI application."""
+def make_app(
+    voices: Voices,
+    line: Line,
+    keys: Keys,
+    *,
+    origins: Sequence[str] = (),
+    log_text: bool = False,
+) -> ASGIApp:
+    """The server as an ASGI application. `origins`: whose pages may ask it from a browser."""
     metrics = Metrics()
     metrics.watch("nudging_answers_running", "Answers at work.", lambda: line.running)
     metrics.watch("nudging_answers_waiting", "Answers in line.", lambda: line.held - line.running)
-    desk = Desk(voices, line, metrics)
-    models = models_data(NAMES, int(time.time()))
+    for source, engine in voices.engines.items():
+        if engine.up() is not None:
+            metrics.watch(f"nudging_{source}_servers", "Servers in use.", partial(_up, engine))
+    desk = Desk(voices, line, metrics, log_text)
+    models = models_data(NAMES, int(time.time()), voices.config())
+    described = document(NAMES, __version__)
 
     async def list_models(request: Request) -> Response:
         return _json(models)
@@ -51,25 +70,41 @@ def make_app(voices: Voices, line: Line, keys: Keys) -> ASGIApp:
     async def figures(request: Request) -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
+    async def openapi(request: Request) -> Response:
+        return _json(described)
+
     async def not_there(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         return _failed(failure(Refused(error.detail, status=error.status_code)), error)
 
+    async def refused(request: Request, error: Exception) -> Response:
+        request.state.record.error = type(error).__name__
+        told = failure(error)
+        return _json(told.body, told.status, told.headers)
+
     routes = [
+        Route("/", playground),
         Route("/v1/chat/completions", Asking(desk, chat_request), methods=["POST"]),
         Route("/v1/completions", Asking(desk, text_request), methods=["POST"]),
+        *tokenizer_routes(voices, line.limits),
         Route("/v1/models", list_models),
         Route("/v1/models/{name}", one_model),
         Route("/health", health),
         Route("/ready", ready),
         Route("/metrics", figures),
+        Route("/openapi.json", openapi),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: not_there})
-    return Front(app, keys, metrics, {route.path for route in routes})
+    handlers = {HTTPException: not_there, NudgingError: refused}
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    return Front(app, keys, metrics, {route.path for route in routes}, origins)
 
 
-def _json(data: object, status: int = 200) -> Response:
-    return Response(encoded(data), status, media_type="application/json")
+def _up(engine: Engine) -> int:
+    return engine.up() or 0
+
+
+def _json(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(encoded(data), status, headers, "application/json")
 
 
 def _failed(told: Failure, error: HTTPException) -> Response:

@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..errors import UsageError
 from .keys import Keys
 from .log import Record, logger
 from .metrics import Metrics
 from .wire import Refused, encoded, failure
 
-OPEN = ("/health",)
-"""Asked without a key."""
+OPEN = ("/", "/health")
+"""Asked without a key. The playground holds nothing that its source does not: it asks for the key
+and sends it along."""
+_ORIGIN = re.compile(r"\*|https?://[\w.-]+(:\d+)?|https?://\[[0-9a-f:.]+\](:\d+)?")
 _SANE = re.compile(rb"[\w.:-]{1,100}")
 
 
 class Front:
-    def __init__(self, app: ASGIApp, keys: Keys, metrics: Metrics, paths: Collection[str]) -> None:
-        """`paths`: those that there are; others are counted as one."""
-        self._app, self._keys, self._metrics, self._paths = app, keys, metrics, paths
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: Keys,
+        metrics: Metrics,
+        paths: Collection[str],
+        origins: Sequence[str] = (),
+    ) -> None:
+        """`paths`: those that there are; others are counted as one. `origins`: of pages that may
+        ask from a browser."""
+        self.app, self._keys, self._metrics, self._paths = app, keys, metrics, paths
+        # Outside of the lock: what a browser asks beforehand has no key, and a page is to see why
+        # it was refused.
+        self._inner = _shared(self._locked, origins) if origins else self._locked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
         known = _SANE.fullmatch(headers.get(b"x-request-id", b""))
@@ -43,10 +58,7 @@ class Front:
             await send(message)
 
         try:
-            if scope["path"] in OPEN or self._keys.allow(headers.get(b"authorization", b"")):
-                await self._app(scope, receive, tagged)
-            else:
-                await _refuse(tagged, record)
+            await self._inner(scope, receive, tagged)
         except Exception as error:
             record.error = type(error).__name__
             logger.exception("request %s failed", number)
@@ -56,6 +68,31 @@ class Front:
             path = record.path if record.path in self._paths else "other"
             self._metrics.requests.add(1, path, str(record.status))
             record.write()
+
+    async def _locked(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        if scope["path"] in OPEN or self._keys.allow(headers.get(b"authorization", b"")):
+            await self.app(scope, receive, send)
+        else:
+            await _refuse(send, scope["state"]["record"])
+
+
+def check_origins(origins: Sequence[str]) -> Sequence[str]:
+    """Origins as browsers write them, or `*` for every page."""
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise UsageError(f"{origin!r} is no origin", hint="such as https://example.org, or *")
+    return origins
+
+
+def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),
+        expose_headers=("x-request-id", "retry-after"),
+    )
 
 
 async def _refuse(send: Send, record: Record) -> None:

@@ -1,4 +1,4 @@
-"""One line a request, as JSON. Knows what a request cost and never what it said."""
+"""One line a request, as JSON. Of what it said it knows only what it is given."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 logger = logging.getLogger("nudging.server")
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 @dataclass(slots=True)
@@ -28,6 +32,9 @@ class Record:
     error: str | None = None
     """Its kind, not its words: those may hold words of the request."""
     hung_up: bool = False
+    question: object = None
+    """What was asked and what was answered: only where the operator wants to see them."""
+    answers: list[str] | None = None
     begun: float = field(default_factory=time.perf_counter)
 
     @property
@@ -36,7 +43,7 @@ class Record:
 
     def line(self) -> str:
         found: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "time": now(),
             "id": self.id,
             "method": self.method,
             "path": self.path,
@@ -48,6 +55,8 @@ class Record:
             "seconds": round(self.seconds, 4),
             "error": self.error,
             "hung_up": self.hung_up or None,
+            "question": self.question,
+            "answers": self.answers,
         }
         return json.dumps({name: value for name, value in found.items() if value is not None})
 

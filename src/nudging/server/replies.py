@@ -7,11 +7,13 @@ model and no socket.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..alone import Said
-from ..data import answer_data
+from ..config import Config
+from ..data import answer_data, handover_data
+from ..page import answer_page
 from ..tokens import Answer, Candidate, StopReason
 from .requests import Asked
 
@@ -23,8 +25,11 @@ IMPOSSIBLE = -9999.0
 class Reply:
     """What all objects of one answer share: id, time, model, and how they are built."""
 
-    def __init__(self, asked: Asked, number: str, created: int) -> None:
-        self._asked = asked
+    def __init__(
+        self, asked: Asked, number: str, created: int, settings: Callable[[], Mapping[str, str]]
+    ) -> None:
+        """`settings`: what made the answers, in words; asked for where they come with a page."""
+        self._asked, self._settings = asked, settings
         self._chat = asked.kind == "chat"
         self._shared = {
             "id": f"{'chatcmpl' if self._chat else 'cmpl'}-{number}",
@@ -57,7 +62,7 @@ class Reply:
             **text,
             "logprobs": self._logprobs(index, tokens),
             "finish_reason": finish_reason(answer),
-            "nudging": nudging_data(answer),
+            "nudging": self._own(index, answer),
         }
 
     # --- in chunks ------------------------------------------------------------------------------
@@ -69,7 +74,9 @@ class Reply:
         return self._chunk(index, {"role": "assistant", "content": ""})
 
     def piece(self, index: int, said: Said) -> dict[str, Any]:
-        own = {"source": said.source, "top1": said.top1}
+        own: dict[str, Any] = {"source": said.source, "top1": said.top1}
+        if said.handover:
+            own["handover"] = handover_data(said.handover)
         text = {"content": said.text} if self._chat else said.text
         return self._chunk(index, text, logprobs=self._logprobs(index, [said]), nudging=own)
 
@@ -78,7 +85,7 @@ class Reply:
             index,
             {} if self._chat else "",
             finish_reason=finish_reason(answer),
-            nudging=nudging_data(answer),
+            nudging=self._own(index, answer),
         )
 
     def cost(self, usage: dict[str, Any]) -> dict[str, Any]:
@@ -108,6 +115,20 @@ class Reply:
     def _chunks(self) -> dict[str, Any]:
         kind = "chat.completion.chunk" if self._chat else "text_completion"
         return {**self._shared, "object": kind}
+
+    def _own(self, index: int, answer: Answer) -> dict[str, Any]:
+        """What is ours: who wrote what, how much of it was nudged, why it ended, what it cost."""
+        data = answer_data(answer)
+        own = {
+            "spans": data["spans"],
+            "nudge_rate": round(answer.nudge_rate, 4),
+            "stop_reason": data["stop_reason"],
+            "usage": answer.usage.as_dict(),
+        }
+        if self._asked.page:
+            question = self._asked.questions[index // self._asked.n]
+            own["page"] = answer_page(answer, question, self._settings())
+        return own
 
     # --- probabilities --------------------------------------------------------------------------
 
@@ -154,16 +175,6 @@ def finish_reason(answer: Answer) -> str:
     return "length" if answer.stop_reason in LENGTH else "stop"
 
 
-def nudging_data(answer: Answer) -> dict[str, Any]:
-    """What is ours: who wrote what, how much of it was nudged, and why it ended."""
-    data = answer_data(answer)
-    return {
-        "spans": data["spans"],
-        "nudge_rate": round(answer.nudge_rate, 4),
-        "stop_reason": data["stop_reason"],
-    }
-
-
 def usage_data(prompt: int, answers: Iterable[Answer]) -> dict[str, Any]:
     """What answers cost. Positions computed ahead of need are OpenAI's prediction tokens."""
     used = [answer.usage for answer in answers]
@@ -181,8 +192,11 @@ def usage_data(prompt: int, answers: Iterable[Answer]) -> dict[str, Any]:
     }
 
 
-def models_data(names: Iterable[str], created: int) -> dict[str, Any]:
+def models_data(names: Iterable[str], created: int, config: Config) -> dict[str, Any]:
+    """`config`: what a request gets that sets nothing."""
+    own = {name: getattr(config, name) for name in ("preset", "gamma", "stop", "max_tokens")}
     models = [
-        {"id": name, "object": "model", "created": created, "owned_by": "nudging"} for name in names
+        {"id": name, "object": "model", "created": created, "owned_by": "nudging", "nudging": own}
+        for name in names
     ]
     return {"object": "list", "data": models}

@@ -2,7 +2,7 @@
 
 Pure. Every refusal names the field. Fields that are not known are ignored, as OpenAI's clients
 expect; those known by their name that would be answered wrongly are refused. Knows no model:
-options are only collected here, and checked where an answer is made of them (`voices.py`).
+options are only collected here, and those in force checked where an answer is made (`voices.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ..chat import Message, Question, Role
 from ..config import Config
+from ..errors import ConfigError
 from ..sampling import Sampling
 from .wire import Refused
 
@@ -45,6 +46,8 @@ class Asked:
     """The stream ends with what it cost."""
     logprobs: int | None = None
     """How many candidates of each token to show; None for no probabilities."""
+    page: bool = False
+    """The answer comes with a page about it."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of `Config.of` that the request sets."""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -83,7 +86,9 @@ def _asked(
     kind: Kind, questions: tuple[Question, ...], logprobs: int | None, body: Mapping[str, Any]
 ) -> Asked:
     ways = _field(body, "stream_options", _is_table, "an object") or {}
-    options, names = _options(body)
+    own = _field(body, "nudging", _is_table, "an object") or {}
+    page = _field({"nudging.page": own.get("page")}, "nudging.page", _is_bool, "true or false")
+    options, names = _options(body, {name: own[name] for name in own if name != "page"})
     return Asked(
         kind,
         _field(body, "model", _is_text, "a text") or "nudged",
@@ -92,16 +97,18 @@ def _asked(
         _field(body, "stream", _is_bool, "true or false") or False,
         bool(ways.get("include_usage")),
         logprobs,
+        page or False,
         options,
         names,
     )
 
 
-def _options(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def _options(
+    body: Mapping[str, Any], own: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """The options that a request sets, and by which of its fields. Later ones win."""
     options: dict[str, Any] = {}
     names: dict[str, str] = {}
-    own = _field(body, "nudging", _is_table, "an object") or {}
     for name in own:
         if name not in OPTIONS:
             there = f"there are {', '.join(OPTIONS)}"
@@ -118,12 +125,26 @@ def _options(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     ]
     for name, option, value in given:
         if value is not None:
+            if option == "seed":
+                value = _seed(value, name)
+            if option in options:
+                _check_overruled(option, options[option], names[option])
             options[option], names[option] = value, name
-    if (seed := options.get("seed")) is not None:
-        if not _is_whole(seed):
-            raise Refused(f"{names['seed']} must be a whole number", param=names["seed"])
-        options["seed"] = seed % 2**63  # OpenAI's may be negative
     return options, names
+
+
+def _seed(value: object, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Refused(f"{name} must be a whole number", param=name)
+    return value % 2**63  # OpenAI's may be negative
+
+
+def _check_overruled(option: str, value: Any, name: str) -> None:
+    """A bad value is refused also where it would have no effect."""
+    try:
+        Config.of(**{option: value})
+    except ConfigError as error:
+        raise Refused(str(error), param=name) from None
 
 
 def _message(item: object, place: str) -> Message:

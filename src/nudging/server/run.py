@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import signal
 import socket
@@ -18,7 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ..errors import NudgingError
-from .log import logger
+from .log import logger, now
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -45,12 +46,35 @@ def address_of(listener: socket.socket) -> str:
 
 
 def log_to_stderr() -> None:
-    """The log's lines are whole lines already."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    """The log's lines are whole lines already; what engines warn of becomes one."""
+    for name, kind in ((logger.name, logging.Formatter), ("nudging.engines", _Warning)):
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(kind("%(message)s"))
+        log = logging.getLogger(name)
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+
+
+class _Warning(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps({"time": now(), "warning": record.getMessage()})
+
+
+MOST_FILES = 65_536
+
+
+def allow_connections() -> None:
+    """As many as the system lets us have: the usual 1,024 files are soon used up where each client
+    is one and each of its streams from an upstream another, and then nobody is let in."""
+    if sys.platform == "win32":  # it has no such limit
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class _Server(uvicorn.Server):
@@ -112,6 +136,7 @@ def serve(
     Raises:
         KeyboardInterrupt: the signal was an interrupt.
     """
+    allow_connections()
     config = uvicorn.Config(
         app,
         http="h11",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Literal, cast, get_args
 
@@ -18,6 +18,7 @@ from ..engines.base import Engine, Want
 from ..errors import ConfigError, InputError, NudgingError
 from ..model import PREFIX, NudgedModel
 from ..tokens import Answer, Candidate, Piece, Source
+from .bounds import Bounds, check_bounds
 from .requests import Asked
 from .wire import Refused
 
@@ -35,17 +36,22 @@ class Voices:
         base_form: str = "auto",
         prefix: str = PREFIX,
         system: str | None = None,
+        bounds: Bounds | None = None,
         **options: Any,
     ) -> None:
-        """`options`: those of `NudgedModel`, which a request may change. `system`: what
-        conversations without a system text of their own get (None: the library's)."""
+        """`options`: those of `NudgedModel`, which a request may change within `bounds`. `system`:
+        what conversations without a system text of their own get (None: the library's)."""
         self._engines: dict[Source, Engine] = {"base": base, "nudge": nudge}
         self._form, self._prefix, self._system = base_form, prefix, system
-        self._options = options
+        self._options, self._bounds = options, bounds or {}
         chat = NudgedModel(base, nudge, base_form=base_form, prefix=prefix, **options)
         # Who asks for completions writes the whole prompt: the base model reads it as it is.
         text = NudgedModel(base, nudge, base_form="text", prefix="", **options)
         self._pairs = {"chat": chat, "text": text}
+
+    @property
+    def engines(self) -> Mapping[Source, Engine]:
+        return self._engines
 
     def answers(self, asked: Asked) -> list[AsyncGenerator[Said | Answer, None]]:
         """The answers that a request asks for, none of them begun. What is wrong is found here.
@@ -53,17 +59,14 @@ class Voices:
         All choices of a prompt in a row. Each has a seed of its own, and the same request with the
         same seed has the same ones.
         """
-        if asked.model not in NAMES:
-            raise Refused(
-                f"there is no model {asked.model!r}; there are {', '.join(NAMES)}",
-                status=404,
-                param="model",
-                code="model_not_found",
-            )
+        _check_model(asked.model)
+        if asked.page and asked.model != "nudged":
+            raise Refused("only answers of the model nudged have a page", param="nudging.page")
         options = {**self._options, **asked.options}
         seed = options.get("seed")
         first = secrets.randbelow(2**31) if seed is None else int(seed)
         try:
+            check_bounds(self._bounds, Config.of(**options), asked.names)
             return [
                 self._answer(asked, question, {**options, "seed": (first + number) % 2**63})
                 for question in asked.questions
@@ -84,8 +87,7 @@ class Voices:
         if asked.model == "nudged":
             return self._nudged(asked, question, options)
         source = cast("Source", asked.model)
-        preset = options.pop("preset", "default")
-        config = Config.of(preset, **options)
+        config = Config.of(**options)
         sampling = config.base_sampling if source == "base" else config.nudge_sampling
         top = 1 + (asked.logprobs or 0)
         if top > 1 + self._engines[source].capabilities.max_top_k:
@@ -117,7 +119,7 @@ class Voices:
                     if isinstance(piece, Piece):
                         top1 = piece.top1 or 0.0
                         top = (Candidate(piece.text.encode(), top1),)
-                        yield Said(piece.source, piece.text, top1, top1, top)
+                        yield Said(piece.source, piece.text, top1, top1, top, piece.handover)
             yield stream.answer
 
         return events()
@@ -125,7 +127,7 @@ class Voices:
     def _check_logprobs(self, asked: Asked, options: dict[str, Any]) -> None:
         """An answer of two models keeps the top-1 of each token's author. That is the probability
         of the token only where the most likely one is always taken."""
-        config = Config.of(options.pop("preset", "default"), **options)
+        config = Config.of(**options)
         if not (config.base_sampling.greedy and config.nudge_sampling.greedy):
             raise Refused(
                 "the nudged model has log-probabilities at temperature 0 only", param="logprobs"
@@ -135,6 +137,10 @@ class Voices:
                 "a nudged answer has no single distribution: one candidate is all it can show",
                 param=_top_field(asked),
             )
+
+    def config(self, asked: Asked | None = None) -> Config:
+        """The options in force for a request, or for one that sets none."""
+        return Config.of(**{**self._options, **(asked.options if asked else {})})
 
     def _system_text(self, asked: Asked, question: Question) -> str | None:
         if asked.kind == "text":
@@ -150,10 +156,35 @@ class Voices:
             return base_prompt(messages, self._form, self._prefix)
         return await self._engines["nudge"].render(messages)
 
+    def tokenizer(self, model: object) -> Engine:
+        """The engine that tells a model's tokens: of the pair, and of no model, the base model's.
+
+        Raises:
+            Refused: it does not tell them, or there is no such model.
+        """
+        if model is not None:
+            _check_model(model)
+        engine = self._engines[_reads(model)]
+        if not engine.capabilities.tokenizer:
+            raise Refused(
+                f"the {_reads(model)} model does not tell its tokens: they are told by models in "
+                "this process (llama, hf), and on vLLM, SGLang and llama-server",
+                status=404,
+                code="no_tokenizer",
+            )
+        return engine
+
+    async def prompt(self, asked: Asked) -> Prompt:
+        """The one prompt of a request as its model sees it; of a pair, as the base model does."""
+        try:
+            return await self._prompt(_reads(asked.model), asked, asked.questions[0])
+        except InputError as error:
+            raise Refused(str(error), param="messages") from None
+
     async def prompt_tokens(self, asked: Asked) -> int:
         """Tokens of the prompts; of a pair those that the base model reads. 0 where only a server
         knows."""
-        source: Source = "nudge" if asked.model == "nudge" else "base"
+        source = _reads(asked.model)
         total = 0
         for question in asked.questions:
             prompt = await self._prompt(source, asked, question)
@@ -177,6 +208,21 @@ class Voices:
         except NudgingError as error:
             return str(error)
         return ""
+
+
+def _check_model(name: object) -> None:
+    if name not in NAMES:
+        raise Refused(
+            f"there is no model {name!r}; there are {', '.join(NAMES)}",
+            status=404,
+            param="model",
+            code="model_not_found",
+        )
+
+
+def _reads(name: object) -> Source:
+    """The one whose prompt counts as a model's."""
+    return "nudge" if name == "nudge" else "base"
 
 
 def _top_field(asked: Asked) -> str:

@@ -1,0 +1,31 @@
+"""Every path of the application, as the application lists them: none can be forgotten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from nudging.engines import open_engine
+from nudging.server.app import make_app
+from nudging.server.keys import Keys
+from nudging.server.limits import Limits, Line
+from nudging.server.voices import Voices
+
+from .served import SCRIPTED
+
+
+def routes() -> list[tuple[str, str]]:
+    """The paths, each with each of its methods."""
+    base, nudge = map(open_engine, SCRIPTED)
+    app: Any = make_app(Voices(base, nudge), Line(Limits(1)), Keys([]))
+    while not isinstance(app, Starlette):  # what stands before it
+        app = app.app
+    found = []
+    for route in app.routes:
+        assert isinstance(route, Route)
+        path = route.path.replace("{name}", "nudged")
+        assert "{" not in path, f"what is {path} to be asked with?"
+        found += [(path, method) for method in sorted(route.methods or ())]
+    return found

@@ -1,0 +1,126 @@
+"""What a server reads: prompts as text or as ids, its control tokens, its tokenizer.
+
+What a user typed never becomes a control token. Ordinary prompts go out as one text, the same that
+a plain client would send. Asks through functions that bring the JSON at a path; knows no
+connection, no stream and no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..chat import Part, Prompt
+from ..errors import InputError, ModelError, ServerRefused
+from .dialects import (
+    Dialect,
+    Get,
+    Post,
+    read_info,
+    read_prompt,
+    read_tokens,
+    stretches,
+    typed_controls,
+)
+
+
+class Wording:
+    """Prompts for one model of one server."""
+
+    def __init__(self, spec: str, model: str, dialect: Dialect, get: Get, post: Post) -> None:
+        self._spec, self._model, self._dialect = spec, model, dialect
+        self._get, self._post = get, post
+        self._special: dict[str, bool] = {}
+        """Whether strings that look like control tokens are, as far as was asked."""
+        self.controls: set[str] = set()
+        """Those that are."""
+
+    async def worded(self, prompt: Prompt, start: bytes) -> str | list[int]:
+        """The prompt and the answer so far as they are sent: text, or ids where text would be
+        read wrongly."""
+        whole = replace(prompt, parts=(*prompt.parts, Part(start.decode(), literal=True)))
+        typed = await self._typed_controls(whole.parts)
+        begins = prompt.add_special or not self._dialect.always_begins
+        if self._dialect.tokenize and (typed or not begins):
+            return await self._ids(whole, typed)
+        return whole.text
+
+    async def ids(self, prompt: Prompt) -> list[int]:
+        return await self._ids(prompt, await self._typed_controls(prompt.parts))
+
+    async def learn_controls(self, prompt: Prompt) -> None:
+        """Learn which control tokens a template writes."""
+        for text in typed_controls(Part(part.text, literal=True) for part in prompt.parts):
+            await self._is_special(text)
+
+    async def _typed_controls(self, parts: Sequence[Part]) -> set[str]:
+        """Strings in literal text that the server would read as control tokens."""
+        found = typed_controls(parts)
+        if found and self._dialect.tokenize is None:
+            template = "".join(part.text for part in parts if not part.literal)
+            for text in found:
+                if text in template:
+                    raise InputError(
+                        f"the text holds {text!r}, a control token of {self._spec}",
+                        hint="this server takes text only, and would take it for the real one",
+                    )
+            return set()
+        return {text for text in found if await self._is_special(text)}
+
+    async def _is_special(self, text: str) -> bool:
+        if text not in self._special:
+            self._special[text] = await self._ask_special(text)
+            if self._special[text]:
+                self.controls.add(text)
+        return self._special[text]
+
+    async def _ask_special(self, text: str) -> bool:
+        ids = await self.tokenize(text, begin=False, controls=True)
+        if len(ids) != 1:
+            return False
+        if self._dialect.spares_controls:
+            return ids != await self.tokenize(text, begin=False, controls=False)
+        if self._dialect.shows is None:
+            return True
+        # Words that users add to a vocabulary (`<b>`) are one token too, but they show.
+        answer = await self._post(*self._dialect.shows(self._model, ids[0]))
+        return not self._dialect.shown(answer)
+
+    async def _ids(self, prompt: Prompt, typed: set[str]) -> list[int]:
+        """Ids of a prompt whose literal parts hold the control tokens `typed`."""
+        ids: list[int] = []
+        spares = self._dialect.spares_controls
+        for text, controls in stretches(prompt.parts, typed, spares=spares):
+            begin = prompt.add_special and not ids
+            ids += await self.tokenize(text, begin=begin, controls=controls)
+        return ids
+
+    # --- the tokenizer --------------------------------------------------------------------------
+
+    async def tokenize(self, text: str, *, begin: bool, controls: bool) -> list[int]:
+        if self._dialect.tokenize is None:
+            raise self._untold("its tokens")
+        call = self._dialect.tokenize(self._model, text, begin, controls)
+        return read_tokens(await self._post(*call))
+
+    async def text_of(self, ids: Sequence[int]) -> str:
+        if self._dialect.detokenize is None:
+            raise self._untold("its tokens")
+        try:
+            return read_prompt(await self._post(*self._dialect.detokenize(self._model, ids)))
+        except ServerRefused as error:
+            raise InputError(f"{self._spec} has no text for these tokens: {error}") from None
+
+    async def tokenizer_info(self) -> dict[str, Any]:
+        if self._dialect.info is None:
+            raise self._untold("what its tokenizer is")
+        try:
+            return read_info(await self._get(self._dialect.info))
+        except ServerRefused as error:
+            if error.code != 404:
+                raise
+            raise self._untold("what its tokenizer is") from None
+
+    def _untold(self, what: str) -> ModelError:
+        return ModelError(f"{self._spec} does not tell {what}")

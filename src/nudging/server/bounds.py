@@ -1,0 +1,148 @@
+"""What requests may set, where the operator says so: `gamma=0.1:0.6`, `preset=default,paper`.
+
+A bound is on the value in force, however a request brings it about: by the option itself, by a
+preset, or for one of the models. Pure. Knows no request but the names of its fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ..config import DEFAULTS, Config
+from ..errors import ConfigError, UsageError
+from ..sampling import Sampling
+from .wire import Refused
+
+_SAMPLING = {field.name for field in dataclasses.fields(Sampling)} - {"seed"}
+_RULE = {field.name for field in dataclasses.fields(Config)} - {"base_sampling", "nudge_sampling"}
+NUMBERS = {"gamma", "consent", "lookahead", "max_tokens", "max_rounds", "speculate", *_SAMPLING}
+_RANGE = re.compile(r"([-+.\de]*):([-+.\de]*)")
+FORMS = "OPTION=LOW:HIGH, OPTION=VALUE,VALUE or OPTION=fixed"
+
+
+class Range(NamedTuple):
+    low: float
+    high: float
+
+    def holds(self, value: object) -> bool:
+        number = math.inf if value is None else value  # no limit is more than any
+        return isinstance(number, int | float) and self.low <= number <= self.high
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"at least {self.low:g}"
+        if self.low == -math.inf:
+            return f"at most {self.high:g}"
+        return f"from {self.low:g} to {self.high:g}"
+
+
+class OneOf(NamedTuple):
+    values: tuple[Any, ...]
+
+    def holds(self, value: object) -> bool:
+        return value in self.values
+
+    def __str__(self) -> str:
+        told = ", ".join(map(_told, self.values))
+        return f"one of {told}" if len(self.values) > 1 else told
+
+
+Bounds = Mapping[str, Range | OneOf]
+
+
+def read_bounds(texts: Iterable[str], own: Config) -> Bounds:
+    """The bounds of the command line. The server's own options must lie within them."""
+    found = dict(_read(text, own) for text in texts)
+    if "gamma" in found and "trigger" not in found:  # which would take its place
+        found["trigger"] = OneOf((own.trigger,))
+    if (broken := _broken(found, own)) is not None:
+        option, value = broken
+        raise UsageError(
+            f"{option} is {_told(value)} here, and by its bound must be {found[option]}",
+            hint=f"set it for the server as well: --set {option}=...",
+        )
+    return found
+
+
+def check_bounds(bounds: Bounds, config: Config, names: Mapping[str, str]) -> None:
+    """Refuse options that are out of bounds. `names`: the request's field for each that it set."""
+    if (broken := _broken(bounds, config)) is not None:
+        option, value = broken
+        ways = [option, "preset"]
+        if option in _SAMPLING:
+            ways[1:1] = ["base_sampling", "nudge_sampling"]
+        param = next((names[way] for way in ways if way in names), None)
+        raise Refused(
+            f"{option} must be {bounds[option]} on this server, not {_told(value)}",
+            param=param,
+            code="out_of_bounds",
+        )
+
+
+def _broken(bounds: Bounds, config: Config) -> tuple[str, Any] | None:
+    """An option that is out of its bound, and its value."""
+    for option, bound in bounds.items():
+        for value in _in_force(config, option):
+            if not bound.holds(value):
+                return option, value
+    return None
+
+
+def _in_force(config: Config, option: str) -> list[Any]:
+    if option in _SAMPLING:
+        return [getattr(s, option) for s in (config.base_sampling, config.nudge_sampling)]
+    return [getattr(config, option)]
+
+
+def _read(text: str, own: Config) -> tuple[str, Range | OneOf]:
+    option, equals, told = text.partition("=")
+    option, told = option.strip(), told.strip()
+    if not equals or not told:
+        raise UsageError(f"--bound takes {FORMS}, not {text!r}")
+    if option not in _SAMPLING | _RULE:
+        there = ", ".join(sorted(_SAMPLING | _RULE))
+        raise UsageError(f"there is no option {option!r} to bound", hint=f"there are {there}")
+    if told == "fixed":
+        return option, OneOf(tuple(_in_force(own, option)))
+    if ends := _RANGE.fullmatch(told):
+        return option, _range(option, ends[1], ends[2], text)
+    return option, OneOf(tuple(_value(option, value.strip()) for value in told.split(",")))
+
+
+def _range(option: str, low: str, high: str, text: str) -> Range:
+    try:
+        found = Range(float(low or "-inf"), float(high or "inf"))
+    except ValueError:
+        found = Range(1, 0)
+    if option not in NUMBERS or not found.low <= found.high or not (low or high):
+        raise UsageError(f"--bound takes {FORMS}, not {text!r}")
+    return found
+
+
+def _value(option: str, text: str) -> Any:
+    """A value of an option, checked as if it were set."""
+    if text == "none" and DEFAULTS.get(option, text) is None:
+        return None
+    given: dict[str, Any] = {option: _number(text) if option in NUMBERS else text}
+    try:
+        config = Config.of(**given)
+    except ConfigError as error:
+        raise UsageError(f"--bound {option}={text}: {error}", hint=error.hint) from None
+    return _in_force(config, option)[0]
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _told(value: object) -> str:
+    return "unset" if value is None else str(value)

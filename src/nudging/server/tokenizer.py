@@ -1,0 +1,85 @@
+"""`/tokenize`, `/detokenize` and `/tokenizer_info`, in vLLM's shapes: a model's tokens and texts.
+
+Evaluations ask here where they have no tokenizer of their own. The tokens are those that the model
+reads when it is asked for an answer. Knows no engine but through `Voices`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ..chat import Part, Prompt
+from ..errors import InputError, ModelError
+from .answers import body_of
+from .limits import Limits
+from .requests import chat_request
+from .voices import Voices
+from .wire import Refused, decoded, encoded
+
+Handle = Callable[[Voices, Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+
+def tokenizer_routes(voices: Voices, limits: Limits) -> list[Route]:
+    def posted(handle: Handle) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            body = await body_of(request.receive, limits)
+            if body is None:
+                request.state.record.hung_up = True
+                return Response()
+            return _json(await handle(voices, decoded(body)))
+
+        return endpoint
+
+    async def info(request: Request) -> Response:
+        engine = voices.tokenizer(None)
+        try:
+            return _json(await engine.tokenizer_info())
+        except ModelError as error:  # vLLM tells only with --enable-tokenizer-info-endpoint
+            raise Refused(str(error), status=404, code="no_tokenizer") from None
+
+    return [
+        Route("/tokenize", posted(tokenize), methods=["POST"]),
+        Route("/detokenize", posted(detokenize), methods=["POST"]),
+        Route("/tokenizer_info", info),
+    ]
+
+
+async def tokenize(voices: Voices, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Tokens of a prompt, or of a conversation as the model sees it."""
+    engine = voices.tokenizer(body.get("model"))
+    if "messages" in body:
+        prompt = await voices.prompt(chat_request({**body, "model": body.get("model") or "base"}))
+    else:
+        text, special = body.get("prompt"), body.get("add_special_tokens", True)
+        if not isinstance(text, str):
+            raise Refused("prompt must be a text", param="prompt")
+        if not isinstance(special, bool):
+            raise Refused("add_special_tokens must be true or false", param="add_special_tokens")
+        prompt = Prompt((Part(text),), add_special=special)
+    try:
+        ids = await engine.ids(prompt)
+    except UnicodeEncodeError:
+        raise Refused("prompt is not valid Unicode", param="prompt") from None
+    limit = engine.capabilities.n_ctx
+    return {"count": len(ids), "max_model_len": limit, "tokens": ids, "token_strs": None}
+
+
+async def detokenize(voices: Voices, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The text of tokens."""
+    engine = voices.tokenizer(body.get("model"))
+    ids = body.get("tokens")
+    if not isinstance(ids, list) or any(type(token) is not int for token in ids):
+        raise Refused("tokens must be a list of whole numbers", param="tokens")
+    try:
+        return {"prompt": await engine.text_of(ids)}
+    except InputError as error:
+        raise Refused(str(error), param="tokens") from None
+
+
+def _json(data: object) -> Response:
+    return Response(encoded(data), media_type="application/json")

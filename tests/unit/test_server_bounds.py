@@ -1,0 +1,105 @@
+"""What requests may set, where the operator says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nudging.config import Config
+from nudging.errors import UsageError
+from nudging.server.bounds import check_bounds, read_bounds
+from nudging.server.wire import Refused
+
+
+def checked(bounds: list[str], own: dict[str, Any] | None = None, **asked: Any) -> Refused | None:
+    """What a request that sets these options is told, on a server with options of its own."""
+    found = read_bounds(bounds, Config.of(**(own or {})))
+    names = {option: f"nudging.{option}" for option in asked}
+    try:
+        check_bounds(found, Config.of(**{**(own or {}), **asked}), names)
+    except Refused as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize(
+    ("bound", "good", "bad", "says"),
+    [
+        ("gamma=0.1:0.6", {"gamma": 0.1}, {"gamma": 0.61}, "from 0.1 to 0.6 on this server"),
+        ("gamma=:0.6", {"gamma": 0}, {"gamma": 1}, "at most 0.6"),
+        ("gamma=.3:", {"gamma": 1}, {"gamma": 0.2}, "at least 0.3"),
+        ("max_tokens=1:1e3", {"max_tokens": 1000}, {"max_tokens": 1001}, "not 1001"),
+        ("lookahead=16", {"lookahead": 16}, {"lookahead": 8}, "lookahead must be 16"),
+        ("temperature=0:1", {"temperature": 1}, {"temperature": 1.5}, "temperature"),
+        ("top_p=1", {"top_p": 1}, {"top_p": 0.5}, "top_p must be 1"),
+        ("preset=default,paper", {"preset": "paper"}, {"preset": "official"}, "default, paper"),
+        ("stop=fixed", {"stop": "consult"}, {"stop": "either"}, "stop must be consult"),
+        (
+            "trigger=fixed",
+            {"trigger": None},
+            {"trigger": "top1<0.1"},
+            "unset on this server, not",
+        ),
+        ("trigger=none,margin<0.1", {"trigger": "margin<0.1"}, {"trigger": "top1<1"}, "margin<0.1"),
+        ("max_rounds=none", {}, {"max_rounds": 3}, "max_rounds must be unset"),
+        ("speculate=auto,off", {"speculate": "off"}, {"speculate": 64}, "auto, off"),
+        ("stop_strings=fixed", {}, {"stop_strings": ["a"]}, "stop_strings"),
+    ],
+)
+def test_a_bound(bound: str, good: dict[str, Any], bad: dict[str, Any], says: str) -> None:
+    assert checked([bound], **good) is None
+    told = checked([bound], **bad)
+    assert told is not None
+    assert says in str(told)
+    assert (told.status, told.code) == (400, "out_of_bounds")
+    assert told.param == f"nudging.{next(iter(bad))}"
+
+
+@pytest.mark.parametrize(
+    ("bound", "asked", "param"),
+    [
+        ("temperature=0:1", {"nudge_sampling": {"temperature": 2}}, "nudging.nudge_sampling"),
+        ("temperature=0:1", {"base_sampling": {"temperature": 2}}, "nudging.base_sampling"),
+        ("stop=fixed", {"preset": "paper"}, "nudging.preset"),
+        ("gamma=0.1:0.6", {"trigger": "top1<0.9"}, "nudging.trigger"),
+    ],
+)
+def test_there_is_no_way_around_a_bound(bound: str, asked: dict[str, Any], param: str) -> None:
+    told = checked([bound], **asked)
+    assert told is not None
+    assert told.param == param
+
+
+def test_the_server_keeps_its_own_bounds() -> None:
+    with pytest.raises(UsageError, match="max_tokens is 512 here"):
+        read_bounds(["max_tokens=:256"], Config())
+    assert read_bounds(["max_tokens=:256"], Config.of(max_tokens=256))
+    assert checked(["gamma=0.2,0.3"], {"gamma": 0.3}, gamma=0.2) is None
+    assert checked(["gamma=fixed"], {"gamma": 0.3}, gamma=0.4) is not None
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [
+        "",
+        "gamma",
+        "gamma=",
+        "=1",
+        "gamma=:",
+        "gamma=1:0",
+        "gamma=a:b",
+        "gamma=0.1:0.2:0.3",
+        "gamma=7",
+        "colour=red",
+        "seed=1:2",
+        "stop=0:1",
+        "stop=never",
+        "preset=best",
+        "trigger=often",
+        "stop_strings=a",
+    ],
+)
+def test_what_is_no_bound_is_refused(bound: str) -> None:
+    with pytest.raises(UsageError):
+        read_bounds([bound], Config())
