@@ -15,7 +15,7 @@ import typer
 
 from .. import __version__
 from ..errors import NudgingError, UsageError
-from . import ask, bench, chat, check, pull, serve, show
+from . import analyze, ask, bench, calibrate, chat, check, pull, report, serve, show
 from .eval import evaluate
 
 app = typer.Typer(
@@ -33,6 +33,9 @@ app.command()(chat.chat)
 app.command()(check.check)
 app.command()(bench.bench)
 app.command("eval")(evaluate)
+app.command()(report.report)
+app.command()(calibrate.calibrate)
+app.command()(analyze.analyze)
 app.command()(pull.pull)
 app.command()(serve.serve)
 
