@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test browser clients lint format docs fidelity answers bench bench-passes \
+.PHONY: demo test browser clients lint format docs fidelity answers results bench bench-passes \
 	bench-remote bench-plot picture reliability clean
 
 demo: .venv/.demo
@@ -47,6 +47,16 @@ fidelity: .venv/.all .venv-vllm/.done
 QUESTIONS ?= ../shared/data/justeval.jsonl
 answers: .venv/.all
 	$(BIN)/python -m benchmarks.answers $(QUESTIONS) --doc docs/fidelity.md
+
+# The paper's thirteen tasks on the built-in pair: hours, and gone on with where it was left.
+DATA ?= ../shared/data
+TASKS := gsm8k,svamp,multiarith,mmlu,arc_challenge,csqa,strategyqa,sports,date,coin_flip
+RESULTS := --tasks $(TASKS),last_letter_concat,justeval,justeval_safe --methods base,nudge,nudging \
+	--presets default,official --limit 50 --max-tokens 160 --data-dir $(DATA) --out build/results
+results: .venv/.all
+	$(BIN)/nudge pull demo
+	$(BIN)/nudge eval $(RESULTS) $(if $(wildcard build/results),--resume)
+	$(BIN)/nudge report build/results --out build/results/report.html
 
 # What nudging costs beside the base model alone. Rows go to build/, tables to the documents.
 NUDGE_BENCH = $(BIN)/nudge bench --json $(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) $(ARGS)
