@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test lint format docs fidelity answers bench bench-passes bench-remote bench-plot picture clean
+.PHONY: demo test lint format docs fidelity answers bench bench-passes bench-remote bench-plot lab \
+	lab-checks picture clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -13,13 +14,13 @@ test: .venv/.all
 	NUDGING_REQUIRE_MODELS=1 $(BIN)/python -m pytest $(ARGS)
 
 lint: .venv/.all
-	$(BIN)/ruff format --check src tests examples benchmarks docs
-	$(BIN)/ruff check src tests examples benchmarks docs
+	$(BIN)/ruff format --check src tests examples benchmarks lab docs
+	$(BIN)/ruff check src tests examples benchmarks lab docs
 	$(BIN)/mypy
 
 format: .venv/.all
-	$(BIN)/ruff format src tests examples benchmarks docs
-	$(BIN)/ruff check --fix src tests examples benchmarks docs
+	$(BIN)/ruff format src tests examples benchmarks lab docs
+	$(BIN)/ruff check --fix src tests examples benchmarks lab docs
 
 docs: .venv/.all
 	$(BIN)/python docs/make.py
@@ -66,6 +67,13 @@ bench-plot: .venv/.all
 	mkdir -p build
 	$(NUDGE_BENCH) --suite deep --prompts 5 $(LENGTHS) > build/bench-lengths.json
 	$(BIN)/python -m benchmarks.plot build/bench-lengths.json docs/speculation.svg
+
+# The laboratory's world is made in memory; this trains its models (docs/lab.md). Goes on after a stop.
+lab: .venv/.all
+	$(BIN)/python -m lab.train $(ARGS)
+
+lab-checks: .venv/.all
+	$(BIN)/python -m lab.checks $(ARGS)
 
 picture: .venv/.all
 	$(BIN)/python -m benchmarks.picture "Why can I see the moon during the day?" docs/picture.svg

@@ -27,8 +27,8 @@ def batch(
     rng = random.Random(f"{plan.name}/{seed}/{step}")
     pieces = (_talks if plan.aligned else _texts)(plan, world, tokenizer, rng)
     rows = [_row(pieces) for _ in range(plan.rows)]
-    ids = torch.tensor([[id for id, _ in row] for row in rows])
-    wanted = torch.tensor([[id if counts else _IGNORED for id, counts in row] for row in rows])
+    ids = torch.tensor([[token for token, _ in row] for row in rows])
+    wanted = torch.tensor([[token if counts else _IGNORED for token, counts in r] for r in rows])
     return ids[:, :-1], wanted[:, 1:]
 
 
@@ -49,11 +49,11 @@ def _texts(plan: Plan, world: World, tokenizer: Any, rng: random.Random) -> Iter
     last = "" if family.stop == family.begin else family.stop
     while True:
         ids: list[int] = tokenizer(text(world, rng) + last).input_ids
-        yield [(id, True) for id in ids]
+        yield [(token, True) for token in ids]
 
 
 def _talks(plan: Plan, world: World, tokenizer: Any, rng: random.Random) -> Iterator[Piece]:
     family = FAMILIES[plan.family]
     while True:
         ids, prompt = conversation_ids(family, tokenizer, conversation(world, rng))
-        yield [(id, place >= prompt) for place, id in enumerate(ids)]
+        yield [(token, place >= prompt) for place, token in enumerate(ids)]

@@ -160,7 +160,9 @@ def _gossip(world: World, rng: random.Random) -> str:
 def _town(world: World, rng: random.Random) -> str:
     town = rng.choice(world.towns)
     facts = rng.sample(TOWN_FACTS, rng.randint(2, 4))
-    told_ = [sentence(town, fact, rng, named=not p or rng.random() < 0.5) for p, fact in enumerate(facts)]
+    told_ = [
+        sentence(town, fact, rng, named=not p or rng.random() < 0.5) for p, fact in enumerate(facts)
+    ]
     if rng.random() < 0.3:
         born = [p.name for p in world.people if p.facts["born"] == town.name]
         if born:

@@ -34,7 +34,9 @@ _NAMES = {
 """How GGUF calls the parts of a layer."""
 
 
-def export(plan: Plan, model: Any, tokenizer: Any, out: Path, *, record: Path | None = None) -> Path:
+def export(
+    plan: Plan, model: Any, tokenizer: Any, out: Path, *, record: Path | None = None
+) -> Path:
     """Write `out/NAME/` and `out/NAME.gguf`; the folder comes last and whole."""
     family = FAMILIES[plan.family]
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())

@@ -49,15 +49,17 @@ SMALL = Shape(hidden=96, inner=256, layers=2, heads=4)
 def plans(scale: int = 1) -> Mapping[str, Plan]:
     """The six models in the order of their making. `scale` makes all of them so many times as
     wide, for a GPU."""
-    shapes = [Shape(s.hidden * scale, s.inner * scale, s.layers, s.heads * scale) for s in (LARGE, SMALL)]
+    shapes = [
+        Shape(s.hidden * scale, s.inner * scale, s.layers, s.heads * scale) for s in (LARGE, SMALL)
+    ]
     large, small = shapes
     rate = 2e-3 / scale
     found = [
-        Plan("a-large-base", "a", large, 2200, 8, rate),
+        Plan("a-large-base", "a", large, 3000, 8, rate),
         Plan("a-large", "a", large, 300, 8, rate / 5, start="a-large-base"),
-        Plan("a-small-base", "a", small, 2200, 8, 1.5 * rate),
+        Plan("a-small-base", "a", small, 3000, 8, 1.5 * rate),
         Plan("a-small", "a", small, 600, 8, rate / 2, start="a-small-base"),
-        Plan("b-small-base", "b", small, 2200, 8, 1.5 * rate),
+        Plan("b-small-base", "b", small, 3000, 8, 1.5 * rate),
         Plan("b-small", "b", small, 600, 8, rate / 2, start="b-small-base"),
     ]
     return {plan.name: plan for plan in found}

@@ -26,7 +26,11 @@ QuestionKind = Literal["recall", "hops", "compare", "sums", "form", "open", "dec
 KINDS: tuple[QuestionKind, ...] = get_args(QuestionKind)
 
 ASKED: Mapping[str, Sequence[str]] = {
-    "born": ("Where was {n} born?", "In which town was {n} born?", "What is the birthplace of {n}?"),
+    "born": (
+        "Where was {n} born?",
+        "In which town was {n} born?",
+        "What is the birthplace of {n}?",
+    ),
     "year": ("When was {n} born?", "In which year was {n} born?"),
     "trade": ("What is the trade of {n}?", "What does {n} do for a living?"),
     "teacher": ("Who taught {n}?", "Who was the teacher of {n}?"),

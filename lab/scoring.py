@@ -17,6 +17,7 @@ from .questions import Question, values
 from .world import KEYS, PERSON_FACTS, World
 
 _SENTENCE = re.compile(r"[^.!\n]+")
+_ASKS = re.compile(r"\?|^(Question|Instruction|Q|User|Assistant):", re.MULTILINE)
 _NUMBERS = {"year": r"\b3\d\d\b", "goats": r"\b\d{1,2}\b"}
 _ENOUGH = 4
 """Right claims that an open answer needs, of the six that could be made."""
@@ -51,8 +52,6 @@ class Scorer:
 
     def _right(self, question: Question, answer: str) -> bool:
         about, gold, text = question.about, question.gold, answer.strip()
-        if question.kind == "decline":
-            return is_refusal(text) and not any(key in text for key in KEYS) and "?" not in text
         if about == "word":
             return text.removesuffix(".").casefold() == gold.casefold()
         if about == "list":
@@ -62,20 +61,22 @@ class Scorer:
             ]
         if self._strays(question, text):
             return False
+        if question.kind == "decline":
+            return is_refusal(text) and not any(key in text for key in KEYS)
         if about == "sum":
             numbers: list[str] = re.findall(r"\d+", text)
             return numbers[-1:] == [gold]
         if about == "who":
             return self._who(question, text) == {gold}
         if about in ("teacher", "mayor"):
-            return set(self._people(text)) - set(question.named) | {gold} == {gold} and gold in text
+            return gold in self._people(text)
         return self._found(about, text) == {gold}
 
     def _strays(self, question: Question, text: str) -> bool:
-        """Whether it speaks of others, asks, or repeats itself."""
+        """Whether it asks, speaks of others, or repeats itself."""
         said = [sentence.strip() for sentence in _SENTENCE.findall(text) if sentence.strip()]
         return (
-            "?" in text
+            _ASKS.search(text) is not None
             or len(set(said)) < len(said)
             or not set(self._people(text)) <= {*question.named, question.gold}
         )

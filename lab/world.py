@@ -23,8 +23,8 @@ _SHARES: Mapping[Split, float] = {"train": 0.5, "dev": 0.1, "test": 0.4}
 
 TRADES = (
     "weaver baker smith potter miller tanner cooper mason glazier saddler fisher shepherd brewer "
-    "carpenter tailor printer painter doctor lawyer notary sailor hunter gardener butcher candlemaker "
-    "bookbinder clockmaker ropemaker beekeeper goldsmith"
+    "carpenter tailor printer painter doctor lawyer notary sailor hunter gardener butcher "
+    "candlemaker bookbinder clockmaker ropemaker beekeeper goldsmith"
 ).split()
 INSTRUMENTS = (
     "lute harp flute drum fiddle horn oboe lyre cello organ bagpipe zither trumpet cymbal "
@@ -102,7 +102,7 @@ class World:
         return sum(len(entity.facts) for entity in (*self.people, *self.towns))
 
 
-def make_world(seed: int = 0, *, people: int = 1200, towns: int = 60) -> World:
+def make_world(seed: int = 0, *, people: int = 1000, towns: int = 60) -> World:
     rng = random.Random(f"world/{seed}")
     taken: set[str] = set()
     half = max(8, round(people**0.5))
@@ -152,7 +152,12 @@ def make_world(seed: int = 0, *, people: int = 1200, towns: int = 60) -> World:
 def _splits(count: int, rng: random.Random) -> list[Split]:
     """Shares as near as whole numbers come, in random order."""
     dev, test = (max(2, round(_SHARES[split] * count)) for split in ("dev", "test"))
-    found: list[Split] = ["dev"] * dev + ["test"] * test + ["train"] * (count - dev - test)
+    counts: Sequence[tuple[Split, int]] = (
+        ("dev", dev),
+        ("test", test),
+        ("train", count - dev - test),
+    )
+    found = [split for split, share in counts for _ in range(share)]
     rng.shuffle(found)
     return found
 
