@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
+from nudging.errors import InputError
 from nudging.eval.measures import is_refusal
 
-from .questions import Question, values
+from .questions import KINDS, Question, QuestionKind, values
 from .world import KEYS, PERSON_FACTS, World
 
 _SENTENCE = re.compile(r"[^.!\n]+")
@@ -121,15 +123,15 @@ def as_row(question: Question) -> Mapping[str, object]:
 
 
 def from_row(row: Mapping[str, object]) -> Question:
-    """The question of such a line, without its worked answer."""
-    named = row["named"]
-    assert isinstance(named, list)
-    return Question(
-        id=str(row["id"]),
-        kind=row["kind"],  # type: ignore[arg-type]
-        text=str(row["question"]),
-        gold=str(row["gold"]),
-        about=str(row["about"]),
-        steps=(),
-        named=tuple(map(str, named)),
-    )
+    """The question of such a line, without its worked answer.
+
+    Raises:
+        InputError: it is no such line.
+    """
+    named = row.get("named")
+    texts = [row.get(name) for name in ("id", "question", "gold", "about")]
+    if row.get("kind") not in KINDS or not isinstance(named, list) or None in texts:
+        raise InputError("this is no row of the laboratory", hint="python -m lab.task writes them")
+    key, text, gold, about = map(str, texts)
+    kind = cast("QuestionKind", row["kind"])
+    return Question(key, kind, text, gold, about, (), tuple(map(str, named)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,10 @@ from lab.pages import CLOSINGS, OPENINGS, dialogue, page
 from lab.questions import KINDS, QuestionKind, draw, sheet, work
 from lab.scoring import Scorer, as_row, from_row
 from lab.world import SPLITS, Split, make_world, split_of_sum
+
+from nudging.errors import InputError
+from nudging.eval.load import read_jsonl, samples
+from nudging.eval.own import own_task
 
 WORLD = make_world(3, people=60, towns=12)
 SCORER = Scorer(WORLD)
@@ -195,3 +201,24 @@ def test_a_row_holds_what_scoring_needs(kind: QuestionKind) -> None:
         again = from_row(as_row(question))
         assert SCORER.verdict(again, good) == SCORER.verdict(question, good)
         assert SCORER.verdict(again, good).right
+
+
+def test_a_sheet_is_a_task_of_the_evaluation(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.jsonl"
+    world = make_world()
+    asked = {q.id: q for kind in KINDS for q in sheet(world, "dev", kind, 5)}
+    path.write_text("".join(json.dumps(as_row(q)) + "\n" for q in asked.values()), encoding="utf-8")
+    task, file = own_task(f"lab={path}?task=lab.task:Lab")
+    found = samples(task, read_jsonl(file))
+    assert {sample.id for sample in found} == asked.keys()
+    for sample in found:
+        question = asked[sample.id]
+        good = answer(question, random.Random(0))
+        assert task.score(sample, good).correct is True
+        # Unlike the paper's tasks: what comes after the answer counts.
+        assert task.score(sample, f"{good}\nQuestion: And then?").correct is False
+
+
+def test_a_row_of_something_else_is_refused() -> None:
+    with pytest.raises(InputError, match="no row of the laboratory"):
+        from_row({"id": "1", "question": "What?", "gold": "It.", "kind": "recall"})
