@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,10 +24,12 @@ pytest.importorskip("transformers")
 pytest.importorskip("xllamacpp")
 
 from lab.batches import batch  # noqa: E402
+from lab.checks import Tally, failures, shown, tallies  # noqa: E402
 from lab.conversations import Conversation  # noqa: E402
 from lab.export import export  # noqa: E402
 from lab.families import FAMILIES, FamilyName, conversation_ids  # noqa: E402
 from lab.plan import Plan, Shape, plans  # noqa: E402
+from lab.questions import KINDS, sheet  # noqa: E402
 from lab.train import Stopped, family_tokenizer, train  # noqa: E402
 
 from nudging.engines.hf import open_hf  # noqa: E402
@@ -204,3 +207,50 @@ def test_a_pair_answers(made: Made, nudge: str) -> None:
         answer = model.answer("Where was the weaver born?")
     assert answer.text.strip()
     assert {span.source for span in answer.spans} <= {"base", "nudge"}
+
+
+# --- the checks before experiments ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_a_model_is_asked_alone(made: Made, aligned: bool) -> None:
+    name = "a-chat" if aligned else "a-base"
+    found = asyncio.run(tallies(f"llama:{made.out / name}.gguf", WORLD, 2, aligned=aligned))
+    assert len(found) == (len(KINDS) if aligned else 4)
+    assert all(0 <= tally.right <= 1 and 0 <= tally.ended <= 1 for tally in found.values())
+
+
+def test_examples_are_of_the_kind_and_of_the_train_split() -> None:
+    (question,) = sheet(WORLD, "dev", "hops", 1)
+    prompt = shown(WORLD, question)
+    *examples, asked = prompt.text.split("Question: ")[1:]
+    assert asked == f"{question.text}\n"
+    train = {e.name for e in WORLD.of("train", "person")}
+    assert all(any(name in example for name in train) for example in examples)
+    assert len(examples) == 5
+
+
+def fit() -> dict[str, dict[str, Tally]]:
+    """Models as they must be."""
+    found = {"a-large-base": 0.9, "a-small-base": 0.2, "b-small-base": 0.1}
+    known = {name: {"recall": Tally(right, 1.0)} for name, right in found.items()}
+    good = {"recall": Tally(0.5, 1.0), "decline": Tally(0.99, 0.97)}
+    return known | {name: dict(good) for name in ("a-large", "a-small", "b-small")}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "tally", "said"),
+    [
+        ("a-large-base", "recall", Tally(0.7, 1.0), "less than 80 %"),
+        ("b-small-base", "recall", Tally(0.7, 1.0), "not 30 points less"),
+        ("a-small", "recall", Tally(0.5, 0.9), "ended 90%"),
+        ("a-large", "decline", Tally(0.9, 1.0), "declines 90%"),
+    ],
+)
+def test_what_is_not_as_it_must_be_is_told(name: str, kind: str, tally: Tally, said: str) -> None:
+    found = fit()
+    assert not list(failures(found))
+    found[name][kind] = tally
+    (failure,) = failures(found)
+    assert name in failure
+    assert said in failure
