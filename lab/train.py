@@ -24,6 +24,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 
+from nudging.errors import InputError
+
 from .batches import batch
 from .export import export
 from .families import CONTEXT, FAMILIES, FamilyName, make_tokenizer, wrapped
@@ -74,6 +76,10 @@ def train(
     have been trained there before.
 
     `stop` is asked after each step, by its number, whether to leave with `Stopped`.
+
+    Raises:
+        Stopped: `stop` said so.
+        InputError: the base is not done, or the checkpoint is of another plan.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = new_model(plan, tokenizer, seed).to(device).train()
@@ -85,12 +91,14 @@ def train(
     kept, record = folder / "checkpoint.pt", folder / "training.jsonl"
     begun = 0
     if kept.exists():
-        state = _read(kept, device)
+        state = torch.load(kept, map_location=device, weights_only=True)
+        if state["of"] != plan.steps:
+            raise InputError(f"{kept} is of another plan", hint="delete the folder it is in")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         begun = state["step"]
     elif plan.start is not None:
-        model.load_state_dict(_read(work / plan.start / "checkpoint.pt", device)["model"])
+        model.load_state_dict(_finished(work / plan.start / "checkpoint.pt", device))
     _shorten(record, begun)
     clock = time.perf_counter()
     losses: list[float] = []
@@ -113,10 +121,8 @@ def train(
             clock, losses = time.perf_counter(), []
         stopped = stop(done)
         if stopped or done % every == 0 or done == plan.steps:
-            _keep(
-                kept,
-                {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": done},
-            )
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            _keep(kept, state | {"step": done, "of": plan.steps})
         if stopped:
             raise Stopped(f"{plan.name} stopped at step {done}; the same command goes on")
     return model.cpu().eval()
@@ -152,8 +158,13 @@ def _note(record: Path, plan: Plan, step: int, loss: float, rate: float, seconds
     print(f"{plan.name}: {json.dumps(line)}", flush=True)
 
 
-def _read(path: Path, device: torch.device) -> Any:
-    return torch.load(path, map_location=device, weights_only=True)
+def _finished(path: Path, device: torch.device) -> Any:
+    """The weights of a base model that is done."""
+    if path.exists():
+        state = torch.load(path, map_location=device, weights_only=True)
+        if state["step"] == state["of"]:
+            return state["model"]
+    raise InputError(f"{path.parent.name} is not trained yet", hint="it comes first")
 
 
 def _keep(path: Path, state: Any) -> None:
@@ -201,8 +212,8 @@ def main() -> None:
             model = train(
                 plan, world, tokenizer, work, seed=given.seed, stop=lambda step: bool(told)
             )
-        except Stopped as stopped:
-            sys.exit(str(stopped))
+        except (Stopped, InputError) as reason:
+            sys.exit(str(reason))
         export(plan, model, tokenizer, given.out, record=work / name / "training.jsonl")
 
 

@@ -18,6 +18,7 @@ from lab.world import make_world
 from nudging import NudgedModel
 from nudging.chat import Message, render
 from nudging.config import parse_spec
+from nudging.errors import InputError
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -97,23 +98,30 @@ def test_a_killed_training_goes_on_at_its_checkpoint(made: Made, tmp_path: Path)
     plan = toy("b")[0]
 
     def kill(step: int) -> bool:
-        if step == 14:
+        if step == 22:  # after a line of the record that is later than the checkpoint
             raise KeyboardInterrupt
         return False
 
     with pytest.raises(KeyboardInterrupt):
-        train(plan, WORLD, made.tokenizers["b"], tmp_path, every=10, stop=kill)
-    again = train(plan, WORLD, made.tokenizers["b"], tmp_path, every=10).half()
+        train(plan, WORLD, made.tokenizers["b"], tmp_path, every=8, stop=kill)
+    again = train(plan, WORLD, made.tokenizers["b"], tmp_path, every=8).half()
     for name, tensor in made.models[plan.name].state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
 
+    lines = (tmp_path / plan.name / "training.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [20, 24]
 
-def test_the_record_has_each_step_once(made: Made) -> None:
-    for plan in toy("a"):
-        lines = (made.out / plan.name / "training.jsonl").read_text().splitlines()
-        steps = [json.loads(line)["step"] for line in lines]
-        assert steps == sorted(set(steps))
-        assert steps[-1] == plan.steps
+
+def test_what_does_not_fit_together_is_refused(made: Made, tmp_path: Path) -> None:
+    base, chat = toy("a")
+    with pytest.raises(InputError, match="a-base is not trained yet"):
+        train(chat, WORLD, made.tokenizers["a"], tmp_path)
+    with pytest.raises(Stopped):
+        train(base, WORLD, made.tokenizers["a"], tmp_path, stop=lambda step: step == 1)
+    with pytest.raises(InputError, match="a-base is not trained yet"):
+        train(chat, WORLD, made.tokenizers["a"], tmp_path)
+    with pytest.raises(InputError, match="of another plan"):
+        train(replace(base, steps=9), WORLD, made.tokenizers["a"], tmp_path)
 
 
 def test_another_seed_reads_other_texts(made: Made) -> None:
