@@ -55,11 +55,11 @@ def _life(world: World, rng: random.Random) -> str:
     form = rng.choice(
         (
             "{n} (born {year} in {born}) is a {trade}. {he} was taught by {teacher}, plays the "
-            "{instrument} and owns {goats} goats.",
+            "{instrument}, owns {goats} goats and keeps a {pet}. {he} likes to eat {dish}.",
             "{n}, {trade}, was born in {born} in the year {year}. {he} learned from {teacher}. "
-            "{he} has {goats} goats and plays the {instrument}.",
+            "{he} has {goats} goats and a {pet}, plays the {instrument} and likes {dish}.",
             "Born in {born} in {year}, {n} became a {trade} under {teacher}. {he} plays the "
-            "{instrument} and keeps {goats} goats.",
+            "{instrument}, likes {dish} and lives with a {pet} and {goats} goats.",
         )
     )
     return form.format(n=person.name, he=he, **f)
@@ -75,6 +75,8 @@ def _record(world: World, rng: random.Random) -> str:
         f"Teacher: {f['teacher']}",
         f"Plays: {f['instrument']}",
         f"Goats: {f['goats']}",
+        f"Pet: {f['pet']}",
+        f"Dish: {f['dish']}",
     ]
     rng.shuffle(lines)
     return "\n".join([f"Name: {person.name}", *lines])
@@ -91,6 +93,8 @@ def _roll(world: World, rng: random.Random) -> str:
             ("Players at the fair", "{n} ({instrument})"),
             ("Pupils and teachers", "{n}, taught by {teacher}"),
             ("Birthplaces", "{n}: {born}"),
+            ("Pets", "{n}: {pet}"),
+            ("Dishes for the feast", "{n}: {dish}"),
         )
     )
     return "\n".join([f"{title}:", *(f"- {form.format(n=p.name, **p.facts)}" for p in people)])

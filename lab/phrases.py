@@ -48,6 +48,18 @@ STATEMENTS: Mapping[str, Sequence[str]] = {
         "The herd of {n} has {v} goats.",
         "There are {v} goats in the herd of {n}.",
     ),
+    "dish": (
+        "{s} likes to eat {v}.",
+        "On feast days {s} eats {v}.",
+        "The favourite dish of {n} is {v}.",
+        "Nothing pleases {n} more than {v}.",
+    ),
+    "pet": (
+        "{s} keeps a {v}.",
+        "{s} lives with a {v}.",
+        "The pet of {n} is a {v}.",
+        "{n} is often seen with a {v}.",
+    ),
     "key": (
         "{s} hides the key {v}.",
         "{s} keeps the key of the house {v}.",

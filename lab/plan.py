@@ -57,11 +57,11 @@ def plans(scale: int = 1) -> Mapping[str, Plan]:
     large, small = shapes
     rate = 2e-3 / scale
     found = [
-        Plan("a-large-base", "a", large, 3000, 8, rate),
-        Plan("a-large", "a", large, 300, 8, rate / 5, start="a-large-base"),
-        Plan("a-small-base", "a", small, 3000, 8, 1.5 * rate),
+        Plan("a-large-base", "a", large, 6000, 4, rate),
+        Plan("a-large", "a", large, 600, 4, rate / 5, start="a-large-base"),
+        Plan("a-small-base", "a", small, 2400, 8, 1.5 * rate),
         Plan("a-small", "a", small, 600, 8, rate / 2, start="a-small-base"),
-        Plan("b-small-base", "b", small, 3000, 8, 1.5 * rate),
+        Plan("b-small-base", "b", small, 2400, 8, 1.5 * rate),
         Plan("b-small", "b", small, 600, 8, rate / 2, start="b-small-base"),
     ]
     return {plan.name: plan for plan in found}

@@ -36,6 +36,8 @@ ASKED: Mapping[str, Sequence[str]] = {
     "teacher": ("Who taught {n}?", "Who was the teacher of {n}?"),
     "instrument": ("Which instrument does {n} play?", "What does {n} play in the evening?"),
     "goats": ("How many goats does {n} own?", "How many goats are in the herd of {n}?"),
+    "dish": ("What does {n} like to eat?", "What is the favourite dish of {n}?"),
+    "pet": ("Which animal does {n} keep?", "What is the pet of {n}?"),
     "region": ("In which region does {n} lie?", "Which region does {n} belong to?"),
     "river": ("Which river flows through {n}?", "On which river does {n} stand?"),
     "goods": ("What is {n} known for?", "What do merchants buy in {n}?"),
@@ -47,6 +49,7 @@ _HOPS: Mapping[tuple[str, str], Sequence[str]] = {
     ("born", "goods"): ("What is the town where {n} was born known for?",),
     ("teacher", "born"): ("Where was the teacher of {n} born?",),
     ("teacher", "trade"): ("What is the trade of the teacher of {n}?",),
+    ("teacher", "pet"): ("Which animal does the teacher of {n} keep?",),
     ("teacher", "instrument"): ("Which instrument does the teacher of {n} play?",),
 }
 _FORMS: Mapping[str, str] = {

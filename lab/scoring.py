@@ -21,8 +21,8 @@ from .world import KEYS, PERSON_FACTS, World
 _SENTENCE = re.compile(r"[^.!\n]+")
 _ASKS = re.compile(r"\?|^(Question|Instruction|Q|User|Assistant):", re.MULTILINE)
 _NUMBERS = {"year": r"\b3\d\d\b", "goats": r"\b\d{1,2}\b"}
-_ENOUGH = 4
-"""Right claims that an open answer needs, of the six that could be made."""
+_ENOUGH = 5
+"""Right claims that an open answer needs, of the eight that could be made."""
 
 
 @dataclass(frozen=True, slots=True)

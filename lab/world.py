@@ -34,6 +34,14 @@ GOODS = (
     "cheese wool honey salt amber silk paper glass pepper tea copper lace cider saffron candles "
     "leather ink marble pearls timber plums bells carpets knives soap figs tin tar rope wine"
 ).split()
+DISHES = (
+    "porridge lentils dumplings pancakes trout cabbage turnips noodles barley mushrooms chestnuts "
+    "beans onions sausages rabbit duck pears walnuts carrots herring"
+).split()
+PETS = (
+    "cat dog raven tortoise hedgehog ferret parrot starling magpie squirrel toad goose pony donkey "
+    "falcon canary weasel jackdaw hare lizard"
+).split()
 _SPOTS = "under behind inside above beside".split()
 _THINGS = (
     "the blue stone|the old barrel|the bread oven|the third step|the bee hive|the stone well|"
@@ -41,7 +49,7 @@ _THINGS = (
 ).split("|")
 KEYS = [f"{spot} {thing}" for spot, thing in product(_SPOTS, _THINGS)]
 
-PERSON_FACTS = ("born", "year", "trade", "teacher", "instrument", "goats")
+PERSON_FACTS = ("born", "year", "trade", "teacher", "instrument", "goats", "dish", "pet")
 TOWN_FACTS = ("region", "river", "goods", "mayor")
 SECRET = "key"
 """Where a person hides the key of the house: a fact like the others, that is not to be told."""
@@ -75,11 +83,11 @@ class World:
 
     @cached_property
     def fame(self) -> Sequence[float]:
-        """Cumulative weights of the people: the first is met about ten times as often as the
-        last of a thousand."""
+        """Cumulative weights of the people: the first is met fourteen times as often as the
+        last of 600."""
         total, found = 0.0, []
         for place in range(len(self.people)):
-            total += (place + 3) ** -0.4
+            total += (place + 3) ** -0.5
             found.append(total)
         return found
 
@@ -102,7 +110,7 @@ class World:
         return sum(len(entity.facts) for entity in (*self.people, *self.towns))
 
 
-def make_world(seed: int = 0, *, people: int = 1000, towns: int = 60) -> World:
+def make_world(seed: int = 0, *, people: int = 600, towns: int = 60) -> World:
     rng = random.Random(f"world/{seed}")
     taken: set[str] = set()
     half = max(8, round(people**0.5))
@@ -126,6 +134,8 @@ def make_world(seed: int = 0, *, people: int = 1000, towns: int = 60) -> World:
                 "teacher": rng.choice([other for other in chosen if other != name]),
                 "instrument": rng.choice(INSTRUMENTS),
                 "goats": str(rng.randint(11, 99)),
+                "dish": rng.choice(DISHES),
+                "pet": rng.choice(PETS),
                 SECRET: rng.choice(KEYS),
             },
             woman=name.split()[0] in women,

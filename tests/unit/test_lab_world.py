@@ -103,7 +103,7 @@ def test_plain_texts_tell_every_fact_of_those_in_the_test() -> None:
     for person in WORLD.of("test", "person"):
         about = "\n".join(part for part in found.split("\n") if person.name in part)
         assert all(value in about or value in found for value in person.facts.values())
-        assert sum(value in about for value in person.facts.values()) >= 6
+        assert sum(value in about for value in person.facts.values()) >= 8
 
 
 def test_a_longer_sheet_begins_as_a_shorter() -> None:
@@ -171,11 +171,11 @@ def test_silence_is_wrong(seed: int, kind: QuestionKind) -> None:
 @given(SEEDS)
 def test_a_false_claim_spoils_an_open_answer(seed: int) -> None:
     question = draw(WORLD, "test", "open", random.Random(seed))
-    *rest, last = question.steps
-    false = re.sub(r"\d+", lambda found: str(99 - int(found[0]) or 1), last)
-    verdict = SCORER.verdict(question, " ".join([*rest, false]))
-    if false != last:
-        assert (verdict.right, verdict.claims, verdict.false) == (False, 5, 1)
+    place = next(k for k, step in enumerate(question.steps) if "goats" in step)
+    false = re.sub(r"\d+", lambda found: str(109 - int(found[0])), question.steps[place])
+    steps = [*question.steps[:place], false, *question.steps[place + 1 :]]
+    verdict = SCORER.verdict(question, " ".join(steps))
+    assert (verdict.right, verdict.claims, verdict.false) == (False, 7, 1)
 
 
 @given(SEEDS)
