@@ -212,9 +212,8 @@ def test_the_prompt_is_the_one_it_was_tuned_on(made: Made, family: FamilyName) -
 def test_a_pair_answers(made: Made, nudge: str) -> None:
     base = f"llama:{made.out / 'a-base'}.gguf"
     with NudgedModel(base, f"hf:{made.out / nudge}", max_tokens=24) as model:
-        answer = model.answer("Where was the weaver born?")
-    assert answer.text.strip()
-    assert {span.source for span in answer.spans} <= {"base", "nudge"}
+        answer = model.answer("Question: Where was the weaver born?")
+    assert answer.usage.nudge.drafted  # a toy may end its answer at once
 
 
 # --- the checks before experiments ----------------------------------------------------------
