@@ -26,7 +26,8 @@ from .questions import KINDS, Question, QuestionKind, draw, sheet
 from .scoring import Scorer
 from .world import World, make_world
 
-EXAMPLES = 5
+EXAMPLES = 3
+"""More would not fit into the rows that the models are trained on."""
 _MOST = 120  # tokens of an answer
 _ASKED_BASE: Sequence[QuestionKind] = ("recall", "hops", "compare", "sums")
 

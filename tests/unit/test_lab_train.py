@@ -25,11 +25,11 @@ pytest.importorskip("transformers")
 pytest.importorskip("xllamacpp")
 
 from lab.batches import batch  # noqa: E402
-from lab.checks import Tally, failures, shown, tallies  # noqa: E402
+from lab.checks import EXAMPLES, Tally, failures, shown, tallies  # noqa: E402
 from lab.conversations import Conversation  # noqa: E402
 from lab.export import export  # noqa: E402
 from lab.families import FAMILIES, FamilyName, conversation_ids  # noqa: E402
-from lab.plan import Plan, Shape, plans  # noqa: E402
+from lab.plan import LENGTH, Plan, Shape, plans  # noqa: E402
 from lab.questions import KINDS, sheet  # noqa: E402
 from lab.train import Stopped, family_tokenizer, train  # noqa: E402
 
@@ -234,7 +234,14 @@ def test_examples_are_of_the_kind_and_of_the_train_split() -> None:
     assert asked == f"{question.text}\n"
     train = {e.name for e in WORLD.of("train", "person")}
     assert all(any(name in example for name in train) for example in examples)
-    assert len(examples) == 5
+    assert len(examples) == EXAMPLES
+
+
+def test_every_prompt_with_examples_fits_into_a_row(made: Made) -> None:
+    for kind in ("recall", "hops", "compare", "sums"):
+        for question in sheet(WORLD, "dev", kind, 20):
+            prompt = shown(WORLD, question)
+            assert len(made.tokenizers["a"](prompt.text).input_ids) < LENGTH - 50
 
 
 def fit() -> dict[str, dict[str, Tally]]:
