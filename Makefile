@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: demo test browser clients lint format docs fidelity answers results bench bench-passes \
-	bench-remote bench-plot picture reliability clean
+	bench-remote bench-plot lab lab-checks picture reliability clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -27,13 +27,13 @@ CLIENTS := tests/e2e/clients
 clients: .venv-clients/.done $(if $(shell command -v npm),build/clients/.done)
 
 lint: .venv/.all
-	$(BIN)/ruff format --check src tests examples benchmarks docs
-	$(BIN)/ruff check src tests examples benchmarks docs
+	$(BIN)/ruff format --check src tests examples benchmarks lab docs
+	$(BIN)/ruff check src tests examples benchmarks lab docs
 	$(BIN)/mypy
 
 format: .venv/.all
-	$(BIN)/ruff format src tests examples benchmarks docs
-	$(BIN)/ruff check --fix src tests examples benchmarks docs
+	$(BIN)/ruff format src tests examples benchmarks lab docs
+	$(BIN)/ruff check --fix src tests examples benchmarks lab docs
 
 docs: .venv/.all
 	$(BIN)/python docs/make.py
@@ -94,6 +94,13 @@ bench-plot: .venv/.all
 # What the server withstands. For tokens a second, let nothing else run.
 reliability: .venv/.all
 	$(BIN)/python -m benchmarks.reliability $(ARGS) --doc docs/reliability.md
+
+# The laboratory's world is made in memory; this trains its models (docs/lab.md). Goes on after a stop.
+lab: .venv/.all
+	$(BIN)/python -m lab.train $(ARGS)
+
+lab-checks: .venv/.all
+	$(BIN)/python -m lab.checks $(ARGS)
 
 picture: .venv/.all
 	$(BIN)/python -m benchmarks.picture "Why can I see the moon during the day?" docs/picture.svg
