@@ -60,7 +60,7 @@ def open_source(path: Path) -> Source:
 
 def open_sink(path: Path, schemas: tuple[Any, Any] | None) -> Sink:
     """Begin a file of rows. `schemas`: what `schemas_of` has found."""
-    return LinesOut(path) if schemas is None else _parquet().TableOut(path, *schemas)
+    return LinesOut(path, plain) if schemas is None else _parquet().TableOut(path, *schemas)
 
 
 def schemas_of(source: Source, prefix: str) -> tuple[Any, Any]:

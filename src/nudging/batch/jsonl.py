@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -63,16 +63,17 @@ class LinesIn:
 class LinesOut:
     """Rows written to a file."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
+    def __init__(self, path: Path, plain: Callable[[Any], Columns] = dict) -> None:
+        """`plain`: a row that is not kept as a line, as JSON can hold it."""
+        self._file, self._plain = path.open("wb"), plain
 
-    def write(self, kept: bytes | Columns | None, added: Columns) -> None:
+    def write(self, kept: Any, added: Columns) -> None:
         if kept is None:
             self._file.write(encode(added))
         elif isinstance(kept, bytes):
             self._file.write(kept[:-1].rstrip() + b", " + encode(added)[1:])
         else:
-            self._file.write(encode({**kept, **added}))
+            self._file.write(encode({**self._plain(kept), **added}))
 
     def close(self) -> None:
         with self._file as file:

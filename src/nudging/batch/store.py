@@ -110,6 +110,7 @@ def opened(folder: Path, header: Header) -> Iterator[Work]:
         if not locked(lock):
             raise UsageError(f"another process is writing to {folder}")
         if not (folder / _HEADER).exists():
+            (folder / _RESULTS).unlink(missing_ok=True)  # of work that was finished, or never begun
             write_json(folder / _HEADER, header)
         work = Work(folder)
         try:
@@ -176,4 +177,5 @@ def finish(work: Work, out: Path, made: Path, bad: Path) -> None:
     if work.counts["bad"]:
         os.replace(bad, bad_rows(out))
     os.replace(made, out)
+    (work.folder / _HEADER).unlink()  # first: what is left without it is rubbish
     shutil.rmtree(work.folder)
