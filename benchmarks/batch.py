@@ -90,8 +90,18 @@ def make_rows(path: Path, count: int) -> None:
     with path.open("w") as file:
         for number in range(count):
             question = f"{number}. {QUESTIONS[number % len(QUESTIONS)]}"
-            row = {"id": number, "prompt": question, "note": chr(97 + number % 26) * NOTE}
+            note = random.Random(number).randbytes(NOTE // 2).hex()  # nothing that compresses well
+            row = {"id": number, "prompt": question, "note": note}
             file.write(json.dumps(row) + "\n")
+
+
+def to_parquet(lines: Path, path: Path) -> None:
+    """All of it in one row group, which is the hardest to read in little memory."""
+    import pyarrow.json
+    import pyarrow.parquet
+
+    table = pyarrow.json.read_json(lines)
+    pyarrow.parquet.write_table(table, path, row_group_size=table.num_rows)
 
 
 def killed(rows: Path, out: Path, kills: int, longest: float, *more: str, seed: int = 0) -> str:
@@ -110,13 +120,19 @@ def killed(rows: Path, out: Path, kills: int, longest: float, *more: str, seed: 
 
 def same(one: Path, other: Path, count: int) -> bool:
     """Whether both have each row once, in its place, and the same but for times."""
-    with one.open() as first, other.open() as second:
-        pairs = zip(map(_line, first), map(_line, second), strict=True)
-        return [a["id"] for a, b in pairs if a == b] == list(range(count))
+    pairs = zip(_rows(one), _rows(other), strict=True)
+    return [a["id"] for a, b in pairs if a == b] == list(range(count))
 
 
-def _line(text: str) -> Any:
-    return timeless(json.loads(text))
+def _rows(path: Path) -> Iterator[Any]:
+    if path.suffix == ".parquet":
+        import pyarrow.parquet
+
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(1000):
+            yield from map(timeless, batch.to_pylist())
+    else:
+        with path.open() as file:
+            yield from (timeless(json.loads(line)) for line in file)
 
 
 def _table(samples: Sequence[Sample], count: int) -> Iterator[str]:
@@ -134,11 +150,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kind", choices=["jsonl", "parquet"], default="jsonl")
     parser.add_argument("--doc", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows, whole, broken = (Path(folder) / name for name in ("in.jsonl", "a.jsonl", "b.jsonl"))
-        make_rows(rows, given.rows)
+        rows, whole, broken = (Path(folder) / f"{name}.{given.kind}" for name in ("in", "a", "b"))
+        lines = rows.with_suffix(".jsonl")
+        make_rows(lines, given.rows)
+        if given.kind == "parquet":
+            to_parquet(lines, rows)
         begun = time.monotonic()
         process = Process(rows, whole, *PAIR)
         samples = list(process.watch())
@@ -148,7 +168,7 @@ def main() -> None:
         again = killed(rows, broken, given.kills, longest, *PAIR, seed=given.seed)
         alike = same(whole, broken, given.rows)
         size = rows.stat().st_size
-    lines = [
+    told = [
         *_table(samples, given.rows),
         "",
         f"{given.rows} rows, {size / 2**20:.0f} MiB, in {seconds:.0f} s, "
@@ -158,9 +178,9 @@ def main() -> None:
         f"In one go: `{said.strip()}`. Killed {given.kills} times: `{again.strip()}`. "
         f"Each row once and the same in both: {'yes' if alike else '**no**'}.",
     ]
-    print("\n".join(lines))
+    print("\n".join(told))
     if given.doc:
-        write_section(given.doc, "batch", "\n".join(lines))
+        write_section(given.doc, given.kind, "\n".join(told))
     sys.exit(not alike)
 
 

@@ -24,6 +24,7 @@ from nudging.batch.rows import ADDED, Result, bad, question_of
 from nudging.batch.run import Job
 from nudging.batch.store import Settled, Work, opened
 from nudging.chat import Message
+from nudging.cli import show
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import (
     InputError,
@@ -274,10 +275,10 @@ def test_results_outlive_a_kill_at_any_byte(tmp_path: Path) -> None:
         assert work.counts == {"answered": 1, "bad": 1, "failed": 1}
         work.close()
     (tmp_path / "results.jsonl").write_bytes(whole + whole[: ends[0]])
-    with pytest.raises(InputError, match="is damaged"):
+    with pytest.raises(InputError, match=r"line 4 of .* is damaged"):
         Work(tmp_path)
     (tmp_path / "results.jsonl").write_bytes(b"\0" * 20 + b"\n" + whole)
-    with pytest.raises(InputError, match="is damaged"):
+    with pytest.raises(InputError, match=r"line 1 of .* is damaged"):
         Work(tmp_path)
 
 
@@ -505,3 +506,21 @@ def test_rows_are_shown_as_json_or_as_they_are() -> None:
     assert plain(b'{"a": 1}') == {"a": 1}
     assert plain(b"\xff nonsense") == "\\xff nonsense"
     assert question_of({"prompt": "x"}) == Message("user", "x").content
+
+
+# --- how far it is --------------------------------------------------------------------------
+
+
+def test_a_log_has_a_line_after_some_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, *(10.0 * n for n in range(1, 21))])
+    monkeypatch.setattr("nudging.cli.show.time.monotonic", lambda: next(clock))
+    with show.bar("rows", 120, 100, every=60.0) as advance:
+        for _ in range(20):
+            advance()
+    assert capsys.readouterr().err.splitlines() == [
+        "106 of 120 rows, 0.1/s, 0:02:20 left",
+        "112 of 120 rows, 0.1/s, 0:01:20 left",
+        "118 of 120 rows, 0.1/s, 0:00:20 left",
+    ]

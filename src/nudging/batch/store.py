@@ -66,12 +66,15 @@ class Work:
         """Take note of what is done. A last line that was cut off in the writing is cut away."""
         whole = 0
         with self._path.open("rb+") as file:
-            for line in file:
+            for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     break
                 found = _LINE.fullmatch(line)
                 if not found or int(found[1]) in self.settled:
-                    raise _damaged(self._path)
+                    raise InputError(
+                        f"line {number} of {self._path} is damaged",
+                        hint="delete that line; --resume asks its row again",
+                    )
                 self._note(int(found[1]), found[2].decode())
                 whole += len(line)
             file.truncate(whole)
@@ -94,12 +97,6 @@ class Work:
 
     def close(self) -> None:
         self._file.close()
-
-
-def _damaged(path: Path) -> InputError:
-    return InputError(
-        f"{path} is damaged", hint="remove its folder, and begin again; or name another OUT"
-    )
 
 
 @contextmanager
@@ -154,7 +151,10 @@ def _read_header(path: Path) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise _damaged(path)
+        raise InputError(
+            f"{path} is no header of a batch, or of another version's",
+            hint="remove its folder, and begin again; or name another OUT",
+        )
     return found
 
 

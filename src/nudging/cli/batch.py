@@ -88,9 +88,11 @@ def answer_file(
     What is interrupted goes on by the same command with --resume. Rows that can't be asked go to
     OUT.bad.jsonl.
     """
+    from ..batch.files import kind_of
     from ..batch.run import Job
     from ..batch.store import check_place, check_same, work_folder
 
+    kind_of(out, "OUT")
     made = plan(
         base,
         nudge,
