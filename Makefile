@@ -114,7 +114,7 @@ picture: .venv/.all
 	touch $@
 
 .venv/.all: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama,hf,paper,server,eval]' --group dev
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama,hf,paper,server,eval,parquet]' --group dev
 	touch $@ .venv/.demo
 
 # vLLM pins a torch of its own. The removed packages come in builds that do not fit it.

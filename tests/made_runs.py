@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nudging.eval.lines import encode
-from nudging.eval.store import HEADER, SAMPLES, write_json
+from nudging.eval.store import HEADER, SAMPLES
+from nudging.kept import encode, write_json
 
 Line = dict[str, Any]
 Span = dict[str, Any]

@@ -25,6 +25,7 @@ from typing import IO, NamedTuple, get_args
 import platformdirs
 
 from .errors import PullError
+from .kept import locked
 from .tokens import Source
 
 TERMS = """\
@@ -348,18 +349,3 @@ def _alone(folder: Path, progress: Progress | None) -> Iterator[None]:
                 _report(source, progress)
             time.sleep(0.2)
         yield  # closing the file gives the lock back, even when the process is killed
-
-
-def locked(file: IO[str]) -> bool:
-    """Take a lock on a file for this process, if no other has it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two pulls at once are only wasteful there, or fail and say so
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True

@@ -15,8 +15,8 @@ from nudging.engines.local import LocalEngine
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ConfigError, ModelError
 from nudging.eval import run as run_module
-from nudging.eval.fingerprint import made_now, model_facts, model_files, sha256, versions
 from nudging.eval.run import Evaluation, Request, read_task
+from nudging.fingerprint import made_now, model_facts, model_files, sha256, versions
 from nudging.tokens import Candidate
 from tests.toys import ToyRuntime
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nudging.errors import InputError, ServerDown, UsageError
-from nudging.eval.header import check_same, differences, merged
-from nudging.eval.lines import encode, key, read_lines, timeless
+from nudging.eval.header import ALL, check_same, merged
+from nudging.eval.lines import key, read_lines, timeless
 from nudging.eval.merge import merge
 from nudging.eval.store import (
     HEADER,
@@ -23,10 +23,11 @@ from nudging.eval.store import (
     opened,
     read_header,
     read_samples,
-    write_json,
 )
 from nudging.eval.task import Sample, Score
 from nudging.eval.work import Cell, work
+from nudging.headers import differences
+from nudging.kept import encode, write_json
 from nudging.tokens import Answer, ModelUsage, Span, StopReason, Token, Usage
 
 Line = dict[str, Any]
@@ -375,8 +376,8 @@ def test_what_has_changed_is_named() -> None:
         "tasks": {"sums": {"samples": 4, "sha256": "other"}},
         "seed": 1,
     }
-    assert differences(HEADER_DATA, HEADER_DATA) == []
-    found = differences(HEADER_DATA, changed)
+    assert differences(HEADER_DATA, HEADER_DATA, ALL) == []
+    found = differences(HEADER_DATA, changed, ALL)
     assert sorted(found) == [
         "methods was ['base'], is ['base', 'nudge']",
         "options.max_tokens was 32, is 64",
@@ -390,14 +391,14 @@ def test_what_has_changed_is_named() -> None:
 def test_when_and_where_and_a_models_place_may_change() -> None:
     model = HEADER_DATA["models"]["base"] | {"spec": "llama:/b/base.gguf"}
     moved = HEADER_DATA | {"started": "later", "machine": {"cores": 8}, "models": {"base": model}}
-    assert differences(HEADER_DATA, moved) == []
+    assert differences(HEADER_DATA, moved, ALL) == []
     model["sha256"] = "xyz"
-    assert differences(HEADER_DATA, moved) == ["models.base.sha256 was abc, is xyz"]
+    assert differences(HEADER_DATA, moved, ALL) == ["models.base.sha256 was abc, is xyz"]
 
 
 def test_parts_that_are_not_known_yet_are_not_compared() -> None:
     part = {"seed": 0, "limit": 5}
-    assert differences(HEADER_DATA, part) == ["limit was 4, is 5"]
+    assert differences(HEADER_DATA, part, ALL) == ["limit was 4, is 5"]
 
 
 # --- merging --------------------------------------------------------------------------------

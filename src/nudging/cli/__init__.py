@@ -16,6 +16,7 @@ import typer
 from .. import __version__
 from ..errors import NudgingError, UsageError
 from . import analyze, ask, bench, calibrate, chat, check, pull, report, serve, show
+from .batch import answer_file
 from .eval import evaluate
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(ask.ask)
+app.command("batch")(answer_file)
 app.command()(chat.chat)
 app.command()(check.check)
 app.command()(bench.bench)

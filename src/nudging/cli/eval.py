@@ -17,6 +17,7 @@ import typer
 from .. import portal
 from ..config import parse_spec
 from ..errors import NudgingError, UsageError
+from ..kept import write_json
 from . import show
 from .options import (
     BaseOption,
@@ -262,7 +263,7 @@ def _tell_failed(out: Path) -> None:
 def _finish(out: Path, as_json: bool) -> None:
     """Write the summary of a run, and show it."""
     from ..eval.figures import HEAD
-    from ..eval.store import SUMMARY, read_header, read_samples, write_json
+    from ..eval.store import SUMMARY, read_header, read_samples
     from ..eval.summary import summary
 
     found = summary(read_header(out), read_samples(out))

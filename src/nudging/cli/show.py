@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TextIO
 
 from ..tokens import Decision, Piece, Source, Step
@@ -74,24 +76,53 @@ def busy(doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def bar(name: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, with the time left, nothing elsewhere. Gives what moves it one on."""
+def bar(
+    name: str, total: int, done: int = 0, *, every: float | None = None
+) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal, with the rate and the time left. Elsewhere nothing, or a line about it
+    after so many seconds. Gives what moves it one on."""
     if not styled(sys.stderr):
-        yield lambda: None
+        yield (lambda: None) if every is None else _lines(name, total, done, every)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn
+    from rich.progress import ProgressColumn as Column
     from rich.progress import TimeRemainingColumn as LeftColumn
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), LeftColumn())
+    class RateColumn(Column):
+        def render(self, task: Task) -> Text:
+            return Text("" if task.speed is None else f"{task.speed:.3g}/s")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns,
+        RateColumn(),
+        LeftColumn(),
         console=Console(stderr=True),
         transient=True,
         speed_estimate_period=_LONG,  # one step may take a minute
     ) as shown:
         task = shown.add_task(name, total=total, completed=done)
         yield lambda: shown.advance(task)
+
+
+def _lines(name: str, total: int, done: int, every: float) -> Callable[[], None]:
+    """The same for a log."""
+    first, begun = done, time.monotonic()
+    told = begun
+
+    def one() -> None:
+        nonlocal done, told
+        done += 1
+        now = time.monotonic()
+        if now - told >= every:
+            told = now
+            rate = (done - first) / (now - begun)
+            left = timedelta(seconds=round((total - done) / rate))
+            tell(f"{done} of {total} {name}, {rate:.3g}/s, {left} left")
+
+    return one
 
 
 class Screen:

@@ -6,12 +6,11 @@ folder and no model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import UsageError
-
-Header = Mapping[str, Any]
+from ..headers import Header, differences, some
 
 FORMAT = 1
 SAME = ("format", "options", "seed", "limit", "judge")
@@ -20,21 +19,6 @@ TABLES, LISTS = ("versions", "models", "tasks"), ("methods", "variants")
 """What each of these may bring of its own: of tables, what several have must be the same."""
 ALL = (*SAME, *TABLES, *LISTS)
 """What must be the same in a run that is gone on with."""
-_SHOWN = 3
-
-
-def differences(old: Header, new: Header) -> list[str]:
-    """What is not the same in two headers, in words. Of the new one a part may be given: a header
-    is compared before its models are known."""
-    found = []
-    for part in ALL:
-        if part not in new:
-            continue
-        was, now = dict(_flat(part, old.get(part))), dict(_flat(part, new[part]))
-        for name in dict.fromkeys((*was, *now)):
-            if was.get(name) != now.get(name):
-                found.append(f"{name} was {_said(was.get(name))}, is {_said(now.get(name))}")
-    return found
 
 
 def check_same(folder: object, old: Header, new: Header) -> None:
@@ -43,11 +27,10 @@ def check_same(folder: object, old: Header, new: Header) -> None:
     Raises:
         UsageError: it names what has changed.
     """
-    found = differences(old, new)
+    found = differences(old, new, ALL)
     if found:
-        more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise UsageError(
-            f"{folder} was made otherwise: {'; '.join(found[:_SHOWN])}{more}",
+            f"{folder} was made otherwise: {some(found)}",
             hint="give what it was made with, or name another folder",
         )
 
@@ -75,17 +58,3 @@ def merged(headers: Sequence[Header]) -> dict[str, Any]:
 
 def _made(header: Header) -> dict[str, Any]:
     return {name: header.get(name) for name in ("started", "machine")}
-
-
-def _flat(name: str, value: object) -> Iterator[tuple[str, object]]:
-    """Plain data as one level of dotted names. A model's address is no part of what it is."""
-    if isinstance(value, Mapping):
-        for inner, each in value.items():
-            if not (name.startswith("models.") and inner == "spec"):
-                yield from _flat(f"{name}.{inner}", each)
-    else:
-        yield name, value
-
-
-def _said(value: object) -> str:
-    return "not set" if value is None else str(value)

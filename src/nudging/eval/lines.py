@@ -40,12 +40,6 @@ def is_settled(line: Line) -> bool:
     return line["error"] is None and not line["score"]["measures"].get("judge_unread")
 
 
-def encode(line: Line) -> bytes:
-    """A line as bytes. Half a character pair in a stranger's text stays escaped, as it must be."""
-    text = json.dumps(line, ensure_ascii=False, allow_nan=False)
-    return text.encode(errors="backslashreplace") + b"\n"
-
-
 def read_lines(path: Path) -> Iterator[Line]:
     """The lines of a file, one at a time. A last one that was cut off in the writing is left out.
 

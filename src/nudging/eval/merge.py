@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UsageError
+from ..kept import encode, write_json
 from .header import merged
-from .lines import Key, canonical, encode, key, timeless
-from .store import HEADER, SAMPLES, check_place, read_header, read_samples, write_json
+from .lines import Key, canonical, key, timeless
+from .store import HEADER, SAMPLES, check_place, read_header, read_samples
 
 
 def merge(runs: Sequence[Path], out: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ..engines import open_engine_async
 from ..engines.base import Engine
-from .fingerprint import made_now, model_facts, versions
+from ..fingerprint import made_now, model_facts, versions
 from .header import FORMAT
 from .judge import Judge, judged, open_judge
 from .lines import Line, canonical

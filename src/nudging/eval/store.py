@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, UsageError
-from ..pull import locked
+from ..kept import Growing, encode, locked, write_json
 from .header import ALL, FORMAT
-from .lines import Key, Line, encode, is_settled, key, read_lines
+from .lines import Key, Line, is_settled, key, read_lines
 
 HEADER, SAMPLES, SUMMARY = "header.json", "samples.jsonl", "summary.json"
-_SYNC_SECONDS = 5.0
-"""How long a line may be in the system's hands before it must be on the disk."""
 
 
 class Run:
@@ -40,15 +37,11 @@ class Run:
         _compact(folder)
         for line in read_lines(folder / SAMPLES):
             self._note(line)
-        self._file = (folder / SAMPLES).open("ab")
-        self._synced = time.monotonic()
+        self._file = Growing(folder / SAMPLES)
 
     def add(self, line: Line) -> None:
         self._doubled |= key(line) in self._open
-        self._file.write(encode(line))
-        self._file.flush()
-        if time.monotonic() - self._synced > _SYNC_SECONDS:
-            self._sync()
+        self._file.add(encode(line))
         self._note(line)
 
     def _note(self, line: Line) -> None:
@@ -61,12 +54,7 @@ class Run:
         if line["answer"] is not None:
             self.unscored[about] = line
 
-    def _sync(self) -> None:
-        os.fsync(self._file.fileno())
-        self._synced = time.monotonic()
-
     def close(self) -> None:
-        self._sync()
         self._file.close()
         if self._doubled:
             _compact(self._folder)
@@ -140,17 +128,6 @@ def read_samples(folder: Path) -> Iterator[Line]:
         for number, line in enumerate(read_lines(path)):
             if last[key(line)] == number:
                 yield line
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    with new.open("w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
 
 
 def _compact(folder: Path) -> None:

@@ -12,19 +12,18 @@ from collections.abc import (
     Awaitable,
     Callable,
     Container,
-    Coroutine,
-    Iterator,
     Mapping,
     Sequence,
 )
 from contextlib import aclosing
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Protocol
 
+from ..crowd import as_done
 from ..data import answer_data
+from ..kept import encode
 from ..tokens import Answer
-from .lines import Key, Line, encode, key
+from .lines import Key, Line, key
 from .task import Sample, Score
 
 _SCORED_MEANWHILE = 8
@@ -89,30 +88,9 @@ async def work(
         left = [sample for sample in cell.samples if key(cell.blank(sample)) not in done]
         places = asyncio.Semaphore(cell.at_once)
         jobs = (_line(cell, sample, unscored, fresh, places) for sample in left)
-        async with aclosing(_as_done(jobs, cell.at_once + _SCORED_MEANWHILE)) as lines:
+        async with aclosing(as_done(jobs, cell.at_once + _SCORED_MEANWHILE)) as lines:
             async for line in lines:
                 yield line
-
-
-async def _as_done(
-    jobs: Iterator[Coroutine[Any, Any, Line]], at_once: int
-) -> AsyncGenerator[Line, None]:
-    """What jobs come to, as each is done, so many at once. Closing it ends them all."""
-    running: list[asyncio.Task[Line]] = []
-    try:
-        while True:
-            running += [asyncio.create_task(job) for job in islice(jobs, at_once - len(running))]
-            if not running:
-                return
-            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            finished = [task for task in running if task.done()]  # in the order of the jobs
-            running = [task for task in running if task not in finished]
-            for task in finished:
-                yield task.result()
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def _line(

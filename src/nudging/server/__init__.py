@@ -10,5 +10,6 @@
     playground.py, playground.html     the page at its address
     front.py, app.py, run.py           what every request goes through; the routes; the process
 
-Needs the extra `server`; nothing outside of this package imports it but `nudge serve`.
+Needs the extra `server`, but for what is pure of it, up to `voices.py`: `nudge batch` answers the
+same requests out of files.
 """

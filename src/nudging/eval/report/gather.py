@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import InputError
+from ...headers import Header
 from ..figures import apart
-from ..header import Header
 from ..lines import Line, canonical
 from ..store import read_header, read_samples
 from ..summary import summary

@@ -1,7 +1,7 @@
 """What a run was made with, so that another can be told from it: models, packages, machine.
 
 A model in files is known by the sum of their bytes, one on the hub by its commit, one on a server
-by what the server says of it. Knows no task and no method.
+by what the server says of it. Knows nothing of the work.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..config import Spec, parse_spec
-from ..engines.base import Engine
-from ..pull import demo_path
+from . import __version__
+from .config import Spec, parse_spec
+from .engines.base import Engine
+from .pull import demo_path
 
 _PACKAGES = {"llama": ("xllamacpp",), "hf": ("torch", "transformers")}
 """What computes, by engine: another version may round otherwise."""

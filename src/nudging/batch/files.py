@@ -1,0 +1,111 @@
+"""Files of rows by their names: JSON lines, or Parquet where it is installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import InputError, MissingExtra, UsageError
+from .jsonl import LinesIn, LinesOut, shown
+from .rows import Columns, Row
+
+if TYPE_CHECKING:
+    from .parquet import Slice
+
+JSON_LINES, PARQUET = (".jsonl", ".ndjson"), (".parquet",)
+
+
+class Source(Protocol):
+    """A file that rows come from."""
+
+    count: int
+    names: Sequence[str]
+    """Columns that are known beforehand: of JSON lines those of the first row."""
+
+    def rows(self, start: int, columns: Sequence[str] | None) -> Iterator[Row]:
+        """The rows from a place on. `columns`: what is needed of them; None for all."""
+
+    def kept(self) -> Iterator[Any]:
+        """Each row as it stands there, for a `Sink`."""
+
+
+class Sink(Protocol):
+    """A file that rows go to."""
+
+    def write(self, kept: Any, added: Columns) -> None: ...
+    def close(self) -> None: ...
+
+
+def open_source(path: Path) -> Source:
+    """Look through a file of rows.
+
+    Raises:
+        InputError: it can't be read, or holds none.
+    """
+    kind = kind_of(path, "IN")
+    try:
+        if not path.is_file():
+            raise InputError(
+                f"{path} is not a file" if path.exists() else f"there is no file {path}"
+            )
+        found: Source = LinesIn(path) if kind == "jsonl" else _parquet().TableIn(path)
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror or error}") from None
+    if not found.count:
+        raise InputError(f"{path} holds no rows")
+    return found
+
+
+def open_sink(path: Path, schemas: tuple[Any, Any] | None) -> Sink:
+    """Begin a file of rows. `schemas`: what `schemas_of` has found."""
+    return LinesOut(path, plain) if schemas is None else _parquet().TableOut(path, *schemas)
+
+
+def schemas_of(source: Source, prefix: str) -> tuple[Any, Any]:
+    """The types of what is kept of a source in Parquet, and of what is added to it.
+
+    Raises:
+        InputError: it can't be kept there.
+    """
+    parquet = _parquet()
+
+    def data() -> Iterator[Mapping[str, Any]]:
+        rows = source.rows(0, None)
+        for row, kept in zip(rows, source.kept(), strict=True):
+            if not row.reason:
+                yield json.loads(kept)
+
+    kept = source.schema if isinstance(source, parquet.TableIn) else parquet.schema_of(data)
+    return kept, parquet.added_schema(prefix)
+
+
+def plain(kept: bytes | Slice) -> Any:
+    """A row as JSON can hold it."""
+    return shown(kept) if isinstance(kept, bytes) else _parquet().plain(kept)
+
+
+def kind_of(path: Path, what: str) -> str:
+    """`jsonl` or `parquet`, by the name's end.
+
+    Raises:
+        UsageError: by neither.
+    """
+    if path.suffix in JSON_LINES:
+        return "jsonl"
+    if path.suffix in PARQUET:
+        _parquet()
+        return "parquet"
+    raise UsageError(
+        f"{what} is {path}, and its name tells no kind of file",
+        hint=f"it ends in {', '.join((*JSON_LINES, *PARQUET))}",
+    )
+
+
+def _parquet() -> Any:
+    try:
+        from . import parquet
+    except ModuleNotFoundError:
+        raise MissingExtra("Parquet", "parquet") from None
+    return parquet

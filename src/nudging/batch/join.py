@@ -1,0 +1,71 @@
+"""The rows of a file and what has come of them, put together as one file.
+
+What is read runs through: rows are in the order of their file, results in the order in which they
+came, and the two are never far apart (`run.py`). What comes early waits for the other. Knows
+neither models nor kinds of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import InputError
+from .files import Sink, Source, plain
+from .jsonl import LinesOut
+from .rows import Result
+from .store import Work
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+def join(source: Source, work: Work, sink: Sink, bad: Path, *, ordered: bool, own: bool) -> None:
+    """Write every row to `sink`, or to `bad` if it could not be asked.
+
+    `ordered`: in the order of the source; else as they were done. `own`: with its own columns.
+    """
+    kept = enumerate(source.kept())
+    side = LinesOut(bad)
+    try:
+        for number, each, result in _paired(kept, work.results(), ordered):
+            if result.kind == "bad":
+                reason = result.data["reason"]
+                side.write(None, {"row": number + 1, "reason": reason, "data": plain(each)})
+            else:
+                sink.write(each if own else None, result.data)
+    finally:
+        side.close()
+        sink.close()
+
+
+def _paired(
+    kept: Iterable[tuple[int, Any]], results: Iterable[tuple[int, Result]], ordered: bool
+) -> Iterator[tuple[int, Any, Result]]:
+    if ordered:
+        yield from matched(kept, results)
+    else:
+        for number, result, each in matched(results, kept):
+            yield number, each, result
+
+
+def matched(
+    first: Iterable[tuple[int, T]], second: Iterable[tuple[int, U]]
+) -> Iterator[tuple[int, T, U]]:
+    """What has the same number in both, in the order of the first.
+
+    Raises:
+        InputError: a number is not in both, or twice in one.
+    """
+    early: dict[int, U] = {}
+    others = iter(second)
+    for number, one in first:
+        while number not in early:
+            found = next(others, None)
+            if found is None or found[0] in early:
+                raise InputError(f"row {number + 1} has not got exactly one result")
+            early[found[0]] = found[1]
+        yield number, one, early.pop(number)
+    if early or next(others, None) is not None:
+        raise InputError("there are results of rows that are not there")

@@ -1,0 +1,103 @@
+"""Rows in a file of JSON lines. A row's own columns are kept byte by byte.
+
+A row without an `id` gets the number of its line that is not blank, from 1. Knows no model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..errors import InputError
+from ..kept import encode
+from .rows import Columns, Row
+
+_LONGEST = 64 * 2**20
+"""Bytes of a line; what is longer is no line, but a file of another kind."""
+
+
+class LinesIn:
+    """The rows of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.count = 0
+        self.names: Sequence[str] = ()
+        """Columns that are known beforehand: those of the first row."""
+        for line in self._lines():
+            self.count += 1
+            if not self.names:
+                self.names = tuple(_read(self.count - 1, line).data)
+
+    def rows(self, start: int, columns: Sequence[str] | None) -> Iterator[Row]:
+        for number, line in enumerate(self._lines()):
+            if number >= start:
+                yield _read(number, line)
+
+    def kept(self) -> Iterator[bytes]:
+        """Each row as it stands there, with an `id`."""
+        for number, line in enumerate(self._lines()):
+            row = _read(number, line)
+            if row.reason or not row.data or "id" in row.data:
+                yield line
+            else:
+                yield b'{"id": "%d", ' % (number + 1) + line[1:].lstrip()
+
+    def _lines(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            number = 0
+            while line := file.readline(_LONGEST):
+                number += 1
+                if len(line) == _LONGEST:
+                    raise InputError(
+                        f"line {number} of {self._path} is longer than {_LONGEST >> 20} MiB",
+                        hint="JSON lines are expected: an object on each line",
+                    )
+                if line := line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").strip():
+                    yield line
+
+
+class LinesOut:
+    """Rows written to a file."""
+
+    def __init__(self, path: Path, plain: Callable[[Any], Columns] = dict) -> None:
+        """`plain`: a row that is not kept as a line, as JSON can hold it."""
+        self._file, self._plain = path.open("wb"), plain
+
+    def write(self, kept: Any, added: Columns) -> None:
+        if kept is None:
+            self._file.write(encode(added))
+        elif isinstance(kept, bytes):
+            self._file.write(kept[:-1].rstrip() + b", " + encode(added)[1:])
+        else:
+            self._file.write(encode({**self._plain(kept), **added}))
+
+    def close(self) -> None:
+        with self._file as file:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _read(number: int, line: bytes) -> Row:
+    try:
+        data = json.loads(line.decode(), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        return Row(number, {}, f"it is not JSON: {error}")
+    if not isinstance(data, dict):
+        return Row(number, {}, "it is not a JSON object")
+    return Row(number, data)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number there")
+
+
+def shown(line: bytes) -> Any:
+    """A line for the file of bad rows: as data where it is JSON, else as text."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return line.decode(errors="backslashreplace")

@@ -1,0 +1,245 @@
+"""Rows in a Parquet file. A row's own columns are kept as they are, of whatever type.
+
+A table without a column `id` gets one: the number of the row, from 1, as text. Knows no model.
+Needs the extra `parquet`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import InputError
+from ..tokens import Usage
+from .rows import Columns, Row
+
+_READ, _WRITTEN = 128, 1000
+"""Rows at a time: each is in memory as a whole."""
+_UNFIT = (pa.lib.ArrowException, OverflowError, UnicodeError)
+
+
+class Slice(NamedTuple):
+    """A row as it stands in a file."""
+
+    batch: Any
+    place: int
+
+
+Kept = bytes | Slice
+"""A row as it stands in a file of either kind."""
+
+
+class TableIn:
+    """The rows of a file."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            # not the whole of a row group at once: some files have only one
+            self._file = pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
+        except pa.lib.ArrowInvalid as error:
+            raise InputError(f"{path} is not a Parquet file: {error}") from None
+        self.count: int = self._file.metadata.num_rows
+        self.names: Sequence[str] = self._file.schema_arrow.names
+        if len(set(self.names)) < len(self.names):
+            raise InputError(f"{path} has two columns of one name")
+        self._numbered = "id" not in self.names
+
+    @property
+    def schema(self) -> Any:
+        """That of `kept`."""
+        schema = self._file.schema_arrow
+        return schema.append(pa.field("id", pa.string())) if self._numbered else schema
+
+    def rows(self, start: int, columns: Sequence[str] | None) -> Iterator[Row]:
+        names = None if columns is None else [name for name in columns if name in self.names]
+        for first, batch in self._batches(start, names):
+            for number, data in enumerate(batch.to_pylist(), first):
+                if number >= start:
+                    yield Row(number, data)
+
+    def kept(self) -> Iterator[Slice]:
+        """Each row as it stands there, with an `id`."""
+        for first, batch in self._batches(0, None):
+            if self._numbered:
+                ids = [str(first + place + 1) for place in range(batch.num_rows)]
+                arrays = [*batch.columns, pa.array(ids, pa.string())]
+                batch = pa.record_batch(arrays, schema=self.schema)
+            for place in range(batch.num_rows):
+                yield Slice(batch, place)
+
+    def _batches(self, start: int, names: list[str] | None) -> Iterator[tuple[int, Any]]:
+        """Stretches of the file, each with the number of its first row. Row groups that end before
+        `start` are not read."""
+        first = 0
+        for group in range(self._file.num_row_groups):
+            size = self._file.metadata.row_group(group).num_rows
+            if first + size <= start:
+                first += size
+                continue
+            for batch in self._file.iter_batches(_READ, row_groups=[group], columns=names):
+                yield first, batch
+                first += batch.num_rows
+
+
+class TableOut:
+    """Rows written to a file. `schema`: that of what is kept."""
+
+    def __init__(self, path: Path, schema: Any, added: Any) -> None:
+        self._path, self._kept, self._added = path, schema, added
+        self._rows: list[tuple[Columns | Slice, Columns]] = []
+        both = pa.schema([*schema, *added], metadata=schema.metadata)
+        self._writer = pq.ParquetWriter(path, both)
+
+    def write(self, kept: Kept, added: Columns) -> None:
+        self._rows.append((json.loads(kept) if isinstance(kept, bytes) else kept, added))
+        if len(self._rows) == _WRITTEN:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        if rows:
+            kept = _as_they_are([kept for kept, _ in rows], self._kept)
+            added = _arrays([added for _, added in rows], self._added)
+            arrays = [*kept.columns, *added]
+            self._writer.write_table(pa.table(arrays, schema=self._writer.schema))
+
+    def close(self) -> None:
+        try:
+            self._flush()
+        finally:
+            self._writer.close()
+        with self._path.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _as_they_are(rows: Sequence[Any], schema: Any) -> Any:
+    """Kept rows as a table: slices without a look at what they hold, in stretches."""
+    if not isinstance(rows[0], Slice):
+        return pa.table(_arrays(rows, schema), schema=schema)
+    stretches: list[tuple[Any, int, int]] = []
+    for batch, place in rows:
+        if stretches and stretches[-1][0] is batch and sum(stretches[-1][1:]) == place:
+            stretches[-1] = (batch, stretches[-1][1], stretches[-1][2] + 1)
+        else:
+            stretches.append((batch, place, 1))
+    return pa.Table.from_batches([batch.slice(at, n) for batch, at, n in stretches], schema)
+
+
+def _arrays(rows: Sequence[Columns], schema: Any) -> list[Any]:
+    return [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
+
+
+# --- types ----------------------------------------------------------------------------------
+
+
+def added_schema(prefix: str) -> Any:
+    """What a row gets, as columns."""
+    text = pa.string()
+    span = pa.struct({"source": text, "text": text, "handover": text})
+    columns = {
+        "text": text,
+        "spans": pa.list_(span),
+        "stop_reason": text,
+        "usage": _type_of(Usage().as_dict()),
+        "error": pa.struct({"kind": text, "message": text}),
+    }
+    return pa.schema({prefix + name: kind for name, kind in columns.items()})
+
+
+def _type_of(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return pa.struct({name: _type_of(each) for name, each in value.items()})
+    return pa.float64() if isinstance(value, float) else pa.int64()
+
+
+def schema_of(rows: Callable[[], Iterator[Columns]]) -> Any:
+    """The types of columns that come as JSON. Every row is looked at, and tried in them: what
+    can't be written is found before anything is asked.
+
+    Raises:
+        InputError: the values of a column are not of one type.
+    """
+    found: dict[str, Any] = {}
+    for some in _stretches(rows()):
+        for name in dict.fromkeys(name for row in some for name in row):
+            with_ = [found[name]] if name in found else []
+            found[name] = _common(name, [*with_, _infer(name, some)])
+    schema = pa.schema(found)
+    for some in _stretches(rows()):
+        for field in schema:
+            try:
+                pa.array([row.get(field.name) for row in some], field.type)
+            except _UNFIT as error:
+                raise _unfit(field.name, error) from None
+    try:
+        pq.ParquetWriter(io.BytesIO(), schema).close()
+    except _UNFIT as error:
+        raise _unfit(", ".join(found), error) from None
+    return schema
+
+
+def _infer(name: str, rows: Sequence[Columns]) -> Any:
+    try:
+        return pa.array([row.get(name) for row in rows]).type
+    except _UNFIT as error:
+        raise _unfit(name, error) from None
+
+
+def _common(name: str, kinds: Sequence[Any]) -> Any:
+    schemas = [pa.schema({name: kind}) for kind in kinds]
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive").field(name).type
+    except _UNFIT as error:
+        raise _unfit(name, error) from None
+
+
+def _unfit(name: str, error: Exception) -> InputError:
+    return InputError(
+        f"column {name} can't be written to Parquet: {' '.join(str(error).split())}",
+        hint="an OUT that ends in .jsonl keeps it as it is",
+    )
+
+
+def _stretches(rows: Iterator[Columns]) -> Iterator[list[Columns]]:
+    some: list[Columns] = []
+    for row in rows:
+        some.append(row)
+        if len(some) == _WRITTEN:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+# --- as JSON --------------------------------------------------------------------------------
+
+
+def plain(row: Slice) -> dict[str, Any]:
+    """A row as JSON can hold it: dates as ISO text, decimals as text, bytes in base 64."""
+    return {
+        name: _plain(column[row.place].as_py())
+        for name, column in zip(row.batch.schema.names, row.batch.columns, strict=True)
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)

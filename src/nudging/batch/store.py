@@ -1,0 +1,181 @@
+"""What has come of rows so far: a folder beside the file that is to be, `OUT.work`.
+
+It holds a header, with all that the results depend on, and `results.jsonl`: a line for each row as
+it is done, only ever added to. Whatever kills the process, what is there is enough to go on from.
+Knows no model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, UsageError
+from ..headers import Header, differences, some
+from ..kept import Growing, encode, locked, write_json
+from .rows import Kind, Result
+
+FORMAT = 1
+PARTS = ("format", "versions", "models", "options", "input")
+"""What must be the same in work that is gone on with."""
+_HEADER, _RESULTS = "header.json", "results.jsonl"
+_LINE = re.compile(rb'\{"row": (\d+), "kind": "(answered|failed|bad)", "data": \{.*\}\}\n')
+
+
+class Settled:
+    """Which rows are done: all below a place, and some above it. What it holds is as large as rows
+    are apart that are at work at the same time, however many are done."""
+
+    def __init__(self) -> None:
+        self.below = 0
+        self._above: set[int] = set()
+
+    def add(self, row: int) -> None:
+        self._above.add(row)
+        while self.below in self._above:
+            self._above.remove(self.below)
+            self.below += 1
+
+    def __contains__(self, row: int) -> bool:
+        return row < self.below or row in self._above
+
+    def __len__(self) -> int:
+        return self.below + len(self._above)
+
+
+class Work:
+    """The folder, open for more results."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settled = Settled()
+        self.counts: Counter[Kind] = Counter()
+        self._path = folder / _RESULTS
+        if self._path.exists():
+            self._read()
+        self._file = Growing(self._path)
+
+    def _read(self) -> None:
+        """Take note of what is done. A last line that was cut off in the writing is cut away."""
+        whole = 0
+        with self._path.open("rb+") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    break
+                found = _LINE.fullmatch(line)
+                if not found or int(found[1]) in self.settled:
+                    raise InputError(
+                        f"line {number} of {self._path} is damaged",
+                        hint="delete that line; --resume asks its row again",
+                    )
+                self._note(int(found[1]), found[2].decode())
+                whole += len(line)
+            file.truncate(whole)
+
+    def add(self, row: int, result: Result) -> None:
+        line = encode({"row": row, "kind": result.kind, "data": result.data})
+        self._file.add(line)
+        self._note(row, result.kind)
+
+    def _note(self, row: int, kind: Any) -> None:
+        self.settled.add(row)
+        self.counts[kind] += 1
+
+    def results(self) -> Iterator[tuple[int, Result]]:
+        """What is there, in the order in which it came."""
+        with self._path.open("rb") as file:
+            for line in file:
+                found = json.loads(line)
+                yield found["row"], Result(found["kind"], found["data"])
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@contextmanager
+def opened(folder: Path, header: Header) -> Iterator[Work]:
+    """Begin, or go on: `check_place` and `check_same` have said that it may be."""
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        if not locked(lock):
+            raise UsageError(f"another process is writing to {folder}")
+        if not (folder / _HEADER).exists():
+            (folder / _RESULTS).unlink(missing_ok=True)  # of work that was finished, or never begun
+            write_json(folder / _HEADER, header)
+        work = Work(folder)
+        try:
+            yield work
+        finally:
+            work.close()
+
+
+def work_folder(out: Path) -> Path:
+    return out.with_name(out.name + ".work")
+
+
+def bad_rows(out: Path) -> Path:
+    """The file for rows that can't be asked."""
+    return out.with_name(out.name + ".bad.jsonl")
+
+
+def check_place(out: Path, *, resume: bool) -> Mapping[str, Any] | None:
+    """The header of the work to go on with, or None where it is to begin.
+
+    Raises:
+        UsageError: there is something already, and it is not to be gone on with.
+    """
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {out.absolute().parent}")
+    header = work_folder(out) / _HEADER
+    if header.exists():
+        if not resume:
+            raise UsageError(
+                f"{out} has been begun", hint=f"--resume goes on; or remove {header.parent}"
+            )
+        return _read_header(header)
+    if not resume and (there := [path for path in (out, bad_rows(out)) if path.exists()]):
+        raise UsageError(f"{there[0]} is there already", hint="name another file, or remove it")
+    return None
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InputError(
+            f"{path} is no header of a batch, or of another version's",
+            hint="remove its folder, and begin again; or name another OUT",
+        )
+    return found
+
+
+def check_same(out: Path, old: Header, new: Header) -> None:
+    """Refuse to go on with work under settings, models or rows that are not its own.
+
+    Raises:
+        UsageError: it names what has changed.
+    """
+    if found := differences(old, new, PARTS):
+        raise UsageError(
+            f"{out} was begun otherwise: {some(found)}",
+            hint="give what it was begun with, or name another OUT",
+        )
+
+
+def finish(work: Work, out: Path, made: Path, bad: Path) -> None:
+    """Give the files that were made their names, and remove all else. `OUT` is there at once and
+    whole, and when it is there nothing is left to do."""
+    if work.counts["bad"]:
+        os.replace(bad, bad_rows(out))
+    os.replace(made, out)
+    (work.folder / _HEADER).unlink()  # first: what is left without it is rubbish
+    shutil.rmtree(work.folder)
