@@ -136,11 +136,12 @@ def _rows(path: Path) -> Iterator[Any]:
 
 
 def _table(samples: Sequence[Sample], count: int) -> Iterator[str]:
+    """The most memory in each tenth of the asking."""
     yield "| rows done | resident, MiB |"
     yield "| --- | --- |"
     for tenth in range(1, 11):
         before, until = count * (tenth - 1) // 10, count * tenth // 10
-        part = [sample.rss for sample in samples if before < sample.done <= until]
+        part = [sample.rss for sample in samples if before <= sample.done < until and sample.done]
         if part:
             yield f"| {before} to {until} | {max(part) / 2**20:.0f} |"
 
@@ -168,12 +169,13 @@ def main() -> None:
         again = killed(rows, broken, given.kills, longest, *PAIR, seed=given.seed)
         alike = same(whole, broken, given.rows)
         size = rows.stat().st_size
+    writing = [sample.rss for sample in samples if sample.done == given.rows]
     told = [
         *_table(samples, given.rows),
         "",
         f"{given.rows} rows, {size / 2**20:.0f} MiB, in {seconds:.0f} s, "
-        f"{given.rows / seconds:.0f} a second. Most memory at any moment, the writing of OUT "
-        f"among them: {max(sample.rss for sample in samples) / 2**20:.0f} MiB.",
+        f"{given.rows / seconds:.0f} a second. While OUT is written: "
+        f"{max(writing, default=0) / 2**20:.0f} MiB at most.",
         "",
         f"In one go: `{said.strip()}`. Killed {given.kills} times: `{again.strip()}`. "
         f"Each row once and the same in both: {'yes' if alike else '**no**'}.",
