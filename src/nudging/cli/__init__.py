@@ -15,7 +15,7 @@ import typer
 
 from .. import __version__
 from ..errors import NudgingError, UsageError
-from . import ask, bench, chat, check, pull, serve, show
+from . import ask, bench, chat, check, plan, pull, serve, show
 from .eval import evaluate
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command()(ask.ask)
 app.command()(chat.chat)
 app.command()(check.check)
 app.command()(bench.bench)
+app.command()(plan.plan)
 app.command("eval")(evaluate)
 app.command()(pull.pull)
 app.command()(serve.serve)
