@@ -5,7 +5,8 @@
     python -m benchmarks.capacity curves DOC.md CURVES.svg   larger fleets, simulated
 
 Measuring wants a machine on which nothing else runs. The exit code of `check` is 1 if a simulated
-figure is further from the measured one than `BOUND`.
+figure is further from the measured one than `BOUND`, or throughput grows by less than `LINEAR` of
+the base servers.
 """
 
 from __future__ import annotations
@@ -32,8 +33,6 @@ SETTLE, WATCH = 5.0, 15.0
 SEEDS = 5
 BOUND = 0.2
 LINEAR = 0.9
-CPU = 0.5
-"""Milliseconds of our own CPU time a token."""
 
 Row = dict[str, Any]
 
@@ -92,8 +91,7 @@ def check(document: Path, paths: list[Path]) -> bool:
     linear = table(["base servers", "answers at once", "tokens/s", "of linear"], lines)
     write_section(document, "linear", linear)
     print(f"{text}\n\n{linear}")
-    good = good and all(tokens / count / alone[1] >= LINEAR for count, tokens in alone.items())
-    return good and all(row["cpu"] < CPU for row in rows)
+    return good and all(tokens / count / alone[1] >= LINEAR for count, tokens in alone.items())
 
 
 def main() -> None:
