@@ -31,7 +31,7 @@ def test_a_script_has_the_tokens_of_its_turns(number: int) -> None:
 
 def test_answers_through_the_driver_are_what_they_must_be() -> None:
     with servers("base", 2, FAST) as bases, servers("nudge", 1, FAST) as nudges:
-        assert -1 < hop(bases[0], FAST) < 100
+        assert hop(bases[0], FAST) > 0
         found = measure(bases, nudges, 6, FAST, settle=0.5, watch=2.0)
     assert found.wrong == 0
     assert found.answers >= 6

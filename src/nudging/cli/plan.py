@@ -94,7 +94,7 @@ def plan(
     share: Annotated[
         float,
         typer.Option(
-            "--share", metavar="P", min=0.001, max=0.99, help="Of the tokens, those nudged."
+            "--share", metavar="P", min=0.01, max=0.6, help="Of the tokens, those nudged."
         ),
     ] = 0.1,
     answers: Annotated[

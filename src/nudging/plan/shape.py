@@ -123,6 +123,8 @@ def read_answers(path: Path) -> Shape:
         lines = [json.loads(text)] if text.startswith("{\n") else map(json.loads, text.splitlines())
         answers = [line.get("answer", line) for line in lines]
         return measured([answer["spans"] for answer in answers if answer])
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} holds no answers with spans: {error!r}",
