@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test browser clients lint format docs fidelity answers bench bench-passes \
-	bench-remote bench-plot picture reliability capacity clean
+.PHONY: demo test browser clients lint format docs fidelity answers results bench bench-passes \
+	bench-remote bench-plot lab lab-checks picture reliability capacity clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -27,13 +27,13 @@ CLIENTS := tests/e2e/clients
 clients: .venv-clients/.done $(if $(shell command -v npm),build/clients/.done)
 
 lint: .venv/.all
-	$(BIN)/ruff format --check src tests examples benchmarks docs
-	$(BIN)/ruff check src tests examples benchmarks docs
+	$(BIN)/ruff format --check src tests examples benchmarks lab docs
+	$(BIN)/ruff check src tests examples benchmarks lab docs
 	$(BIN)/mypy
 
 format: .venv/.all
-	$(BIN)/ruff format src tests examples benchmarks docs
-	$(BIN)/ruff check --fix src tests examples benchmarks docs
+	$(BIN)/ruff format src tests examples benchmarks lab docs
+	$(BIN)/ruff check --fix src tests examples benchmarks lab docs
 
 docs: .venv/.all
 	$(BIN)/python docs/make.py
@@ -47,6 +47,16 @@ fidelity: .venv/.all .venv-vllm/.done
 QUESTIONS ?= ../shared/data/justeval.jsonl
 answers: .venv/.all
 	$(BIN)/python -m benchmarks.answers $(QUESTIONS) --doc docs/fidelity.md
+
+# The paper's thirteen tasks on the built-in pair: hours, and gone on with where it was left.
+DATA ?= ../shared/data
+TASKS := gsm8k,svamp,multiarith,mmlu,arc_challenge,csqa,strategyqa,sports,date,coin_flip
+RESULTS := --tasks $(TASKS),last_letter_concat,justeval,justeval_safe --methods base,nudge,nudging \
+	--presets default,official --limit 50 --max-tokens 160 --data-dir $(DATA) --out build/results
+results: .venv/.all
+	$(BIN)/nudge pull demo
+	$(BIN)/nudge eval $(RESULTS) $(if $(wildcard build/results),--resume)
+	$(BIN)/nudge report build/results --out build/results/report.html
 
 # What nudging costs beside the base model alone. Rows go to build/, tables to the documents.
 NUDGE_BENCH = $(BIN)/nudge bench --json $(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) $(ARGS)
@@ -94,6 +104,13 @@ capacity: .venv/.all
 	$(BIN)/python -m benchmarks.capacity check docs/scale.md \
 		build/capacity-1.json build/capacity-2.json build/capacity-4.json
 	$(BIN)/python -m benchmarks.capacity curves docs/scale.md docs/scale.svg
+
+# The laboratory's world is made in memory; this trains its models (docs/lab.md). Goes on after a stop.
+lab: .venv/.all
+	$(BIN)/python -m lab.train $(ARGS)
+
+lab-checks: .venv/.all
+	$(BIN)/python -m lab.checks $(ARGS)
 
 picture: .venv/.all
 	$(BIN)/python -m benchmarks.picture "Why can I see the moon during the day?" docs/picture.svg

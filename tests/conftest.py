@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,9 @@ from hypothesis import settings
 
 from nudging.pull import demo_path
 from nudging.tokens import Source
+
+# A shell's background job ignores Ctrl-C, and so would the children that tests press it on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("nudging", deadline=None, print_blob=True)
 settings.load_profile("nudging")

@@ -1,7 +1,7 @@
-"""Options and presets of the rule, engine specs, and the config file.
+"""Options and presets of the rule, and engine specs.
 
 A preset only fills in options. `default` lets each of them be changed; `official` and `paper` fix
-those that make them what they are. Knows no engine and does no I/O but reading the config file.
+those that make them what they are. Knows no engine and does no I/O.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
 from urllib.parse import parse_qsl, urlsplit
 
@@ -321,62 +319,3 @@ def _options(query: str, text: str) -> dict[str, str]:
         return dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
     except ValueError:
         raise SpecError(f"the options of the spec {text!r} do not parse") from None
-
-
-# --- the config file ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A named pair of a config file: two specs and the options that go with them."""
-
-    base: str
-    nudge: str
-    options: Mapping[str, Any]
-
-
-def read_config(path: Path) -> dict[str, Pair]:
-    """Read named pairs from a TOML file.
-
-    [pairs.mypair]
-    base = "llama:/models/base.gguf"
-    nudge = "http://127.0.0.1:8001/v1#small"
-    gamma = 0.3                  # and any other option of `NudgedModel`
-    """
-    data = _read_toml(path)
-    found = {}
-    pairs = data.get("pairs", {})
-    if not isinstance(pairs, dict):
-        raise ConfigError(f"{path}: pairs must be tables such as [pairs.mypair]", option="pairs")
-    for name, table in pairs.items():
-        if not isinstance(table, dict) or not all(
-            isinstance(table.get(source), str) for source in get_args(Source)
-        ):
-            raise ConfigError(f"{path}: pair {name!r} needs a base and a nudge, both specs")
-        options = {k: v for k, v in table.items() if k not in get_args(Source)}
-        checked = {k: v for k, v in options.items() if k not in ("base_form", "prefix")}
-        Config.of(checked.pop("preset", "default"), **checked)
-        found[name] = Pair(table["base"], table["nudge"], options)
-    return found
-
-
-def read_serve(path: Path) -> dict[str, Any]:
-    """Read the settings of `nudge serve` from a TOML file: those of the table `serve`."""
-    table = _read_toml(path).get("serve", {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"{path}: serve must be a table, [serve]", option="serve")
-    return table
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            data = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"can't read the config file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the config file {path} is not valid TOML: {error}") from None
-    for key in data:
-        if key not in ("pairs", "serve"):
-            raise ConfigError(f"{path}: there is no section {key!r}", option=key)
-    return data

@@ -32,7 +32,7 @@ ENDED: Mapping[StopReason, str] = {
 }
 """Why an answer ended, for people."""
 
-_CSS = """
+STYLE = """
 :root{color-scheme:light dark;--ink:#1c1b19;--soft:#6b675f;--paper:#fbfaf7;--card:#fff;
 --line:#e4e0d6;--nudge:#ffe08a;--nudge-ink:#3b2c00;--doubt:196 84 20}
 @media (prefers-color-scheme:dark){:root{--ink:#e9e6df;--soft:#a19b8f;--paper:#171614;
@@ -62,6 +62,7 @@ code{font:.9em ui-monospace,monospace;white-space:pre-wrap}
 .p{display:inline-block;height:.6em;min-width:1px;background:rgb(var(--doubt));
 margin-right:.4em;border-radius:1px}
 """
+"""Also of a page with many answers (`eval/report`)."""
 
 
 def answer_page(answer: Answer, question: Question, settings: Mapping[str, str]) -> str:
@@ -81,7 +82,7 @@ def answer_page(answer: Answer, question: Question, settings: Mapping[str, str])
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)} – nudging</title>
-<style>{_CSS}</style>
+<style>{STYLE}</style>
 </head>
 <body>
 <h1>A nudged answer</h1>

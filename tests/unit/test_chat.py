@@ -79,7 +79,7 @@ def test_what_can_not_be_asked_says_why(question: Any, said: str) -> None:
 
 
 def test_two_system_texts_are_one_too_many() -> None:
-    with pytest.raises(InputError, match="has one already"):
+    with pytest.raises(InputError, match="two system texts"):
         conversation([Message("system", "s"), user("q")], "another")
 
 

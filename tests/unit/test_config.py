@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nudging.config import PRESETS, Config, Pair, Spec, parse_spec, read_config
+from nudging.config import PRESETS, Config, Spec, parse_spec
 from nudging.errors import ConfigError, SpecError
+from nudging.pairs import Pair, read_config
 from nudging.policy import Bound, Either
 from nudging.sampling import GREEDY, Sampling
 
@@ -329,8 +330,8 @@ def test_read_config_gives_pairs_with_their_options(tmp_path: Path) -> None:
         "nudge_sampling": {"temperature": 0.5},
     }
     assert read_config(path) == {
-        "mine": Pair("demo:base", "demo:nudge", options),
-        "other": Pair("hf:a", "hf:b", {"preset": "official"}),
+        "mine": Pair("demo:base", "demo:nudge", options, f"{path}: pair 'mine'"),
+        "other": Pair("hf:a", "hf:b", {"preset": "official"}, f"{path}: pair 'other'"),
     }
 
 
@@ -355,8 +356,19 @@ def test_an_empty_config_has_no_pairs(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_config_file_says_what_is_bad(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(said)):
-        read_config(config_file(tmp_path, text))
+    path = config_file(tmp_path, text)
+    with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+        read_config(path)["mine"].check()
+    assert path.name in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_bad_pair_is_no_trouble_of_the_others(tmp_path: Path) -> None:
+    path = config_file(tmp_path, PAIR + '[pairs.bad]\nbase = "hf:a"\nnudge = "hf:b"\nfoo = 1\n')
+    pairs = read_config(path)
+    pairs["mine"].check()
+    with pytest.raises(ConfigError, match="pair 'bad': there is no option 'foo'"):
+        pairs["bad"].check()
 
 
 def test_a_config_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
@@ -372,4 +384,4 @@ def test_a_config_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) ->
 @pytest.mark.parametrize("text", ["pairs = 3\n", PAIR + 'preset = ["official"]\n'])
 def test_pairs_and_presets_of_the_wrong_type_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError):
-        read_config(config_file(tmp_path, text))
+        read_config(config_file(tmp_path, text))["mine"].check()

@@ -15,7 +15,7 @@ import typer
 
 from .. import __version__
 from ..errors import NudgingError, UsageError
-from . import ask, bench, chat, check, plan, pull, serve, show
+from . import analyze, ask, bench, calibrate, chat, check, plan, pull, report, serve, show
 from .eval import evaluate
 
 app = typer.Typer(
@@ -34,6 +34,9 @@ app.command()(check.check)
 app.command()(bench.bench)
 app.command()(plan.plan)
 app.command("eval")(evaluate)
+app.command()(report.report)
+app.command()(calibrate.calibrate)
+app.command()(analyze.analyze)
 app.command()(pull.pull)
 app.command()(serve.serve)
 

@@ -261,6 +261,7 @@ def _tell_failed(out: Path) -> None:
 
 def _finish(out: Path, as_json: bool) -> None:
     """Write the summary of a run, and show it."""
+    from ..eval.figures import HEAD
     from ..eval.store import SUMMARY, read_header, read_samples, write_json
     from ..eval.summary import summary
 
@@ -269,43 +270,14 @@ def _finish(out: Path, as_json: bool) -> None:
     if as_json:
         show.print_json(found)
     else:
-        show.table([HEAD, *_lines(found["cells"])], left=3)
-
-
-HEAD = (
-    *("task", "method", "setting", "n", "errors", "accuracy", "95 %", "over base", "95 % of it"),
-    *("nudged", "ended", "tokens", "seconds"),
-)
+        show.table([["task", "method", "setting", *HEAD], *_lines(found["cells"])], left=3)
 
 
 def _lines(cells: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    from ..eval.figures import apart, figures
+
     for cell in cells:
-        same = [other["setting"] for other in cells if other["method"] == cell["method"]]
-        setting = {
-            name: value
-            for name, value in cell["setting"].items()
-            if any(other.get(name) != value for other in same)
-        }
-        yield [
-            cell["task"],
-            cell["method"],
-            " ".join(f"{name}={value}" for name, value in setting.items()),
-            str(cell["n"]),
-            str(cell["errors"] or ""),
-            _share(cell["accuracy"]),
-            _ends(cell["ci95"]),
-            _share(cell["difference"], "+"),
-            _ends(cell["difference_ci95"], "+"),
-            _share(cell["nudge_rate"]),
-            _share(cell["ended_rate"]),
-            str(cell["usage"].get("tokens", "")),
-            f"{cell['seconds']:.1f}",
-        ]
-
-
-def _share(value: float | None, sign: str = "") -> str:
-    return "" if value is None else f"{100 * value:{sign}.1f}"
-
-
-def _ends(values: Sequence[float] | None, sign: str = "") -> str:
-    return "" if values is None else " to ".join(_share(value, sign) for value in values)
+        same = (other["setting"] for other in cells if other["method"] == cell["method"])
+        setting = apart(cell["setting"], same).items()
+        said = " ".join(f"{name}={value}" for name, value in setting)
+        yield [cell["task"], cell["method"], said, *figures(cell)]

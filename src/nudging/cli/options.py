@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 import typer
 
 from ..chat import base_prompt, conversation
-from ..config import Config, Pair, parse_spec, read_config
+from ..config import Config, parse_spec
 from ..errors import InputError, UsageError
+from ..pairs import Pair, read_config
 from . import show
 from .pull import fetch_if_missing
 
@@ -99,6 +100,7 @@ def plan(
 ) -> Plan:
     """The pair and the options: those given on the command line win over the config file's."""
     chosen = choose(base, nudge, pair, config)
+    chosen.check()
     options = dict(chosen.options)
     for name, value in [*read_sets(sets), *given.items()]:
         if value is None:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..config import read_serve
 from ..errors import ConfigError, MissingExtra, UsageError
+from ..pairs import read_serve
 from .options import (
     BaseOption,
     GammaOption,

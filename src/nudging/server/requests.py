@@ -74,6 +74,8 @@ def text_request(body: Mapping[str, Any]) -> Asked:
     prompt = _field(body, "prompt", _is_prompt, "a text or a list of texts (no token ids)")
     if not prompt:
         raise Refused("prompt must hold a text", param="prompt")
+    _field(body, "echo", _is_bool, "false")
+    _field(body, "suffix", _is_text, "empty")
     for name in ("echo", "suffix"):  # an answer that left them out would be taken for another
         if body.get(name):
             raise Refused(f"{name} is not supported", param=name, code="unsupported_parameter")

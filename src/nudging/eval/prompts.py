@@ -1,0 +1,31 @@
+"""Prompts of the user's own, for calibration and analysis. Knows no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..bench.questions import read_questions
+from ..errors import InputError
+
+
+def read_prompts(path: Path, limit: int) -> list[str]:
+    """A prompt a line, or JSON lines with a `question` in each. Of more than `limit`, so many,
+    spread evenly over the file: files are often in an order.
+
+    Raises:
+        InputError: it can't be read, or holds none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text in UTF-8") from None
+    if text.lstrip().startswith("{"):
+        found = read_questions(path)
+    else:
+        found = [line.strip() for line in text.splitlines() if line.strip()]
+    if not found:
+        raise InputError(f"{path} holds no prompts")
+    step = max(1.0, len(found) / limit)
+    return [found[int(place * step)] for place in range(min(limit, len(found)))]
