@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: demo test browser clients lint format docs fidelity answers results bench bench-passes \
-	bench-remote bench-plot lab lab-checks picture reliability clean
+	bench-remote bench-plot lab lab-checks picture reliability capacity clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -94,6 +94,16 @@ bench-plot: .venv/.all
 # What the server withstands. For tokens a second, let nothing else run.
 reliability: .venv/.all
 	$(BIN)/python -m benchmarks.reliability $(ARGS) --doc docs/reliability.md
+
+# The capacity model of `nudge plan` beside measured fleets, which wants an idle machine, and
+# carried to larger ones.
+capacity: .venv/.all
+	mkdir -p build
+	for n in 1 2 4; do $(BIN)/python -m benchmarks.capacity measure $$n build/capacity-$$n.json \
+		|| exit 1; done
+	$(BIN)/python -m benchmarks.capacity check docs/scale.md \
+		build/capacity-1.json build/capacity-2.json build/capacity-4.json
+	$(BIN)/python -m benchmarks.capacity curves docs/scale.md docs/scale.svg
 
 # The laboratory's world is made in memory; this trains its models (docs/lab.md). Goes on after a stop.
 lab: .venv/.all

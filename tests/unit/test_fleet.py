@@ -20,6 +20,7 @@ from nudging.config import parse_spec
 from nudging.engines import members, wire
 from nudging.engines.base import Engine, Want
 from nudging.engines.fleet import Fleet, open_fleet
+from nudging.engines.remote import RemoteEngine
 from nudging.errors import (
     ModelError,
     ServerBusy,
@@ -83,7 +84,8 @@ FAULTS: dict[str, Callable[[list[Any]], Reply]] = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A second is a tenth."""
+    """A second is a tenth, and of equals the first is taken."""
+    monkeypatch.setattr(members, "choose", lambda equal: equal[0])
     for name in ("PERIOD", "PING", "COMING"):
         monkeypatch.setattr(members, name, getattr(members, name) / 10)
 
@@ -533,3 +535,16 @@ def test_a_spec_of_several_servers() -> None:
 def test_only_servers_share_the_work_of_a_model(text: str) -> None:
     with pytest.raises(SpecError):
         parse_spec(text)
+
+
+def test_equals_are_all_taken_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of many processes begins with a first answer; not all of them at one server."""
+    monkeypatch.undo()
+    there = [members.Member(name, 16, _never) for name in "abcd"]
+    for member in there:
+        member.let_in(RemoteEngine.__new__(RemoteEngine))
+    assert {members.Members(there).least() for _ in range(200)} == set(there)
+
+
+async def _never() -> Engine:
+    raise AssertionError("nobody asked for it")

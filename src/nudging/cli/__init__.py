@@ -15,7 +15,7 @@ import typer
 
 from .. import __version__
 from ..errors import NudgingError, UsageError
-from . import analyze, ask, bench, calibrate, chat, check, pull, report, serve, show
+from . import analyze, ask, bench, calibrate, chat, check, plan, pull, report, serve, show
 from .batch import answer_file
 from .eval import evaluate
 
@@ -34,6 +34,7 @@ app.command("batch")(answer_file)
 app.command()(chat.chat)
 app.command()(check.check)
 app.command()(bench.bench)
+app.command()(plan.plan)
 app.command("eval")(evaluate)
 app.command()(report.report)
 app.command()(calibrate.calibrate)

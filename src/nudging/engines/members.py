@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ COMING = 3.0
 """Seconds in which one that is out must show that it works."""
 FAILURES = 3
 """In a row, until it is out."""
+
+choose = random.choice
+"""How one of several is taken that have as little to do."""
 
 Open = Callable[[], Awaitable[Engine]]
 
@@ -94,9 +98,12 @@ class Members:
         return iter(self._members)
 
     def least(self, but: Collection[Member] = ()) -> Member | None:
-        """The one that has least to do, of those in use."""
+        """One that has least to do, of those in use. Any of several: each process knows only its
+        own answers, and many that all took the first would leave the last with nothing to do."""
         there = [m for m in self._members if m.engine is not None and m not in but]
-        return min(there, key=lambda member: member.load, default=None)
+        fewest = min((member.load for member in there), default=0.0)
+        equal = [member for member in there if member.load == fewest]
+        return choose(equal) if equal else None
 
     @contextmanager
     def place(self) -> Iterator[Place]:

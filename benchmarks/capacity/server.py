@@ -1,0 +1,206 @@
+"""A server of known speed: batches as an inference server does, and writes answers of known turns.
+
+    python -m benchmarks.capacity.server base|nudge PORT SETTING.json
+
+OpenAI's completions, streamed, with log-probs. At each place of an answer stands a word of its own,
+so that the text tells how far it is, and no answer looks like a loop. Steps take the time that
+`Speed` says, counted from when they should have begun, so they are late only where the machine is
+busy. Knows no rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import random
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nudging.plan.shape import Shape
+from nudging.tokens import Candidate, Source, Step
+
+from ..reliability.upstream import told
+from .setting import Setting
+
+_OK = b"HTTP/1.1 200 OK\r\n"
+LETTERS = 5
+"""Of each word."""
+
+
+@functools.cache
+def words() -> dict[str, int]:
+    """Words by their place in an answer."""
+    drawn = random.Random(1)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return {"".join(drawn.choices(letters, k=LETTERS)): place for place in range(2000)}
+
+
+class Token(NamedTuple):
+    text: str
+    source: Source
+
+
+def script(setting: Setting, number: int) -> list[Token]:
+    """The tokens of an answer. A nudged word begins with a space; further tokens of it do not."""
+    found: list[Token] = []
+    named = list(words())
+    for turn in Shape(setting.turns).answer(setting.output, random.Random(number)):
+        starts = {-(-turn.nudged * word // turn.words) for word in range(turn.words)}
+        for at in range(turn.nudged):
+            found.append(Token(f"{' ' if at in starts else ''}{named[len(found)]}", "nudge"))
+        ends = {turn.written * s // (turn.asked + 1) for s in range(1, turn.asked + 1)}
+        for at in range(1, turn.written + 1):
+            found.append(Token(f" {named[len(found)]}{'.' if at in ends else ''}", "base"))
+    return found
+
+
+class Stream:
+    def __init__(self, writer: asyncio.StreamWriter, at: int, number: int, most: int) -> None:
+        self.writer, self.at, self.number, self.most = writer, at, number, most
+        self.given = 0
+        self.astray = False
+        """It no longer writes what the answer is."""
+        self.over = asyncio.Event()
+
+
+class Upstream:
+    def __init__(self, source: Source, setting: Setting) -> None:
+        self._source: Source = source
+        self._setting, self._speed = setting, setting.speed(source)
+        self._script = functools.cache(functools.partial(script, setting))
+        self._line: list[Stream] = []
+        self._known: dict[int, int] = defaultdict(int)
+        """Of each answer, prompt included, the tokens in the cache."""
+        self._came = asyncio.Event()
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    async def compute(self) -> None:
+        running: list[Stream] = []
+        clock = asyncio.get_running_loop().time
+        due = clock()
+        while True:
+            running = [stream for stream in running if not stream.over.is_set()]
+            if not running and not self._line:
+                self._came.clear()
+                await self._came.wait()
+                due = clock()
+            took = 0.0
+            while self._line and len(running) < self._speed.most:
+                stream = self._line.pop(0)
+                if not stream.over.is_set():
+                    running.append(stream)
+                    length = self._setting.prompt + stream.at
+                    took += self._speed.reading(
+                        self._speed.unread(length, self._known[stream.number])
+                    )
+                    self._known[stream.number] = length
+            if not running:
+                continue
+            took += self._speed.step(len(running))
+            due += took / 1000
+            await asyncio.sleep(due - clock())
+            for stream in running:
+                if not stream.over.is_set():
+                    self._give(stream)
+
+    def _give(self, stream: Stream) -> None:
+        tokens = self._script(stream.number)
+        step = self._following(tokens, stream.at + stream.given, stream.astray)
+        stream.given += 1
+        ended = step.is_end or stream.given == stream.most
+        data = f"data: {json.dumps(told(step, last=ended))}\n\n".encode()
+        stream.writer.write(_chunk(data))
+        if step.text.decode() != self._right(tokens, stream):
+            stream.astray = True
+        if not stream.astray:
+            length = self._setting.prompt + stream.at + stream.given
+            self._known[stream.number] = max(self._known[stream.number], length)
+        if ended:
+            stream.writer.write(_chunk(b"data: [DONE]\n\n") + _chunk(b""))
+            stream.over.set()
+
+    def _right(self, tokens: list[Token], stream: Stream) -> str | None:
+        at = stream.at + stream.given - 1
+        return tokens[at].text if at < len(tokens) else None
+
+    def _following(self, tokens: list[Token], at: int, astray: bool) -> Step:
+        """The step at a place. Each model is sure where the text is its own to write."""
+        if self._source == "nudge" and at >= len(tokens) and not astray:
+            return Step(b"", (Candidate(b"", 0.9),), 0.9, is_end=True, end=0.9)
+        if not astray and at < len(tokens) and tokens[at].source == self._source:
+            text = tokens[at].text.encode()
+            return Step(text, (Candidate(text, 0.9), Candidate(b" um", 0.05)), 0.9)
+        top = (Candidate(b" um", 0.25), Candidate(b" er", 0.2))
+        return Step(b" um", top, 0.25)
+
+    # --- HTTP -----------------------------------------------------------------------------------
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (ConnectionError, EOFError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """One request; whether there may be another on this connection."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        size = re.search(r"content-length: *(\d+)", head, re.IGNORECASE)
+        body = json.loads(await reader.readexactly(int(size[1]) if size else 0) or b"{}")
+        if not head.startswith("POST"):
+            _whole(writer, {"data": [{"id": self._source}]})
+            return True
+        if not body["stream"]:
+            tokens = self._script(0)
+            _whole(writer, told(self._following(tokens, 0, False), last=True))
+            return True
+        return await self._completion(body, reader, writer)
+
+    async def _completion(
+        self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        number = re.search(r"\((\d+)\)", body["prompt"])
+        at = words().get(body["prompt"].rstrip(".")[-LETTERS:], -1) + 1
+        stream = Stream(writer, at, int(number[1]) if number else 0, body["max_tokens"])
+        kind = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(_OK + kind)
+        self._line.append(stream)
+        self._came.set()
+        gone = asyncio.ensure_future(reader.read(1))
+        over = asyncio.ensure_future(stream.over.wait())
+        await asyncio.wait({gone, over}, return_when=asyncio.FIRST_COMPLETED)
+        stays = not gone.done()
+        stream.over.set()
+        for task in (gone, over):
+            task.cancel()
+        await asyncio.wait({gone, over})
+        return stays
+
+
+def _chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+def _whole(writer: asyncio.StreamWriter, body: Any) -> None:
+    data = json.dumps(body).encode()
+    head = f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    writer.write(_OK + head.encode() + data)
+
+
+async def main() -> None:
+    source, port, path = sys.argv[1:]
+    upstream = Upstream("base" if source == "base" else "nudge", Setting.read(Path(path)))
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", int(port))
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await upstream.compute()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

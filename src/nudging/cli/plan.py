@@ -1,0 +1,276 @@
+"""`nudge plan`: how many servers a load needs, estimated and simulated.
+
+Reads the figures, has them worked out (`plan/`), and prints. Opens no model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from ..plan.estimate import Estimate, alone, smallest
+from ..plan.read import Times, read_times
+from ..plan.shape import made_up, read_answers
+from ..plan.simulate import Fleet, Load, Seen, simulate
+from ..plan.speed import Speed
+from ..tokens import Source
+from . import show
+
+AT_WORK = 1000
+"""Answers at work in a simulation; of a larger fleet a part is simulated."""
+BUSY = 0.7
+"""Share of a core that a coordinator should have to do."""
+
+
+def plan(
+    rps: Annotated[float, typer.Option("--rps", metavar="N", help="Answers that come a second.")],
+    prompt: Annotated[
+        int, typer.Option("--prompt", metavar="N", min=1, help="Tokens of a prompt.")
+    ] = 500,
+    output: Annotated[
+        int, typer.Option("--output", metavar="N", min=1, help="Tokens of an answer.")
+    ] = 300,
+    measured: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Times from what nudge check --json, or nudge bench --json, has printed; "
+            "repeatable, later ones win. The options below win over both.",
+        ),
+    ] = None,
+    base_ms: Annotated[
+        float | None,
+        typer.Option("--base-ms", metavar="MS", min=0.01, help="A base token, one at a time."),
+    ] = None,
+    nudge_ms: Annotated[
+        float | None,
+        typer.Option("--nudge-ms", metavar="MS", min=0.01, help="The same, nudging model."),
+    ] = None,
+    base_more: Annotated[
+        float | None,
+        typer.Option(
+            "--base-more",
+            metavar="MS",
+            min=0,
+            help="What each further sequence adds to a step; else a fiftieth of a token.",
+        ),
+    ] = None,
+    nudge_more: Annotated[
+        float | None,
+        typer.Option("--nudge-more", metavar="MS", min=0, help="The same, nudging model."),
+    ] = None,
+    base_request: Annotated[
+        float | None,
+        typer.Option(
+            "--base-request",
+            metavar="MS",
+            min=0,
+            help="What a new request adds, as each handover is one; else half a token.",
+        ),
+    ] = None,
+    nudge_request: Annotated[
+        float | None,
+        typer.Option("--nudge-request", metavar="MS", min=0, help="The same, nudging model."),
+    ] = None,
+    base_read: Annotated[
+        float | None,
+        typer.Option(
+            "--base-read",
+            metavar="MS",
+            min=0,
+            help="Reading 1000 tokens of a text; else twice a token.",
+        ),
+    ] = None,
+    nudge_read: Annotated[
+        float | None,
+        typer.Option("--nudge-read", metavar="MS", min=0, help="The same, nudging model."),
+    ] = None,
+    share: Annotated[
+        float,
+        typer.Option(
+            "--share", metavar="P", min=0.01, max=0.6, help="Of the tokens, those nudged."
+        ),
+    ] = 0.1,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            "--answers",
+            metavar="FILE",
+            help="Measured answers in place of --share: JSON lines of nudge ask --json, or a "
+            "run's samples.jsonl.",
+        ),
+    ] = None,
+    slower: Annotated[
+        float,
+        typer.Option(
+            "--slower",
+            metavar="X",
+            min=1.01,
+            help="An answer may take so many times what it takes alone.",
+        ),
+    ] = 1.5,
+    most: Annotated[
+        int, typer.Option("--most", metavar="N", min=1, help="Sequences in a step, at most.")
+    ] = 256,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Base servers have the gate (docs/servers.md).")
+    ] = False,
+    drafts: Annotated[
+        int,
+        typer.Option(
+            "--drafts", metavar="K", min=0, max=64, help="Tokens that base servers speculate by."
+        ),
+    ] = 4,
+    met: Annotated[
+        float,
+        typer.Option("--met", metavar="P", min=0, max=1, help="Chance that one of them is right."),
+    ] = 0.6,
+    hop: Annotated[
+        float,
+        typer.Option("--hop", metavar="MS", min=0, help="Network and our own code, a request."),
+    ] = 2.0,
+    cpu: Annotated[
+        float,
+        typer.Option("--cpu", metavar="MS", min=0, help="A coordinator's CPU time a token."),
+    ] = 0.8,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Work out how many servers a load needs, and what they are short of.
+
+    An estimate in closed form picks the smallest fleet, and a simulation of its servers says
+    whether that holds. What the gate and speculation in the base servers would change is told
+    beside it. docs/scale.md has the model, and how near it came to what was measured.
+    """
+    if not 0 < rps < 1e6 or not math.isfinite(rps):
+        raise UsageError(f"--rps is {rps:g}", hint="answers a second, above 0")
+    times: dict[Source, Times] = {"base": {}, "nudge": {}}
+    for path in measured or ():
+        for source, found in read_times(path).items():
+            times[source] |= found
+    fleet = Fleet(
+        _speed("base", times["base"], base_ms, base_more, base_request, base_read, most),
+        _speed("nudge", times["nudge"], nudge_ms, nudge_more, nudge_request, nudge_read, most),
+        hop=hop,
+        gate=gate,
+    )
+    shape = read_answers(answers) if answers else made_up(share)
+    load = Load(shape, prompt, output, rps=rps)
+    by_itself = alone(fleet, load)
+    limit = slower * by_itself
+    found_fleet = smallest(fleet, load, rps, limit)
+    if found_fleet is None:
+        raise UsageError(
+            "no number of servers is enough", hint="a larger --slower, or a smaller --rps"
+        )
+    chosen, estimate = found_fleet
+    with show.busy("simulating"):
+        seen, part = _simulated(chosen, load, estimate)
+    speculating = replace(fleet, base=replace(fleet.base, drafts=drafts, met=met))
+    others = {"with the gate": replace(fleet, gate=True)} if not gate else {}
+    if drafts:
+        others[f"base servers speculating by {drafts}"] = speculating
+    data: dict[str, Any] = {
+        "base_servers": chosen.bases,
+        "nudging_servers": chosen.nudges,
+        "coordinators": math.ceil(rps * output * cpu / 1000 / BUSY),
+        "bottleneck": estimate.bottleneck,
+        "nudged_share": round(shape.share, 4),
+        "seconds_alone": by_itself,
+        "estimate": asdict(estimate),
+        "simulated": {**asdict(seen), "base": seen.base._asdict(), "nudge": seen.nudge._asdict()},
+        "simulated_part": part,
+        "otherwise": [_otherwise(name, one, load, limit) for name, one in others.items()],
+    }
+    if as_json:
+        show.print_json(data)
+    else:
+        typer.echo("\n".join(_lines(data, chosen, estimate, seen)))
+
+
+def _speed(
+    source: Source,
+    found: Times,
+    first: float | None,
+    more: float | None,
+    request: float | None,
+    read: float | None,
+    most: int,
+) -> Speed:
+    token = found.get("first") if first is None else first
+    if token is None:
+        raise UsageError(
+            f"what a token of the {'base' if source == 'base' else 'nudging'} model takes is not "
+            "known",
+            hint=f"--{source}-ms MS, or --from what nudge check --json has printed",
+        )
+    return Speed(
+        token,
+        found.get("more", token / 50) if more is None else more,
+        found.get("request", token / 2) if request is None else request,
+        (2 * token if read is None else read) / 1000,
+        most,
+    )
+
+
+def _simulated(fleet: Fleet, load: Load, estimate: Estimate) -> tuple[Seen, float]:
+    """What the fleet does, or a part of it that stands for the whole; and how large a part."""
+    assert load.rps is not None
+    part = min(1.0, AT_WORK / (load.rps * estimate.seconds))
+    bases = max(1, round(fleet.bases * part))
+    part = bases / fleet.bases
+    nudges = max(1, round(fleet.nudges * part))
+    settle = 2 * estimate.seconds
+    watch = max(2 * estimate.seconds, 200 / (load.rps * part))
+    seen = simulate(
+        replace(fleet, bases=bases, nudges=nudges),
+        replace(load, rps=load.rps * part),
+        settle=settle,
+        watch=watch,
+    )
+    return seen, part
+
+
+def _otherwise(name: str, fleet: Fleet, load: Load, limit: float) -> dict[str, Any]:
+    """The fewest servers with something else, for an answer in the same time."""
+    assert load.rps is not None
+    found = smallest(fleet, load, load.rps, limit)
+    return {
+        "what": name,
+        "base_servers": found and found[0].bases,
+        "nudging_servers": found and found[0].nudges,
+    }
+
+
+def _lines(data: dict[str, Any], fleet: Fleet, estimate: Estimate, seen: Seen) -> list[str]:
+    def pool(name: str, servers: int, source: Source) -> str:
+        return (
+            f"{name:<16}{_counted(servers, 'server')}, {estimate.sequences[source]:.1f} sequences "
+            f"in each, {estimate.load[source]:.0%} of the most that they could do"
+        )
+
+    short = "base" if data["bottleneck"] == "base" else "nudging"
+    found = [
+        pool("base", fleet.bases, "base"),
+        pool("nudging", fleet.nudges, "nudge"),
+        f"{'coordinators':<16}{_counted(data['coordinators'], 'core')}",
+        f"{'short of':<16}{short} servers first",
+        f"{'an answer':<16}{estimate.seconds:.2f} s; {data['seconds_alone']:.2f} s alone",
+        f"{'simulated':<16}{seen.seconds:.2f} s, 19 of 20 in {seen.slow:.2f} s, "
+        f"{seen.in_flight:.0f} at work",
+    ]
+    if data["simulated_part"] < 1:
+        found[-1] += f" in {data['simulated_part']:.1%} of the fleet"
+    for other in data["otherwise"]:
+        servers = f"{other['base_servers']} base and {other['nudging_servers']} nudging servers"
+        found.append(f"{other['what']}: {servers if other['base_servers'] else 'not in that time'}")
+    return found
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
