@@ -20,6 +20,8 @@ import pytest
 
 from nudging.cli import run
 
+from tests.fake_server import FakeServer, answer, words
+
 NUDGE = [sys.executable, "-c", "from nudging.cli import main; main()"]
 FRANCE = "What is the capital of France?"
 PARIS = "The capital of France is Paris."
@@ -265,6 +267,16 @@ def test_a_place_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> No
         pair = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
         assert run(["serve", *pair, "--port", port]) == 1
     assert f"can't listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_a_pair_that_can_answer_nobody_is_not_served(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeServer() as upstream:
+        upstream.replies["/v1/completions"] = [answer(words(" a")[0])]
+        assert run(["serve", "--base", upstream.url, "--nudge", upstream.url, "--port", "0"]) == 1
+    told = capsys.readouterr()
+    assert not told.out
+    assert "does not tell its template" in told.err
+    assert "?template=chatml" in told.err
 
 
 def test_without_its_extra_it_says_what_to_install() -> None:

@@ -598,6 +598,16 @@ def test_ready_is_who_has_two_models_that_answer() -> None:
     assert response.json()["problems"] == {"base": "it is gone"}
 
 
+def test_who_has_no_template_is_not_ready() -> None:
+    runtime = EchoRuntime(1, 1)
+    runtime.template = None
+    engine = LocalEngine("toy:nudge", runtime)
+    asks = TestClient(make_app(Voices(engine, engine), Line(LIMITS), Keys([])))
+    response = asks.get("/ready")
+    assert response.status_code == 503
+    assert "template" in response.json()["problems"]["nudge"]
+
+
 def test_without_a_key_nothing_is_answered_but_health() -> None:
     locked = client(keys=("secret",), base=failing(AssertionError("it was asked"), 0))
     assert locked.get("/health").status_code == 200

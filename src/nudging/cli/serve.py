@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, MissingExtra, UsageError
+from .. import portal
+from ..errors import ConfigError, MissingExtra, ServerError, UsageError
 from ..pairs import read_serve
 from .options import (
     BaseOption,
@@ -187,6 +189,8 @@ def serve(
     run.log_to_stderr()
     with listener, load(made) as model:
         voices = Voices(model.base, model.nudge, system=system, bounds=bounds, **given)
+        with suppress(ServerError):  # one that is away may come back
+            portal.call(voices.check())
         both = min(e.capabilities.concurrency for e in (model.base, model.nudge))
         line = Line(Limits(max_answers or both, max_queue, first_limit, time_limit, max_body))
         app = make_app(voices, line, keys, origins=origins, log_text=log_text)

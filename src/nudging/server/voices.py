@@ -191,6 +191,14 @@ class Voices:
             total += await self._engines[source].count(prompt) or 0
         return total
 
+    async def check(self) -> None:
+        """Whether the nudging model can read a conversation.
+
+        Raises:
+            NudgingError: it can't; where it has no chat template, no request would do better.
+        """
+        await self._engines["nudge"].render(conversation("Hello", self._system))
+
     async def problems(self, seconds: float = 5.0) -> dict[Source, str]:
         """Of each model that does not answer in this time, what it says."""
         sources = get_args(Source)
@@ -200,6 +208,8 @@ class Voices:
     async def _problem(self, source: Source, seconds: float) -> str:
         try:
             async with asyncio.timeout(seconds):
+                if source == "nudge":
+                    await self.check()
                 steps = self._engines[source].stream(PROBE, b"", 1, Want(source))
                 async with aclosing(steps):
                     await anext(steps, None)
