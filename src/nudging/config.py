@@ -157,6 +157,13 @@ class Config:
         return cls(**values)
 
 
+def changed(own: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options over one's own. Of those, a preset among the options leaves what it does not fix."""
+    if options.get("preset", "default") != "default":
+        own = {name: value for name, value in own.items() if name not in FIXED}
+    return {**own, **options}
+
+
 def settings(config: Config) -> dict[str, str]:
     """Every option in force, in words."""
     found = {}

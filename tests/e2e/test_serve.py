@@ -19,7 +19,6 @@ import openai
 import pytest
 
 from nudging.cli import run
-
 from tests.fake_server import FakeServer, answer, words
 
 NUDGE = [sys.executable, "-c", "from nudging.cli import main; main()"]

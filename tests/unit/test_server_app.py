@@ -155,6 +155,15 @@ def test_the_operators_options_are_defaults() -> None:
     assert asks.post(CHAT, json=question(max_tokens=3)).json()["usage"]["completion_tokens"] == 3
 
 
+def test_a_preset_that_is_asked_for_goes_before_the_operators_options() -> None:
+    asks = client(consent=0.5, trigger="margin<0.1", max_tokens=3)
+    for preset in ("paper", "official"):
+        response = asks.post(CHAT, json=question(nudging={"preset": preset}))
+        assert response.status_code == 200
+        refused = asks.post(CHAT, json=question(nudging={"preset": preset, "consent": 0.5}))
+        assert refused.json()["error"]["param"] == "nudging.consent"
+
+
 def test_a_seed_repeats_its_choices_and_each_choice_has_its_own() -> None:
     asks = client()
 
