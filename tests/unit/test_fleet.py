@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from nudging import NudgedModel
 from nudging.chat import Part, Prompt
 from nudging.config import parse_spec
+from nudging.engines import fleet as fleets
 from nudging.engines import members, wire
 from nudging.engines.base import Engine, Want
 from nudging.engines.fleet import Fleet, open_fleet
@@ -394,6 +395,20 @@ def test_who_stalls_is_left_out_and_its_answers_go_on_elsewhere(
         begun = time.monotonic()
         assert joined(await written(fleet)) == undisturbed()
         assert time.monotonic() - begun < 5  # a silent server would be waited for a minute
+        assert in_use(fleet) == [False, True]
+
+    using(use, *two)
+
+
+def test_who_hangs_in_its_answers_alone_is_left_out_as_well(
+    two: tuple[FakeServer, FakeServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleets, "SILENCE", "0.3")
+
+    async def use(fleet: Fleet) -> None:
+        two[0].on(COMPLETIONS, Reply(hang=True))
+        for _ in range(members.FAILURES):
+            assert joined(await written(fleet)) == undisturbed()
         assert in_use(fleet) == [False, True]
 
     using(use, *two)
