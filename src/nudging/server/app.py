@@ -46,7 +46,7 @@ def make_app(
         if engine.up() is not None:
             metrics.watch(f"nudging_{source}_servers", "Servers in use.", partial(_up, engine))
     desk = Desk(voices, line, metrics, log_text)
-    models = models_data(NAMES, int(time.time()), voices.config())
+    models = models_data(NAMES, int(time.time()), voices.config(), voices.bounds)
     described = document(NAMES, __version__)
 
     async def list_models(request: Request) -> Response:

@@ -32,6 +32,10 @@ class Range(NamedTuple):
         number = math.inf if value is None else value  # no limit is more than any
         return isinstance(number, int | float) and self.low <= number <= self.high
 
+    def schema(self) -> dict[str, Any]:
+        ends = {"minimum": self.low, "maximum": self.high}
+        return {name: end for name, end in ends.items() if math.isfinite(end)}
+
     def __str__(self) -> str:
         if self.high == math.inf:
             return f"at least {self.low:g}"
@@ -45,6 +49,10 @@ class OneOf(NamedTuple):
 
     def holds(self, value: object) -> bool:
         return value in self.values
+
+    def schema(self) -> dict[str, Any]:
+        plain = (str, int, float, tuple, type(None))
+        return {"enum": [v if isinstance(v, plain) else str(v) for v in self.values]}
 
     def __str__(self) -> str:
         told = ", ".join(map(_told, self.values))
