@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -200,6 +201,31 @@ def test_a_running_answer_gets_no_longer_than_it_may(tmp_path: Path) -> None:
     assert code == 0
     assert json.loads(err)["error"] == "Refused"
     assert time.monotonic() < begun + 8
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_second_signal_ends_answers_with_an_error(tmp_path: Path, streamed: bool) -> None:
+    with serving(tmp_path, delay=1) as served:
+        body = {"messages": [{"role": "user", "content": "Count to five."}], "stream": streamed}
+        with ThreadPoolExecutor() as pool:
+            answer = pool.submit(
+                httpx2.post,
+                f"{served.url}/chat/completions",
+                json=body,
+                headers={"authorization": "Bearer from-the-environment"},
+                timeout=30,
+            )
+            time.sleep(3)
+            begun = time.monotonic()
+            served.process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            code, _, err = served.end(signal.SIGTERM)
+            assert time.monotonic() < begun + 6
+        assert answer.result().status_code == (200 if streamed else 503)
+        last = answer.result().text.strip().split("\n\n")[-1].removeprefix("data: ")
+        assert json.loads(last)["error"]["code"] == "shutting_down"
+    assert code == 0
+    assert json.loads(err)["status"] == answer.result().status_code
 
 
 def told(client: openai.OpenAI) -> str:
