@@ -9,8 +9,8 @@ from typing import Any
 
 from ..errors import ContextOverflow, NudgingError, ServerBusy, UsageError
 
-MOST_DIGITS = 20
-"""Of a whole number: all that have a meaning here fit into 64 bits."""
+MOST_DIGITS = 300
+"""Of a whole number: what has no more of them is as a float still finite."""
 
 
 class Refused(NudgingError):
@@ -99,7 +99,8 @@ def decoded(body: bytes) -> dict[str, Any]:
 
 def _whole(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
-        raise ValueError("a number of too many digits")
+        what = f"the body holds a number of more than {MOST_DIGITS} digits"
+        raise Refused(what, code="invalid_json")
     return int(digits)
 
 
