@@ -590,7 +590,8 @@ def test_models_are_listed_and_found() -> None:
     listed = asks.get("/v1/models").json()
     assert [model["id"] for model in listed["data"]] == ["nudged", "base", "nudge"]
     assert asks.get("/v1/models/base").json() == listed["data"][1]
-    assert asks.get("/v1/models/gpt").status_code == 404
+    response = asks.get("/v1/models/gpt")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
 
 
 def test_what_is_not_there_is_told_in_openais_shape() -> None:

@@ -26,7 +26,7 @@ from .playground import playground
 from .replies import models_data
 from .requests import chat_request, text_request
 from .tokenizer import tokenizer_routes
-from .voices import NAMES, Voices
+from .voices import NAMES, Voices, check_model
 from .wire import Failure, Refused, encoded, failure
 
 
@@ -54,10 +54,8 @@ def make_app(
 
     async def one_model(request: Request) -> Response:
         name = request.path_params["name"]
-        for model in models["data"]:
-            if model["id"] == name:
-                return _json(model)
-        raise HTTPException(404, f"there is no model {name!r}")
+        check_model(name)
+        return _json(models["data"][NAMES.index(name)])
 
     async def health(request: Request) -> Response:
         return _json({"status": "up"})

@@ -59,7 +59,7 @@ class Voices:
         All choices of a prompt in a row. Each has a seed of its own, and the same request with the
         same seed has the same ones.
         """
-        _check_model(asked.model)
+        check_model(asked.model)
         if asked.page and asked.model != "nudged":
             raise Refused("only answers of the model nudged have a page", param="nudging.page")
         options = changed(self._options, asked.options)
@@ -162,7 +162,7 @@ class Voices:
             Refused: it does not tell them, or there is no such model.
         """
         if model is not None:
-            _check_model(model)
+            check_model(model)
         engine = self._engines[_reads(model)]
         if not engine.capabilities.tokenizer:
             raise Refused(
@@ -219,7 +219,11 @@ class Voices:
         return ""
 
 
-def _check_model(name: object) -> None:
+def check_model(name: object) -> None:
+    """
+    Raises:
+        Refused: there is no such model.
+    """
     if name not in NAMES:
         raise Refused(
             f"there is no model {name!r}; there are {', '.join(NAMES)}",
