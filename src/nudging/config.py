@@ -195,7 +195,13 @@ def _sampling(given: object, shared: Mapping[str, Any], option: str) -> Sampling
                 option=f"{option}.{name}",
                 hint=f"there are {', '.join(sorted(_SAMPLING))}",
             )
-    return Sampling(**{**shared, **given})
+    try:
+        return Sampling(**{**shared, **given})
+    except ConfigError as error:
+        if error.option not in given:
+            raise
+        where = f"{option}.{error.option}"
+        raise ConfigError(f"{option}.{error}", option=where, hint=error.hint) from None
 
 
 def _is_unicode(text: str) -> bool:

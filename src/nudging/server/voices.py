@@ -75,7 +75,7 @@ class Voices:
         except ConfigError as error:
             raise Refused(
                 f"{error} ({error.hint})" if error.hint else str(error),
-                param=asked.names.get(error.option),
+                param=asked.field(error.option),
             ) from None
         except InputError as error:
             field = "messages" if asked.kind == "chat" else "prompt"
