@@ -320,6 +320,9 @@ def test_what_the_tokenizer_is() -> None:
     info = with_tokenizer().get("/tokenizer_info").json()
     assert info["tokenizer_class"] == "toy"
     assert info["chat_template"]
+    assert with_tokenizer().get("/tokenizer_info?model=base").json() == info
+    response = with_tokenizer().get("/tokenizer_info?model=gpt")
+    assert response.json()["error"]["code"] == "model_not_found"
 
 
 @pytest.mark.parametrize(
@@ -333,6 +336,7 @@ def test_what_the_tokenizer_is() -> None:
         ("/tokenize", {"messages": [{"role": "user", "content": " "}]}, 400, "messages"),
         ("/tokenize", {"prompt": "a", "model": "gpt"}, 404, "model"),
         ("/tokenize", {"prompt": "a", "model": [1]}, 404, "model"),
+        ("/tokenize", {"prompt": "a", **question(model="base")}, 400, "prompt"),
         ("/detokenize", {}, 400, "tokens"),
         ("/detokenize", {"tokens": [True]}, 400, "tokens"),
         ("/detokenize", {"tokens": [10**6]}, 400, "tokens"),
@@ -352,6 +356,7 @@ def test_a_model_that_does_not_tell_its_tokens() -> None:
         client().post("/tokenize", json={"prompt": "a"}),
         client().post("/detokenize", json={"tokens": [1]}),
         client().get("/tokenizer_info"),
+        with_tokenizer().get("/tokenizer_info?model=nudge"),
         with_tokenizer().post("/tokenize", json={"prompt": "a", "model": "nudge"}),
     ):
         assert response.status_code == 404
