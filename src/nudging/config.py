@@ -297,6 +297,9 @@ def parse_spec(text: str) -> Spec:
         members = tuple(map(parse_spec, several))
         if any(member.kind != "http" for member in members):
             raise SpecError("only servers can share the work of one model")
+        places = [(member.path, member.model) for member in members]
+        if twice := [path for path, model in places if places.count((path, model)) > 1]:
+            raise SpecError(f"a list of servers names {twice[0]} twice")
         return Spec("fleet", "", "", {}, text, members)
     if text.startswith(("http://", "https://")):
         url, _, rest = text.partition("#")

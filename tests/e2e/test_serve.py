@@ -342,7 +342,8 @@ def test_settings_come_from_the_config_file_and_the_command_line_wins(tmp_path: 
     [
         ("[serve]\ncolour = 1", "no setting 'colour'"),
         ("serve = 1", "must be a table"),
-        ("[serve]\nport = 'x'", "--port"),
+        ("[serve]\nport = 'x'", "it is port in [serve]"),
+        ("[serve]\ncors = 'https://a'", "[serve] cors must be a list of texts"),
         ("[serve]\nmax_queue = -1", "--max-queue"),
         ("[server]", "no section 'server'"),
         ("[serve]\nbound = ['gamma=0.5:1']", "gamma is 0.4 here"),

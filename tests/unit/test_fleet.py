@@ -464,7 +464,7 @@ def test_what_will_never_work_is_told_at_once(two: tuple[FakeServer, FakeServer]
     with pytest.raises(ServerNonsense):
         using(nothing, *two)
     with pytest.raises(SpecError, match="no option"):
-        asyncio.run(open_fleet(parse_spec(f"{two[0].url},{two[0].url}?colour=red")))
+        asyncio.run(open_fleet(parse_spec(f"{two[0].url},{two[1].url}?colour=red")))
 
 
 async def nothing(fleet: Fleet) -> None:
@@ -544,7 +544,10 @@ def test_a_spec_of_several_servers() -> None:
     assert spec.members[1].model == "m,c"
 
 
-@pytest.mark.parametrize("text", ["llama:a.gguf,http://b/v1", "http://a/v1,http://", ",http://a"])
+@pytest.mark.parametrize(
+    "text",
+    ["llama:a.gguf,http://b/v1", "http://a/v1,http://", ",http://a", "http://a/v1,http://a/v1/"],
+)
 def test_only_servers_share_the_work_of_a_model(text: str) -> None:
     with pytest.raises(SpecError):
         parse_spec(text)

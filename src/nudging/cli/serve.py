@@ -45,6 +45,13 @@ SETTINGS = (
 """What the table `serve` of the config file may set."""
 
 
+LISTS = ("bound", "cors")
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
 def _read_settings(context: typer.Context, config: Path | None) -> Path | None:
     """Take the config file's settings for defaults of the command line."""
     path = config or config_path()
@@ -53,6 +60,10 @@ def _read_settings(context: typer.Context, config: Path | None) -> Path | None:
         if name not in SETTINGS:
             raise ConfigError(
                 f"{path}: [serve] has no setting {name!r}", hint=f"it has {', '.join(SETTINGS)}"
+            )
+        if name in LISTS and not _is_texts(settings[name]):
+            raise ConfigError(
+                f"{path}: [serve] {name} must be a list of texts", hint=f'such as {name} = ["..."]'
             )
     context.default_map = settings
     return config

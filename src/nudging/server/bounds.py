@@ -64,7 +64,12 @@ Bounds = Mapping[str, Range | OneOf]
 
 def read_bounds(texts: Iterable[str], own: Config) -> Bounds:
     """The bounds of the command line. The server's own options must lie within them."""
-    found = dict(_read(text, own) for text in texts)
+    found: dict[str, Range | OneOf] = {}
+    for text in texts:
+        option, bound = _read(text, own)
+        if option in found:
+            raise UsageError(f"there are two bounds for {option}", hint=FORMS)
+        found[option] = bound
     if "gamma" in found and "trigger" not in found:  # which would take its place
         found["trigger"] = OneOf((own.trigger,))
     if (broken := _broken(found, own)) is not None:
