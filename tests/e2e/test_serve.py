@@ -199,7 +199,7 @@ def test_a_running_answer_gets_no_longer_than_it_may(tmp_path: Path) -> None:
         ending.join(20)
     code, _, err = ended[0]
     assert code == 0
-    assert json.loads(err)["error"] == "Refused"
+    assert json.loads(err)["error"] == "shutting_down"
     assert time.monotonic() < begun + 8
 
 

@@ -569,11 +569,14 @@ def test_an_answer_is_not_lost_for_want_of_a_count() -> None:
 
 def test_an_upstream_that_fails_midway_is_an_event_of_the_stream() -> None:
     body = question(model="base", stream=True)
-    response = client(base=failing(ServerFailed("it broke"), 6)).post(CHAT, json=body)
+    asks = client(base=failing(ServerFailed("it broke"), 6))
+    response = asks.post(CHAT, json=body)
     assert response.status_code == 200
     *chunks, last = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
     assert len(chunks) == 3
     assert json.loads(last)["error"]["message"] == "it broke"
+    figure = f'nudging_failures_total{{path="{CHAT}",kind="ServerFailed"}} 1'
+    assert figure in asks.get("/metrics").text.splitlines()
 
 
 def test_an_error_of_ours_is_not_told_but_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -707,6 +710,7 @@ def test_figures_add_up() -> None:
     for line in (
         f'nudging_requests_total{{path="{CHAT}",status="200"}} 1',
         f'nudging_requests_total{{path="{CHAT}",status="400"}} 1',
+        f'nudging_failures_total{{path="{CHAT}",kind="invalid_request_error"}} 1',
         'nudging_tokens_total{model="nudged",source="base"} 4',
         'nudging_tokens_total{model="nudged",source="nudge"} 3',
         "nudging_nudge_rate_count 1",

@@ -73,11 +73,13 @@ def make_app(
 
     async def not_there(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return _failed(failure(Refused(error.detail, status=error.status_code)), error)
+        told = failure(Refused(error.detail, status=error.status_code))
+        request.state.record.error = told.kind
+        return _failed(told, error)
 
     async def refused(request: Request, error: Exception) -> Response:
-        request.state.record.error = type(error).__name__
         told = failure(error)
+        request.state.record.error = told.kind
         return _json(told.body, told.status, told.headers)
 
     routes = [
