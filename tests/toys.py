@@ -112,7 +112,7 @@ class ToyRuntime(Runtime):
 
     kind = "toy"
     controls: tuple[str, ...] = ("<|end|>", "<|user|>")
-    template = "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}<|end|>"
+    template: str | None = "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}<|end|>"
 
     def __init__(self, seed: int, *, can_cut: bool = True, n_ctx: int = 4000) -> None:
         self.n_ctx = n_ctx

@@ -75,11 +75,11 @@ class Config:
     def __post_init__(self) -> None:
         def need(ok: bool, option: str, what: str) -> None:
             if not ok:
-                value = getattr(self, option)
+                value, default = getattr(self, option), DEFAULTS[option]
                 raise ConfigError(
                     f"{option} must be {what}, not {value!r}",
                     option=option,
-                    hint=f"without it, it is {DEFAULTS[option]!r}",
+                    hint=f"without it, it is {'unset' if default in (None, ()) else repr(default)}",
                 )
 
         need(_is_number(self.gamma) and 0 <= self.gamma <= 1, "gamma", "a number from 0 to 1")
@@ -87,12 +87,20 @@ class Config:
         for option, kind in _CHOICES.items():
             choices = get_args(kind)
             need(getattr(self, option) in choices, option, f"one of {', '.join(choices)}")
-        need(_is_whole(self.max_tokens) and self.max_tokens > 0, "max_tokens", "1 or more")
-        need(_is_whole(self.lookahead) and 4 <= self.lookahead <= 1024, "lookahead", "4 to 1024")
+        need(
+            _is_whole(self.max_tokens) and self.max_tokens > 0,
+            "max_tokens",
+            "a whole number from 1",
+        )
+        need(
+            _is_whole(self.lookahead) and 4 <= self.lookahead <= 1024,
+            "lookahead",
+            "a whole number from 4 to 1024",
+        )
         need(
             self.max_rounds is None or (_is_whole(self.max_rounds) and self.max_rounds > 0),
             "max_rounds",
-            "1 or more, or None",
+            "a whole number from 1",
         )
         for option in ("base_sampling", "nudge_sampling"):
             need(isinstance(getattr(self, option), Sampling), option, "a Sampling")
@@ -100,14 +108,14 @@ class Config:
             self.speculate in ("auto", "off")
             or (_is_whole(self.speculate) and 1 <= int(self.speculate) <= 64),
             "speculate",
-            "auto, off, or a number from 1 to 64",
+            "auto, off, or a whole number from 1 to 64",
         )
         need(self.trigger is None or callable(self.trigger), "trigger", "a function of a Step")
         need(
             isinstance(self.stop_strings, tuple)
             and all(isinstance(s, str) and s and _is_unicode(s) for s in self.stop_strings),
             "stop_strings",
-            "a tuple of texts that are valid and not empty",
+            "a list of texts that are valid and not empty",
         )
 
     @property
@@ -157,6 +165,13 @@ class Config:
         return cls(**values)
 
 
+def changed(own: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options over one's own. Of those, a preset among the options leaves what it does not fix."""
+    if options.get("preset", "default") != "default":
+        own = {name: value for name, value in own.items() if name not in FIXED}
+    return {**own, **options}
+
+
 def settings(config: Config) -> dict[str, str]:
     """Every option in force, in words."""
     found = {}
@@ -188,7 +203,13 @@ def _sampling(given: object, shared: Mapping[str, Any], option: str) -> Sampling
                 option=f"{option}.{name}",
                 hint=f"there are {', '.join(sorted(_SAMPLING))}",
             )
-    return Sampling(**{**shared, **given})
+    try:
+        return Sampling(**{**shared, **given})
+    except ConfigError as error:
+        if error.option not in given:
+            raise
+        where = f"{option}.{error.option}"
+        raise ConfigError(f"{option}.{error}", option=where, hint=error.hint) from None
 
 
 def _is_unicode(text: str) -> bool:
@@ -284,6 +305,9 @@ def parse_spec(text: str) -> Spec:
         members = tuple(map(parse_spec, several))
         if any(member.kind != "http" for member in members):
             raise SpecError("only servers can share the work of one model")
+        places = [(member.path, member.model) for member in members]
+        if twice := [path for path, model in places if places.count((path, model)) > 1]:
+            raise SpecError(f"a list of servers names {twice[0]} twice")
         return Spec("fleet", "", "", {}, text, members)
     if text.startswith(("http://", "https://")):
         url, _, rest = text.partition("#")

@@ -20,7 +20,7 @@ from typing import Any
 
 from . import portal
 from .chat import Question, base_prompt, conversation
-from .config import Config
+from .config import Config, changed
 from .drive import drive, map_ordered
 from .engines import open_engine
 from .engines.base import Engine, Want
@@ -142,7 +142,7 @@ class NudgedModel:
         return engine
 
     def _config(self, options: dict[str, Any]) -> Config:
-        merged = {**self._options, **options}
+        merged = changed(self._options, options)
         return Config.of(merged.pop("preset", "default"), **merged)
 
     def _check(self, config: Config) -> None:

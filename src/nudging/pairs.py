@@ -19,12 +19,18 @@ class Pair:
 
     base: str
     nudge: str
+    """Empty where the file has none."""
     options: Mapping[str, Any]
     where: str = ""
     """The file and the name, for errors."""
 
     def check(self) -> None:
-        """Whether its options are right. A pair that nobody asks for is nobody's trouble."""
+        """Whether it is right. A pair that nobody asks for is nobody's trouble."""
+        if not (self.base and self.nudge):
+            raise ConfigError(
+                f"{self.where} needs a base and a nudge, both specs",
+                hint='such as base = "llama:base.gguf"',
+            )
         options = {k: v for k, v in self.options.items() if k not in ("base_form", "prefix")}
         try:
             Config.of(options.pop("preset", "default"), **options)
@@ -47,15 +53,10 @@ def read_config(path: Path) -> dict[str, Pair]:
     if not isinstance(pairs, dict):
         raise ConfigError(f"{path}: pairs must be tables", option="pairs", hint="[pairs.mypair]")
     for name, table in pairs.items():
-        if not isinstance(table, dict) or not all(
-            isinstance(table.get(source), str) for source in get_args(Source)
-        ):
-            raise ConfigError(
-                f"{path}: pair {name!r} needs a base and a nudge, both specs",
-                hint='such as base = "llama:base.gguf"',
-            )
-        options = {k: v for k, v in table.items() if k not in get_args(Source)}
-        found[name] = Pair(table["base"], table["nudge"], options, f"{path}: pair {name!r}")
+        options = dict(table) if isinstance(table, dict) else {}
+        specs = [options.pop(source, None) for source in get_args(Source)]
+        base, nudge = [spec if isinstance(spec, str) else "" for spec in specs]
+        found[name] = Pair(base, nudge, options, f"{path}: pair {name!r}")
     return found
 
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import openai
 import pytest
 
 from nudging.cli import run
+from tests.fake_server import FakeServer, answer, words
 
 NUDGE = [sys.executable, "-c", "from nudging.cli import main; main()"]
 FRANCE = "What is the capital of France?"
@@ -197,8 +199,33 @@ def test_a_running_answer_gets_no_longer_than_it_may(tmp_path: Path) -> None:
         ending.join(20)
     code, _, err = ended[0]
     assert code == 0
-    assert json.loads(err)["error"] == "Refused"
+    assert json.loads(err)["error"] == "shutting_down"
     assert time.monotonic() < begun + 8
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_second_signal_ends_answers_with_an_error(tmp_path: Path, streamed: bool) -> None:
+    with serving(tmp_path, delay=1) as served:
+        body = {"messages": [{"role": "user", "content": "Count to five."}], "stream": streamed}
+        with ThreadPoolExecutor() as pool:
+            answer = pool.submit(
+                httpx2.post,
+                f"{served.url}/chat/completions",
+                json=body,
+                headers={"authorization": "Bearer from-the-environment"},
+                timeout=30,
+            )
+            time.sleep(3)
+            begun = time.monotonic()
+            served.process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            code, _, err = served.end(signal.SIGTERM)
+            assert time.monotonic() < begun + 6
+        assert answer.result().status_code == (200 if streamed else 503)
+        last = answer.result().text.strip().split("\n\n")[-1].removeprefix("data: ")
+        assert json.loads(last)["error"]["code"] == "shutting_down"
+    assert code == 0
+    assert json.loads(err)["status"] == answer.result().status_code
 
 
 def told(client: openai.OpenAI) -> str:
@@ -267,6 +294,16 @@ def test_a_place_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> No
     assert f"can't listen on 127.0.0.1:{port}" in capsys.readouterr().err
 
 
+def test_a_pair_that_can_answer_nobody_is_not_served(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeServer() as upstream:
+        upstream.replies["/v1/completions"] = [answer(words(" a")[0])]
+        assert run(["serve", "--base", upstream.url, "--nudge", upstream.url, "--port", "0"]) == 1
+    told = capsys.readouterr()
+    assert not told.out
+    assert "does not tell its template" in told.err
+    assert "?template=chatml" in told.err
+
+
 def test_without_its_extra_it_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['uvicorn'] = None; from nudging.cli import run;"
@@ -305,7 +342,8 @@ def test_settings_come_from_the_config_file_and_the_command_line_wins(tmp_path: 
     [
         ("[serve]\ncolour = 1", "no setting 'colour'"),
         ("serve = 1", "must be a table"),
-        ("[serve]\nport = 'x'", "--port"),
+        ("[serve]\nport = 'x'", "it is port in [serve]"),
+        ("[serve]\ncors = 'https://a'", "[serve] cors must be a list of texts"),
         ("[serve]\nmax_queue = -1", "--max-queue"),
         ("[server]", "no section 'server'"),
         ("[serve]\nbound = ['gamma=0.5:1']", "gamma is 0.4 here"),

@@ -157,6 +157,7 @@ def test_a_bad_value_names_its_option(option: str, value: Any) -> None:
     error = refused(**{option: value})
     assert error.option == option
     assert option in str(error)
+    assert not any(word in str(error) + error.hint for word in ("tuple", "or None", "()"))
     assert error.status == 400
 
 
@@ -369,6 +370,9 @@ def test_a_bad_pair_is_no_trouble_of_the_others(tmp_path: Path) -> None:
     pairs["mine"].check()
     with pytest.raises(ConfigError, match="pair 'bad': there is no option 'foo'"):
         pairs["bad"].check()
+    for bad in ("[pairs.bad]\nbase = 5\n", '[pairs.bad]\nnudge = "hf:b"\n', "[pairs]\nbad = 5\n"):
+        path = config_file(tmp_path, bad + PAIR)
+        read_config(path)["mine"].check()
 
 
 def test_a_config_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from nudging import NudgedModel
 from nudging.chat import Part, Prompt
 from nudging.config import parse_spec
+from nudging.engines import fleet as fleets
 from nudging.engines import members, wire
 from nudging.engines.base import Engine, Want
 from nudging.engines.fleet import Fleet, open_fleet
@@ -401,6 +402,20 @@ def test_who_stalls_is_left_out_and_its_answers_go_on_elsewhere(
     using(use, *two)
 
 
+def test_who_hangs_in_its_answers_alone_is_left_out_as_well(
+    two: tuple[FakeServer, FakeServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleets, "SILENCE", "0.3")
+
+    async def use(fleet: Fleet) -> None:
+        two[0].on(COMPLETIONS, Reply(hang=True))
+        for _ in range(members.FAILURES):
+            assert joined(await written(fleet)) == undisturbed()
+        assert in_use(fleet) == [False, True]
+
+    using(use, *two)
+
+
 def test_where_none_is_left_it_says_so_and_goes_on_when_one_is_back(
     two: tuple[FakeServer, FakeServer],
 ) -> None:
@@ -451,7 +466,7 @@ def test_what_will_never_work_is_told_at_once(two: tuple[FakeServer, FakeServer]
     with pytest.raises(ServerNonsense):
         using(nothing, *two)
     with pytest.raises(SpecError, match="no option"):
-        asyncio.run(open_fleet(parse_spec(f"{two[0].url},{two[0].url}?colour=red")))
+        asyncio.run(open_fleet(parse_spec(f"{two[0].url},{two[1].url}?colour=red")))
 
 
 async def nothing(fleet: Fleet) -> None:
@@ -531,7 +546,10 @@ def test_a_spec_of_several_servers() -> None:
     assert spec.members[1].model == "m,c"
 
 
-@pytest.mark.parametrize("text", ["llama:a.gguf,http://b/v1", "http://a/v1,http://", ",http://a"])
+@pytest.mark.parametrize(
+    "text",
+    ["llama:a.gguf,http://b/v1", "http://a/v1,http://", ",http://a", "http://a/v1,http://a/v1/"],
+)
 def test_only_servers_share_the_work_of_a_model(text: str) -> None:
     with pytest.raises(SpecError):
         parse_spec(text)

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from nudging import __version__
+from nudging.config import Config
+from nudging.server.bounds import read_bounds
 from nudging.server.fields import BOUNDS, options_schema
 from nudging.server.limits import Limits
 from nudging.server.openapi import document
@@ -136,6 +138,20 @@ def test_answers_hold_what_is_told_and_no_more(path: str, model: str, shown: boo
 )
 def test_the_rest_holds_what_is_told_and_no_more(path: str, name: str) -> None:
     checked(name, ASKS.get(path).json())
+
+
+def test_bounds_are_told_with_the_models() -> None:
+    given = ["gamma=0.3:", "max_tokens=:512", "preset=default,paper", "stop_strings=fixed"]
+    bounds = read_bounds([*given, "trigger=none,margin<0.1"], Config())
+    model = client(bounds=bounds).get("/v1/models/nudged").json()
+    checked("Model", model)
+    assert model["nudging"]["bounds"] == {
+        "gamma": {"minimum": 0.3},
+        "max_tokens": {"maximum": 512},
+        "preset": {"enum": ["default", "paper"]},
+        "stop_strings": {"enum": [[]]},
+        "trigger": {"enum": [None, "margin<0.1"]},
+    }
 
 
 # --- schemathesis ---------------------------------------------------------------------------

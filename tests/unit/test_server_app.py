@@ -155,6 +155,15 @@ def test_the_operators_options_are_defaults() -> None:
     assert asks.post(CHAT, json=question(max_tokens=3)).json()["usage"]["completion_tokens"] == 3
 
 
+def test_a_preset_that_is_asked_for_goes_before_the_operators_options() -> None:
+    asks = client(consent=0.5, trigger="margin<0.1", max_tokens=3)
+    for preset in ("paper", "official"):
+        response = asks.post(CHAT, json=question(nudging={"preset": preset}))
+        assert response.status_code == 200
+        refused = asks.post(CHAT, json=question(nudging={"preset": preset, "consent": 0.5}))
+        assert refused.json()["error"]["param"] == "nudging.consent"
+
+
 def test_a_seed_repeats_its_choices_and_each_choice_has_its_own() -> None:
     asks = client()
 
@@ -311,6 +320,9 @@ def test_what_the_tokenizer_is() -> None:
     info = with_tokenizer().get("/tokenizer_info").json()
     assert info["tokenizer_class"] == "toy"
     assert info["chat_template"]
+    assert with_tokenizer().get("/tokenizer_info?model=base").json() == info
+    response = with_tokenizer().get("/tokenizer_info?model=gpt")
+    assert response.json()["error"]["code"] == "model_not_found"
 
 
 @pytest.mark.parametrize(
@@ -324,6 +336,7 @@ def test_what_the_tokenizer_is() -> None:
         ("/tokenize", {"messages": [{"role": "user", "content": " "}]}, 400, "messages"),
         ("/tokenize", {"prompt": "a", "model": "gpt"}, 404, "model"),
         ("/tokenize", {"prompt": "a", "model": [1]}, 404, "model"),
+        ("/tokenize", {"prompt": "a", **question(model="base")}, 400, "prompt"),
         ("/detokenize", {}, 400, "tokens"),
         ("/detokenize", {"tokens": [True]}, 400, "tokens"),
         ("/detokenize", {"tokens": [10**6]}, 400, "tokens"),
@@ -343,6 +356,7 @@ def test_a_model_that_does_not_tell_its_tokens() -> None:
         client().post("/tokenize", json={"prompt": "a"}),
         client().post("/detokenize", json={"tokens": [1]}),
         client().get("/tokenizer_info"),
+        with_tokenizer().get("/tokenizer_info?model=nudge"),
         with_tokenizer().post("/tokenize", json={"prompt": "a", "model": "nudge"}),
     ):
         assert response.status_code == 404
@@ -370,6 +384,14 @@ def test_a_tokenizer_that_is_not_described() -> None:
         ({"nudging": {"trigger": "never"}}, 400, "nudging.trigger", None),
         ({"nudging": {"preset": "none"}}, 400, "nudging.preset", None),
         ({"nudging": {"page": "yes"}}, 400, "nudging.page", None),
+        (
+            {"nudging": {"nudge_sampling": {"temperature": "x"}}},
+            400,
+            "nudging.nudge_sampling.temperature",
+            None,
+        ),
+        ({"nudging": {"base_sampling": {"x": 1}}}, 400, "nudging.base_sampling.x", None),
+        ({"top_p": 0, "nudging": {"base_sampling": {"seed": 1}}}, 400, "top_p", None),
         ({"nudging": {"page": True}, "model": "base"}, 400, "nudging.page", None),
         ({"nudging": {"preset": "official", "stop": "either"}}, 400, "nudging.stop", None),
         ({"messages": [{"role": "user", "content": " "}]}, 400, "messages", None),
@@ -547,11 +569,14 @@ def test_an_answer_is_not_lost_for_want_of_a_count() -> None:
 
 def test_an_upstream_that_fails_midway_is_an_event_of_the_stream() -> None:
     body = question(model="base", stream=True)
-    response = client(base=failing(ServerFailed("it broke"), 6)).post(CHAT, json=body)
+    asks = client(base=failing(ServerFailed("it broke"), 6))
+    response = asks.post(CHAT, json=body)
     assert response.status_code == 200
     *chunks, last = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
     assert len(chunks) == 3
     assert json.loads(last)["error"]["message"] == "it broke"
+    figure = f'nudging_failures_total{{path="{CHAT}",kind="ServerFailed"}} 1'
+    assert figure in asks.get("/metrics").text.splitlines()
 
 
 def test_an_error_of_ours_is_not_told_but_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -581,7 +606,8 @@ def test_models_are_listed_and_found() -> None:
     listed = asks.get("/v1/models").json()
     assert [model["id"] for model in listed["data"]] == ["nudged", "base", "nudge"]
     assert asks.get("/v1/models/base").json() == listed["data"][1]
-    assert asks.get("/v1/models/gpt").status_code == 404
+    response = asks.get("/v1/models/gpt")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
 
 
 def test_what_is_not_there_is_told_in_openais_shape() -> None:
@@ -596,6 +622,16 @@ def test_ready_is_who_has_two_models_that_answer() -> None:
     response = client(base=failing(ServerDown("it is gone"), 0)).get("/ready")
     assert response.status_code == 503
     assert response.json()["problems"] == {"base": "it is gone"}
+
+
+def test_who_has_no_template_is_not_ready() -> None:
+    runtime = EchoRuntime(1, 1)
+    runtime.template = None
+    engine = LocalEngine("toy:nudge", runtime)
+    asks = TestClient(make_app(Voices(engine, engine), Line(LIMITS), Keys([])))
+    response = asks.get("/ready")
+    assert response.status_code == 503
+    assert "template" in response.json()["problems"]["nudge"]
 
 
 def test_without_a_key_nothing_is_answered_but_health() -> None:
@@ -674,6 +710,7 @@ def test_figures_add_up() -> None:
     for line in (
         f'nudging_requests_total{{path="{CHAT}",status="200"}} 1',
         f'nudging_requests_total{{path="{CHAT}",status="400"}} 1',
+        f'nudging_failures_total{{path="{CHAT}",kind="invalid_request_error"}} 1',
         'nudging_tokens_total{model="nudged",source="base"} 4',
         'nudging_tokens_total{model="nudged",source="nudge"} 3',
         "nudging_nudge_rate_count 1",

@@ -71,6 +71,11 @@ def test_there_is_no_way_around_a_bound(bound: str, asked: dict[str, Any], param
     assert told.param == param
 
 
+def test_an_option_has_one_bound() -> None:
+    with pytest.raises(UsageError, match="two bounds for gamma"):
+        read_bounds(["gamma=0.1:0.6", "gamma=0.2:0.5"], Config())
+
+
 def test_the_server_keeps_its_own_bounds() -> None:
     with pytest.raises(UsageError, match="max_tokens is 512 here"):
         read_bounds(["max_tokens=:256"], Config())

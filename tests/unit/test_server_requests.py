@@ -176,6 +176,15 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
         decoded(body)
 
 
+def test_a_large_number_is_a_number() -> None:
+    assert decoded(b'{"seed": 90140939838434758885376, "other": [-%d]}' % 10**30) == {
+        "seed": 90140939838434758885376,
+        "other": [-(10**30)],
+    }
+    with pytest.raises(Refused, match="300 digits"):
+        decoded(b'{"seed": ' + b"9" * 301 + b"}")
+
+
 # --- what is told ---------------------------------------------------------------------------
 
 

@@ -95,10 +95,21 @@ def run(arguments: list[str] | None = None) -> int:
     except _BAD_COMMAND_LINE as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "nudge"
-        show.error(error.format_message(), f"{command} --help")
+        show.error(error.format_message(), _place(error) or f"{command} --help")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         return 130
+
+
+def _place(error: Any) -> str:
+    """Where a bad value stands, if that is the config file."""
+    context, option = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None or option is None:
+        return ""
+    source = context.get_parameter_source(option.name)
+    if source is None or source.name != "DEFAULT_MAP":
+        return ""
+    return f"it is {option.name} in [serve] of the config file"
 
 
 # click's UsageError: typer brings the real click or one of its own, and shows only what is below

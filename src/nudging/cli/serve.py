@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, MissingExtra, UsageError
+from .. import portal
+from ..errors import ConfigError, MissingExtra, ServerError, UsageError
 from ..pairs import read_serve
 from .options import (
     BaseOption,
@@ -43,6 +45,13 @@ SETTINGS = (
 """What the table `serve` of the config file may set."""
 
 
+LISTS = ("bound", "cors")
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
 def _read_settings(context: typer.Context, config: Path | None) -> Path | None:
     """Take the config file's settings for defaults of the command line."""
     path = config or config_path()
@@ -51,6 +60,10 @@ def _read_settings(context: typer.Context, config: Path | None) -> Path | None:
         if name not in SETTINGS:
             raise ConfigError(
                 f"{path}: [serve] has no setting {name!r}", hint=f"it has {', '.join(SETTINGS)}"
+            )
+        if name in LISTS and not _is_texts(settings[name]):
+            raise ConfigError(
+                f"{path}: [serve] {name} must be a list of texts", hint=f'such as {name} = ["..."]'
             )
     context.default_map = settings
     return config
@@ -187,6 +200,8 @@ def serve(
     run.log_to_stderr()
     with listener, load(made) as model:
         voices = Voices(model.base, model.nudge, system=system, bounds=bounds, **given)
+        with suppress(ServerError):  # one that is away may come back
+            portal.call(voices.check())
         both = min(e.capabilities.concurrency for e in (model.base, model.nudge))
         line = Line(Limits(max_answers or both, max_queue, first_limit, time_limit, max_body))
         app = make_app(voices, line, keys, origins=origins, log_text=log_text)

@@ -25,6 +25,8 @@ from .remote import RemoteEngine, open_remote
 from .wire import concurrency_of, pause, retries_of
 
 T = TypeVar("T")
+SILENCE = "20"
+"""Seconds until a server that says nothing is given up, unless its spec says."""
 SAMPLE = Prompt((Part("Tokenizers part here: naïve 東京 1234 'tis\n\n\tif x != y:", literal=True),))
 _NOT_THERE = (401, 403, 404)
 """What a server says no to whatever it is asked, and another may not."""
@@ -204,16 +206,17 @@ def _common(found: Sequence[Capabilities], concurrency: int) -> Capabilities:
     )
 
 
+def _one_of_several(spec: Spec) -> Spec:
+    """What fails is tried at another server, and not again at the same. Where there is another, one
+    that says nothing is waited for less long: an answer must have time to go on elsewhere."""
+    return spec._replace(options={"timeout": SILENCE, **spec.options, "retries": "0"})
+
+
 async def open_fleet(spec: Spec) -> Fleet:
     """The engine for several servers. Those that can be reached must be of one model; the others
     join them when they are there, if they are."""
-    # What fails is tried at another server, and not again at the same.
     members = [
-        Member(
-            one.text,
-            concurrency_of(one),
-            partial(open_remote, one._replace(options={**one.options, "retries": "0"})),
-        )
+        Member(one.text, concurrency_of(one), partial(open_remote, _one_of_several(one)))
         for one in spec.members
     ]
     found = Members(members)

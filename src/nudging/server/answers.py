@@ -103,10 +103,10 @@ class _Sending:
 
     async def failure(self, error: Exception) -> None:
         """Tell what went wrong: as the response, or as the stream's last event."""
-        self._record.error = type(error).__name__
         if not isinstance(error, NudgingError):
             logger.error("request %s failed", self._record.id, exc_info=error)
         told = failure(error)
+        self._record.error = told.kind
         if self._streaming:
             await self._body(event(told.body), more=False)
         else:

@@ -26,7 +26,7 @@ from .playground import playground
 from .replies import models_data
 from .requests import chat_request, text_request
 from .tokenizer import tokenizer_routes
-from .voices import NAMES, Voices
+from .voices import NAMES, Voices, check_model
 from .wire import Failure, Refused, encoded, failure
 
 
@@ -46,7 +46,7 @@ def make_app(
         if engine.up() is not None:
             metrics.watch(f"nudging_{source}_servers", "Servers in use.", partial(_up, engine))
     desk = Desk(voices, line, metrics, log_text)
-    models = models_data(NAMES, int(time.time()), voices.config())
+    models = models_data(NAMES, int(time.time()), voices.config(), voices.bounds)
     described = document(NAMES, __version__)
 
     async def list_models(request: Request) -> Response:
@@ -54,10 +54,8 @@ def make_app(
 
     async def one_model(request: Request) -> Response:
         name = request.path_params["name"]
-        for model in models["data"]:
-            if model["id"] == name:
-                return _json(model)
-        raise HTTPException(404, f"there is no model {name!r}")
+        check_model(name)
+        return _json(models["data"][NAMES.index(name)])
 
     async def health(request: Request) -> Response:
         return _json({"status": "up"})
@@ -75,11 +73,13 @@ def make_app(
 
     async def not_there(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return _failed(failure(Refused(error.detail, status=error.status_code)), error)
+        told = failure(Refused(error.detail, status=error.status_code))
+        request.state.record.error = told.kind
+        return _failed(told, error)
 
     async def refused(request: Request, error: Exception) -> Response:
-        request.state.record.error = type(error).__name__
         told = failure(error)
+        request.state.record.error = told.kind
         return _json(told.body, told.status, told.headers)
 
     routes = [

@@ -32,6 +32,10 @@ class Range(NamedTuple):
         number = math.inf if value is None else value  # no limit is more than any
         return isinstance(number, int | float) and self.low <= number <= self.high
 
+    def schema(self) -> dict[str, Any]:
+        ends = {"minimum": self.low, "maximum": self.high}
+        return {name: end for name, end in ends.items() if math.isfinite(end)}
+
     def __str__(self) -> str:
         if self.high == math.inf:
             return f"at least {self.low:g}"
@@ -46,6 +50,10 @@ class OneOf(NamedTuple):
     def holds(self, value: object) -> bool:
         return value in self.values
 
+    def schema(self) -> dict[str, Any]:
+        plain = (str, int, float, tuple, type(None))
+        return {"enum": [v if isinstance(v, plain) else str(v) for v in self.values]}
+
     def __str__(self) -> str:
         told = ", ".join(map(_told, self.values))
         return f"one of {told}" if len(self.values) > 1 else told
@@ -56,7 +64,12 @@ Bounds = Mapping[str, Range | OneOf]
 
 def read_bounds(texts: Iterable[str], own: Config) -> Bounds:
     """The bounds of the command line. The server's own options must lie within them."""
-    found = dict(_read(text, own) for text in texts)
+    found: dict[str, Range | OneOf] = {}
+    for text in texts:
+        option, bound = _read(text, own)
+        if option in found:
+            raise UsageError(f"there are two bounds for {option}", hint=FORMS)
+        found[option] = bound
     if "gamma" in found and "trigger" not in found:  # which would take its place
         found["trigger"] = OneOf((own.trigger,))
     if (broken := _broken(found, own)) is not None:

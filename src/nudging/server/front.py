@@ -67,6 +67,8 @@ class Front:
         finally:
             path = record.path if record.path in self._paths else "other"
             self._metrics.requests.add(1, path, str(record.status))
+            if record.error:
+                self._metrics.failures.add(1, path, record.error)
             record.write()
 
     async def _locked(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,8 +98,8 @@ def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
 
 
 async def _refuse(send: Send, record: Record) -> None:
-    record.error = "Unauthorized"
     error = Refused("the API key is missing or wrong", status=401, code="invalid_api_key")
+    record.error = error.code
     await _answer(send, error)
 
 

@@ -76,6 +76,11 @@ class Metrics:
         self.requests = Counter(
             "nudging_requests_total", "Requests, by path and status.", ("path", "status")
         )
+        self.failures = Counter(
+            "nudging_failures_total",
+            "Requests that failed, streams that broke off among them, by path and kind.",
+            ("path", "kind"),
+        )
         self.tokens = Counter(
             "nudging_tokens_total", "Tokens of answers, by their author.", ("model", "source")
         )
@@ -93,6 +98,7 @@ class Metrics:
         )
         self._families: list[Family] = [
             self.requests,
+            self.failures,
             self.tokens,
             self.drafts,
             self.first,

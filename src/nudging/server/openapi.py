@@ -50,7 +50,7 @@ def document(models: Sequence[str], version: str) -> dict[str, Any]:
             "/v1/models/{name}": {"get": _one_model()},
             "/tokenize": {"post": _posting("Tokenize", "The tokens of a text or a conversation")},
             "/detokenize": {"post": _posting("Detokenize", "The text of tokens")},
-            "/tokenizer_info": {"get": _get("The tokenizer of the base model", None, ASKING)},
+            "/tokenizer_info": {"get": _tokenizer()},
             "/health": {"get": {**_get("The server is up", "Health", ()), "security": []}},
             "/ready": {"get": _ready()},
             "/metrics": {"get": _text("Figures for Prometheus", "text/plain")},
@@ -113,6 +113,11 @@ def _posting(kind: str, summary: str) -> dict[str, Any]:
 def _one_model() -> dict[str, Any]:
     name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
     return {**_get("One model", "Model", (401, 404)), "parameters": [name]}
+
+
+def _tokenizer() -> dict[str, Any]:
+    model = {"name": "model", "in": "query", "schema": {"type": "string"}}
+    return {**_get("The tokenizer of a model", None, ASKING), "parameters": [model]}
 
 
 def _ready() -> dict[str, Any]:

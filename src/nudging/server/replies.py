@@ -15,6 +15,7 @@ from ..config import Config
 from ..data import answer_data, handover_data
 from ..page import answer_page
 from ..tokens import Answer, Candidate, StopReason
+from .bounds import Bounds
 from .requests import Asked
 
 LENGTH = (StopReason.LENGTH, StopReason.ROUNDS)
@@ -192,9 +193,12 @@ def usage_data(prompt: int, answers: Iterable[Answer]) -> dict[str, Any]:
     }
 
 
-def models_data(names: Iterable[str], created: int, config: Config) -> dict[str, Any]:
+def models_data(
+    names: Iterable[str], created: int, config: Config, bounds: Bounds
+) -> dict[str, Any]:
     """`config`: what a request gets that sets nothing."""
     own = {name: getattr(config, name) for name in ("preset", "gamma", "stop", "max_tokens")}
+    own["bounds"] = {option: bound.schema() for option, bound in bounds.items()}
     models = [
         {"id": name, "object": "model", "created": created, "owned_by": "nudging", "nudging": own}
         for name in names

@@ -57,6 +57,11 @@ class Asked:
     def answers(self) -> int:
         return self.n * len(self.questions)
 
+    def field(self, option: str) -> str | None:
+        """The field that set an option, such as `top_p` or `base_sampling.top_p`."""
+        name, dot, inner = option.partition(".")
+        return f"{self.names[name]}{dot}{inner}" if name in self.names else None
+
 
 def chat_request(body: Mapping[str, Any]) -> Asked:
     messages = _field(body, "messages", _is_list, "a list of messages")

@@ -85,10 +85,12 @@ class _Server(uvicorn.Server):
     ) -> None:
         super().__init__(config)
         self._drain, self._began, self._end = drain, began, end
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.interrupted = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
         self._began()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -112,13 +114,21 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal lets running answers finish; the second does not."""
-        self.force_exit = self.should_exit
+        if self.should_exit and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._hurry)
         self.should_exit = True
         self.interrupted = self.interrupted or sig == signal.SIGINT
+
+    def _hurry(self) -> None:
+        """Clients are told, as far as they listen, and then it is over."""
+        self._end()
+        asyncio.get_running_loop().call_later(HURRY, setattr, self, "force_exit", True)
 
 
 GRACE = 5
 """Seconds in which clients are told that there is no time left."""
+HURRY = 1
+"""The same after a second signal."""
 
 
 def serve(

@@ -267,12 +267,28 @@ def _parts() -> dict[str, Schema]:
 def _rest() -> dict[str, Schema]:
     model = {"id": TEXT, "object": {"const": "model"}, "created": WHOLE, "owned_by": TEXT}
     model["nudging"] = table(
-        {"preset": TEXT, "gamma": SHARE, "stop": TEXT, "max_tokens": {**COUNT, "minimum": 1}}
+        {
+            "preset": TEXT,
+            "gamma": SHARE,
+            "stop": TEXT,
+            "max_tokens": {**COUNT, "minimum": 1},
+            "bounds": {
+                "type": "object",
+                "additionalProperties": ref("Bound"),
+                "description": "What requests may set, of the options that have a bound.",
+            },
+        }
     )
     told = {"message": TEXT, "type": TEXT, "param": nullable(TEXT), "code": nullable(TEXT)}
     return {
         "Model": table(model),
         "Models": table({"object": {"const": "list"}, "data": array(ref("Model"))}),
+        "Bound": {
+            "anyOf": [
+                table({"minimum": NUMBER, "maximum": NUMBER}, ["minimum", "maximum"]),
+                table({"enum": array({})}),
+            ]
+        },
         "Health": table({"status": {"const": "up"}}),
         "Ready": table(
             {

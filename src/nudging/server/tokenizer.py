@@ -36,7 +36,7 @@ def tokenizer_routes(voices: Voices, limits: Limits) -> list[Route]:
         return endpoint
 
     async def info(request: Request) -> Response:
-        engine = voices.tokenizer(None)
+        engine = voices.tokenizer(request.query_params.get("model"))
         try:
             return _json(await engine.tokenizer_info())
         except ModelError as error:  # vLLM tells only with --enable-tokenizer-info-endpoint
@@ -53,6 +53,8 @@ async def tokenize(voices: Voices, body: Mapping[str, Any]) -> dict[str, Any]:
     """Tokens of a prompt, or of a conversation as the model sees it."""
     engine = voices.tokenizer(body.get("model"))
     if "messages" in body:
+        if body.get("prompt") is not None:
+            raise Refused("give a prompt or messages, not both", param="prompt")
         prompt = await voices.prompt(chat_request({**body, "model": body.get("model") or "base"}))
     else:
         text, special = body.get("prompt"), body.get("add_special_tokens", True)

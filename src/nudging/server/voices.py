@@ -13,7 +13,7 @@ from typing import Any, Literal, cast, get_args
 
 from ..alone import Said, alone
 from ..chat import Message, Part, Prompt, Question, base_prompt, conversation
-from ..config import Config
+from ..config import Config, changed
 from ..engines.base import Engine, Want
 from ..errors import ConfigError, InputError, NudgingError
 from ..model import PREFIX, NudgedModel
@@ -43,7 +43,7 @@ class Voices:
         what conversations without a system text of their own get (None: the library's)."""
         self._engines: dict[Source, Engine] = {"base": base, "nudge": nudge}
         self._form, self._prefix, self._system = base_form, prefix, system
-        self._options, self._bounds = options, bounds or {}
+        self._options, self.bounds = options, bounds or {}
         chat = NudgedModel(base, nudge, base_form=base_form, prefix=prefix, **options)
         # Who asks for completions writes the whole prompt: the base model reads it as it is.
         text = NudgedModel(base, nudge, base_form="text", prefix="", **options)
@@ -59,14 +59,14 @@ class Voices:
         All choices of a prompt in a row. Each has a seed of its own, and the same request with the
         same seed has the same ones.
         """
-        _check_model(asked.model)
+        check_model(asked.model)
         if asked.page and asked.model != "nudged":
             raise Refused("only answers of the model nudged have a page", param="nudging.page")
-        options = {**self._options, **asked.options}
+        options = changed(self._options, asked.options)
         seed = options.get("seed")
         first = secrets.randbelow(2**31) if seed is None else int(seed)
         try:
-            check_bounds(self._bounds, Config.of(**options), asked.names)
+            check_bounds(self.bounds, Config.of(**options), asked.names)
             return [
                 self._answer(asked, question, {**options, "seed": (first + number) % 2**63})
                 for question in asked.questions
@@ -75,7 +75,7 @@ class Voices:
         except ConfigError as error:
             raise Refused(
                 f"{error} ({error.hint})" if error.hint else str(error),
-                param=asked.names.get(error.option),
+                param=asked.field(error.option),
             ) from None
         except InputError as error:
             field = "messages" if asked.kind == "chat" else "prompt"
@@ -107,9 +107,8 @@ class Voices:
     def _nudged(
         self, asked: Asked, question: Question, options: dict[str, Any]
     ) -> AsyncGenerator[Said | Answer, None]:
-        stream = self._pairs[asked.kind].stream(
-            question, system=self._system_text(asked, question), **options
-        )
+        pair = self._pairs[asked.kind]
+        stream = pair.stream(question, system=self._system_text(asked, question), **options)
         if asked.logprobs is not None:
             self._check_logprobs(asked, options)
 
@@ -140,7 +139,7 @@ class Voices:
 
     def config(self, asked: Asked | None = None) -> Config:
         """The options in force for a request, or for one that sets none."""
-        return Config.of(**{**self._options, **(asked.options if asked else {})})
+        return Config.of(**changed(self._options, asked.options if asked else {}))
 
     def _system_text(self, asked: Asked, question: Question) -> str | None:
         if asked.kind == "text":
@@ -163,7 +162,7 @@ class Voices:
             Refused: it does not tell them, or there is no such model.
         """
         if model is not None:
-            _check_model(model)
+            check_model(model)
         engine = self._engines[_reads(model)]
         if not engine.capabilities.tokenizer:
             raise Refused(
@@ -191,6 +190,14 @@ class Voices:
             total += await self._engines[source].count(prompt) or 0
         return total
 
+    async def check(self) -> None:
+        """Whether the nudging model can read a conversation.
+
+        Raises:
+            NudgingError: it can't; where it has no chat template, no request would do better.
+        """
+        await self._engines["nudge"].render(conversation("Hello", self._system))
+
     async def problems(self, seconds: float = 5.0) -> dict[Source, str]:
         """Of each model that does not answer in this time, what it says."""
         sources = get_args(Source)
@@ -200,6 +207,8 @@ class Voices:
     async def _problem(self, source: Source, seconds: float) -> str:
         try:
             async with asyncio.timeout(seconds):
+                if source == "nudge":
+                    await self.check()
                 steps = self._engines[source].stream(PROBE, b"", 1, Want(source))
                 async with aclosing(steps):
                     await anext(steps, None)
@@ -210,7 +219,11 @@ class Voices:
         return ""
 
 
-def _check_model(name: object) -> None:
+def check_model(name: object) -> None:
+    """
+    Raises:
+        Refused: there is no such model.
+    """
     if name not in NAMES:
         raise Refused(
             f"there is no model {name!r}; there are {', '.join(NAMES)}",

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..errors import ContextOverflow, NudgingError, ServerBusy, UsageError
 
-MOST_DIGITS = 20
-"""Of a whole number: all that have a meaning here fit into 64 bits."""
+MOST_DIGITS = 300
+"""Of a whole number: what has no more of them is as a float still finite."""
 
 
 class Refused(NudgingError):
@@ -38,6 +38,8 @@ class Failure:
     """An error as it is answered."""
 
     status: int
+    kind: str
+    """The API's code, or the error's class, or where it has none of its own the API's type."""
     body: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -62,14 +64,15 @@ def failure(error: Exception) -> Failure:
         again = error.retry_after
     elif isinstance(error, UsageError) and error.hint:
         message += f" ({error.hint})"
-    kind = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    type_ = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     headers = {}
     if again is not None:
         headers["retry-after"] = str(max(1, math.ceil(again)))
     if status >= 500 and not getattr(error, "retryable", False):
         headers["x-should-retry"] = "false"  # clients try every 5xx again unless they are told
-    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
-    return Failure(status, body, headers)
+    body = {"error": {"message": message, "type": type_, "param": param, "code": code}}
+    kind = code or (type_ if isinstance(error, Refused) else type(error).__name__)
+    return Failure(status, kind, body, headers)
 
 
 def encoded(data: object) -> bytes:
@@ -99,7 +102,8 @@ def decoded(body: bytes) -> dict[str, Any]:
 
 def _whole(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
-        raise ValueError("a number of too many digits")
+        what = f"the body holds a number of more than {MOST_DIGITS} digits"
+        raise Refused(what, code="invalid_json")
     return int(digits)
 
 
