@@ -305,7 +305,7 @@ def test_a_saved_answer_is_the_page_of_nudge_ask(
     saved = page.context.new_page()
     saved.goto((tmp_path / "answer.html").as_uri())
     expect(saved.locator("h1")).to_have_text("A nudged answer")
-    assert saved.locator(".answer mark").all_inner_texts() == ["The capital", " Paris."]
+    assert saved.locator(".answer mark").all_inner_texts() == ["The capital", "Paris."]
 
 
 # --- what goes wrong ------------------------------------------------------------------------
