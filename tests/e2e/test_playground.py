@@ -165,9 +165,9 @@ def test_a_word_pointed_at_tells_its_probability_and_what_was_in_doubt(
     done(page)
     tip = page.locator("#tip")
     page.locator(".t", has_text="Fran").hover()
-    expect(tip).to_have_text("0.90base model")
+    expect(tip).to_have_text("“ Fran”, by the base model0.90its best next word")
     page.locator(".t", has_text="Paris.").hover()
-    expect(tip).to_contain_text("0.80nudging model")
+    expect(tip).to_contain_text("“ Paris.”, by the nudging model0.80its best next word")
     expect(tip).to_contain_text("The base model was in doubt. It would have written:")
     rows = [row.split() for row in tip.locator("tr").all_inner_texts()]
     assert rows[1:] == [["0.25", "“", "um”"], ["0.20", "“", "Pari”"], ["0.15", "“", "er”"]]
@@ -178,6 +178,8 @@ def test_a_word_pointed_at_tells_its_probability_and_what_was_in_doubt(
     page.locator(".more summary").click()
     expect(page.locator(".more li")).to_have_count(2)
     expect(page.locator(".more li").last).to_contain_text("Paris.The base model was in doubt.")
+    page.locator(".t", has_text="capital").hover()  # what was in doubt is the word before it
+    expect(tip).to_have_text("“ capital”, by the nudging model0.80its best next word")
 
 
 def test_gamma_changes_the_answer(serve: Serve, opened: Open) -> None:
@@ -452,7 +454,9 @@ def test_it_can_be_used_by_keyboard_alone(serve: Serve, opened: Open) -> None:
         page.keyboard.press(key)
         expect(page.locator(".t:focus")).to_have_text(word)
         expect(page.locator("#tip")).to_be_visible()
-    expect(status).to_have_text(re.compile(r"is: 0\.90\s+base model"))
+    expect(status).to_have_text(
+        re.compile(r"“ is”, by the base model\s+0\.90\s+its best next word")
+    )
     assert page.evaluate(outline) == "solid"
     page.keyboard.press("Control+ArrowLeft")  # belongs to the browser
     expect(page.locator(".t:focus")).to_have_text("is")
@@ -497,7 +501,7 @@ def test_it_fits_a_phone(serve: Serve, opened: Open) -> None:
     expect(page.get_by_label("Gamma")).to_be_hidden()
     page.get_by_text("Settings").tap()
     expect(page.get_by_label("Gamma")).to_be_visible()
-    page.locator("mark .t").last.tap()
+    page.locator("#talk mark").last.locator(".t").first.tap()
     expect(page.locator("#tip")).to_contain_text("The base model was in doubt.")
     right = "all => all.reduce((n, node, i) => node.offsetLeft > all[n].offsetLeft ? i : n, 0)"
     page.locator(".t").nth(page.locator(".t").evaluate_all(right)).tap()
