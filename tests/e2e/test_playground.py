@@ -12,17 +12,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
+from nudging.config import Config
 from nudging.engines import open_engine
 from nudging.engines.base import Engine
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ServerFailed
 from nudging.server.app import make_app
+from nudging.server.bounds import read_bounds
 from nudging.server.keys import Keys
 from nudging.server.limits import Limits, Line
 from nudging.server.run import address_of, listen
@@ -44,12 +46,18 @@ class Site(NamedTuple):
 
 @contextmanager
 def serving(
-    base: Engine | None = None, nudge: Engine | None = None, *, delay: float = 0.0, key: str = ""
+    base: Engine | None = None,
+    nudge: Engine | None = None,
+    *,
+    delay: float = 0.0,
+    key: str = "",
+    **options: Any,
 ) -> Iterator[Site]:
     """A server in a thread of this process."""
     pair = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
     line = Line(Limits(8))
-    app = make_app(Voices(base or pair[0], nudge or pair[1]), line, Keys([key] if key else []))
+    voices = Voices(base or pair[0], nudge or pair[1], **options)
+    app = make_app(voices, line, Keys([key] if key else []))
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listener],))
@@ -186,16 +194,34 @@ def test_gamma_changes_the_answer(serve: Serve, opened: Open) -> None:
     page = opened(serve().url)
     ask(page)
     done(page)
-    page.get_by_label("Gamma").press("Home")
-    expect(page.locator("#shown")).to_have_text("0.00")
+    gamma, slide = page.get_by_label("Gamma", exact=True), page.get_by_label("Slide gamma")
+    slide.press("Home")
+    expect(gamma).to_have_value("0")
     ask(page, "Count to five.")
     done(page)
-    page.get_by_label("Gamma").fill("0.4")
+    gamma.fill("0.4")
+    expect(slide).to_have_value("0.4")
     ask(page, "Count to five.")
     done(page)
     never, often = page.locator(".text").all_inner_texts()[1:]
     assert "um" in never
     assert often == "Sure! Here you go: one, two, three, four, five."
+
+
+def test_the_servers_own_gamma_is_left_to_it(opened: Open) -> None:
+    """No step of a slider comes between: here it would be out of bounds."""
+    bounds = read_bounds(["gamma=fixed"], Config.of(gamma=0.375))
+    with serving(gamma=0.375, bounds=bounds) as site:
+        page = opened(site.url)
+        gamma = page.get_by_label("Gamma", exact=True)
+        expect(gamma).to_have_value("0.375")
+        ask(page)
+        expect(page.locator(".text")).to_have_text(PARIS)
+        gamma.fill("0.38")
+        with page.expect_request("**/completions") as moved:
+            ask(page)
+        assert body(moved.value)["nudging"]["gamma"] == 0.38  # type: ignore[index]
+        expect(page.locator(".answer .bad")).to_contain_text("gamma must be 0.375 on this server")
 
 
 def test_preset_stop_rule_and_length_are_what_is_asked_for(serve: Serve, opened: Open) -> None:
@@ -208,7 +234,6 @@ def test_preset_stop_rule_and_length_are_what_is_asked_for(serve: Serve, opened:
         ask(page)
     done(page)
     assert body(first.value)["nudging"] == {
-        "gamma": 0.4,
         "preset": "default",
         "stop": "either",
         "page": True,
@@ -219,7 +244,7 @@ def test_preset_stop_rule_and_length_are_what_is_asked_for(serve: Serve, opened:
     with page.expect_request("**/completions") as second:
         ask(page)
     done(page)
-    assert body(second.value)["nudging"] == {"gamma": 0.4, "preset": "paper", "page": True}
+    assert body(second.value)["nudging"] == {"preset": "paper", "page": True}
     expect(page.locator(".bad")).to_have_count(1)  # #trouble, which is empty
     page.get_by_role("combobox", name="Preset").select_option("default")
     expect(rule).to_have_value("consult")
@@ -498,10 +523,10 @@ def test_it_fits_a_phone(serve: Serve, opened: Open) -> None:
     ask(page, "word" * 60)
     done(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    expect(page.get_by_label("Gamma")).to_be_hidden()
+    expect(page.get_by_label("Gamma", exact=True)).to_be_hidden()
     page.get_by_text("Settings").tap()
-    expect(page.get_by_label("Gamma")).to_be_visible()
-    page.locator("#talk mark").last.locator(".t").first.tap()
+    expect(page.get_by_label("Gamma", exact=True)).to_be_visible()
+    page.locator(".text mark").last.locator(".t").first.tap()
     expect(page.locator("#tip")).to_contain_text("The base model was in doubt.")
     right = "all => all.reduce((n, node, i) => node.offsetLeft > all[n].offsetLeft ? i : n, 0)"
     page.locator(".t").nth(page.locator(".t").evaluate_all(right)).tap()
