@@ -341,17 +341,21 @@ def test_a_saved_answer_is_the_page_of_nudge_ask(
 def test_a_key_is_asked_for_and_kept_for_the_tab_only(serve: Serve, opened: Open) -> None:
     page = opened(serve(key="open-sesame").url)
     field, trouble = page.get_by_label("API key"), page.locator("#trouble")
-    expect(trouble).to_have_text("the API key is missing or wrong")
     expect(field).to_be_focused()
+    expect(trouble).to_be_empty()  # nobody did anything wrong yet
     field.fill("wrong")
     field.press("Enter")
+    expect(trouble).to_have_text("the API key is missing or wrong")
     ask(page)
     expect(page.locator(".answer .bad")).to_have_text("the API key is missing or wrong")
     expect(field).to_be_focused()
     field.fill("open-sesame")
     field.press("Enter")
     expect(trouble).to_be_empty()
-    ask(page)
+    question = page.get_by_label("Question")
+    expect(question).to_be_focused()
+    expect(question).to_have_value(FRANCE)  # it was not answered, so it is kept
+    question.press("Enter")
     expect(page.locator(".text").last).to_have_text(PARIS)
     page.reload()
     expect(trouble).to_be_empty()
