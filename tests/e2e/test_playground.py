@@ -183,7 +183,7 @@ def test_a_word_pointed_at_tells_its_probability_and_what_was_in_doubt(
     expect(tip).to_be_visible()
     page.locator("h1").hover()
     expect(tip).to_be_hidden()
-    page.locator(".more summary").click()
+    page.locator(".more > details > summary").click()
     expect(page.locator(".more li")).to_have_count(2)
     expect(page.locator(".more li").last).to_contain_text("Paris.The base model was in doubt.")
     page.locator(".t", has_text="capital").hover()  # what was in doubt is the word before it
@@ -305,6 +305,7 @@ def test_stop_ends_the_work_of_all_models(serve: Serve, opened: Open, way: str) 
         expect(page.locator(".answer").nth(number).locator(".t").first).to_be_visible()
     busy = page.locator(".text[aria-busy=true]")  # at once: the last begins before the first ends
     expect(busy.and_(page.get_by_label("Nudged;"))).to_be_visible()
+    expect(page.get_by_role("button", name="Stop")).to_have_text("Stop Esc")
     if way == "button":
         page.get_by_role("button", name="Stop").click()
     else:
@@ -432,7 +433,7 @@ def test_text_stays_text(opened: Open) -> None:
         page.locator(".answer .t").first.hover()
         expect(page.locator("#tip")).to_contain_text("</table><b>")
         page.keyboard.press("Escape")  # the tip lies over the list
-        page.locator(".more summary").click()
+        page.locator(".more > details > summary").click()
         expect(page.locator(".more li")).to_contain_text(HOSTILE)
         assert page.locator("img, main script, b").count() == 0
         assert page.title() == "nudge playground"
@@ -540,6 +541,11 @@ def test_it_fits_a_phone(serve: Serve, opened: Open) -> None:
     assert box["x"] + box["width"] <= 390
     page.locator("h1").tap()
     expect(page.locator("#tip")).to_be_hidden()
+    page.get_by_text("nudges").first.tap()  # a line for each, until one is tapped
+    first = page.locator(".more li").first
+    expect(first.locator("p")).to_be_hidden()
+    first.locator("summary").tap()
+    expect(first.locator("p")).to_have_text("The nudging model opens the answer.")
 
 
 def test_the_end_of_an_answer_stays_in_view_unless_one_scrolls_away(
