@@ -224,6 +224,32 @@ def test_the_servers_own_gamma_is_left_to_it(opened: Open) -> None:
         expect(page.locator(".answer .bad")).to_contain_text("gamma must be 0.375 on this server")
 
 
+def test_only_what_a_request_may_set_is_offered(serve: Serve, opened: Open) -> None:
+    bounds = {
+        "gamma": {"minimum": 0.1, "maximum": 0.6},
+        "max_tokens": {"enum": [512]},
+        "preset": {"enum": ["default", "paper"]},
+        "stop": {"enum": ["consult", "lookahead"]},
+    }
+
+    def told(route: Route) -> None:
+        models = route.fetch().json()
+        for model in models["data"]:
+            model["nudging"]["bounds"] = bounds
+        route.fulfill(json=models)
+
+    page = opened(serve().url)
+    page.route("**/v1/models", told)
+    page.reload()
+    expect(page.get_by_label("Max tokens")).to_be_disabled()
+    slide = page.get_by_label("Slide gamma")
+    for key, end in [("Home", "0.1"), ("End", "0.6")]:
+        slide.press(key)
+        expect(page.get_by_label("Gamma", exact=True)).to_have_value(end)
+    offered = page.locator("#settings option:enabled:not([hidden])")
+    assert offered.all_text_contents() == ["default", "paper", "consult", "lookahead"]
+
+
 def test_preset_stop_rule_and_length_are_what_is_asked_for(serve: Serve, opened: Open) -> None:
     page = opened(serve().url)
     rule = page.get_by_role("combobox", name="Stop rule")
