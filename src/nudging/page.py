@@ -47,9 +47,10 @@ h1{font-size:1.25rem}h2{font-size:1rem;margin:2.2rem 0 .5rem}
 mark{background:var(--nudge);color:var(--nudge-ink);border-radius:.2rem;padding:.05em 0}
 .t{box-shadow:inset 0 -.14em rgb(var(--doubt)/var(--d,0))}
 .t:hover,.t:focus,mark:focus{outline:2px solid var(--soft);outline-offset:1px}
-[data-tip]:hover::after,[data-tip]:focus::after{content:attr(data-tip);position:fixed;left:0;
+.t[data-tip]:hover::after,[data-tip]:focus::after{content:attr(data-tip);position:fixed;left:0;
 right:0;bottom:0;padding:.7rem 1rem;background:var(--ink);color:var(--paper);
 font:.9rem/1.4 system-ui,sans-serif;white-space:pre-wrap;overflow-wrap:anywhere;z-index:1}
+.t[data-tip]:hover::after{z-index:2}
 .legend,.sum,.none{color:var(--soft);font-size:.9rem}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.9rem}
@@ -119,19 +120,27 @@ def _spans(spans: Iterable[Span]) -> Iterator[str]:
             yield words
             continue
         tip = escape(f"nudge: {handover_words(span.handover)}")
-        yield f'<mark id="n{place}" tabindex="0" data-tip="{tip}">{words}</mark>'
+        marked = words.lstrip()
+        space = words[: len(words) - len(marked)]
+        yield f'{space}<mark id="n{place}" tabindex="0" data-tip="{tip}">{marked}</mark>'
 
 
 def _tokens(span: Span) -> Iterator[str]:
-    """Tapping a token focuses it; the Tab key skips it."""
+    """Tapping a token focuses it; the Tab key skips it. The space before a word is outside."""
+    why = handover_words(span.handover)  # what was in doubt is the place of the first token
     for text, top1 in whole_tokens(span):
         tip = f"{span.source}: its top-1 here was {top1:.2f}"
         doubt = ""
         if span.source == "base":
             doubt = f' style="--d:{min(max(1 - top1, 0), 1):.2f}"'
-        elif handover_words(span.handover):
-            tip += f"\n{handover_words(span.handover)}"
-        yield f'<span class="t"{doubt} tabindex="-1" data-tip="{escape(tip)}">{escape(text)}</span>'
+        elif why:
+            tip, why = f"{tip}\n{why}", ""
+        word = text.lstrip() or text
+        space = text[: len(text) - len(word)]
+        shown = (
+            f'<span class="t"{doubt} tabindex="-1" data-tip="{escape(tip)}">{escape(word)}</span>'
+        )
+        yield space + shown
 
 
 def _handovers(spans: Iterable[Span]) -> str:

@@ -12,17 +12,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
+from nudging.config import Config
 from nudging.engines import open_engine
 from nudging.engines.base import Engine
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ServerFailed
 from nudging.server.app import make_app
+from nudging.server.bounds import read_bounds
 from nudging.server.keys import Keys
 from nudging.server.limits import Limits, Line
 from nudging.server.run import address_of, listen
@@ -44,12 +46,18 @@ class Site(NamedTuple):
 
 @contextmanager
 def serving(
-    base: Engine | None = None, nudge: Engine | None = None, *, delay: float = 0.0, key: str = ""
+    base: Engine | None = None,
+    nudge: Engine | None = None,
+    *,
+    delay: float = 0.0,
+    key: str = "",
+    **options: Any,
 ) -> Iterator[Site]:
     """A server in a thread of this process."""
     pair = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
     line = Line(Limits(8))
-    app = make_app(Voices(base or pair[0], nudge or pair[1]), line, Keys([key] if key else []))
+    voices = Voices(base or pair[0], nudge or pair[1], **options)
+    app = make_app(voices, line, Keys([key] if key else []))
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listener],))
@@ -165,9 +173,9 @@ def test_a_word_pointed_at_tells_its_probability_and_what_was_in_doubt(
     done(page)
     tip = page.locator("#tip")
     page.locator(".t", has_text="Fran").hover()
-    expect(tip).to_have_text("0.90base model")
+    expect(tip).to_have_text("“ Fran”, by the base model0.90its best next word")
     page.locator(".t", has_text="Paris.").hover()
-    expect(tip).to_contain_text("0.80nudging model")
+    expect(tip).to_contain_text("“ Paris.”, by the nudging model0.80its best next word")
     expect(tip).to_contain_text("The base model was in doubt. It would have written:")
     rows = [row.split() for row in tip.locator("tr").all_inner_texts()]
     assert rows[1:] == [["0.25", "“", "um”"], ["0.20", "“", "Pari”"], ["0.15", "“", "er”"]]
@@ -175,25 +183,71 @@ def test_a_word_pointed_at_tells_its_probability_and_what_was_in_doubt(
     expect(tip).to_be_visible()
     page.locator("h1").hover()
     expect(tip).to_be_hidden()
-    page.locator(".more summary").click()
+    page.locator(".more > details > summary").click()
     expect(page.locator(".more li")).to_have_count(2)
     expect(page.locator(".more li").last).to_contain_text("Paris.The base model was in doubt.")
+    page.locator(".t", has_text="capital").hover()  # what was in doubt is the word before it
+    expect(tip).to_have_text("“ capital”, by the nudging model0.80its best next word")
 
 
 def test_gamma_changes_the_answer(serve: Serve, opened: Open) -> None:
     page = opened(serve().url)
     ask(page)
     done(page)
-    page.get_by_label("Gamma").press("Home")
-    expect(page.locator("#shown")).to_have_text("0.00")
+    gamma, slide = page.get_by_label("Gamma", exact=True), page.get_by_label("Slide gamma")
+    slide.press("Home")
+    expect(gamma).to_have_value("0")
     ask(page, "Count to five.")
     done(page)
-    page.get_by_label("Gamma").fill("0.4")
+    gamma.fill("0.4")
+    expect(slide).to_have_value("0.4")
     ask(page, "Count to five.")
     done(page)
     never, often = page.locator(".text").all_inner_texts()[1:]
     assert "um" in never
     assert often == "Sure! Here you go: one, two, three, four, five."
+
+
+def test_the_servers_own_gamma_is_left_to_it(opened: Open) -> None:
+    """No step of a slider comes between: here it would be out of bounds."""
+    bounds = read_bounds(["gamma=fixed"], Config.of(gamma=0.375))
+    with serving(gamma=0.375, bounds=bounds) as site:
+        page = opened(site.url)
+        gamma = page.get_by_label("Gamma", exact=True)
+        expect(gamma).to_have_value("0.375")
+        ask(page)
+        expect(page.locator(".text")).to_have_text(PARIS)
+        gamma.fill("0.38")
+        with page.expect_request("**/completions") as moved:
+            ask(page)
+        assert body(moved.value)["nudging"]["gamma"] == 0.38  # type: ignore[index]
+        expect(page.locator(".answer .bad")).to_contain_text("gamma must be 0.375 on this server")
+
+
+def test_only_what_a_request_may_set_is_offered(serve: Serve, opened: Open) -> None:
+    bounds = {
+        "gamma": {"minimum": 0.1, "maximum": 0.6},
+        "max_tokens": {"enum": [512]},
+        "preset": {"enum": ["default", "paper"]},
+        "stop": {"enum": ["consult", "lookahead"]},
+    }
+
+    def told(route: Route) -> None:
+        models = route.fetch().json()
+        for model in models["data"]:
+            model["nudging"]["bounds"] = bounds
+        route.fulfill(json=models)
+
+    page = opened(serve().url)
+    page.route("**/v1/models", told)
+    page.reload()
+    expect(page.get_by_label("Max tokens")).to_be_disabled()
+    slide = page.get_by_label("Slide gamma")
+    for key, end in [("Home", "0.1"), ("End", "0.6")]:
+        slide.press(key)
+        expect(page.get_by_label("Gamma", exact=True)).to_have_value(end)
+    offered = page.locator("#settings option:enabled:not([hidden])")
+    assert offered.all_text_contents() == ["default", "paper", "consult", "lookahead"]
 
 
 def test_preset_stop_rule_and_length_are_what_is_asked_for(serve: Serve, opened: Open) -> None:
@@ -206,7 +260,6 @@ def test_preset_stop_rule_and_length_are_what_is_asked_for(serve: Serve, opened:
         ask(page)
     done(page)
     assert body(first.value)["nudging"] == {
-        "gamma": 0.4,
         "preset": "default",
         "stop": "either",
         "page": True,
@@ -217,7 +270,7 @@ def test_preset_stop_rule_and_length_are_what_is_asked_for(serve: Serve, opened:
     with page.expect_request("**/completions") as second:
         ask(page)
     done(page)
-    assert body(second.value)["nudging"] == {"gamma": 0.4, "preset": "paper", "page": True}
+    assert body(second.value)["nudging"] == {"preset": "paper", "page": True}
     expect(page.locator(".bad")).to_have_count(1)  # #trouble, which is empty
     page.get_by_role("combobox", name="Preset").select_option("default")
     expect(rule).to_have_value("consult")
@@ -239,7 +292,7 @@ def test_three_models_answer_side_by_side_each_with_its_own_past(
     ]
     nudged, base, nudge = answers.locator(".text").all_inner_texts()
     assert (nudged, nudge) == (PARIS, PARIS)
-    assert base.strip().startswith("um")
+    assert base.startswith("um")  # all begin at the edge; what the model said keeps its space
     tops = {round(answers.nth(number).bounding_box()["y"]) for number in range(3)}  # type: ignore[index]
     assert len(tops) == 1
 
@@ -256,7 +309,7 @@ def test_three_models_answer_side_by_side_each_with_its_own_past(
         ]
         for model, said in (("nudged", PARIS), ("base", past_of(asked, "base")), ("nudge", PARIS))
     }
-    assert past_of(asked, "base").strip() == base.strip()
+    assert past_of(asked, "base") == " " + base
     page.get_by_role("button", name="New conversation").click()
     expect(page.locator(".turn")).to_have_count(0)
     expect(page.locator("#intro")).to_be_visible()
@@ -278,6 +331,7 @@ def test_stop_ends_the_work_of_all_models(serve: Serve, opened: Open, way: str) 
         expect(page.locator(".answer").nth(number).locator(".t").first).to_be_visible()
     busy = page.locator(".text[aria-busy=true]")  # at once: the last begins before the first ends
     expect(busy.and_(page.get_by_label("Nudged;"))).to_be_visible()
+    expect(page.get_by_role("button", name="Stop")).to_have_text("Stop Esc")
     if way == "button":
         page.get_by_role("button", name="Stop").click()
     else:
@@ -305,7 +359,7 @@ def test_a_saved_answer_is_the_page_of_nudge_ask(
     saved = page.context.new_page()
     saved.goto((tmp_path / "answer.html").as_uri())
     expect(saved.locator("h1")).to_have_text("A nudged answer")
-    assert saved.locator(".answer mark").all_inner_texts() == ["The capital", " Paris."]
+    assert saved.locator(".answer mark").all_inner_texts() == ["The capital", "Paris."]
 
 
 # --- what goes wrong ------------------------------------------------------------------------
@@ -314,17 +368,21 @@ def test_a_saved_answer_is_the_page_of_nudge_ask(
 def test_a_key_is_asked_for_and_kept_for_the_tab_only(serve: Serve, opened: Open) -> None:
     page = opened(serve(key="open-sesame").url)
     field, trouble = page.get_by_label("API key"), page.locator("#trouble")
-    expect(trouble).to_have_text("the API key is missing or wrong")
     expect(field).to_be_focused()
+    expect(trouble).to_be_empty()  # nobody did anything wrong yet
     field.fill("wrong")
     field.press("Enter")
+    expect(trouble).to_have_text("the API key is missing or wrong")
     ask(page)
     expect(page.locator(".answer .bad")).to_have_text("the API key is missing or wrong")
     expect(field).to_be_focused()
     field.fill("open-sesame")
     field.press("Enter")
     expect(trouble).to_be_empty()
-    ask(page)
+    question = page.get_by_label("Question")
+    expect(question).to_be_focused()
+    expect(question).to_have_value(FRANCE)  # it was not answered, so it is kept
+    question.press("Enter")
     expect(page.locator(".text").last).to_have_text(PARIS)
     page.reload()
     expect(trouble).to_be_empty()
@@ -401,7 +459,7 @@ def test_text_stays_text(opened: Open) -> None:
         page.locator(".answer .t").first.hover()
         expect(page.locator("#tip")).to_contain_text("</table><b>")
         page.keyboard.press("Escape")  # the tip lies over the list
-        page.locator(".more summary").click()
+        page.locator(".more > details > summary").click()
         expect(page.locator(".more li")).to_contain_text(HOSTILE)
         assert page.locator("img, main script, b").count() == 0
         assert page.title() == "nudge playground"
@@ -452,7 +510,9 @@ def test_it_can_be_used_by_keyboard_alone(serve: Serve, opened: Open) -> None:
         page.keyboard.press(key)
         expect(page.locator(".t:focus")).to_have_text(word)
         expect(page.locator("#tip")).to_be_visible()
-    expect(status).to_have_text(re.compile(r"is: 0\.90\s+base model"))
+    expect(status).to_have_text(
+        re.compile(r"“ is”, by the base model\s+0\.90\s+its best next word")
+    )
     assert page.evaluate(outline) == "solid"
     page.keyboard.press("Control+ArrowLeft")  # belongs to the browser
     expect(page.locator(".t:focus")).to_have_text("is")
@@ -494,10 +554,10 @@ def test_it_fits_a_phone(serve: Serve, opened: Open) -> None:
     ask(page, "word" * 60)
     done(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    expect(page.get_by_label("Gamma")).to_be_hidden()
+    expect(page.get_by_label("Gamma", exact=True)).to_be_hidden()
     page.get_by_text("Settings").tap()
-    expect(page.get_by_label("Gamma")).to_be_visible()
-    page.locator("mark .t").last.tap()
+    expect(page.get_by_label("Gamma", exact=True)).to_be_visible()
+    page.locator(".text mark").last.locator(".t").first.tap()
     expect(page.locator("#tip")).to_contain_text("The base model was in doubt.")
     right = "all => all.reduce((n, node, i) => node.offsetLeft > all[n].offsetLeft ? i : n, 0)"
     page.locator(".t").nth(page.locator(".t").evaluate_all(right)).tap()
@@ -507,6 +567,11 @@ def test_it_fits_a_phone(serve: Serve, opened: Open) -> None:
     assert box["x"] + box["width"] <= 390
     page.locator("h1").tap()
     expect(page.locator("#tip")).to_be_hidden()
+    page.get_by_text("nudges").first.tap()  # a line for each, until one is tapped
+    first = page.locator(".more li").first
+    expect(first.locator("p")).to_be_hidden()
+    first.locator("summary").tap()
+    expect(first.locator("p")).to_have_text("The nudging model opens the answer.")
 
 
 def test_the_end_of_an_answer_stays_in_view_unless_one_scrolls_away(

@@ -78,6 +78,30 @@ def test_the_page_tells_who_wrote_what_and_why() -> None:
     assert links == {f"#{attrs['id']}" for _, attrs in page.tags if "id" in attrs}
 
 
+def two_words() -> Answer:
+    doubt = Step(b" um", (Candidate(b" um", 0.31),), prob=0.31)
+    tokens = (Token(b" Par", 0.6), Token(b"is", 0.7), Token(b" now", 0.5))
+    return Answer((Span("nudge", tokens, Handover("doubt", doubt)),), StopReason.NUDGE)
+
+
+def test_the_space_before_a_word_is_neither_marked_nor_underlined() -> None:
+    html = answer_page(two_words(), "Why?", {})
+    shown = html.split('<div class="answer said" dir="auto">')[1].split("</div>")[0]
+    bare = re.sub(r"<(/?)(mark|span)[^>]*>", r"<\1\2>", shown)
+    assert bare == " <mark><span>Par</span><span>is</span> <span>now</span></mark>"
+
+
+def test_what_was_in_doubt_is_told_where_it_was() -> None:
+    """At the first token of a nudge: it is what the base model would have written there."""
+    tags = Page(answer_page(two_words(), "Why?", {})).tags
+    tips = [attrs["data-tip"] for tag, attrs in tags if tag == "span" and "data-tip" in attrs]
+    assert tips == [
+        'nudge: its top-1 here was 0.60\nbase was in doubt: " um" 0.31',
+        "nudge: its top-1 here was 0.70",
+        "nudge: its top-1 here was 0.50",
+    ]
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_stays_text(text: str) -> None:
     html = answer_page(answer(text), text, {text: text})
