@@ -115,7 +115,8 @@ def _remote(request: pytest.FixtureRequest) -> Case:
 
 def _fleet(request: pytest.FixtureRequest) -> Case:
     served: Served = request.getfixturevalue("served")
-    return _opened("llama-server", f"{served('nudge')},{served('nudge')}")
+    url = served("nudge")
+    return _opened("llama-server", f"{url},{url.replace('127.0.0.1', 'localhost')}")
 
 
 def _vllm(_: pytest.FixtureRequest) -> Case:
