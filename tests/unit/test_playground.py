@@ -100,7 +100,7 @@ def test_its_colours_can_be_read(scheme: int) -> None:
 
 def test_it_can_learn_what_the_server_does_unless_it_is_told() -> None:
     models = client(gamma=0.2, preset="paper").get("/v1/models").json()["data"]
-    want = {"preset": "paper", "gamma": 0.2, "stop": "lookahead", "max_tokens": 512}
+    want = {"preset": "paper", "gamma": 0.2, "stop": "lookahead", "max_tokens": 512, "bounds": {}}
     assert [model["nudging"] for model in models] == [want] * 3
 
 
