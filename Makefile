@@ -86,9 +86,10 @@ bench-passes: .venv/.all
 	$(BIN)/python -m benchmarks.passes --doc docs/performance.md
 
 # Drafts of fixed lengths, drawn.
+bench-plot: ARGS = --prompts 5
 bench-plot: .venv/.all
 	mkdir -p build
-	$(NUDGE_BENCH) --suite deep --prompts 5 $(LENGTHS) > build/bench-lengths.json
+	$(NUDGE_BENCH) --suite deep $(LENGTHS) > build/bench-lengths.json
 	$(BIN)/python -m benchmarks.plot build/bench-lengths.json docs/speculation.svg
 
 # What the server withstands. For tokens a second, let nothing else run.
