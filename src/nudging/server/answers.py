@@ -36,6 +36,8 @@ Event = tuple[int, Said | Answer]
 """What happens in an answer, with its number."""
 Events = AsyncGenerator[list[Event], None]
 """What has happened since the last look, in its order."""
+COUNTING = 5.0
+"""Seconds that an answer which is there waits for the count of its prompt's tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,9 @@ class _Work:
 
     async def run(self) -> None:
         try:
-            streams = self._desk.voices.answers(self._asked)
-            with self._desk.line.admitted(len(streams)):
+            # Let in first: a body has room for millions of answers, and each takes time to prepare.
+            with self._desk.line.admitted(self._asked.answers):
+                streams = self._desk.voices.answers(self._asked)
                 async with self._desk.line.in_time(), aclosing(self._events(streams)) as events:
                     first = await self._first(events)
                     try:
@@ -204,8 +207,9 @@ class _Work:
 
     async def _usage(self) -> dict[str, Any]:
         try:
-            prompt = await self._desk.voices.prompt_tokens(self._asked)
-        except ServerError:  # an answer that is there is not lost for want of a count
+            async with asyncio.timeout(COUNTING):
+                prompt = await self._desk.voices.prompt_tokens(self._asked)
+        except (ServerError, TimeoutError):  # an answer that is there is not lost for want of it
             prompt = 0
         return usage_data(prompt, self._made.answers)
 
