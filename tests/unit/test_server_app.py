@@ -510,12 +510,22 @@ def test_a_body_has_a_bound() -> None:
 
 
 def test_more_answers_than_there_could_be_places_are_refused_before_they_are_prepared() -> None:
-    body = {"prompt": ["Hello"] * 20_000, "n": 128}  # minutes, if each were looked at
+    body = {"prompt": ["a"] * 700_000, "n": 128}  # hours, if each were looked at
     begun = time.monotonic()
     response = client(limits=Limits(2, queue=3)).post(TEXT, json=body)
     assert time.monotonic() < begun + 5
     assert response.status_code == 400
     assert response.json()["error"]["message"] == "a request may ask for 5 answers at most"
+
+
+@pytest.mark.parametrize(
+    "trigger", ["top1<0.4 " + " or top1<0.1" * 100_000, "top1<0.4" + " " * 1_000_000 + "x"]
+)
+def test_a_trigger_without_end_is_refused_at_once(trigger: str) -> None:
+    begun = time.monotonic()
+    response = client().post(CHAT, json=question(nudging={"trigger": trigger}))
+    assert time.monotonic() < begun + 5
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "nudging.trigger")
 
 
 def test_a_body_must_come_in_time() -> None:

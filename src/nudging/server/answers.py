@@ -129,12 +129,13 @@ class _Work:
         self._desk, self._asked, self._record = desk, asked, record
         self._sending = sending
         self._reply = Reply(asked, secrets.token_hex(12), int(time.time()), self._settings)
-        self._made = _Made(asked.answers)
+        self._made = _Made(0)
 
     async def run(self) -> None:
         try:
             # Let in first: a body has room for millions of answers, and each takes time to prepare.
             with self._desk.line.admitted(self._asked.answers):
+                self._made = _Made(self._asked.answers)
                 streams = self._desk.voices.answers(self._asked)
                 async with self._desk.line.in_time(), aclosing(self._events(streams)) as events:
                     first = await self._first(events)
