@@ -180,6 +180,22 @@ def test_streams_come_through_nginx_as_they_are_written(served: Served, tmp_path
         assert re.fullmatch("[0-9a-f]{32}", number)  # nginx's own
 
 
+def test_a_stream_that_breaks_off_does_so_behind_nginx_as_well(tmp_path: Path) -> None:
+    headers = {"authorization": "Bearer from-the-environment"}
+    body = {"messages": [{"role": "user", "content": FRANCE}], "stream": True}
+    with serving(tmp_path, delay=0.1) as served, behind_nginx(served, tmp_path) as url:
+        moved = httpx2.post(f"{url}/chat/completions/", headers=headers)
+        assert moved.headers["location"] == f"{url}/chat/completions"
+        with httpx2.stream(
+            "POST", f"{url}/chat/completions", json=body, headers=headers
+        ) as response:
+            pieces = response.iter_bytes()
+            assert b"data: " in next(pieces)
+            served.process.kill()
+            with pytest.raises(httpx2.RemoteProtocolError):
+                list(pieces)
+
+
 # --- Grafana --------------------------------------------------------------------------------
 
 
