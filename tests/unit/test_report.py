@@ -340,7 +340,7 @@ def test_the_command_writes_one_file(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["R", "--csv", "--markdown"], "not both"),
+        (["R", "--csv", "--parquet"], "give one of --csv, --parquet"),
         (["R", "R"], "named twice"),
         (["missing"], "is no run"),
         ([], "RUN"),
