@@ -22,7 +22,7 @@ browser:
 			chromium fonts-liberation >/dev/null || echo "chromium could not be installed"; \
 	else echo "install chromium to test the playground (Debian: apt-get install chromium)"; fi
 
-# Clients that the server is tested with, and whose tests are skipped without them.
+# Clients and evaluation harnesses that are tested with, and whose tests are skipped without them.
 CLIENTS := tests/e2e/clients
 clients: .venv-clients/.done $(if $(shell command -v npm),build/clients/.done)
 
@@ -48,15 +48,23 @@ QUESTIONS ?= ../shared/data/justeval.jsonl
 answers: .venv/.all
 	$(BIN)/python -m benchmarks.answers $(QUESTIONS) --doc docs/fidelity.md
 
-# The paper's thirteen tasks on the built-in pair: hours, and gone on with where it was left.
+# The paper's thirteen tasks on the built-in pair, into docs/results.md: hours, and gone on with where
+# it was left.
 DATA ?= ../shared/data
 TASKS := gsm8k,svamp,multiarith,mmlu,arc_challenge,csqa,strategyqa,sports,date,coin_flip
 RESULTS := --tasks $(TASKS),last_letter_concat,justeval,justeval_safe --methods base,nudge,nudging \
 	--presets default,official --limit 50 --max-tokens 160 --data-dir $(DATA) --out build/results
+ifneq ($(wildcard $(DATA)/gsm8k.jsonl),)
 results: .venv/.all
 	$(BIN)/nudge pull demo
-	$(BIN)/nudge eval $(RESULTS) $(if $(wildcard build/results),--resume)
+	$(BIN)/nudge eval $(RESULTS) $(if $(wildcard build/results/header.json),--resume)
 	$(BIN)/nudge report build/results --out build/results/report.html
+	$(BIN)/python -m benchmarks.results build/results docs/results.md
+else
+results:
+	@echo "skipped: there is no $(DATA)/gsm8k.jsonl; name the folder of the data: make results DATA=DIR"
+	@echo "(docs/evaluation.md says what is in it)"
+endif
 
 # What nudging costs beside the base model alone. Rows go to build/, tables to the documents.
 NUDGE_BENCH = $(BIN)/nudge bench --json $(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) $(ARGS)
@@ -135,11 +143,11 @@ picture: .venv/.all
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
-# litellm wants another version of openai than our own tests.
-.venv-clients/.done: $(CLIENTS)/requirements.txt
+# litellm wants another version of openai than our own tests. The bare package is there for lm_eval.
+.venv-clients/.done: $(CLIENTS)/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv-clients
 	.venv-clients/bin/pip install --disable-pip-version-check --quiet --no-compile \
-		--requirement $<
+		--requirement $< --editable .
 	touch $@
 
 build/clients/.done: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json

@@ -73,7 +73,7 @@ def test_openais_node_client(served: Served, tmp_path: Path) -> None:
 
 def python() -> Path:
     if not PYTHON.exists():
-        pytest.skip("litellm and lm_eval are not installed: make clients")
+        pytest.skip("litellm, lm_eval and inspect_ai are not installed: make clients")
     return PYTHON
 
 
