@@ -49,11 +49,12 @@ answers: .venv/.all
 	$(BIN)/python -m benchmarks.answers $(QUESTIONS) --doc docs/fidelity.md
 
 # The paper's thirteen tasks on the built-in pair, into docs/results.md: hours, and gone on with where
-# it was left.
+# it was left, also with a higher LIMIT.
 DATA ?= ../shared/data
+LIMIT ?= 50
 TASKS := gsm8k,svamp,multiarith,mmlu,arc_challenge,csqa,strategyqa,sports,date,coin_flip
 RESULTS := --tasks $(TASKS),last_letter_concat,justeval,justeval_safe --methods base,nudge,nudging \
-	--presets default,official --limit 50 --max-tokens 160 --data-dir $(DATA) --out build/results
+	--presets default,official --limit $(LIMIT) --max-tokens 160 --data-dir $(DATA) --out build/results
 ifneq ($(wildcard $(DATA)/gsm8k.jsonl),)
 results: .venv/.all
 	$(BIN)/nudge pull demo

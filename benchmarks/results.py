@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nudging.eval.header import asked
 from nudging.eval.interval import interval
 from nudging.eval.lines import Line, canonical
 from nudging.eval.report.gather import Cell, Gathered, gather
@@ -118,7 +119,7 @@ def made(header: Header, shown: Sequence[Shown]) -> str:
     )
     versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
     options = ", ".join(f"{name} {value}" for name, value in header["options"].items())
-    wanted = sum(task["samples"] for task in header["tasks"].values()) * _ways(header)
+    wanted = sum(asked(header, task) for task in header["tasks"]) * _ways(header)
     there = sum(row.cell["n"] + row.cell["errors"] for row in shown)
     failed = sum(row.cell["errors"] for row in shown)
     text = (

@@ -21,6 +21,13 @@ ALL = (*SAME, *TABLES, *LISTS)
 """What must be the same in a run that is gone on with."""
 
 
+def asked(header: Header, task: str) -> int:
+    """How many samples of a task a run is to have, of each method and setting."""
+    there: int = header["tasks"][task]["samples"]
+    limit: int | None = header["limit"]
+    return there if limit is None else min(limit, there)
+
+
 def check_same(folder: object, old: Header, new: Header) -> None:
     """Refuse to join what was made under different settings.
 

@@ -16,6 +16,7 @@ from typing import Any
 from ...errors import InputError
 from ...headers import Header
 from ...tokens import StopReason
+from ..header import asked
 from ..lines import Line, canonical, nudge_rate
 from ..store import read_header, read_samples
 from ..summary import ENDED, summary
@@ -65,10 +66,10 @@ def _write(out: Path, header: Header, way: str, cell: Cell, lines: Sequence[Line
 def _log(
     header: Header, way: str, cell: Cell, lines: Sequence[Line], number: str
 ) -> dict[str, Any]:
-    asked = header["tasks"][cell["task"]]["samples"]
+    wanted = asked(header, cell["task"])
     return {
         "version": _VERSION,
-        "status": "success" if len(lines) == asked else "cancelled",
+        "status": "success" if len(lines) == wanted else "cancelled",
         "eval": {
             "eval_id": number,
             "run_id": number,
@@ -77,7 +78,7 @@ def _log(
             "task": cell["task"],
             "dataset": {
                 "name": cell["task"],
-                "samples": asked,
+                "samples": wanted,
                 "sample_ids": [line["id"] for line in lines],
             },
             "model": way,
