@@ -316,7 +316,8 @@ ON_GPU = Room((FIRST,), 1, 1, 0.61249, 0)
 ON_TWO = Room((FIRST, SECOND), 1, 1, 0.9, 0)
 ON_CPU = Room((), 1, 12345, 0.0, 3)
 ALWAYS = [
-    *("--host", "127.0.0.1", "--port", "9", "--enable-prefix-caching"),
+    *("--host", "127.0.0.1", "--port", "9"),
+    *("--enable-prefix-caching", "--enable-tokenizer-info-endpoint"),
     *("--max-logprobs", "20", "--logprobs-mode", "raw_logprobs"),
 ]
 

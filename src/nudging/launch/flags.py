@@ -76,7 +76,7 @@ def command(program: str, server: Server) -> list[str]:
     flags = [
         *("--served-model-name", server.source),
         *("--host", HOST, "--port", str(server.port)),
-        "--enable-prefix-caching",
+        *("--enable-prefix-caching", "--enable-tokenizer-info-endpoint"),
         *("--max-logprobs", str(VLLM.max_top_k), "--logprobs-mode", "raw_logprobs"),
     ]
     if server.tp > 1:
