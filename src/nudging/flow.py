@@ -19,21 +19,21 @@ from collections.abc import Generator, Sequence
 
 from .config import Config
 from .draft import Ask, Draft, Event
+from .guard import LoopGuard
 from .policy import (
     CONSENT,
     agrees,
     fires,
-    fresh_length,
     needs,
     repeat,
     seen_before,
     without_repeated_suffix,
 )
 from .text import (
-    at_boundary,
     complete,
     first_marker,
     held_back,
+    last_of_sentence,
     official_length,
     whole_words,
     word_at,
@@ -42,6 +42,7 @@ from .text import (
 from .tokens import Decision, Handover, HandoverReason, Step, StopReason
 from .transcript import Transcript
 
+_WHOLE = 4  # tokens that complete any character: a stream of fewer could give back all it gave
 OFFICIAL_CHUNK = 16
 """Tokens of the base model in one call of the authors' code (utils.py:204)."""
 
@@ -64,9 +65,7 @@ class Nudging:
         self._stops = tuple(s.encode() for s in config.stop_strings)
         self._last_words = ""
         self._repeats = 0
-        self._loops = 0
-        self._cut = ""
-        """What was taken back when the answer last began to loop."""
+        self._guard = LoopGuard(self.transcript)
 
     @property
     def _y(self) -> bytes:
@@ -111,7 +110,7 @@ class Nudging:
             pass
         if not draft.text:
             return StopReason.LENGTH if draft.full else StopReason.NUDGE
-        if handover.reason == "loop" and (yield from self._joins_in(draft)):
+        if handover.reason == "loop" and (yield from self._guard.joins_in(draft)):
             return StopReason.LOOP
 
         begin = 0
@@ -221,9 +220,11 @@ class Nudging:
                 2
             ]:  # bytes that are no character
                 return Handover("doubt", step)
-            last = self._last_of_sentence(step)
+            last = None
+            if self.config.stop != "lookahead" and not complete(self._y)[1]:
+                last = last_of_sentence(self._tail(), complete(step.text)[0].decode())
             if last or (last is not None and not taken):
-                end = self._y + last
+                end = self._y + last.encode()
                 if (yield from self._consult(end)):
                     if last:
                         yield from self._accept(step)
@@ -255,18 +256,6 @@ class Nudging:
             return StopReason.BASE
         return Handover("end", step)
 
-    def _last_of_sentence(self, step: Step) -> bytes | None:
-        """What a step adds to a sentence or paragraph that ends with it: nothing where it only
-        shows that one has ended, and of a full stop with a line break, the stop. Else None."""
-        if self.config.stop == "lookahead" or complete(self._y)[1]:
-            return None
-        text = complete(step.text)[0].decode()
-        if at_boundary(self._tail(), text):
-            return b""
-        last = text.rstrip()
-        ends = at_boundary(self._tail(last.encode()), text[len(last) :])
-        return last.encode() if last and ends else None
-
     def _consult(self, text: bytes) -> Generator[Event, Step | None, bool]:
         """Ask the nudging model whether it would end after a text."""
         opinion = yield Ask("nudge", text, text, self.config.lookahead)
@@ -280,26 +269,7 @@ class Nudging:
         return opinion.is_end or opinion.end >= bound
 
     def _loop_cut(self) -> bool:
-        """Take back what the answer repeats of itself, if it has begun to loop."""
-        if self.config.guards != "loop":
-            return False
-        text = self._tail()
-        found = repeat(text)
-        if found is None or not found.is_loop:
-            return False
-        hidden = self._y[self.transcript.shown :].decode(errors="ignore")
-        self._cut = text[fresh_length(text, found, len(text) - len(hidden)) :]
-        self._loops += 1
-        self.transcript.cut(len(self._y) - len(self._cut.encode()))
-        return True
-
-    def _joins_in(self, draft: Draft) -> Generator[Event, Step | None, bool]:
-        """Whether the nudging model, too, would only repeat what was just taken back."""
-        if self._loops >= 3:
-            return True
-        while len(draft.text) < 24 and (yield from draft.more()):
-            pass
-        return self._cut.startswith(draft.text[:24])
+        return self.config.guards == "loop" and self._guard.cut(self._tail())
 
     def _chunks(self, first: Step | None) -> Turn:
         """The base turn of the authors' code, in calls of 16 tokens (utils.py:113-189)."""
@@ -380,7 +350,7 @@ class Nudging:
         if self.config.guards == "official":
             return OFFICIAL_CHUNK
         if self.config.length == "official":
-            return self.config.max_tokens
+            return max(self.config.max_tokens, _WHOLE)
         return max(1, self.config.max_tokens - self.transcript.tokens)
 
     def _tail(self, more: bytes = b"") -> str:

@@ -115,6 +115,15 @@ def at_boundary(text: str, following: str) -> bool:
     return following.startswith(("\n", "\r")) or bool(_SENTENCE_END.search(text[-8:]))
 
 
+def last_of_sentence(text: str, following: str) -> str | None:
+    """What `following` adds to a sentence or paragraph that ends with it: nothing where it only
+    shows that `text` ends with one, and of a full stop with a line break, the stop. Else None."""
+    if at_boundary(text, following):
+        return ""
+    last = following.rstrip()
+    return last if last and at_boundary(text + last, following[len(last) :]) else None
+
+
 def held_back(text: bytes, markers: Sequence[bytes]) -> int:
     """How many bytes at the end may still turn out to be the beginning of a marker."""
     most = 0

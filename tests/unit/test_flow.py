@@ -937,6 +937,18 @@ def test_the_second_half_of_a_character_is_doubt_where_nothing_is_before_it() ->
     assert found.text == ""
 
 
+def test_a_length_in_the_authors_tokens_is_reached_by_characters_of_several_tokens() -> None:
+    pytest.importorskip("bpe_openai")
+    config = Config.of(preset="paper", max_tokens=1)
+    parts = "👩".encode() * 9
+
+    def base(text: bytes) -> Step:
+        return step(parts[len(text) : len(text) + 1], 0.9)
+
+    found = run(Nudging(config), lambda ask: base(ask.text) if ask.source == "base" else step(" a"))
+    assert found.stop is StopReason.LENGTH
+
+
 def test_a_context_that_is_full_in_mid_character_ends_by_length() -> None:
     found = played(DEFAULT, nudge("", b"\xc3"), full("nudge", b"\xc3"))
     assert (found.text, found.stop) == ("", StopReason.LENGTH)
