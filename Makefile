@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test browser clients lint format docs fidelity answers results bench bench-passes \
+.PHONY: demo test test-scale browser clients lint format docs fidelity answers results bench bench-passes \
 	bench-remote bench-plot lab lab-checks picture reliability capacity clean
 
 demo: .venv/.demo
@@ -12,6 +12,10 @@ demo: .venv/.demo
 test: .venv/.all
 	$(BIN)/nudge pull demo
 	NUDGING_REQUIRE_MODELS=1 $(BIN)/python -m pytest $(ARGS)
+
+# Those on a Ray cluster alone.
+test-scale: .venv/.all
+	$(BIN)/python -m pytest -m scale $(ARGS)
 
 # For the tests of the playground, which are skipped where there is no browser.
 browser:
@@ -124,7 +128,7 @@ picture: .venv/.all
 	touch $@
 
 .venv/.all: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama,hf,paper,server,eval,parquet]' --group dev
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama,hf,paper,server,eval,parquet,ray]' --group dev
 	touch $@ .venv/.demo
 
 # vLLM pins a torch of its own. The removed packages come in builds that do not fit it.

@@ -1,0 +1,108 @@
+"""Files of rows, cut into parts: stretches of so many rows, each a small file of its own.
+
+A part is known by its file and its first row, so whoever cuts the same files gets the same parts.
+Knows no model, and holds one part at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from ..errors import InputError, UsageError
+from .files import kind_of
+from .jsonl import lines_of, names_of, with_ids
+from .parquet import TableIn, packed
+from .places import Place
+
+T = TypeVar("T")
+
+
+class Part(NamedTuple):
+    name: str
+    """Of the file of its answers, without the end that tells the kind."""
+    first: int
+    """The place of its first row in its file, from 0."""
+    rows: bytes
+    """A file of the kind that the whole is of."""
+
+
+class Files(NamedTuple):
+    """All rows."""
+
+    system: Any
+    kind: str
+    paths: Sequence[str]
+    names: Sequence[str]
+    """Columns that are known beforehand: those of the first file."""
+    facts: Mapping[str, Any]
+    """By which other files are told from these."""
+
+    @classmethod
+    def of(cls, text: str) -> Files:
+        """A file, or all files in a folder.
+
+        Raises:
+            InputError: there are none, or they can't be read.
+            UsageError: they are not of one kind.
+        """
+        place = Place.of(text)
+        try:
+            found = [(place.name, place.info())] if place.is_file else list(place.files())
+            kinds = {kind_of(Path(name), "IN") for name, _ in found}
+            if len(kinds) > 1:
+                raise UsageError(f"{text} holds files of {' and of '.join(sorted(kinds))}")
+            if not kinds:
+                raise InputError(f"{text} holds no rows")
+            (kind,) = kinds
+            names = _names(Place(place.system, found[0][1].path), kind)
+        except OSError as error:
+            raise InputError(f"can't read {text}: {error.strerror or error}") from None
+        told = "".join(f"{name} {info.size} {info.mtime_ns}\n" for name, info in found)
+        facts = {
+            "files": len(found),
+            "bytes": sum(info.size for _, info in found),
+            "sha256 of names, sizes and times": hashlib.sha256(told.encode()).hexdigest(),
+        }
+        return cls(place.system, kind, [info.path for _, info in found], names, facts)
+
+    def name(self, path: str) -> str:
+        """What the parts of a file are called."""
+        return f"{self.paths.index(path):05}-{Path(path).stem}"
+
+
+def _names(place: Place, kind: str) -> Sequence[str]:
+    if kind == "parquet":
+        with place.system.open_input_file(place.path) as file:
+            return TableIn(file).names
+    with place.system.open_input_stream(place.path) as file:
+        return names_of(lines_of(io.BufferedReader(file), place.path))
+
+
+def cut(
+    file: Any, path: str, name: str, kind: str, size: int, but: Collection[str]
+) -> Iterator[Part]:
+    """The parts of an open file, `but` some."""
+    rows: Iterable[Any]
+    pack: Callable[[list[Any]], bytes]
+    if kind == "parquet":
+        source = TableIn(file)
+        rows, pack = source.kept(), partial(packed, schema=source.schema)
+    else:
+        rows, pack = with_ids(lines_of(io.BufferedReader(file), path)), b"\n".join
+    first = 0
+    for some in _stretches(iter(rows), size):
+        part = f"{name}-{first:09}"
+        if part not in but:
+            yield Part(part, first, pack(some))
+        first += len(some)
+
+
+def _stretches(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    while some := list(islice(items, size)):
+        yield some
