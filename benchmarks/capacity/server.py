@@ -59,8 +59,11 @@ def script(setting: Setting, number: int) -> list[Token]:
 
 
 class Stream:
-    def __init__(self, writer: asyncio.StreamWriter, at: int, number: int, most: int) -> None:
-        self.writer, self.at, self.number, self.most = writer, at, number, most
+    def __init__(
+        self, writer: asyncio.StreamWriter, at: int, read: int, number: int, most: int
+    ) -> None:
+        """`at`: tokens of the answer so far. `read`: these and those of earlier answers."""
+        self.writer, self.at, self.read, self.number, self.most = writer, at, read, number, most
         self.given = 0
         self.astray = False
         """It no longer writes what the answer is."""
@@ -76,6 +79,8 @@ class Upstream:
         self._known: dict[int, int] = defaultdict(int)
         """Of each answer, prompt included, the tokens in the cache."""
         self._came = asyncio.Event()
+        self._read = self._met = 0
+        """Tokens of prompts that were computed, and that were in the cache."""
 
     # --- steps ----------------------------------------------------------------------------------
 
@@ -94,10 +99,10 @@ class Upstream:
                 stream = self._line.pop(0)
                 if not stream.over.is_set():
                     running.append(stream)
-                    length = self._setting.prompt + stream.at
-                    took += self._speed.reading(
-                        self._speed.unread(length, self._known[stream.number])
-                    )
+                    length = self._setting.prompt + stream.read
+                    unread = self._speed.unread(length, self._known[stream.number])
+                    self._read, self._met = self._read + unread, self._met + length - unread
+                    took += self._speed.reading(unread)
                     self._known[stream.number] = length
             if not running:
                 continue
@@ -118,7 +123,7 @@ class Upstream:
         if step.text.decode() != self._right(tokens, stream):
             stream.astray = True
         if not stream.astray:
-            length = self._setting.prompt + stream.at + stream.given
+            length = self._setting.prompt + stream.read + stream.given
             self._known[stream.number] = max(self._known[stream.number], length)
         if ended:
             stream.writer.write(_chunk(b"data: [DONE]\n\n") + _chunk(b""))
@@ -155,7 +160,8 @@ class Upstream:
         size = re.search(r"content-length: *(\d+)", head, re.IGNORECASE)
         body = json.loads(await reader.readexactly(int(size[1]) if size else 0) or b"{}")
         if not head.startswith("POST"):
-            _whole(writer, {"data": [{"id": self._source}]})
+            seen = {"read": self._read, "met": self._met}
+            _whole(writer, {"data": [{"id": self._source}], "seen": seen})
             return True
         if not body["stream"]:
             tokens = self._script(0)
@@ -168,7 +174,8 @@ class Upstream:
     ) -> bool:
         number = re.search(r"\((\d+)\)", body["prompt"])
         at = words().get(body["prompt"].rstrip(".")[-LETTERS:], -1) + 1
-        stream = Stream(writer, at, int(number[1]) if number else 0, body["max_tokens"])
+        read = sum(word in words() for word in re.findall(f"[a-z]{{{LETTERS}}}", body["prompt"]))
+        stream = Stream(writer, at, read, int(number[1]) if number else 0, body["max_tokens"])
         kind = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         writer.write(_OK + kind)
         self._line.append(stream)

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from . import portal
-from .chat import Question, base_prompt, conversation
+from .chat import Question, base_prompt, conversation, head_of
 from .config import Config, changed
 from .drive import drive, map_ordered
 from .engines import open_engine
@@ -178,6 +178,7 @@ class NudgedModel:
                 Nudging(config, prompt.ends),
                 Side(self.base, prompt, base),
                 Side(self.nudge, await self.nudge.render(messages), nudge),
+                head_of(messages),
             )
             try:
                 async for event in run:
