@@ -79,8 +79,8 @@ class Upstream:
         self._known: dict[int, int] = defaultdict(int)
         """Of each answer, prompt included, the tokens in the cache."""
         self._came = asyncio.Event()
-        self._read = self._met = 0
-        """Tokens of prompts that were computed, and that were in the cache."""
+        self._read = 0
+        """Tokens of prompts that were not in the cache."""
 
     # --- steps ----------------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class Upstream:
                     running.append(stream)
                     length = self._setting.prompt + stream.read
                     unread = self._speed.unread(length, self._known[stream.number])
-                    self._read, self._met = self._read + unread, self._met + length - unread
+                    self._read += unread
                     took += self._speed.reading(unread)
                     self._known[stream.number] = length
             if not running:
@@ -160,8 +160,7 @@ class Upstream:
         size = re.search(r"content-length: *(\d+)", head, re.IGNORECASE)
         body = json.loads(await reader.readexactly(int(size[1]) if size else 0) or b"{}")
         if not head.startswith("POST"):
-            seen = {"read": self._read, "met": self._met}
-            _whole(writer, {"data": [{"id": self._source}], "seen": seen})
+            _whole(writer, {"data": [{"id": self._source}], "read": self._read})
             return True
         if not body["stream"]:
             tokens = self._script(0)

@@ -115,13 +115,12 @@ def test_the_unit_is_one_that_systemd_reads(tmp_path: Path) -> None:
 
 
 @contextmanager
-def behind_nginx(served: Served, folder: Path) -> Iterator[str]:
-    """The address of a server behind a real nginx with our snippet."""
+def behind_nginx(upstream: str, folder: Path, more: str = "") -> Iterator[str]:
+    """The address of a server behind a real nginx with our snippet. `more`: beside the server."""
     nginx = program("nginx")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     snippet = (DEPLOY / "nginx.conf").read_text()
-    upstream = served.url.removesuffix("/v1")
     assert "http://127.0.0.1:8000" in snippet
     (folder / "snippet.conf").write_text(snippet.replace("http://127.0.0.1:8000", upstream))
     paths = "\n".join(
@@ -131,7 +130,7 @@ def behind_nginx(served: Served, folder: Path) -> Iterator[str]:
     own = "user root root;" if os.geteuid() == 0 else ""  # or its files are another's
     (folder / "nginx.conf").write_text(
         f"{own} daemon off; pid {folder}/pid; error_log {folder}/error.log;\n"
-        f"events {{}}\nhttp {{ access_log off; {paths}\n"
+        f"events {{}}\nhttp {{ access_log off; {paths}\n{more}\n"
         f"server {{ listen 127.0.0.1:{port}; include {folder}/snippet.conf; }} }}\n"
     )
     command = [nginx, "-e", str(folder / "error.log"), "-p", str(folder)]
@@ -152,7 +151,7 @@ def behind_nginx(served: Served, folder: Path) -> Iterator[str]:
 
 def test_streams_come_through_nginx_as_they_are_written(served: Served, tmp_path: Path) -> None:
     with (
-        behind_nginx(served, tmp_path) as url,
+        behind_nginx(served.url.removesuffix("/v1"), tmp_path) as url,
         openai.OpenAI(base_url=url, api_key=KEY, max_retries=0) as client,
     ):
         stream = client.chat.completions.create(
@@ -178,6 +177,31 @@ def test_streams_come_through_nginx_as_they_are_written(served: Served, tmp_path
         assert too_large.json()["error"]["code"] == "too_large"
         number = too_large.headers["x-request-id"]
         assert re.fullmatch("[0-9a-f]{32}", number)  # nginx's own
+
+
+def test_several_servers_behind_nginx_are_as_one(tmp_path: Path) -> None:
+    """As docs/scale.md shows it. One of them goes, and nobody notices."""
+    (block,) = re.findall(
+        r"```nginx\n(upstream nudging .*?)```", (ROOT / "docs" / "scale.md").read_text(), re.S
+    )
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with serving(tmp_path / "one") as one, serving(tmp_path / "two") as two:
+        for shown, each in zip(re.findall(r"\d[\d.]+:8000", block), (one, two), strict=True):
+            block = block.replace(shown, str(httpx2.URL(each.url).netloc, "ascii"))
+        with (
+            behind_nginx("http://nudging", tmp_path, block) as url,
+            openai.OpenAI(base_url=url, api_key=KEY, max_retries=0) as client,
+        ):
+            for _ in range(6):
+                assert client.completions.create(model="nudged", prompt=FRANCE).choices
+            asked = [each.figure("nudging_answer_seconds_count") for each in (one, two)]
+            assert sum(asked) == 6
+            assert min(asked) > 0
+            one.process.kill()
+            one.process.wait()
+            for _ in range(4):
+                assert client.completions.create(model="nudged", prompt=FRANCE).choices
 
 
 # --- Grafana --------------------------------------------------------------------------------

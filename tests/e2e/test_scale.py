@@ -247,6 +247,7 @@ def application(cluster: Ray, folder: Path, **arguments: str) -> Iterator[str]:
         port = free.getsockname()[1]
     config = yaml.safe_load((ROOT / "deploy" / "ray-serve.yaml").read_text())
     config["http_options"].update(port=port, host="127.0.0.1")
+    config["proxy_location"] = "HeadOnly"  # all nodes are this machine, which has one such port
     (one,) = config["applications"]
     one["args"] = {"target": "2", **arguments}
     one.pop("runtime_env", None)

@@ -25,10 +25,10 @@ PLAIN = Manner({}, {})
 
 
 def parts_of(files: Files, size: int, but: frozenset[str] = frozenset()) -> list[Part]:
-    found = []
+    found: list[Part] = []
     for path in files.paths:
         with files.system.open_input_file(path) as file:
-            found += cut(file, path, files.name(path), files.kind, size, but)
+            found += cut(file, path, files.titles[path], files.kind, size, but)
     return found
 
 
@@ -78,6 +78,10 @@ def test_tables_are_cut_in_their_types(tmp_path: Path) -> None:
     assert read_table(_file(tmp_path / "two.parquet", two.rows))["id"].to_pylist() == ["3"]
 
 
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
 def _file(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
@@ -97,9 +101,10 @@ def test_a_folder_is_its_files_in_order(tmp_path: Path) -> None:
 
 
 def test_what_holds_no_rows_is_told(tmp_path: Path) -> None:
-    for place in (tmp_path, tmp_path / "none"):
-        with pytest.raises(InputError, match="holds no rows"):
-            Files.of(str(place))
+    with pytest.raises(InputError, match="holds no rows"):
+        Files.of(str(tmp_path))
+    with pytest.raises(InputError, match="there is no "):
+        Files.of(str(tmp_path / "none"))
     lines(tmp_path / "a.jsonl", [{"prompt": "x"}])
     table(tmp_path / "b.parquet", {"prompt": ["x"]})
     with pytest.raises(UsageError, match="files of jsonl and of parquet"):
@@ -118,7 +123,7 @@ def test_parts_together_are_the_whole(tmp_path: Path) -> None:
     out = tmp_path / "out"
     counts = answered(out, parts_of(files, 3), "jsonl")
     assert counts == {"answered": 6, "bad": 1}
-    found = [json.loads(line) for name in sorted(out.glob("*.jsonl")) for line in name.open()]
+    found = [json.loads(line) for path in sorted(out.glob("*.jsonl")) for line in _lines(path)]
     assert [row["id"] for row in found] == [0, 1, 2, 3, 5, 6]
     assert {row["text"] for row in found} == {PARIS}
     (bad,) = out.glob("_nudge/bad/*")

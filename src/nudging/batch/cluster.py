@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,16 +71,17 @@ def connected(pool: Pool) -> Iterator[None]:
     """In a cluster, or with one of our own for as long as this lasts."""
     address = pool.address or os.environ.get("RAY_ADDRESS") or "local"
     own = {"include_dashboard": False} if address == "local" else {}
-    try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise NudgingError(
-            f"can't connect to Ray at {address}: {error}", hint="is that a cluster's address?"
-        ) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with redirect_stdout(sys.stderr):  # to which Ray prints what workers died of
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise NudgingError(
+                f"can't connect to Ray at {address}: {error}", hint="is that a cluster's address?"
+            ) from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -92,7 +94,7 @@ class _Parts(FileBasedDatasource):  # type: ignore[misc]
         super().__init__(list(files.paths), filesystem=files.system)
         self._kind, self._size = files.kind, size
         # not in each of many tasks
-        self._known = ray.put((done, {path: files.name(path) for path in files.paths}))
+        self._known = ray.put((done, files.titles))
 
     def _open_input_source(self, filesystem: Any, path: str, **_: Any) -> Any:
         if self._kind == "parquet":
@@ -100,8 +102,8 @@ class _Parts(FileBasedDatasource):  # type: ignore[misc]
         return filesystem.open_input_stream(path, compression=None)
 
     def _read_stream(self, f: Any, path: str) -> Iterator[Any]:
-        done, names = ray.get(self._known)
-        for part in cut(f, path, names[path], self._kind, self._size, done):
+        done, titles = ray.get(self._known)
+        for part in cut(f, path, titles[path], self._kind, self._size, done):
             yield pa.table({name: [value] for name, value in part._asdict().items()})
 
 

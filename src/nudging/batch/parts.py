@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from ..errors import InputError, UsageError
 from .files import kind_of
 from .jsonl import lines_of, names_of, with_ids
 from .parquet import TableIn, packed
 from .places import Place
-
-T = TypeVar("T")
 
 
 class Part(NamedTuple):
@@ -53,6 +51,8 @@ class Files(NamedTuple):
         """
         place = Place.of(text)
         try:
+            if not place.exists:
+                raise InputError(f"there is no {text}")
             found = [(place.name, place.info())] if place.is_file else list(place.files())
             kinds = {kind_of(Path(name), "IN") for name, _ in found}
             if len(kinds) > 1:
@@ -71,9 +71,10 @@ class Files(NamedTuple):
         }
         return cls(place.system, kind, [info.path for _, info in found], names, facts)
 
-    def name(self, path: str) -> str:
-        """What the parts of a file are called."""
-        return f"{self.paths.index(path):05}-{Path(path).stem}"
+    @property
+    def titles(self) -> dict[str, str]:
+        """What the names of the parts of each file begin with."""
+        return {path: f"{place:05}-{Path(path).stem}" for place, path in enumerate(self.paths)}
 
 
 def _names(place: Place, kind: str) -> Sequence[str]:
@@ -88,21 +89,18 @@ def cut(
     file: Any, path: str, name: str, kind: str, size: int, but: Collection[str]
 ) -> Iterator[Part]:
     """The parts of an open file, `but` some."""
-    rows: Iterable[Any]
-    pack: Callable[[list[Any]], bytes]
-    if kind == "parquet":
-        source = TableIn(file)
-        rows, pack = source.kept(), partial(packed, schema=source.schema)
-    else:
-        rows, pack = with_ids(lines_of(io.BufferedReader(file), path)), b"\n".join
+    rows, pack = _kept(file, path, kind)
     first = 0
-    for some in _stretches(iter(rows), size):
+    while some := list(islice(rows, size)):
         part = f"{name}-{first:09}"
         if part not in but:
             yield Part(part, first, pack(some))
         first += len(some)
 
 
-def _stretches(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while some := list(islice(items, size)):
-        yield some
+def _kept(file: Any, path: str, kind: str) -> tuple[Iterator[Any], Callable[[list[Any]], bytes]]:
+    """Each row as it stands there, with an `id`, and what makes a file of some."""
+    if kind == "parquet":
+        source = TableIn(file)
+        return source.kept(), partial(packed, schema=source.schema)
+    return with_ids(lines_of(io.BufferedReader(file), path)), b"\n".join

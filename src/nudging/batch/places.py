@@ -50,6 +50,10 @@ class Place(NamedTuple):
     def is_file(self) -> bool:
         return bool(self.info().is_file)
 
+    @property
+    def exists(self) -> bool:
+        return bool(self.info().type != pa.fs.FileType.NotFound)
+
     def files(self) -> Iterator[tuple[str, Any]]:
         """The data files in a folder and below, by their names within it, in order. Of a folder
         that is not there none."""

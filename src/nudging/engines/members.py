@@ -35,6 +35,8 @@ FAILURES = 3
 """In a row, until it is out."""
 MORE = 1.25
 """Of its share of all answers, what one may have before a conversation goes to another."""
+EASY = 0.25
+"""Of the answers that one can do at once, what it may have in any case."""
 
 choose = random.choice
 """How one of several is taken that have as little to do."""
@@ -111,14 +113,14 @@ class Members:
 
     def own(self, head: str) -> Member | None:
         """The one for a conversation that begins so: the same in every process, and another only
-        where that one is out or has more to do than its share. When members come or go, only the
+        where that one is out or has too much to do. When members come or go, only the
         conversations of these move: consistent hashing with bounded loads, by the highest hash."""
         there = [member for member in self._members if member.engine is not None]
         all_places = sum(member.concurrency for member in there)
         answers = 1 + sum(len(member.users) for member in there)
         for member in sorted(there, key=lambda member: _hash(member.name, head), reverse=True):
             share = answers * member.concurrency / all_places
-            if len(member.users) < math.ceil(MORE * share):
+            if len(member.users) < max(math.ceil(MORE * share), EASY * member.concurrency):
                 return member
         return None
 
