@@ -167,6 +167,7 @@ class NudgedModel:
         self._check(config)
         messages = conversation(question, system)
         prompt = base_prompt(messages, self._form, self._prefix)
+        head = "" if isinstance(question, str) else head_of(messages)  # a text is no conversation
         top_k, entropy = needs(config.in_doubt)
 
         async def events() -> AsyncGenerator[Piece | Decision | Answer, None]:
@@ -178,7 +179,7 @@ class NudgedModel:
                 Nudging(config, prompt.ends),
                 Side(self.base, prompt, base),
                 Side(self.nudge, await self.nudge.render(messages), nudge),
-                head_of(messages),
+                head,
             )
             try:
                 async for event in run:

@@ -225,6 +225,14 @@ def test_models_that_a_worker_cannot_open_are_told(cluster: Ray, tmp_path: Path)
     assert "Traceback" not in err
 
 
+def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    source = lines(tmp_path / "in.jsonl", [{"prompt": "x"}])
+    code, _, err = done(source, tmp_path / "out", *PAIR, "--ray", "--address", "127.0.0.1:9")
+    assert code == 1
+    assert "can't reach Ray at 127.0.0.1:9" in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_for_ray_is_not_for_one_machine(tmp_path: Path) -> None:
     source = lines(tmp_path / "in.jsonl", [{"prompt": "x"}])
     code, _, err = done(source, tmp_path / "out.jsonl", *PAIR, "--workers", "2")

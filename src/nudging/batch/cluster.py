@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import threading
 from collections import Counter
@@ -71,6 +72,7 @@ def connected(pool: Pool) -> Iterator[None]:
     """In a cluster, or with one of our own for as long as this lasts."""
     address = pool.address or os.environ.get("RAY_ADDRESS") or "local"
     own = {"include_dashboard": False} if address == "local" else {}
+    _reach(address)
     with redirect_stdout(sys.stderr):  # to which Ray prints what workers died of
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
@@ -82,6 +84,16 @@ def connected(pool: Pool) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "://" not in host:
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise NudgingError(f"can't reach Ray at {address}: {error.strerror or error}") from None
 
 
 # --- reading --------------------------------------------------------------------------------
