@@ -3,8 +3,8 @@
     python -m benchmarks.affinity --doc docs/scale.md
 
 Servers of known speed, which read what they have not in their cache (`capacity/server.py`). All
-conversations go on at the same time, each with a question after the last answer. Told is how much
-of their prompts the base servers had to read, and how long an answer took.
+conversations go on at the same time, each with a question some time after the last answer. Told is
+how much of their prompts the base servers had to read, and how long an answer took.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ BASE = Speed(first=12, more=0.3, request=2, prompt=0.25)
 NUDGE = Speed(first=3, more=0.1, request=1, prompt=0.1)
 QUESTION = 300
 """Words of a question."""
+PAUSE = 2.0
+"""Seconds before a question, at most."""
 
 
 class Found(NamedTuple):
@@ -52,6 +54,7 @@ async def _talk(model: NudgedModel, number: int, turns: int, setting: Setting) -
     messages: list[dict[str, str]] = []
     times = []
     for turn in range(turns):
+        await asyncio.sleep(drawn.uniform(0, PAUSE))
         text = " ".join(drawn.choices(named, k=QUESTION))
         messages.append({"role": "user", "content": f"({number}) {text}: {turn}?"})
         begun = time.perf_counter()
