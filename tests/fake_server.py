@@ -87,6 +87,7 @@ class FakeServer:
         self.hung_up = threading.Event()
         """The client closed a connection in the middle of an answer."""
         self.connections = 0
+        """That there ever were."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -99,6 +100,11 @@ class FakeServer:
     def asked(self, path: str) -> list[Any]:
         """Bodies that came for a path."""
         return [seen.body for seen in self.seen if seen.path == path]
+
+    @property
+    def open(self) -> int:
+        """Connections that are not closed yet."""
+        return len(self._tasks)
 
     def __enter__(self) -> FakeServer:
         self._thread.start()
@@ -123,6 +129,12 @@ class FakeServer:
 
     async def _stop(self) -> None:
         assert self._server is not None
+        # Nobody more is let in, and whoever was just now has a task after some turns of the loop.
+        # Closed before that, the server would forget them, and leave their sockets open.
+        for listener in self._server.sockets:
+            self._loop.remove_reader(listener.fileno())
+        for _ in range(4):
+            await asyncio.sleep(0)
         self._server.close()
         for task in self._tasks:
             task.cancel()

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 from nudging.plan.shape import Shape
 from nudging.tokens import Candidate, Source, Step
 
+from ..connection import CHUNKED, EVENTS, Asked, Connection, chunk, listen
 from ..reliability.upstream import told
 from .setting import Setting
 
-_OK = b"HTTP/1.1 200 OK\r\n"
 LETTERS = 5
 """Of each word."""
 
@@ -59,11 +59,9 @@ def script(setting: Setting, number: int) -> list[Token]:
 
 
 class Stream:
-    def __init__(
-        self, writer: asyncio.StreamWriter, at: int, read: int, number: int, most: int
-    ) -> None:
+    def __init__(self, to: Connection, at: int, read: int, number: int, most: int) -> None:
         """`at`: tokens of the answer so far. `read`: these and those of earlier answers."""
-        self.writer, self.at, self.read, self.number, self.most = writer, at, read, number, most
+        self.to, self.at, self.read, self.number, self.most = to, at, read, number, most
         self.given = 0
         self.astray = False
         """It no longer writes what the answer is."""
@@ -119,14 +117,14 @@ class Upstream:
         stream.given += 1
         ended = step.is_end or stream.given == stream.most
         data = f"data: {json.dumps(told(step, last=ended))}\n\n".encode()
-        stream.writer.write(_chunk(data))
+        stream.to.write(chunk(data))
         if step.text.decode() != self._right(tokens, stream):
             stream.astray = True
         if not stream.astray:
             length = self._setting.prompt + stream.read + stream.given
             self._known[stream.number] = max(self._known[stream.number], length)
         if ended:
-            stream.writer.write(_chunk(b"data: [DONE]\n\n") + _chunk(b""))
+            stream.to.write(chunk(b"data: [DONE]\n\n") + chunk(b""))
             stream.over.set()
 
     def _right(self, tokens: list[Token], stream: Stream) -> str | None:
@@ -143,68 +141,36 @@ class Upstream:
         top = (Candidate(b" um", 0.25), Candidate(b" er", 0.2))
         return Step(b" um", top, 0.25)
 
-    # --- HTTP -----------------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while await self._one(reader, writer):
-                pass
-        except (ConnectionError, EOFError):
-            pass
-        finally:
-            writer.transport.abort()
+    async def answer(self, asked: Asked, to: Connection) -> bool:
+        if asked.method != "POST":
+            await to.whole({"data": [{"id": self._source}], "read": self._read})
+        elif not asked.body["stream"]:
+            step = self._following(self._script(0), 0, False)
+            await to.whole(told(step, last=True))
+        else:
+            return await self._completion(asked.body, to)
+        return True
 
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """One request; whether there may be another on this connection."""
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        size = re.search(r"content-length: *(\d+)", head, re.IGNORECASE)
-        body = json.loads(await reader.readexactly(int(size[1]) if size else 0) or b"{}")
-        if not head.startswith("POST"):
-            _whole(writer, {"data": [{"id": self._source}], "read": self._read})
-            return True
-        if not body["stream"]:
-            tokens = self._script(0)
-            _whole(writer, told(self._following(tokens, 0, False), last=True))
-            return True
-        return await self._completion(body, reader, writer)
-
-    async def _completion(
-        self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bool:
+    async def _completion(self, body: dict[str, Any], to: Connection) -> bool:
         number = re.search(r"\((\d+)\)", body["prompt"])
         at = words().get(body["prompt"].rstrip(".")[-LETTERS:], -1) + 1
         read = sum(word in words() for word in re.findall(f"[a-z]{{{LETTERS}}}", body["prompt"]))
-        stream = Stream(writer, at, read, int(number[1]) if number else 0, body["max_tokens"])
-        kind = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-        writer.write(_OK + kind)
+        stream = Stream(to, at, read, int(number[1]) if number else 0, body["max_tokens"])
+        to.write(EVENTS + CHUNKED)
         self._line.append(stream)
         self._came.set()
-        gone = asyncio.ensure_future(reader.read(1))
-        over = asyncio.ensure_future(stream.over.wait())
-        await asyncio.wait({gone, over}, return_when=asyncio.FIRST_COMPLETED)
-        stays = not gone.done()
-        stream.over.set()
-        for task in (gone, over):
-            task.cancel()
-        await asyncio.wait({gone, over})
-        return stays
-
-
-def _chunk(data: bytes) -> bytes:
-    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
-
-
-def _whole(writer: asyncio.StreamWriter, body: Any) -> None:
-    data = json.dumps(body).encode()
-    head = f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-    writer.write(_OK + head.encode() + data)
+        try:
+            return await to.while_there(stream.over.wait())
+        finally:
+            stream.over.set()
 
 
 async def main() -> None:
     source, port, path = sys.argv[1:]
     upstream = Upstream("base" if source == "base" else "nudge", Setting.read(Path(path)))
-    server = await asyncio.start_server(upstream.serve, "127.0.0.1", int(port))
-    print(server.sockets[0].getsockname()[1], flush=True)
+    await listen(upstream.answer, int(port))
     await upstream.compute()
 
 

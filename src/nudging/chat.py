@@ -252,8 +252,9 @@ def unshield(text: str, marks: Mapping[str, str]) -> tuple[Part, ...]:
     """The rendered text, with what the marks stood for as literal parts."""
     if not marks:
         return (Part(text),)
+    nonce, _, _ = next(iter(marks)).partition(":")
     parts = []
-    for piece in re.split("|".join(map(re.escape, marks)).join("()"), text):
+    for piece in re.split(rf"({nonce}:\d+\ue001)", text):
         if piece:
             parts.append(Part(marks[piece], literal=True) if piece in marks else Part(piece))
     return tuple(parts)

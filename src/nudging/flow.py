@@ -208,8 +208,14 @@ class Nudging:
                 2
             ]:  # bytes that are no character
                 return Handover("doubt", step)
-            if not taken and self.config.stop != "lookahead" and (yield from self._consult(step)):
-                return StopReason.NUDGE
+            last = self._last_of_sentence(step)
+            if last or (last is not None and not taken):
+                end = self._y + last
+                if (yield from self._consult(end)):
+                    if last:
+                        yield from self._accept(step)
+                        self.transcript.cut(len(end))
+                    return self._stopped(len(turn)) or StopReason.NUDGE
             yield from self._accept(step)
             if (stopped := self._stopped(len(turn))) is not None:
                 return stopped
@@ -227,16 +233,23 @@ class Nudging:
         confident = self.config.stop == "either" and not self.config.in_doubt(step)
         return StopReason.BASE if confident else Handover("end", step)
 
-    def _consult(self, step: Step) -> Generator[Event, Step | None, bool]:
-        """Where a sentence or paragraph has ended, ask the nudging model whether it would end."""
-        if complete(self._y)[1]:
-            return False
-        following = complete(step.text)[0].decode()
-        if not at_boundary(self._tail(), following):
-            return False
-        opinion = yield Ask("nudge", self._y, self._y, self.config.lookahead)
+    def _last_of_sentence(self, step: Step) -> bytes | None:
+        """What a step adds to a sentence or paragraph that ends with it: nothing where it only
+        shows that one has ended, and of a full stop with a line break, the stop. Else None."""
+        if self.config.stop == "lookahead" or complete(self._y)[1]:
+            return None
+        text = complete(step.text)[0].decode()
+        if at_boundary(self._tail(), text):
+            return b""
+        last = text.rstrip()
+        ends = at_boundary(self._tail(last.encode()), text[len(last) :])
+        return last.encode() if last and ends else None
+
+    def _consult(self, text: bytes) -> Generator[Event, Step | None, bool]:
+        """Ask the nudging model whether it would end after a text."""
+        opinion = yield Ask("nudge", text, text, self.config.lookahead)
         ends = opinion is not None and self._would_end(opinion, "doubt")
-        yield Decision("consult", len(self._y), "would end" if ends else "goes on", opinion)
+        yield Decision("consult", len(text), "would end" if ends else "goes on", opinion)
         return ends
 
     def _would_end(self, opinion: Step, reason: HandoverReason) -> bool:

@@ -79,8 +79,16 @@ class Either:
         return f"({self.first} {'or' if self.any_of else 'and'} {self.second})"
 
 
+LONGEST = 1000
+"""Characters of a trigger in words."""
+
+
 def parse_trigger(text: str) -> Trigger:
     """Read `top1<0.4 or entropy>2.5 and margin<0.1`; `and` binds closer than `or`."""
+    if len(text) > LONGEST:  # a stranger's may be
+        raise ConfigError(
+            f"a trigger may have {LONGEST} characters at most, not {len(text)}", option="trigger"
+        )
 
     def fold(words: str, join: str, of: Callable[[str], Trigger]) -> Trigger:
         parts = [of(part) for part in re.split(rf"\s+{join}\s+", words.strip())]

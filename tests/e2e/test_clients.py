@@ -26,7 +26,7 @@ KEY = "from-the-environment"
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("serve"), delay=0.02) as found:
+    with serving(tmp_path_factory.mktemp("serve"), "--max-tokens", "1000", delay=0.02) as found:
         yield found
 
 
@@ -68,12 +68,12 @@ def test_openais_node_client(served: Served, tmp_path: Path) -> None:
     ):
         error = {"kind": kind, "status": status, "code": code, "param": param, "tagged": True}
         assert found[name] == error
-    assert 2 <= found["left"] <= 4
+    assert 2 <= found["left"] < 50  # what was on its way came, and not the hundreds to follow
 
 
 def python() -> Path:
     if not PYTHON.exists():
-        pytest.skip("litellm and lm_eval are not installed: make clients")
+        pytest.skip("litellm, lm_eval and inspect_ai are not installed: make clients")
     return PYTHON
 
 

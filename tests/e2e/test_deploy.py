@@ -26,7 +26,7 @@ from tests.e2e.test_serve import FRANCE, PARIS, Served, serving
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMMANDS = (ROOT / "docs" / "help.md").read_text().partition("## nudge serve")[2]
-FLAGS = set(re.findall(r"--[a-z-]+", COMMANDS))
+FLAGS = set(re.findall(r"--[a-z-]+", COMMANDS.partition("\n## ")[0]))
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,10 @@ def test_the_unit_is_one_that_systemd_reads(tmp_path: Path) -> None:
 # --- nginx ----------------------------------------------------------------------------------
 
 
+def at(served: Served) -> str:
+    return served.url.removesuffix("/v1")
+
+
 @contextmanager
 def behind_nginx(upstream: str, folder: Path, more: str = "") -> Iterator[str]:
     """The address of a server behind a real nginx with our snippet. `more`: beside the server."""
@@ -151,7 +155,7 @@ def behind_nginx(upstream: str, folder: Path, more: str = "") -> Iterator[str]:
 
 def test_streams_come_through_nginx_as_they_are_written(served: Served, tmp_path: Path) -> None:
     with (
-        behind_nginx(served.url.removesuffix("/v1"), tmp_path) as url,
+        behind_nginx(at(served), tmp_path) as url,
         openai.OpenAI(base_url=url, api_key=KEY, max_retries=0) as client,
     ):
         stream = client.chat.completions.create(
@@ -177,6 +181,22 @@ def test_streams_come_through_nginx_as_they_are_written(served: Served, tmp_path
         assert too_large.json()["error"]["code"] == "too_large"
         number = too_large.headers["x-request-id"]
         assert re.fullmatch("[0-9a-f]{32}", number)  # nginx's own
+
+
+def test_a_stream_that_breaks_off_does_so_behind_nginx_as_well(tmp_path: Path) -> None:
+    headers = {"authorization": "Bearer from-the-environment"}
+    body = {"messages": [{"role": "user", "content": FRANCE}], "stream": True}
+    with serving(tmp_path, delay=0.1) as served, behind_nginx(at(served), tmp_path) as url:
+        moved = httpx2.post(f"{url}/chat/completions/", headers=headers)
+        assert moved.headers["location"] == f"{url}/chat/completions"
+        with httpx2.stream(
+            "POST", f"{url}/chat/completions", json=body, headers=headers
+        ) as response:
+            pieces = response.iter_bytes()
+            assert b"data: " in next(pieces)
+            served.process.kill()
+            with pytest.raises(httpx2.RemoteProtocolError):
+                list(pieces)
 
 
 def test_several_servers_behind_nginx_are_as_one(tmp_path: Path) -> None:

@@ -226,6 +226,22 @@ def test_a_run_is_not_gone_on_with_under_other_settings(
     assert (out / SAMPLES).read_bytes() == written
 
 
+def test_a_small_run_is_gone_on_with_as_a_larger_one(
+    tmp_path: Path, task: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grown, whole = tmp_path / "grown", tmp_path / "whole"
+    assert run(command(grown, task, "--limit", "1")) == 0
+    first = (grown / SAMPLES).read_bytes()
+    assert run(command(grown, task, "--resume", "--limit", "3")) == 0
+    assert (grown / SAMPLES).read_bytes().startswith(first)
+    assert run(command(whole, task, "--limit", "3")) == 0
+    assert lines_of(grown) == lines_of(whole)
+    capsys.readouterr()
+    assert run(command(grown, task, "--resume", "--limit", "2")) == 2
+    assert "limit was 3, is 2" in capsys.readouterr().err
+    assert run(command(grown, task, "--resume")) == 0  # all there are
+
+
 def test_other_questions_are_another_run(
     tmp_path: Path, task: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

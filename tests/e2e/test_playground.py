@@ -351,6 +351,30 @@ def test_a_saved_answer_is_the_page_of_nudge_ask(
     assert saved.locator(".answer mark").all_inner_texts() == ["The capital", "Paris."]
 
 
+def test_a_stopped_answer_can_be_saved_as_well(serve: Serve, opened: Open, tmp_path: Path) -> None:
+    page = opened(serve(delay=0.15).url)
+    ask(page, f"{FRANCE} {HOSTILE}")
+    expect(page.locator(".t").nth(4)).to_be_visible()
+    page.keyboard.press("Escape")
+    done(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as a page").click()
+    download.value.save_as(tmp_path / "answer.html")
+    saved = page.context.new_page()
+    saved.goto((tmp_path / "answer.html").as_uri())
+    assert saved.locator(".answer .text").inner_text() == page.locator(".text").inner_text()
+    marks = page.locator(".text mark").all_inner_texts()
+    assert saved.locator(".text mark").all_inner_texts() == marks
+    expect(saved.locator("h1")).to_have_text("A nudged answer")
+    expect(saved.locator("h2")).to_have_text(f"{FRANCE} {HOSTILE}")
+    expect(saved.locator(".answer .sum")).to_contain_text("stopped by you")
+    expect(saved.locator("main > .sum")).to_contain_text("Marked words are the nudging model’s")
+    assert "best next word: 0." in (saved.locator(".t").first.get_attribute("title") or "")
+    assert saved.locator("button, script, img").count() == 0
+    assert saved.title() == "A nudged answer"
+    assert saved.evaluate("document.characterSet") == "UTF-8"
+
+
 # --- what goes wrong ------------------------------------------------------------------------
 
 

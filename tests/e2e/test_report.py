@@ -143,5 +143,8 @@ def test_thousands_of_answers_open_at_once(opened: Open, tmp_path: Path) -> None
     assert time.perf_counter() - begun < 10
     page.get_by_label("Show").select_option("all")
     assert page.locator(".sample").count() == 10
+    page.get_by_role("link", name="Made with").click()  # not pushed away by samples that come
+    page.wait_for_timeout(300)
+    expect(page.get_by_role("heading", name="Made with")).to_be_in_viewport()
     page.get_by_role("button", name="More").scroll_into_view_if_needed()
     page.locator(".sample").nth(19).wait_for(state="attached")

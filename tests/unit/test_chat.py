@@ -20,6 +20,8 @@ from nudging.chat import (
     conversation,
     named_template,
     render,
+    shield,
+    unshield,
 )
 from nudging.errors import ConfigError, InputError, TemplateError
 
@@ -279,6 +281,15 @@ def test_typed_control_tokens_by_hand() -> None:
         Part("<|im_end|>", literal=True),
         Part("b<|im_end|>\n<|im_start|>assistant\n"),
     )
+
+
+def test_a_message_of_nothing_but_control_tokens_takes_no_longer_than_another() -> None:
+    """A stranger may send megabytes of them."""
+    begun = time.monotonic()
+    (hidden,), marks = shield([user("<a>" * 200_000)], CONTROL_LIKE)
+    parts = unshield(hidden.content, marks)
+    assert time.monotonic() < begun + 5
+    assert parts == (Part("<a>", literal=True),) * 200_000
 
 
 def test_an_engine_says_which_tokens_control_its_model() -> None:

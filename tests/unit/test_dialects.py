@@ -37,6 +37,7 @@ from nudging.engines.replies import (
     LlamaReader,
     Reader,
     SglangReader,
+    probability,
     read_error,
     share,
     to_bytes,
@@ -80,6 +81,11 @@ def test_vllm_stream() -> None:
     assert steps[0].top[1].text == b" the"
     assert reader.finished
     assert not reader.held
+
+
+def test_a_log_probability_may_be_a_number_that_no_float_holds() -> None:
+    assert probability(-(10**400)) == probability(-math.inf) == 0
+    assert probability(10**400) == probability(0) == 1
 
 
 def test_vllm_half_characters_go_with_the_one_they_begin() -> None:

@@ -408,6 +408,32 @@ def test_consult_asks_at_a_paragraphs_end_but_not_elsewhere() -> None:
     assert found.text == "Go on, man"
 
 
+def test_consult_asks_before_the_break_that_a_token_brings_with_the_sentences_end() -> None:
+    # Vocabularies of Qwen and Llama 3 have such tokens; after the break no aligned model ends.
+    found = played(
+        Config.of(consent=0.2),
+        *GO,
+        base("Go on", " man.\n\n"),
+        nudge("Go on man.", " Then", end=0.1),
+        base("Go on man.\n\n", "Yes"),
+        base("Go on man.\n\nYes", "!\n"),
+        nudge_ends("Go on man.\n\nYes!"),
+    )
+    assert found.text == "Go on man.\n\nYes!"
+    assert found.notes("consult") == ["goes on", "would end"]
+
+
+def test_a_sentence_that_ends_in_the_token_of_a_takeover_is_consulted_about() -> None:
+    found = played(DEFAULT, *drafts("", "Go", " now"), base("Go", ".\n"), nudge_ends("Go."))
+    assert found.text == "Go."
+
+
+def test_a_stop_string_counts_in_the_last_sentence_too() -> None:
+    config = Config.of(stop_strings=("man",))
+    found = played(config, *GO, base("Go on", " man.\n"), nudge_ends("Go on man."))
+    assert (found.text, found.stop) == ("Go on ", StopReason.STOP)
+
+
 def test_the_token_of_a_takeover_is_not_consulted_about() -> None:
     # The nudging model has just gone on from there.
     found = played(

@@ -19,7 +19,9 @@ from nudging.chat import Message, Part, Prompt
 from nudging.config import parse_spec
 from nudging.engines import wire
 from nudging.engines.base import Want
+from nudging.engines.dialects import LLAMA_SERVER
 from nudging.engines.remote import RemoteEngine, open_remote
+from nudging.engines.wire import open_wire
 from nudging.errors import (
     ConfigError,
     ContextOverflow,
@@ -735,6 +737,26 @@ def test_several_loops_one_after_another(server: FakeServer) -> None:
     gc.collect()
 
 
+def test_no_connection_outlives_its_loop_though_another_closes_the_engine(
+    server: FakeServer,
+) -> None:
+    """As in a fleet, whose watch closes what is out of use: this loop may end before it comes to
+    what it is asked for."""
+    engine = asyncio.run(open_remote(parse_spec(server.url)))
+
+    async def use_and_end() -> None:
+        await asyncio.gather(*(engine.ping() for _ in range(9)))
+        closing = threading.Thread(target=lambda: asyncio.run(engine.aclose()))
+        closing.start()
+        closing.join()
+
+    asyncio.run(use_and_end())
+    end = time.monotonic() + 2
+    while server.open:
+        assert time.monotonic() < end, f"{server.open} connections are left"
+        time.sleep(0.01)
+
+
 def test_several_loops_at_once(server: FakeServer) -> None:
     engine = asyncio.run(open_remote(parse_spec(server.url)))
     other = asyncio.new_event_loop()
@@ -847,6 +869,27 @@ def test_the_length_is_checked_before_decoding(server: FakeServer) -> None:
     models = {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 20}]}
     server.on("/v1/models", answer(models))
     using(server.url, use)
+
+
+def test_a_conversation_that_the_servers_template_does_not_take(server: FakeServer) -> None:
+    """Whose fault it is can be told once another was taken."""
+    engine = RemoteEngine(
+        server.url, open_wire(parse_spec(server.url)), LLAMA_SERVER, "m", template=None, n_ctx=None
+    )
+    refusal = answer({"error": {"message": "System role not supported"}}, 400)
+    server.on("/apply-template", refusal, answer({"prompt": "hi"}), refusal)
+    server.on("/tokenize", answer({"tokens": []}))
+    server.on("/detokenize", answer({"content": ""}))
+
+    async def use() -> None:
+        with pytest.raises(TemplateError, match="renders no conversation"):
+            await engine.render([Message("user", "hi")])
+        assert (await engine.render([Message("user", "hi")])).text == "hi"
+        with pytest.raises(InputError, match="System role not supported"):
+            await engine.render([Message("system", "Rhyme."), Message("user", "hi")])
+        await engine.aclose()
+
+    asyncio.run(use())
 
 
 # --- SGLang ---------------------------------------------------------------------------------

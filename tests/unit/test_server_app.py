@@ -23,6 +23,7 @@ from nudging.engines.base import Engine, Want
 from nudging.engines.local import LocalEngine
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ServerDown, ServerFailed
+from nudging.server import answers
 from nudging.server.app import make_app
 from nudging.server.bounds import read_bounds
 from nudging.server.keys import Keys
@@ -508,6 +509,25 @@ def test_a_body_has_a_bound() -> None:
     assert small.post(CHAT, content=b" " * 100).status_code == 400
 
 
+def test_more_answers_than_there_could_be_places_are_refused_before_they_are_prepared() -> None:
+    body = {"prompt": ["a"] * 700_000, "n": 128}  # hours, if each were looked at
+    begun = time.monotonic()
+    response = client(limits=Limits(2, queue=3)).post(TEXT, json=body)
+    assert time.monotonic() < begun + 5
+    assert response.status_code == 400
+    assert response.json()["error"]["message"] == "a request may ask for 5 answers at most"
+
+
+@pytest.mark.parametrize(
+    "trigger", ["top1<0.4 " + " or top1<0.1" * 100_000, "top1<0.4" + " " * 1_000_000 + "x"]
+)
+def test_a_trigger_without_end_is_refused_at_once(trigger: str) -> None:
+    begun = time.monotonic()
+    response = client().post(CHAT, json=question(nudging={"trigger": trigger}))
+    assert time.monotonic() < begun + 5
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "nudging.trigger")
+
+
 def test_a_body_must_come_in_time() -> None:
     line = Line(Limits(1, first=0.05))
     app = make_app(Voices(Watched(endless), Watched(endless)), line, Keys([]))
@@ -567,6 +587,22 @@ def test_an_answer_is_not_lost_for_want_of_a_count() -> None:
     assert data["usage"]["prompt_tokens"] == 0
 
 
+def test_an_answer_does_not_wait_for_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "COUNTING", 0.05)
+
+    class Stuck(ScriptedEngine):
+        async def count(self, prompt: Prompt) -> int:
+            await asyncio.sleep(60)
+            return 1
+
+    base = Stuck(lambda prompt, text: [Candidate(b"" if text else b"Yes", 1.0)])
+    begun = time.monotonic()
+    data = client(base=base).post(CHAT, json=question(model="base")).json()
+    assert time.monotonic() < begun + 10
+    assert data["choices"][0]["message"]["content"] == "Yes"
+    assert data["usage"]["prompt_tokens"] == 0
+
+
 def test_an_upstream_that_fails_midway_is_an_event_of_the_stream() -> None:
     body = question(model="base", stream=True)
     asks = client(base=failing(ServerFailed("it broke"), 6))
@@ -585,6 +621,19 @@ def test_an_error_of_ours_is_not_told_but_logged(caplog: pytest.LogCaptureFixtur
     assert response.status_code == 500
     assert "secret" not in response.text
     assert "the secret" in caplog.text
+
+
+def test_an_error_of_ours_has_openais_shape_wherever_it_happens() -> None:
+    class Broken(LocalEngine):
+        async def ids(self, prompt: Prompt) -> list[int]:
+            raise RuntimeError("the secret")
+
+    asks = client(base=Broken("toy:base", EchoRuntime(1, 1)))
+    response = asks.post("/tokenize", json={"prompt": "Hello"})
+    assert response.status_code == 500
+    assert response.json()["error"]["message"] == "the server failed to answer"
+    figure = 'nudging_failures_total{path="/tokenize",kind="RuntimeError"} 1'
+    assert figure in asks.get("/metrics").text.splitlines()
 
 
 def test_time_is_limited_to_the_first_text_and_to_the_end() -> None:
@@ -700,6 +749,23 @@ def test_no_page_of_another_origin_may_ask_unless_it_is_named() -> None:
         assert response.status_code == status
         assert response.headers["access-control-allow-origin"] == "https://mine.org"
         assert "x-request-id" in response.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_the_models_do_not_work_for_a_page_of_another_origin(site: str) -> None:
+    """A page may send text to any address and needs no leave for it, only none may read what comes
+    back."""
+    base = Watched(endless)
+    body = json.dumps(question(model="base", max_tokens=1))
+    foreign = {"origin": "https://mine.org", "sec-fetch-site": site, "content-type": "text/plain"}
+    for origins in ((), ("https://yours.org",)):
+        response = client(base=base, origins=origins).post(CHAT, content=body, headers=foreign)
+        assert (response.status_code, response.json()["error"]["code"]) == (403, "origin")
+    assert not base.opened
+    own = {**foreign, "sec-fetch-site": "same-origin"}
+    for headers, origins in ((foreign, ("https://mine.org",)), (foreign, ("*",)), (own, ())):
+        response = client(base=base, origins=origins).post(CHAT, content=body, headers=headers)
+        assert response.status_code == 200
 
 
 def test_figures_add_up() -> None:

@@ -81,10 +81,10 @@ def test_only_a_key_lets_in(authorization: bytes, allowed: bool) -> None:
 def test_keys_come_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUDGING_API_KEYS", "a, b,")
     file = tmp_path / "keys"
-    file.write_text("# ours\nc\n\nd\n")
+    file.write_text("\ufeffc\n# ours\n  # theirs\n\nd\r\n", encoding="utf-8")
     found = keys.gather(["e"], file)
     assert all(found.allow(f"Bearer {key}".encode()) for key in "abcde")
-    assert not found.allow(b"Bearer ")
+    assert not any(found.allow(key) for key in (b"Bearer ", b"Bearer # theirs"))
 
 
 def test_a_key_taken_out_of_its_file_is_good_no_longer(tmp_path: Path) -> None:

@@ -75,6 +75,20 @@ def test_the_newer_name_of_the_length_wins_and_our_own_over_both() -> None:
     assert (asked.options["max_tokens"], asked.names["max_tokens"]) == (3, "nudging.max_tokens")
 
 
+@pytest.mark.parametrize(
+    ("fields", "param"), [("stop", "stop"), ("nudging", "nudging.stop_strings")]
+)
+def test_there_is_a_bound_on_the_number_of_stop_texts(fields: str, param: str) -> None:
+    def asked(count: int) -> Asked:
+        texts = [f"{number}." for number in range(count)]
+        return chat(**{fields: texts if fields == "stop" else {"stop_strings": texts}})
+
+    assert len(asked(64).options["stop_strings"]) == 64
+    with pytest.raises(Refused, match="64 texts at most") as caught:
+        asked(65)
+    assert caught.value.param == param
+
+
 def test_a_negative_seed_is_a_seed() -> None:
     assert chat(seed=-1).options["seed"] == 2**63 - 1
 

@@ -15,7 +15,7 @@ import typer
 
 from .. import __version__
 from ..errors import NudgingError, UsageError
-from . import analyze, ask, bench, calibrate, chat, check, plan, pull, report, serve, show
+from . import analyze, ask, bench, calibrate, chat, check, plan, pull, report, serve, show, up
 from .batch import answer_file
 from .eval import evaluate
 
@@ -41,6 +41,7 @@ app.command()(calibrate.calibrate)
 app.command()(analyze.analyze)
 app.command()(pull.pull)
 app.command()(serve.serve)
+app.command()(up.up)
 
 
 def _version(wanted: bool) -> None:

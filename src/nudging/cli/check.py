@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -70,27 +70,48 @@ def check(
     """See whether a pair works together, and what nudging will cost."""
     made = plan(base, nudge, pair, config)
     fetch_if_missing(made.base, made.nudge)
-    reports: dict[Source, Report] = {}
-    for source, spec in (("base", made.base), ("nudge", made.nudge)):
-        with show.busy(f"trying {spec}"):
-            reports["base" if source == "base" else "nudge"] = _examine(spec, source == "nudge")
-    cost = expected_cost(reports["base"], reports["nudge"])
-    works = not any(report.problems for report in reports.values())
+    found = examine(made.base, made.nudge)
     if as_json:
         show.print_json(
             {
-                "works": works,
-                **{source: asdict(report) for source, report in reports.items()},
-                "expected_cost": {f"{share:g}": ratio for share, ratio in cost.items()},
+                "works": found.works,
+                **{source: asdict(report) for source, report in found.reports.items()},
+                "expected_cost": {f"{share:g}": ratio for share, ratio in found.cost.items()},
                 "formula": FORMULA,
             }
         )
     else:
-        for source, report in reports.items():
-            typer.echo("\n".join(_lines(source, report)) + "\n")
-        typer.echo(_verdict(works, cost))
-    if not works:
+        typer.echo(found.told)
+    if not found.works:
         raise typer.Exit(1)
+
+
+class Found(NamedTuple):
+    """What was found out about a pair."""
+
+    reports: Mapping[Source, Report]
+
+    @property
+    def works(self) -> bool:
+        return not any(report.problems for report in self.reports.values())
+
+    @property
+    def cost(self) -> dict[float, float]:
+        return expected_cost(self.reports["base"], self.reports["nudge"])
+
+    @property
+    def told(self) -> str:
+        """For people."""
+        parts = ["\n".join(_lines(source, report)) for source, report in self.reports.items()]
+        return "\n\n".join([*parts, _verdict(self.works, self.cost)])
+
+
+def examine(base: str, nudge: str) -> Found:
+    reports: dict[Source, Report] = {}
+    for source, spec in (("base", base), ("nudge", nudge)):
+        with show.busy(f"trying {spec}"):
+            reports["base" if source == "base" else "nudge"] = _examine(spec, source == "nudge")
+    return Found(reports)
 
 
 def _examine(spec: str, nudges: bool) -> Report:

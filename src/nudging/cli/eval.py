@@ -55,7 +55,7 @@ def evaluate(
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", metavar="N", min=1, help="Samples of each task; all, unless given."
+            "--limit", metavar="N", min=1, help="Samples of each task; all, unless given. May grow."
         ),
     ] = None,
     data_dir: Annotated[
@@ -217,20 +217,20 @@ def _number(text: str) -> float:
 
 def _run(request: Request, out: Path, *, resume: bool) -> None:
     """Do what is left of a run."""
-    from ..eval.header import check_same
+    from ..eval.header import check_resumed
     from ..eval.run import Evaluation
     from ..eval.store import check_place, opened
 
     before = check_place(out, resume=resume)
     if before is not None:
-        check_same(out, before, request.asked)  # before anything is loaded
+        check_resumed(out, before, request.asked)  # before anything is loaded
     fetch_if_missing(*request.models.values())
     with show.busy("loading the models"):
         evaluation = portal.call(Evaluation.open(request, out / "judge.jsonl"))
         header = evaluation.header
     try:
         if before is not None:
-            check_same(out, before, header)
+            check_resumed(out, before, header)
         with opened(out, header) as run:
             total = sum(len(cell.samples) for cell in evaluation.cells())
             try:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO, TypeVar
 
 import typer
 
@@ -67,6 +68,30 @@ SetOption = Annotated[
 ]
 
 DEMO = Pair("demo:base", "demo:nudge", {})
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def options_of(
+    other: Callable[..., Any], *, but: Iterable[str] = ()
+) -> Callable[[Command], Command]:
+    """Give a command the options of another function, in place of its own `**options`."""
+
+    def decorate(command: Command) -> Command:
+        own = {
+            name: parameter
+            for name, parameter in signature(command, eval_str=True).parameters.items()
+            if parameter.kind is not Parameter.VAR_KEYWORD
+        }
+        theirs = [
+            parameter
+            for name, parameter in signature(other, eval_str=True).parameters.items()
+            if name not in own and name not in but
+        ]
+        command.__signature__ = Signature([*own.values(), *theirs])  # type: ignore[attr-defined]
+        return command
+
+    return decorate
 
 
 class Plan(NamedTuple):

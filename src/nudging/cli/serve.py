@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ from .options import (
     config_path,
     is_there,
     load,
+    options_of,
     plan,
 )
 
@@ -69,7 +71,8 @@ def _read_settings(context: typer.Context, config: Path | None) -> Path | None:
     return config
 
 
-def serve(
+@contextmanager
+def ready(
     base: BaseOption = None,
     nudge: NudgeOption = None,
     pair: PairOption = None,
@@ -160,12 +163,8 @@ def serve(
     log_text: Annotated[
         bool, typer.Option("--log-text", help="Write questions and answers into the log.")
     ] = False,
-) -> None:
-    """Serve the pair to OpenAI clients, until Ctrl-C or SIGTERM.
-
-    Options of the rule are defaults, which a request may change. Settings of the server can stand
-    in the config file's table [serve], too, with `_` for `-`.
-    """
+) -> Iterator[Callable[[], None]]:
+    """Refuse what can't be served and take the address. Gives what opens the pair and serves it."""
     made = plan(
         base,
         nudge,
@@ -198,15 +197,31 @@ def serve(
     listener = run.listen(host, port)
     given: dict[str, Any] = {**made.prompt, **made.options}
     run.log_to_stderr()
-    with listener, load(made) as model:
-        voices = Voices(model.base, model.nudge, system=system, bounds=bounds, **given)
-        with suppress(ServerError):  # one that is away may come back
-            portal.call(voices.check())
-        both = min(e.capabilities.concurrency for e in (model.base, model.nudge))
-        line = Line(Limits(max_answers or both, max_queue, first_limit, time_limit, max_body))
-        app = make_app(voices, line, keys, origins=origins, log_text=log_text)
 
-        def began() -> None:
-            typer.echo(f"serving {run.address_of(listener)}/v1")
+    def begin() -> None:
+        with load(made) as model:
+            voices = Voices(model.base, model.nudge, system=system, bounds=bounds, **given)
+            with suppress(ServerError):  # one that is away may come back
+                portal.call(voices.check())
+            both = min(e.capabilities.concurrency for e in (model.base, model.nudge))
+            line = Line(Limits(max_answers or both, max_queue, first_limit, time_limit, max_body))
+            app = make_app(voices, line, keys, origins=origins, log_text=log_text)
 
-        run.serve(app, listener, drain=drain, began=began, end=line.end)
+            def began() -> None:
+                typer.echo(f"serving {run.address_of(listener)}/v1")
+
+            run.serve(app, listener, drain=drain, began=began, end=line.end)
+
+    with listener:
+        yield begin
+
+
+@options_of(ready)
+def serve(**options: Any) -> None:
+    """Serve the pair to OpenAI clients, until Ctrl-C or SIGTERM.
+
+    Options of the rule are defaults, which a request may change. Settings of the server can stand
+    in the config file's table [serve], too, with `_` for `-`.
+    """
+    with ready(**options) as begin:
+        begin()

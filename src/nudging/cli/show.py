@@ -76,6 +76,30 @@ def busy(doing: str) -> Iterator[None]:
 
 
 @contextmanager
+def progress(every: float = 30.0) -> Iterator[Callable[[str], None]]:
+    """What is going on just now: on a terminal a line that changes, elsewhere a line now and then.
+    Gives what takes it."""
+    if styled(sys.stderr):
+        from rich.console import Console
+        from rich.text import Text
+
+        with Console(stderr=True).status("") as status:
+            yield lambda text: status.update(
+                Text(one_line(text), overflow="ellipsis", no_wrap=True)
+            )
+        return
+    told = time.monotonic()
+
+    def line(text: str) -> None:
+        nonlocal told
+        if time.monotonic() - told >= every:
+            told = time.monotonic()
+            tell(one_line(text))
+
+    yield line
+
+
+@contextmanager
 def bar(
     name: str, total: int | None, done: int = 0, *, every: float | None = None
 ) -> Iterator[Callable[..., None]]:

@@ -26,6 +26,7 @@ from ..chat import (
 from ..config import Spec
 from ..errors import (
     ContextOverflow,
+    InputError,
     ModelError,
     NudgingError,
     ServerError,
@@ -81,6 +82,8 @@ class RemoteEngine(Engine):
         self._release = release
         """Ends the engine's own server; to call it twice does no harm."""
         self._stop: int | None = None
+        self._renders = False
+        """The server has rendered a conversation: it has a template."""
         self._wording = Wording(spec, model, dialect, wire.get, wire.post)
         self._controls = self._wording.controls
         self.capabilities = Capabilities(
@@ -174,7 +177,11 @@ class RemoteEngine(Engine):
         try:
             answer = await self._wire.post(*dialect.render(self.model, hidden))
         except ServerRefused as error:
+            if self._renders and error.code in (400, 422):
+                what = "the model's chat template does not take this conversation"
+                raise InputError(f"{what}: {error}") from None
             raise TemplateError(f"{self.spec} renders no conversation: {error}") from None
+        self._renders = True
         if dialect.renders_ids:
             text = await self._wording.text_of(read_tokens(answer))
         else:

@@ -346,9 +346,9 @@ def raw_bytes(value: object) -> bytes:
 
 
 def probability(logprob: object) -> float:
-    if not isinstance(logprob, int | float) or isinstance(logprob, bool) or math.isnan(logprob):
+    if not isinstance(logprob, int | float) or isinstance(logprob, bool) or not logprob <= math.inf:
         raise ServerNonsense("a log-probability of the answer is missing or not a number")
-    return math.exp(min(float(logprob), 0.0))
+    return math.exp(max(min(logprob, 0.0), -1000.0))  # whole numbers may be larger than floats
 
 
 # --- errors ---------------------------------------------------------------------------------

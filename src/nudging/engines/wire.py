@@ -247,6 +247,8 @@ class Wire:
             await client.aclose()
 
     async def aclose(self) -> None:
+        if self._closed:
+            return
         self._closed = True
         here = asyncio.get_running_loop()
         for loop, line in list(self._lines.items()):
@@ -254,7 +256,8 @@ class Wire:
                 await line.keeper.aclose()
             elif loop.is_running():
                 asyncio.run_coroutine_threadsafe(_close(line.keeper), loop)
-        self._lines.clear()
+        # A line is forgotten by its keeper, when it closes: a loop that ends before it comes to
+        # what it was asked for here finds it, and closes it as all that it began.
 
 
 WIRE_OPTIONS = ("api_key_env", "timeout", "concurrency", "retries")

@@ -21,8 +21,15 @@ ALL = (*SAME, *TABLES, *LISTS)
 """What must be the same in a run that is gone on with."""
 
 
+def asked(header: Header, task: str) -> int:
+    """How many samples of a task a run is to have, of each method and setting."""
+    there: int = header["tasks"][task]["samples"]
+    limit: int | None = header["limit"]
+    return there if limit is None else min(limit, there)
+
+
 def check_same(folder: object, old: Header, new: Header) -> None:
-    """Refuse to go on with a run, or to merge it, under settings that are not its own.
+    """Refuse to join what was made under different settings.
 
     Raises:
         UsageError: it names what has changed.
@@ -33,6 +40,19 @@ def check_same(folder: object, old: Header, new: Header) -> None:
             f"{folder} was made otherwise: {some(found)}",
             hint="give what it was made with, or name another folder",
         )
+
+
+def check_resumed(folder: object, old: Header, new: Header) -> None:
+    """Refuse to go on with a run under settings that are not its own. More samples of each task
+    may be asked for: what there is are the first of them.
+
+    Raises:
+        UsageError: it names what has changed.
+    """
+    before, now = old.get("limit"), new.get("limit")
+    if before is not None and (now is None or now > before):
+        new = {**new, "limit": before}
+    check_same(folder, old, new)
 
 
 def merged(headers: Sequence[Header]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ who makes them nor where they go.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +39,14 @@ def canonical(data: object) -> str:
 def is_settled(line: Line) -> bool:
     """Whether nothing is left to do: it has not failed, and a judge, if any, could be read."""
     return line["error"] is None and not line["score"]["measures"].get("judge_unread")
+
+
+def nudge_rate(line: Line) -> float | None:
+    """Share of an answer's words that the nudging model wrote; None where there are none."""
+    words: Counter[str] = Counter()
+    for span in (line["answer"] or {}).get("spans", ()):
+        words[span["source"]] += len(span["text"].split())
+    return words["nudge"] / words.total() if words.total() else None
 
 
 def read_lines(path: Path) -> Iterator[Line]:

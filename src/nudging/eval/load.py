@@ -51,11 +51,8 @@ def _object(where: str, line: bytes) -> Row:
     return found
 
 
-def samples(task: Task, rows: Rows, *, limit: int | None = None, seed: int = 0) -> list[Sample]:
-    """A task's samples in the order of the seed, at most `limit` of them.
-
-    Every row is read, also of those not chosen: a bad one is found before anything is asked.
-    """
+def samples(task: Task, rows: Rows, *, seed: int = 0) -> list[Sample]:
+    """A task's samples in the order of the seed."""
     found: dict[str, Sample] = {}
     where = task.name
     for where, row in rows:
@@ -69,7 +66,7 @@ def samples(task: Task, rows: Rows, *, limit: int | None = None, seed: int = 0) 
         found[sample.id] = sample
     if not found:
         raise InputError(f"{where}: there are no samples")
-    return sorted(found.values(), key=lambda sample: _rank(seed, sample.id))[:limit]
+    return sorted(found.values(), key=lambda sample: _rank(seed, sample.id))
 
 
 def _rank(seed: int, id: str) -> bytes:

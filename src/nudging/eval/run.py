@@ -31,18 +31,24 @@ from .work import Cell, Scorer, work
 
 
 class Asked(NamedTuple):
-    """A task with the samples that are asked."""
+    """A task with its samples, of which the first `limit` are asked."""
 
     task: Task
-    samples: Sequence[Sample]
+    whole: Sequence[Sample]
+    """In the order in which they are asked."""
+    limit: int | None
     options: str
     """How the task was described, where it is the user's own."""
 
     @property
+    def samples(self) -> Sequence[Sample]:
+        return self.whole[: self.limit]
+
+    @property
     def facts(self) -> dict[str, Any]:
-        said = [(each.id, each.question, each.system, each.gold) for each in self.samples]
+        said = [(each.id, each.question, each.system, each.gold) for each in self.whole]
         digest = hashlib.sha256(canonical(said).encode()).hexdigest()
-        facts = {"samples": len(self.samples), "sha256": digest}
+        facts = {"samples": len(self.whole), "sha256": digest}
         return facts | ({"options": self.options} if self.options else {})
 
 
@@ -55,9 +61,9 @@ def read_task(text: str, data_dir: Path | None, limit: int | None, seed: int) ->
     if "=" in text:
         task, path = own_task(text)
         rows = read_jsonl(path)
-        return Asked(task, samples(task, rows, limit=limit, seed=seed), text.partition("?")[2])
+        return Asked(task, samples(task, rows, seed=seed), limit, text.partition("?")[2])
     task = find_task(text)
-    return Asked(task, samples(task, find_rows(text, data_dir), limit=limit, seed=seed), "")
+    return Asked(task, samples(task, find_rows(text, data_dir), seed=seed), limit, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,13 +62,15 @@ class Run:
 
 @contextmanager
 def opened(folder: Path, header: Mapping[str, Any]) -> Iterator[Run]:
-    """Begin a run, or go on with one: `check_place` and the headers have said that it may be."""
+    """Begin a run, or go on with one: `check_place` and `check_resumed` have let it pass."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         if not locked(lock):
             raise UsageError(f"another process is writing to {folder}")
         if not (folder / HEADER).exists():
             write_json(folder / HEADER, header)
+        elif (before := read_header(folder)).get("limit") != header.get("limit"):
+            write_json(folder / HEADER, before | {"limit": header.get("limit")})
         run = Run(folder)
         try:
             yield run

@@ -41,7 +41,7 @@ class _Cell:
         self._ended += answer["stop_reason"] in ENDED
         for span in answer["spans"]:
             self._words[span["source"]] += len(span["text"].split())
-        for name, value in _figures(answer["usage"]):
+        for name, value in numbers(answer["usage"]):
             self._usage.setdefault(name, []).append(value)
         if score["correct"] is not None:
             self.correct[line["id"]] = bool(score["correct"])
@@ -96,11 +96,11 @@ def summary(header: Mapping[str, Any], lines: Iterable[Line]) -> dict[str, Any]:
     }
 
 
-def _figures(data: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, float]]:
+def numbers(data: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, float]]:
     """The numbers of nested tables, by dotted names."""
     for name, value in data.items():
         if isinstance(value, Mapping):
-            yield from _figures(value, f"{above}{name}.")
+            yield from numbers(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", value
 

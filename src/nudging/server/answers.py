@@ -36,6 +36,8 @@ Event = tuple[int, Said | Answer]
 """What happens in an answer, with its number."""
 Events = AsyncGenerator[list[Event], None]
 """What has happened since the last look, in its order."""
+COUNTING = 5.0
+"""Seconds that an answer which is there waits for the count of its prompt's tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +129,14 @@ class _Work:
         self._desk, self._asked, self._record = desk, asked, record
         self._sending = sending
         self._reply = Reply(asked, secrets.token_hex(12), int(time.time()), self._settings)
-        self._made = _Made(asked.answers)
+        self._made = _Made(0)
 
     async def run(self) -> None:
         try:
-            streams = self._desk.voices.answers(self._asked)
-            with self._desk.line.admitted(len(streams)):
+            # Let in first: a body has room for millions of answers, and each takes time to prepare.
+            with self._desk.line.admitted(self._asked.answers):
+                self._made = _Made(self._asked.answers)
+                streams = self._desk.voices.answers(self._asked)
                 async with self._desk.line.in_time(), aclosing(self._events(streams)) as events:
                     first = await self._first(events)
                     try:
@@ -204,8 +208,9 @@ class _Work:
 
     async def _usage(self) -> dict[str, Any]:
         try:
-            prompt = await self._desk.voices.prompt_tokens(self._asked)
-        except ServerError:  # an answer that is there is not lost for want of a count
+            async with asyncio.timeout(COUNTING):
+                prompt = await self._desk.voices.prompt_tokens(self._asked)
+        except (ServerError, TimeoutError):  # an answer that is there is not lost for want of it
             prompt = 0
         return usage_data(prompt, self._made.answers)
 

@@ -94,7 +94,7 @@ def make_app(
         Route("/metrics", figures),
         Route("/openapi.json", openapi),
     ]
-    handlers = {HTTPException: not_there, NudgingError: refused}
+    handlers = {HTTPException: not_there, NudgingError: refused, Exception: refused}
     app = Starlette(routes=routes, exception_handlers=handlers)
     return Front(app, keys, metrics, {route.path for route in routes}, origins)
 

@@ -32,8 +32,16 @@ BOUNDS: Mapping[str, Schema] = {
     "speculate": {"minimum": 1, "maximum": 64},
 }
 _BOUND = r"\s*((top1|margin)\s*<|entropy\s*>)\s*(\d+(\.\d*)?|\.\d+)\s*"
-TRIGGER: Schema = {"type": "string", "pattern": rf"^{_BOUND}(\s(and|or)\s{_BOUND})*$"}
-TEXTS: Schema = {"type": "array", "items": {"type": "string", "minLength": 1}}
+TRIGGER: Schema = {
+    "type": "string",
+    "maxLength": 1000,
+    "pattern": rf"^{_BOUND}(\s(and|or)\s{_BOUND})*$",
+}
+TEXTS: Schema = {
+    "type": "array",
+    "maxItems": 64,
+    "items": {"type": "string", "minLength": 1},
+}
 """Texts that end an answer."""
 
 

@@ -1,10 +1,13 @@
-"""What every request goes through: its id, its key, its line in the log. Knows no route."""
+"""What every request goes through: its id, its key, whose page it is from, its line in the log.
+
+Knows no route.
+"""
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,6 +37,7 @@ class Front:
         """`paths`: those that there are; others are counted as one. `origins`: of pages that may
         ask from a browser."""
         self.app, self._keys, self._metrics, self._paths = app, keys, metrics, paths
+        self._origins = {origin.encode() for origin in origins}
         # Outside of the lock: what a browser asks beforehand has no key, and a page is to see why
         # it was refused.
         self._inner = _shared(self._locked, origins) if origins else self._locked
@@ -73,10 +77,21 @@ class Front:
 
     async def _locked(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        if scope["path"] in OPEN or self._keys.allow(headers.get(b"authorization", b"")):
-            await self.app(scope, receive, send)
+        if scope["path"] not in OPEN and not self._keys.allow(headers.get(b"authorization", b"")):
+            refused = Refused("the API key is missing or wrong", status=401, code="invalid_api_key")
+        elif scope["method"] == "POST" and self._is_foreign(headers):
+            refused = Refused("pages of this origin may not ask here", status=403, code="origin")
         else:
-            await _refuse(send, scope["state"]["record"])
+            await self.app(scope, receive, send)
+            return
+        scope["state"]["record"].error = refused.code
+        await _answer(send, refused)
+
+    def _is_foreign(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a browser says that the page of another origin asks, which nobody named. It would
+        not show that page the answer, but the models would have worked for it."""
+        named = b"*" in self._origins or headers.get(b"origin") in self._origins
+        return not named and headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site")
 
 
 def check_origins(origins: Sequence[str]) -> Sequence[str]:
@@ -95,12 +110,6 @@ def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
         allow_headers=("*",),
         expose_headers=("x-request-id", "retry-after"),
     )
-
-
-async def _refuse(send: Send, record: Record) -> None:
-    error = Refused("the API key is missing or wrong", status=401, code="invalid_api_key")
-    record.error = error.code
-    await _answer(send, error)
 
 
 async def _answer(send: Send, error: Exception) -> None:

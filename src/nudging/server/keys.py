@@ -59,8 +59,8 @@ def _digest(key: str) -> bytes:
 
 
 def _read(file: Path) -> list[str]:
-    lines = file.read_text(encoding="utf-8").split("\n")
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    lines = map(str.strip, file.read_text(encoding="utf-8-sig").split("\n"))
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def gather(given: Sequence[str], file: Path | None) -> Keys:

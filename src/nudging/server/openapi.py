@@ -11,11 +11,12 @@ from typing import Any
 from .fields import Schema
 from .schemas import components, ref
 
-ASKING = (400, 401, 404, 408, 413, 429, 500, 502, 503, 504)
+ASKING = (400, 401, 403, 404, 408, 413, 429, 500, 502, 503, 504)
 """Statuses, beside 200, of a request for an answer."""
 MEANING = {
     400: "A bad field or option, or a prompt that is too long",
     401: "The API key is missing or wrong",
+    403: "The page of an origin that is not named asks",
     404: "There is no such model",
     408: "The body did not come in time",
     413: "The body is too large",

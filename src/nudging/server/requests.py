@@ -21,6 +21,8 @@ Kind = Literal["chat", "text"]
 
 MOST_CHOICES = 128
 MOST_TOP = 20
+MOST_STOPS = 64
+"""Each token of an answer is compared with all of them."""
 OPTIONS = sorted({known.name for kind in (Config, Sampling) for known in fields(kind)})
 """What a request may set under `nudging`."""
 ROLES: Mapping[str, Role] = {
@@ -134,6 +136,8 @@ def _options(
         if value is not None:
             if option == "seed":
                 value = _seed(value, name)
+            if option == "stop_strings" and isinstance(value, list) and len(value) > MOST_STOPS:
+                raise Refused(f"{name} may hold {MOST_STOPS} texts at most", param=name)
             if option in options:
                 _check_overruled(option, options[option], names[option])
             options[option], names[option] = value, name

@@ -60,7 +60,8 @@ const stranger = new OpenAI({ baseURL: url, apiKey: "wrong", maxRetries: 0 });
 found.stranger = await refused(stranger.models.list());
 
 // Leaving in the middle: the stream ends without an error.
-const left = await client.chat.completions.create({ model: "nudged", messages: FRANCE, stream: true });
+const endless = [{ role: "user", content: "Count to five." }];
+const left = await client.chat.completions.create({ model: "nudged", messages: endless, stream: true });
 found.left = 0;
 for await (const _ of left) {
   found.left += 1;

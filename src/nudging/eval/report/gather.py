@@ -57,7 +57,7 @@ def gather(folders: Sequence[Path]) -> Gathered:
     """
     found = Gathered()
     numbers: dict[str, int] = {}
-    for name, folder in zip(_names(folders), folders, strict=True):
+    for name, folder in zip(run_names(folders), folders, strict=True):
         header = read_header(folder)
         found.headers[name] = header
         shown = name if len(folders) > 1 else ""
@@ -89,7 +89,7 @@ def gather(folders: Sequence[Path]) -> Gathered:
     return found
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
+def run_names(folders: Sequence[Path]) -> list[str]:
     """The folders' own names where they are enough to tell them apart, else as they were given."""
     names = [folder.resolve().name for folder in folders]
     return names if len(set(names)) == len(names) else [str(folder) for folder in folders]

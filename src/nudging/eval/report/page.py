@@ -36,8 +36,8 @@ def report_page(gathered: Gathered) -> str:
         ("figures", "All figures", _figures(gathered)),
         ("gamma", "Gamma", _gamma(gathered)),
         ("nudges", "How it nudges", _nudges(gathered)),
-        ("samples", "Samples", _BROWSER),
         ("made", "Made with", _made(gathered)),
+        ("samples", "Samples", _BROWSER),  # the last: it grows as it is read
     ]
     links = "".join(f'<a href="#{place}">{name}</a>' for place, name, _ in sections)
     body = "".join(f'<h2 id="{place}">{name}</h2>\n{text}\n' for place, name, text in sections)
@@ -113,12 +113,11 @@ def _accuracy(gathered: Gathered) -> str:
         cells = [(way, cell) for way, cell in gathered.cells if cell["task"] == task]
         scored = [(way, cell) for way, cell in cells if cell["accuracy"] is not None]
         if scored:
-            most = max(cell["scored"] for _, cell in scored)
             drawn = _shares(gathered, scored, "accuracy", "ci95")
-            right.append(_panel(task, drawn, f"n = {most}"))
+            right.append(_panel(task, drawn, _of(cell["scored"] for _, cell in scored)))
         elif cells := [(way, cell) for way, cell in cells if cell["n"]]:
-            most = max(cell["n"] for _, cell in cells)
-            ended.append(_panel(task, _shares(gathered, cells, "ended_rate"), f"n = {most}"))
+            drawn = _shares(gathered, cells, "ended_rate")
+            ended.append(_panel(task, drawn, _of(cell["n"] for _, cell in cells)))
     told = ""
     if right:
         told = "<p>Share of right answers in percent, with 95\u00a0% intervals.</p>" + _panels(
@@ -130,6 +129,12 @@ def _accuracy(gathered: Gathered) -> str:
             + _panels(ended)
         )
     return told
+
+
+def _of(counts: Iterable[int]) -> str:
+    """How many answers the ways of a panel have, which differ where a run is not finished."""
+    found = sorted(set(counts))
+    return f"n = {found[0]}" + (f" to {found[-1]}" if len(found) > 1 else "")
 
 
 def _shares(
@@ -214,7 +219,7 @@ def _gamma(gathered: Gathered) -> str:
             alone = _alone(gathered, task, runs[task, name])
             panels.append(_panel(task, charts.against_gamma(points, alone), name))
     if not panels:
-        return '<p class="none">One gamma was tried. Several: nudge eval --gammas 0.2,0.3,0.4</p>'
+        return '<p class="none">One gamma was tried. Several: <code>--gammas 0.2,0.3,0.4</code></p>'
     return (
         '<p class="about"><span class="key m-nudging"></span> Accuracy in percent, with its '
         '95\u00a0% interval; dashed: the base model alone. <span class="key m-nudge"></span> '
@@ -235,8 +240,8 @@ def _alone(gathered: Gathered, task: str, run: str) -> float | None:
 
 
 _NUDGES = """<p class="about">All tasks together. <span class="key m-nudge"></span> Written by the
-nudging model; in its top-1, where the base model was in doubt. <span class="key m-base"></span>
-Written by the base model.</p>"""
+nudging model, or the base model in doubt. <span class="key m-base"></span> Written by the base
+model.</p>"""
 
 
 def _nudges(gathered: Gathered) -> str:

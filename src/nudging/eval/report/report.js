@@ -86,7 +86,7 @@ function card([task, id, line, answers]) {
   const asked = make("p", {className: "question said", dir: "auto", tabIndex: 0}, question);
   if (system) asked.title = system;
   const node = make("article", {className: "sample"}, make("h3", {}, `${task} · ${id}`), asked);
-  if (gold !== null) node.append(make("p", {className: "gold", dir: "auto"}, `right answer: ${gold}`));
+  if (gold !== null) node.append(make("p", {className: "gold said", dir: "auto"}, `right answer: ${gold}`));
   const pair = make("div", {className: "pair"});
   for (const way of new Set(["left", "right"].map((id) => Number($(id).value)))) {
     const one = answers.find(([of]) => of === way);

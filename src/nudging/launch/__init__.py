@@ -1,0 +1,1 @@
+"""A pair on two vLLM servers of this machine: their memory, their start, their end."""

@@ -1,0 +1,98 @@
+"""Where each of two servers computes, and how much of the memory there is its own.
+
+Pure: sizes and a machine in, rooms out. Knows no program and no flag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ..errors import ModelError, UsageError
+from ..tokens import Source
+from .machine import Gpu, Machine
+from .sizes import Size
+
+GIB = 2**30
+BESIDE = {"gpu": 2 * GIB, "cpu": GIB}
+"""Of a server, beside weights and cache: libraries, what a pass computes, recorded graphs."""
+MEMORY = {"gpu": 0.9, "cpu": 0.5}
+"""Of what is free, what both servers together take. Main memory has other users."""
+LEAST = 2048
+"""Tokens that each cache must have room for."""
+
+
+class Room(NamedTuple):
+    gpus: tuple[Gpu, ...]
+    """None: the CPU."""
+    weights: int
+    cache: int
+    """Bytes, of each GPU."""
+    share: float
+    """Of the whole memory of each GPU."""
+    cores: int
+
+    def __str__(self) -> str:
+        where = f"GPU {','.join(gpu.name for gpu in self.gpus)}" if self.gpus else "the CPU"
+        taken = f", --gpu-memory-utilization {self.share:.3f}" if self.gpus else ""
+        each = " of each" if len(self.gpus) > 1 else ""
+        return f"{where}: weights {gib(self.weights)}, cache {gib(self.cache)}{each}{taken}"
+
+
+def gib(size: int) -> str:
+    return f"{size / GIB:.2f} GiB"
+
+
+def rooms(
+    sizes: Mapping[Source, Size], machine: Machine, *, tp: int = 1, memory: float | None = None
+) -> dict[Source, Room]:
+    """Rooms for both models. The base model spreads over `tp` GPUs. The nudging model has the next
+    one for itself, or shares the first where there is no other.
+
+    `memory`: the share of what is free that both may take together.
+
+    Raises:
+        UsageError: there are not as many GPUs. ModelError: the models do not fit.
+    """
+    base, nudge = sizes["base"], sizes["nudge"]
+    if not machine.gpus:
+        room = machine.memory * (memory or MEMORY["cpu"])
+        caches = _caches(room, {"base": base, "nudge": nudge}, BESIDE["cpu"])
+        cores = max(1, machine.cores // 2)
+        return {s: Room((), sizes[s].weights, caches[s], 0.0, cores) for s in sizes}
+    if tp > len(machine.gpus):
+        raise UsageError(f"--tp {tp} wants {tp} GPUs, and there are {len(machine.gpus)}")
+    parts: dict[Source, Size] = {
+        "base": Size(-(-base.weights // tp), -(-base.token // tp)),
+        "nudge": nudge,
+    }
+    shared = tp == len(machine.gpus)
+    gpus: dict[Source, tuple[Gpu, ...]] = {
+        "base": machine.gpus[:tp],
+        "nudge": machine.gpus[:1] if shared else machine.gpus[tp : tp + 1],
+    }
+    found: dict[Source, Room] = {}
+    for together in [parts] if shared else [{s: part} for s, part in parts.items()]:
+        there = [gpu for source in together for gpu in gpus[source]]
+        room = min(gpu.free for gpu in there) * (memory or MEMORY["gpu"])
+        caches = _caches(room, together, BESIDE["gpu"])
+        for source, part in together.items():
+            taken = part.weights + caches[source] + BESIDE["gpu"]
+            share = taken / max(gpu.total for gpu in gpus[source])
+            found[source] = Room(gpus[source], part.weights, caches[source], share, 0)
+    return found
+
+
+def _caches(room: float, sizes: Mapping[Source, Size], beside: int) -> dict[Source, int]:
+    """What is left beside the weights, shared out so that all caches hold equally many tokens:
+    both models read the same texts."""
+    left = int(room) - sum(size.weights + beside for size in sizes.values())
+    token = sum(size.token for size in sizes.values())
+    if left < LEAST * token:
+        needs = ", ".join(f"{s} {gib(size.weights + beside)}" for s, size in sizes.items())
+        raise ModelError(
+            f"not enough memory: {gib(int(room))} may be taken; {needs} and a cache are needed",
+            hint="spread the base model with --tp, take more of what is free with --memory, or "
+            "quantised models",
+        )
+    return {source: left * size.token // token for source, size in sizes.items()}

@@ -1,0 +1,11 @@
+"""`python -m nudging.lm_eval`: lm_eval's own command, which finds models only where they have been
+imported. Knows nothing of its arguments."""
+
+from __future__ import annotations
+
+from lm_eval.__main__ import cli_evaluate
+
+from . import NudgingLM as NudgingLM
+
+if __name__ == "__main__":
+    cli_evaluate()
