@@ -230,6 +230,8 @@ def test_several_servers_behind_nginx_are_as_one(tmp_path: Path) -> None:
 def test_each_figure_of_the_dashboard_is_one_of_ours(served: Served) -> None:
     with served.client() as client:
         client.completions.create(model="nudged", prompt=FRANCE)
+        with pytest.raises(openai.NotFoundError):
+            client.completions.create(model="none", prompt=FRANCE)
     address = served.url.removesuffix("/v1") + "/metrics"
     shown = httpx2.get(address, headers={"authorization": f"Bearer {KEY}"}).text
     ours = {re.split(r"[{ ]", line)[0] for line in shown.splitlines() if line[0] != "#"}
