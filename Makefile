@@ -4,7 +4,8 @@ BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: demo test test-scale test-vllm browser clients lint format docs fidelity answers results \
-	bench bench-passes bench-remote bench-plot lab lab-checks picture reliability capacity clean
+	bench bench-passes bench-remote bench-plot lab lab-checks lab-results picture reliability \
+	capacity clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
@@ -133,6 +134,10 @@ lab: .venv/.all
 
 lab-checks: .venv/.all
 	$(BIN)/python -m lab.checks $(ARGS)
+
+# Half an hour on two cores, and gone on with where it was left.
+lab-results: .venv/.all
+	$(BIN)/python -m lab.results --doc docs/lab.md --keep lab/kept.json $(ARGS)
 
 picture: .venv/.all
 	$(BIN)/python -m benchmarks.picture "Why can I see the moon during the day?" docs/picture.svg

@@ -55,6 +55,12 @@ def options() -> str:
             "closer), or in Python any function of a `Step`. Entropy is in nats; servers do not "
             "report it.",
             "",
+            "Two triggers look at both models, for one pass of the nudging model at each token of "
+            "the base model: `bet>0.2` where the nudging model's best token is more likely to it, "
+            "by 0.2, than the base model's own is to the base model (arXiv 2604.16146), and "
+            "`veto>0.5` where its best is more likely to it, by 0.5, than the base model's token "
+            "is.",
+            "",
             "## Sampling",
             "",
             "For both models at once by these names, or for one in the tables `base_sampling` and "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from functools import cached_property
 
 from nudging.eval.task import Row, Sample, Score, Task
@@ -16,7 +17,7 @@ from nudging.eval.task import Row, Sample, Score, Task
 from .conversations import PREFIX, SYSTEM
 from .questions import KINDS, sheet
 from .scoring import Scorer, as_row, from_row
-from .world import SPLITS, make_world
+from .world import SPLITS, Split, World, make_world
 
 
 class Lab(Task):
@@ -45,15 +46,20 @@ class Lab(Task):
         return super().gold(row)
 
 
+def sheet_lines(world: World, split: Split, count: int) -> Iterator[str]:
+    """A sheet with so many questions of each kind, as lines of JSON."""
+    for kind in KINDS:
+        for question in sheet(world, split, kind, count):
+            yield json.dumps(as_row(question), ensure_ascii=False) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write a sheet of questions.")
     parser.add_argument("split", choices=SPLITS)
     parser.add_argument("count", type=int, help="questions of each kind")
     given = parser.parse_args()
-    world = make_world()
-    for kind in KINDS:
-        for question in sheet(world, given.split, kind, given.count):
-            print(json.dumps(as_row(question), ensure_ascii=False))
+    for line in sheet_lines(make_world(), given.split, given.count):
+        print(line, end="")
 
 
 if __name__ == "__main__":

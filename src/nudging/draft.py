@@ -51,6 +51,14 @@ class Draft:
     def open(self) -> bool:
         return not self.ended and not self.full and len(self.steps) < self.limit
 
+    def opinion_at(self, length: int) -> Step | None:
+        """The step that begins after so many bytes of the draft; None inside of a token."""
+        for step in self.steps:
+            if length <= 0:
+                return step if length == 0 else None
+            length -= len(step.text)
+        return None
+
     def more(self) -> Generator[Event, Step | None, bool]:
         """Ask for one more token. Whether one came."""
         if not self.open:

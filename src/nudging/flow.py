@@ -19,7 +19,16 @@ from collections.abc import Generator, Sequence
 
 from .config import Config
 from .draft import Ask, Draft, Event
-from .policy import CONSENT, agrees, fresh_length, repeat, seen_before, without_repeated_suffix
+from .policy import (
+    CONSENT,
+    agrees,
+    fires,
+    fresh_length,
+    needs,
+    repeat,
+    seen_before,
+    without_repeated_suffix,
+)
 from .text import (
     at_boundary,
     complete,
@@ -50,6 +59,7 @@ class Nudging:
         self.transcript = Transcript(text.encode())
         self.rounds = 0
         self._given = bool(text)
+        self._asks_both = needs(config.in_doubt).opinion
         self._ends = tuple(e.encode() for e in ends) if config.stop != "lookahead" else ()
         self._stops = tuple(s.encode() for s in config.stop_strings)
         self._last_words = ""
@@ -117,7 +127,9 @@ class Nudging:
                 stopped = yield from self._take(draft, at, handover)
                 if stopped:
                     return stopped
-                return self._base_ends(step) if step.is_end else (yield from self._base_turn(step))
+                if step.is_end:
+                    return (yield from self._base_ends(step))
+                return (yield from self._base_turn(step))
             begin = at
 
         if draft.ended:
@@ -135,7 +147,8 @@ class Nudging:
     def _takes_over(
         self, step: Step, draft: Draft, at: int, position: int
     ) -> Generator[Event, Step | None, bool]:
-        if not self.config.in_doubt(step):
+        opinion = draft.opinion_at(len(draft.text[:at].encode()))
+        if not fires(self.config.in_doubt, step, opinion):
             yield Decision("takeover", position, "confident", step)
             return True
         if self.config.takeover == "agreement" and not step.is_end:
@@ -201,8 +214,8 @@ class Nudging:
             if step is None:
                 return StopReason.LENGTH
             if step.is_end:
-                return self._base_ends(step)
-            if not taken and self.config.in_doubt(step):
+                return (yield from self._base_ends(step))
+            if not taken and (yield from self._in_doubt(step, self._y)):
                 return Handover("doubt", step)
             if complete(self._y[-4:].lstrip(_CONTINUING) + step.text)[
                 2
@@ -229,9 +242,18 @@ class Nudging:
             taken = None
         return StopReason.LENGTH
 
-    def _base_ends(self, step: Step) -> Handover | StopReason:
-        confident = self.config.stop == "either" and not self.config.in_doubt(step)
-        return StopReason.BASE if confident else Handover("end", step)
+    def _in_doubt(self, step: Step, there: bytes) -> Generator[Event, Step | None, bool]:
+        """Whether the trigger fires on the base model's step after a text. A trigger that looks at
+        both models has the nudging model asked there too, unless half a character is written."""
+        opinion = None
+        if self._asks_both and not complete(there)[1]:
+            opinion = yield Ask("nudge", there, there, self.config.lookahead)
+        return fires(self.config.in_doubt, step, opinion)
+
+    def _base_ends(self, step: Step) -> Turn:
+        if self.config.stop == "either" and not (yield from self._in_doubt(step, self._y)):
+            return StopReason.BASE
+        return Handover("end", step)
 
     def _last_of_sentence(self, step: Step) -> bytes | None:
         """What a step adds to a sentence or paragraph that ends with it: nothing where it only
@@ -302,12 +324,12 @@ class Nudging:
                 if step is None or step.is_end:
                     ended = True
                     break
-                text += step.text
                 if doubt is None:
-                    if self.config.in_doubt(step):
+                    if (yield from self._in_doubt(step, self._y + text)):
                         doubt = step
                     else:
                         chunk.append(step)
+                text += step.text
                 # The rest of the call matters only while it could still all be there already.
                 if doubt is not None and text not in turn:
                     break

@@ -34,7 +34,8 @@ PREFIX = "Instruction: "
 SHOWN = 4
 """Candidates kept of each distribution, for traces and pages."""
 OPINION = 20
-"""Candidates among which the nudging model's end is looked for when it is consulted."""
+"""Candidates among which the nudging model's end, or the base model's token, is looked for when it
+is asked for its opinion."""
 
 
 class AnswerStream:
@@ -147,7 +148,7 @@ class NudgedModel:
 
     def _check(self, config: Config) -> None:
         """What the rule needs of the base model's engine must be there before it is asked."""
-        if needs(config.in_doubt)[1] and not self.base.capabilities.entropy:
+        if needs(config.in_doubt).entropy and not self.base.capabilities.entropy:
             raise ConfigError(
                 f"the trigger needs entropy, which {self.base.spec} does not report",
                 option="trigger",
@@ -168,13 +169,13 @@ class NudgedModel:
         messages = conversation(question, system)
         prompt = base_prompt(messages, self._form, self._prefix)
         head = "" if isinstance(question, str) else head_of(messages)  # a text is no conversation
-        top_k, entropy = needs(config.in_doubt)
+        wanted = needs(config.in_doubt)
 
         async def events() -> AsyncGenerator[Piece | Decision | Answer, None]:
-            base = Want("base", config.base_sampling, max(SHOWN, top_k), entropy, _bound(config))
-            nudge = Want(
-                "nudge", config.nudge_sampling, SHOWN if config.stop == "lookahead" else OPINION
-            )
+            most = max(SHOWN, wanted.candidates)
+            base = Want("base", config.base_sampling, most, wanted.entropy, _bound(config))
+            unasked = config.stop == "lookahead" and not wanted.opinion
+            nudge = Want("nudge", config.nudge_sampling, SHOWN if unasked else OPINION)
             run = drive(
                 Nudging(config, prompt.ends),
                 Side(self.base, prompt, base),

@@ -6,7 +6,6 @@ Knows nothing of the order in which they are asked; that is `flow.py`.
 from __future__ import annotations
 
 import math
-import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,20 +22,31 @@ class Trigger(Protocol):
     def __call__(self, step: Step, /) -> bool: ...
 
 
+_BELOW = ("top1", "margin")
+_ABOVE = ("entropy", "bet", "veto")
+_OF_BOTH = ("bet", "veto")
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`top1 < bound`, `margin < bound` or `entropy > bound` (nats). Strict, as in utils.py:110."""
+    """`top1 < bound`, `margin < bound` or `entropy > bound` (nats) of the base model's step.
+    Strict, as in utils.py:110. Two look at what the nudging model would write there, its *opinion*:
+
+        bet > bound    its best token is more likely to it, by so much, than the base model's own
+                       is to the base model (the confidence bet of arXiv 2604.16146)
+        veto > bound   its best token is more likely to it, by so much, than the base model's is
+    """
 
     measure: str
     bound: float
 
     def __post_init__(self) -> None:
         limit = math.inf if self.measure == "entropy" else 1.0
-        if self.measure not in ("top1", "margin", "entropy"):
+        if self.measure not in _BELOW + _ABOVE:
             raise ConfigError(
                 f"there is nothing called {self.measure!r} to measure",
                 option="trigger",
-                hint="top1, margin or entropy",
+                hint="top1, margin, entropy, bet or veto",
             )
         if not 0 <= self.bound <= limit:
             raise ConfigError(
@@ -45,11 +55,18 @@ class Bound:
                 hint=f"from 0 to {limit:g}",
             )
 
-    def __call__(self, step: Step, /) -> bool:
+    def __call__(self, step: Step, opinion: Step | None = None, /) -> bool:
+        """Without an opinion, nothing is held against the base model's token."""
         if self.measure == "top1":
             return step.top1 < self.bound
         if self.measure == "margin":
             return step.margin < self.bound
+        if self.measure in _OF_BOTH:
+            if opinion is None:
+                return False
+            own = step.top1 if step.prob is None else step.prob
+            rated = own if self.measure == "bet" else rating(opinion, step)
+            return opinion.top1 - rated > self.bound
         if step.entropy is None:
             raise ConfigError(
                 "the trigger needs entropy and the base model's engine does not report it",
@@ -59,7 +76,20 @@ class Bound:
         return step.entropy > self.bound
 
     def __str__(self) -> str:
-        return f"{self.measure}{'>' if self.measure == 'entropy' else '<'}{self.bound:g}"
+        return f"{self.measure}{'>' if self.measure in _ABOVE else '<'}{self.bound:g}"
+
+
+def rating(opinion: Step, step: Step) -> float:
+    """The probability that the nudging model gives to what the base model would write: of all its
+    candidates that begin that token, or go on from it, since the vocabularies may differ."""
+    if step.is_end:
+        return opinion.end
+    return sum(
+        candidate.prob
+        for candidate in opinion.top
+        if candidate.text
+        and (candidate.text.startswith(step.text) or step.text.startswith(candidate.text))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +100,11 @@ class Either:
     second: Trigger
     any_of: bool
 
-    def __call__(self, step: Step, /) -> bool:
-        if self.any_of:
-            return self.first(step) or self.second(step)
-        return self.first(step) and self.second(step)
+    def __call__(self, step: Step, opinion: Step | None = None, /) -> bool:
+        first = fires(self.first, step, opinion)
+        if first is self.any_of:
+            return first
+        return fires(self.second, step, opinion)
 
     def __str__(self) -> str:
         return f"({self.first} {'or' if self.any_of else 'and'} {self.second})"
@@ -98,12 +129,13 @@ def parse_trigger(text: str) -> Trigger:
         return found
 
     def bound(words: str) -> Trigger:
-        found = re.fullmatch(r"\s*(top1|margin|entropy)\s*([<>])\s*([0-9.]+)\s*", words)
-        if not found or (found[2] == ">") != (found[1] == "entropy"):
+        found = re.fullmatch(r"\s*(\w+)\s*([<>])\s*([0-9.]+)\s*", words)
+        if not found or found[1] not in (_ABOVE if found[2] == ">" else _BELOW):
             raise ConfigError(
                 f"can't read the trigger {words!r}",
                 option="trigger",
-                hint="write top1<P, margin<P or entropy>NATS, joined by 'and' and 'or'",
+                hint="write top1<P, margin<P, entropy>NATS, bet>P or veto>P, "
+                "joined by 'and' and 'or'",
             )
         try:
             number = float(found[3])
@@ -116,18 +148,37 @@ def parse_trigger(text: str) -> Trigger:
     return fold(text, "or", lambda some: fold(some, "and", bound))
 
 
-def needs(trigger: Trigger) -> tuple[int, bool]:
-    """(candidates, entropy) that an engine must report for the trigger to be asked.
+class Needs(NamedTuple):
+    """What must be known for a trigger to be asked."""
 
-    A function of the user's own gets four candidates, and entropy if it has a true attribute
-    `needs_entropy`.
-    """
+    candidates: int
+    """Of the base model's distribution."""
+    entropy: bool
+    opinion: bool = False
+    """The nudging model's step at the same place."""
+
+
+def needs(trigger: Trigger) -> Needs:
+    """A function of the user's own gets four candidates, and entropy if it has a true attribute
+    `needs_entropy`."""
     if isinstance(trigger, Bound):
-        return (2 if trigger.measure == "margin" else 1), trigger.measure == "entropy"
+        measure = trigger.measure
+        return Needs(2 if measure == "margin" else 1, measure == "entropy", measure in _OF_BOTH)
     if isinstance(trigger, Either):
         left, right = needs(trigger.first), needs(trigger.second)
-        return max(left[0], right[0]), operator.or_(left[1], right[1])
-    return 4, bool(getattr(trigger, "needs_entropy", False))
+        return Needs(
+            max(left.candidates, right.candidates),
+            left.entropy or right.entropy,
+            left.opinion or right.opinion,
+        )
+    return Needs(4, bool(getattr(trigger, "needs_entropy", False)))
+
+
+def fires(trigger: Trigger, step: Step, opinion: Step | None) -> bool:
+    """Whether a trigger fires; functions of the user's own see the base model's step alone."""
+    if isinstance(trigger, Bound | Either):
+        return trigger(step, opinion)
+    return trigger(step)
 
 
 def agrees(step: Step, next_word: str) -> bool:

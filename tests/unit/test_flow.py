@@ -338,6 +338,28 @@ def test_a_trigger_of_ones_own_decides() -> None:
     assert found.text == "Go on"
 
 
+def test_a_bet_asks_the_nudging_model_at_each_token_of_the_base_model() -> None:
+    found = played(
+        Config.of(trigger="bet>0.3"),
+        *drafts("", "Go", " now"),
+        base("Go", " on", 0.3),  # the draft gives its own 0.5 there
+        base("Go on", ",", 0.3),
+        nudge("Go on", " then"),
+        base("Go on,", " x", 0.1),
+        nudge("Go on,", " dear"),
+        *drafts("Go on,", " dear", " me"),
+        base("Go on, dear", " you", 0.3),
+        base_ends("Go on, dear you"),
+        nudge_ends("Go on, dear you"),
+    )
+    assert found.spans == [
+        ("nudge", "Go"),
+        ("base", " on,"),
+        ("nudge", " dear"),
+        ("base", " you"),
+    ]
+
+
 def test_a_handover_may_be_inside_a_word_and_the_next_word_is_what_is_left_of_it() -> None:
     found = played(
         DEFAULT,

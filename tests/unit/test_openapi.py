@@ -75,6 +75,8 @@ def test_bounds_are_those_that_are_kept(name: str, value: float, within: bool) -
     [
         ("top1<0.4", True),
         (" top1 < .4 or entropy>2.5 and margin<0.1 ", True),
+        ("top1<0.4 or bet>0.2 and veto>.5", True),
+        ("bet<0.2", False),
         ("top1>0.4", False),
         ("entropy<1", False),
         ("top1<0.4 or", False),

@@ -10,12 +10,15 @@ from nudging.errors import ConfigError
 from nudging.policy import (
     Bound,
     Either,
+    Needs,
     Repeat,
     Trigger,
     agrees,
+    fires,
     fresh_length,
     needs,
     parse_trigger,
+    rating,
     repeat,
     seen_before,
     without_repeated_suffix,
@@ -91,6 +94,8 @@ LOW, NARROW, WIDE = Bound("top1", 0.4), Bound("margin", 0.1), Bound("entropy", 2
         ("margin<0.1", NARROW),
         ("entropy>2.5", WIDE),
         ("entropy>30", Bound("entropy", 30.0)),
+        ("bet>0.2", Bound("bet", 0.2)),
+        ("top1<0.4 or veto > .5", Either(LOW, Bound("veto", 0.5), any_of=True)),
         ("top1<0.4 or margin<0.1", Either(LOW, NARROW, any_of=True)),
         ("top1<0.4 and margin<0.1", Either(LOW, NARROW, any_of=False)),
         (
@@ -136,7 +141,7 @@ def test_a_trigger_means_any_group_of_which_all_fire(
     assert trigger(step(*probs, entropy=entropy)) is wanted
 
 
-@pytest.mark.parametrize("text", ["top1<0.4", "margin<0.1", "entropy>2.5"])
+@pytest.mark.parametrize("text", ["top1<0.4", "margin<0.1", "entropy>2.5", "bet>0.2", "veto>0"])
 def test_a_bound_prints_as_it_is_read(text: str) -> None:
     assert str(parse_trigger(text)) == text
 
@@ -150,6 +155,9 @@ def test_a_bound_prints_as_it_is_read(text: str) -> None:
         "top1>0.4",
         "margin>0.4",
         "entropy<2",
+        "bet<0.2",
+        "veto<0.2",
+        "bet>1.5",
         "top2<0.4",
         "top1<=0.4",
         "top1<-0.4",
@@ -184,19 +192,76 @@ class Own:
 @pytest.mark.parametrize(
     ("trigger", "wanted"),
     [
-        (LOW, (1, False)),
-        (NARROW, (2, False)),
-        (WIDE, (1, True)),
-        (Either(LOW, NARROW, any_of=True), (2, False)),
-        (Either(NARROW, WIDE, any_of=False), (2, True)),
-        (Either(LOW, Either(NARROW, WIDE, any_of=True), any_of=True), (2, True)),
-        (lambda step: step.is_end, (4, False)),
-        (Own(), (4, True)),
-        (Either(LOW, Own(), any_of=True), (4, True)),
+        (LOW, Needs(1, False)),
+        (NARROW, Needs(2, False)),
+        (WIDE, Needs(1, True)),
+        (Bound("bet", 0.2), Needs(1, False, opinion=True)),
+        (Either(LOW, NARROW, any_of=True), Needs(2, False)),
+        (Either(NARROW, WIDE, any_of=False), Needs(2, True)),
+        (Either(NARROW, Bound("veto", 0.2), any_of=False), Needs(2, False, opinion=True)),
+        (Either(LOW, Either(NARROW, WIDE, any_of=True), any_of=True), Needs(2, True)),
+        (lambda step: step.is_end, Needs(4, False)),
+        (Own(), Needs(4, True)),
+        (Either(LOW, Own(), any_of=True), Needs(4, True)),
     ],
 )
-def test_needs_is_the_most_that_any_part_needs(trigger: Trigger, wanted: tuple[int, bool]) -> None:
+def test_needs_is_the_most_that_any_part_needs(trigger: Trigger, wanted: Needs) -> None:
     assert needs(trigger) == wanted
+
+
+# --- triggers that look at both models --------------------------------------------------------
+
+
+def said(text: bytes, *others: tuple[bytes, float], prob: float = 0.5, end: float = 0.0) -> Step:
+    """What a model would write, and its other candidates."""
+    top = tuple(Candidate(*other) for other in ((text, prob), *others))
+    return Step(text, top, prob, is_end=not text, end=end)
+
+
+OPINION = said(b" Sacramento", (b" Sac", 0.25), (b" Paris", 0.125), (b"", 0.0625), end=0.0625)
+
+
+@pytest.mark.parametrize(
+    ("token", "rated"),
+    [
+        (b" Sac", 0.75),  # begins one candidate, and is another
+        (b" Sacramento", 0.75),
+        (b" Sacramentos", 0.75),
+        (b" Par", 0.125),
+        (b" London", 0.0),
+        (b"", 0.0625),
+    ],
+)
+def test_a_token_is_rated_by_what_begins_it_or_goes_on_from_it(token: bytes, rated: float) -> None:
+    assert rating(OPINION, said(token)) == rated
+
+
+@pytest.mark.parametrize(("own", "doubt"), [(0.24, True), (0.25, False), (0.9, False)])
+def test_a_bet_is_on_the_model_that_is_surer_of_its_own(own: float, doubt: bool) -> None:
+    trigger = parse_trigger("bet>0.25")
+    assert fires(trigger, said(b" x", prob=own), OPINION) is doubt
+    assert not fires(trigger, said(b" x", prob=own), None)
+
+
+def test_a_bet_goes_by_the_token_that_was_drawn() -> None:
+    drawn = Step(b" y", (Candidate(b" x", 0.9), Candidate(b" y", 0.1)), 0.1)
+    assert fires(Bound("bet", 0.25), drawn, OPINION)
+
+
+@pytest.mark.parametrize(
+    ("token", "doubt"), [(b" London", True), (b" Par", True), (b" Sac", False)]
+)
+def test_a_veto_is_of_a_token_that_the_nudging_model_would_not_write(
+    token: bytes, doubt: bool
+) -> None:
+    assert fires(Bound("veto", 0.25), said(token, prob=0.99), OPINION) is doubt
+
+
+def test_triggers_of_both_kinds_go_together() -> None:
+    either = Either(parse_trigger("bet>0.25"), lambda step: step.text == b" bad", any_of=True)
+    assert fires(either, said(b" bad", prob=0.9), OPINION)
+    assert fires(either, said(b" x", prob=0.1), OPINION)
+    assert not fires(either, said(b" x", prob=0.9), OPINION)
 
 
 # --- agreement ------------------------------------------------------------------------------

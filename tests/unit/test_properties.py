@@ -33,7 +33,14 @@ rules = st.fixed_dictionaries(
         "lookahead": st.integers(4, 20),
         "stop_strings": st.lists(st.sampled_from([" a", "na\n", "東", "x"]), max_size=2),
         "trigger": st.sampled_from(
-            ["top1<0.5", "margin<0.2", "entropy>1.0", "top1<0.3 or margin<0.1 and entropy>0.5"]
+            [
+                "top1<0.5",
+                "margin<0.2",
+                "entropy>1.0",
+                "bet>0.1",
+                "veto>0.3",
+                "top1<0.3 or margin<0.1 and entropy>0.5",
+            ]
         ),
     },
 )

@@ -30,7 +30,9 @@ options = st.fixed_dictionaries(
         "takeover": st.sampled_from(["agreement", "confident", "word"]),
         "stop": st.sampled_from(["consult", "lookahead", "either"]),
         "guards": st.sampled_from(["loop", "none", "official"]),
-        "trigger": st.sampled_from(["margin<0.3", "entropy>1.0"]),
+        "trigger": st.sampled_from(
+            ["margin<0.3", "entropy>1.0", "bet>0.1", "top1<0.2 or veto>0.3"]
+        ),
     },
 )
 depths = st.sampled_from(["auto", 1, 2, 3, 8, 64])

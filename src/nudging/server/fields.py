@@ -31,7 +31,7 @@ BOUNDS: Mapping[str, Schema] = {
     "seed": {"minimum": 0, "maximum": 2**63 - 1},
     "speculate": {"minimum": 1, "maximum": 64},
 }
-_BOUND = r"\s*((top1|margin)\s*<|entropy\s*>)\s*(\d+(\.\d*)?|\.\d+)\s*"
+_BOUND = r"\s*((top1|margin)\s*<|(entropy|bet|veto)\s*>)\s*(\d+(\.\d*)?|\.\d+)\s*"
 TRIGGER: Schema = {
     "type": "string",
     "maxLength": 1000,
