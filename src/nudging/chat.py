@@ -86,12 +86,6 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
     return (Message("system", text), *messages) if text else tuple(messages)
 
 
-def head_of(messages: Sequence[Message]) -> str:
-    """What stays as it is for as long as a conversation goes on: all up to the first question."""
-    asked = next(place for place, message in enumerate(messages) if message.role == "user")
-    return "\n".join(message.content for message in messages[: asked + 1])
-
-
 def _message(item: object) -> Message:
     try:
         fields: Any = item._asdict() if isinstance(item, Message) else item
