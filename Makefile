@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-vllm browser clients lint format docs fidelity answers results bench \
-	bench-passes bench-remote bench-plot lab lab-checks lab-results picture reliability \
+.PHONY: demo test test-scale test-vllm browser clients lint format docs fidelity answers results \
+	bench bench-passes bench-remote bench-plot lab lab-checks lab-results picture reliability \
 	capacity clean
 
 demo: .venv/.demo
@@ -13,6 +13,10 @@ demo: .venv/.demo
 test: .venv/.all
 	$(BIN)/nudge pull demo
 	NUDGING_REQUIRE_MODELS=1 $(BIN)/python -m pytest $(ARGS)
+
+# Those on a Ray cluster alone.
+test-scale: .venv/.all
+	$(BIN)/python -m pytest -m scale $(ARGS)
 
 # The tests that need a vLLM server: two are started on the CPU, first by `nudge up`.
 ON_VLLM := env NUDGING_TEST_VLLM_BASE={base} NUDGING_TEST_VLLM_NUDGE={nudge}
@@ -147,7 +151,7 @@ picture: .venv/.all
 	touch $@
 
 .venv/.all: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama,hf,paper,server,eval,parquet]' --group dev
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama,hf,paper,server,eval,parquet,ray]' --group dev
 	touch $@ .venv/.demo
 
 # vLLM pins a torch of its own. The removed packages come in builds that do not fit it, and the

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from nudging import NudgedModel
 from nudging.chat import base_prompt, conversation
@@ -47,24 +48,35 @@ class Measured:
     """Answers that are not what they must be."""
 
 
+class Server(NamedTuple):
+    spec: str
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
 def servers(source: Source, count: int, setting: Setting) -> Iterator[list[str]]:
     """Processes, as the specs of an engine each."""
+    with started(source, count, setting) as found:
+        yield [server.spec for server in found]
+
+
+@contextmanager
+def started(source: Source, count: int, setting: Setting) -> Iterator[list[Server]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "setting.json"
         setting.write(path)
         program = [sys.executable, "-m", "benchmarks.capacity.server", source, "0", str(path)]
-        started = [subprocess.Popen(program, stdout=subprocess.PIPE) for _ in range(count)]
+        processes = [subprocess.Popen(program, stdout=subprocess.PIPE) for _ in range(count)]
         try:
             specs = []
-            for process in started:
+            for process in processes:
                 assert process.stdout is not None
                 port = int(process.stdout.readline())
                 options = f"dialect=openai&template=chatml&concurrency={_ROOM}"
                 specs.append(f"http://127.0.0.1:{port}/v1#{source}?{options}")
-            yield specs
+            yield [Server(*both) for both in zip(specs, processes, strict=True)]
         finally:
-            for process in started:
+            for process in processes:
                 process.kill()
                 process.communicate()
 

@@ -59,8 +59,9 @@ def script(setting: Setting, number: int) -> list[Token]:
 
 
 class Stream:
-    def __init__(self, to: Connection, at: int, number: int, most: int) -> None:
-        self.to, self.at, self.number, self.most = to, at, number, most
+    def __init__(self, to: Connection, at: int, read: int, number: int, most: int) -> None:
+        """`at`: tokens of the answer so far. `read`: these and those of earlier answers."""
+        self.to, self.at, self.read, self.number, self.most = to, at, read, number, most
         self.given = 0
         self.astray = False
         """It no longer writes what the answer is."""
@@ -76,6 +77,8 @@ class Upstream:
         self._known: dict[int, int] = defaultdict(int)
         """Of each answer, prompt included, the tokens in the cache."""
         self._came = asyncio.Event()
+        self._read = 0
+        """Tokens of prompts that were not in the cache."""
 
     # --- steps ----------------------------------------------------------------------------------
 
@@ -94,10 +97,10 @@ class Upstream:
                 stream = self._line.pop(0)
                 if not stream.over.is_set():
                     running.append(stream)
-                    length = self._setting.prompt + stream.at
-                    took += self._speed.reading(
-                        self._speed.unread(length, self._known[stream.number])
-                    )
+                    length = self._setting.prompt + stream.read
+                    unread = self._speed.unread(length, self._known[stream.number])
+                    self._read += unread
+                    took += self._speed.reading(unread)
                     self._known[stream.number] = length
             if not running:
                 continue
@@ -118,7 +121,7 @@ class Upstream:
         if step.text.decode() != self._right(tokens, stream):
             stream.astray = True
         if not stream.astray:
-            length = self._setting.prompt + stream.at + stream.given
+            length = self._setting.prompt + stream.read + stream.given
             self._known[stream.number] = max(self._known[stream.number], length)
         if ended:
             stream.to.write(chunk(b"data: [DONE]\n\n") + chunk(b""))
@@ -142,7 +145,7 @@ class Upstream:
 
     async def answer(self, asked: Asked, to: Connection) -> bool:
         if asked.method != "POST":
-            await to.whole({"data": [{"id": self._source}]})
+            await to.whole({"data": [{"id": self._source}], "read": self._read})
         elif not asked.body["stream"]:
             step = self._following(self._script(0), 0, False)
             await to.whole(told(step, last=True))
@@ -153,7 +156,8 @@ class Upstream:
     async def _completion(self, body: dict[str, Any], to: Connection) -> bool:
         number = re.search(r"\((\d+)\)", body["prompt"])
         at = words().get(body["prompt"].rstrip(".")[-LETTERS:], -1) + 1
-        stream = Stream(to, at, int(number[1]) if number else 0, body["max_tokens"])
+        read = sum(word in words() for word in re.findall(f"[a-z]{{{LETTERS}}}", body["prompt"]))
+        stream = Stream(to, at, read, int(number[1]) if number else 0, body["max_tokens"])
         to.write(EVENTS + CHUNKED)
         self._line.append(stream)
         self._came.set()

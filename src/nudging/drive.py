@@ -27,9 +27,10 @@ R = TypeVar("R")
 
 
 async def drive(
-    flow: Rule, base: Side, nudge: Side
+    flow: Rule, base: Side, nudge: Side, head: str = ""
 ) -> AsyncGenerator[Piece | Decision | Answer, None]:
-    """Run a flow. Gives its pieces and decisions as they come, and at last the answer.
+    """Run a flow. Gives its pieces and decisions as they come, and at last the answer. `head`: what
+    the conversation began with (`Engine.seat`).
 
     Closing the generator early stops both engines at once and leaves them usable.
     """
@@ -38,7 +39,7 @@ async def drive(
         # In one order for all: no two answers ever hold what the other is waiting for.
         seats: dict[Engine, Engine] = {}
         for engine in sorted({base.engine, nudge.engine}, key=id):
-            seats[engine] = await held.enter_async_context(engine.seat())
+            seats[engine] = await held.enter_async_context(engine.seat(head))
         base, nudge = (replace(side, engine=seats[side.engine]) for side in (base, nudge))
         for side in (base, nudge):
             await side.engine.check_room(side.prompt)

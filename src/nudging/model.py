@@ -13,13 +13,14 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
+    Sequence,
 )
 from itertools import islice
 from types import TracebackType
 from typing import Any
 
 from . import portal
-from .chat import Question, base_prompt, conversation
+from .chat import Message, Question, base_prompt, conversation
 from .config import Config, changed
 from .drive import drive, map_ordered
 from .engines import open_engine
@@ -168,6 +169,7 @@ class NudgedModel:
         self._check(config)
         messages = conversation(question, system)
         prompt = base_prompt(messages, self._form, self._prefix)
+        head = "" if isinstance(question, str) else head_of(messages)  # a text is no conversation
         wanted = needs(config.in_doubt)
 
         async def events() -> AsyncGenerator[Piece | Decision | Answer, None]:
@@ -179,6 +181,7 @@ class NudgedModel:
                 Nudging(config, prompt.ends),
                 Side(self.base, prompt, base),
                 Side(self.nudge, await self.nudge.render(messages), nudge),
+                head,
             )
             try:
                 async for event in run:
@@ -263,6 +266,12 @@ class NudgedModel:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def head_of(messages: Sequence[Message]) -> str:
+    """What stays as it is for as long as a conversation goes on: all up to the first question."""
+    asked = next(place for place, message in enumerate(messages) if message.role == "user")
+    return "\n".join(message.content for message in messages[: asked + 1])
 
 
 def _bound(config: Config) -> float:

@@ -114,14 +114,17 @@ def test_the_unit_is_one_that_systemd_reads(tmp_path: Path) -> None:
 # --- nginx ----------------------------------------------------------------------------------
 
 
+def at(served: Served) -> str:
+    return served.url.removesuffix("/v1")
+
+
 @contextmanager
-def behind_nginx(served: Served, folder: Path) -> Iterator[str]:
-    """The address of a server behind a real nginx with our snippet."""
+def behind_nginx(upstream: str, folder: Path, more: str = "") -> Iterator[str]:
+    """The address of a server behind a real nginx with our snippet. `more`: beside the server."""
     nginx = program("nginx")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     snippet = (DEPLOY / "nginx.conf").read_text()
-    upstream = served.url.removesuffix("/v1")
     assert "http://127.0.0.1:8000" in snippet
     (folder / "snippet.conf").write_text(snippet.replace("http://127.0.0.1:8000", upstream))
     paths = "\n".join(
@@ -131,7 +134,7 @@ def behind_nginx(served: Served, folder: Path) -> Iterator[str]:
     own = "user root root;" if os.geteuid() == 0 else ""  # or its files are another's
     (folder / "nginx.conf").write_text(
         f"{own} daemon off; pid {folder}/pid; error_log {folder}/error.log;\n"
-        f"events {{}}\nhttp {{ access_log off; {paths}\n"
+        f"events {{}}\nhttp {{ access_log off; {paths}\n{more}\n"
         f"server {{ listen 127.0.0.1:{port}; include {folder}/snippet.conf; }} }}\n"
     )
     command = [nginx, "-e", str(folder / "error.log"), "-p", str(folder)]
@@ -152,7 +155,7 @@ def behind_nginx(served: Served, folder: Path) -> Iterator[str]:
 
 def test_streams_come_through_nginx_as_they_are_written(served: Served, tmp_path: Path) -> None:
     with (
-        behind_nginx(served, tmp_path) as url,
+        behind_nginx(at(served), tmp_path) as url,
         openai.OpenAI(base_url=url, api_key=KEY, max_retries=0) as client,
     ):
         stream = client.chat.completions.create(
@@ -183,7 +186,7 @@ def test_streams_come_through_nginx_as_they_are_written(served: Served, tmp_path
 def test_a_stream_that_breaks_off_does_so_behind_nginx_as_well(tmp_path: Path) -> None:
     headers = {"authorization": "Bearer from-the-environment"}
     body = {"messages": [{"role": "user", "content": FRANCE}], "stream": True}
-    with serving(tmp_path, delay=0.1) as served, behind_nginx(served, tmp_path) as url:
+    with serving(tmp_path, delay=0.1) as served, behind_nginx(at(served), tmp_path) as url:
         moved = httpx2.post(f"{url}/chat/completions/", headers=headers)
         assert moved.headers["location"] == f"{url}/chat/completions"
         with httpx2.stream(
@@ -196,12 +199,39 @@ def test_a_stream_that_breaks_off_does_so_behind_nginx_as_well(tmp_path: Path) -
                 list(pieces)
 
 
+def test_several_servers_behind_nginx_are_as_one(tmp_path: Path) -> None:
+    """As docs/scale.md shows it. One of them goes, and nobody notices."""
+    (block,) = re.findall(
+        r"```nginx\n(upstream nudging .*?)```", (ROOT / "docs" / "scale.md").read_text(), re.S
+    )
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with serving(tmp_path / "one") as one, serving(tmp_path / "two") as two:
+        for shown, each in zip(re.findall(r"\d[\d.]+:8000", block), (one, two), strict=True):
+            block = block.replace(shown, str(httpx2.URL(each.url).netloc, "ascii"))
+        with (
+            behind_nginx("http://nudging", tmp_path, block) as url,
+            openai.OpenAI(base_url=url, api_key=KEY, max_retries=0) as client,
+        ):
+            for _ in range(6):
+                assert client.completions.create(model="nudged", prompt=FRANCE).choices
+            asked = [each.figure("nudging_answer_seconds_count") for each in (one, two)]
+            assert sum(asked) == 6
+            assert min(asked) > 0
+            one.process.kill()
+            one.process.wait()
+            for _ in range(4):
+                assert client.completions.create(model="nudged", prompt=FRANCE).choices
+
+
 # --- Grafana --------------------------------------------------------------------------------
 
 
 def test_each_figure_of_the_dashboard_is_one_of_ours(served: Served) -> None:
     with served.client() as client:
         client.completions.create(model="nudged", prompt=FRANCE)
+        with pytest.raises(openai.NotFoundError):
+            client.completions.create(model="none", prompt=FRANCE)
     address = served.url.removesuffix("/v1") + "/metrics"
     shown = httpx2.get(address, headers={"authorization": f"Bearer {KEY}"}).text
     ours = {re.split(r"[{ ]", line)[0] for line in shown.splitlines() if line[0] != "#"}

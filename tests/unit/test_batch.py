@@ -19,6 +19,7 @@ from nudging.batch import answer as answer_module
 from nudging.batch.answer import PromptStep
 from nudging.batch.files import open_sink, open_source, plain, schemas_of
 from nudging.batch.join import join, matched
+from nudging.batch.manner import Manner
 from nudging.batch.requests import RequestStep
 from nudging.batch.rows import ADDED, Result, bad, question_of
 from nudging.batch.run import Job
@@ -40,6 +41,7 @@ from nudging.server.voices import Voices
 from nudging.tokens import Candidate, Usage
 
 FRANCE, PARIS = "What is the capital of France?", "The capital of France is Paris."
+PLAIN = Manner({}, {})
 
 
 def lines(path: Path, rows: list[Any]) -> Path:
@@ -200,7 +202,7 @@ def test_what_parquet_can_not_hold_is_found_before_anything_is_asked(
     pytest.importorskip("pyarrow")
     source = lines(tmp_path / "in.jsonl", rows)
     with pytest.raises(InputError, match=told) as caught:
-        Job.of(source, tmp_path / "out.parquet", {}, {})
+        Job.of(source, tmp_path / "out.parquet", PLAIN)
     assert ".jsonl" in caught.value.hint
 
 
@@ -469,7 +471,7 @@ def test_a_row_that_takes_long_does_not_let_others_run_away(
 ) -> None:
     monkeypatch.setattr("nudging.batch.run._AHEAD", 20)
     source = lines(tmp_path / "in.jsonl", [{"prompt": str(n)} for n in range(200)])
-    job = Job.of(source, tmp_path / "out.jsonl", {}, {})
+    job = Job.of(source, tmp_path / "out.jsonl", PLAIN)
     work = Work(tmp_path)
     furthest = []
 
@@ -490,16 +492,16 @@ def test_job_says_what_is_wrong_with_the_columns(tmp_path: Path) -> None:
     source = lines(tmp_path / "in.jsonl", [{"q": "x", "text": "y"}])
     out = tmp_path / "out.jsonl"
     with pytest.raises(UsageError, match="no column prompt or messages; they have q, text"):
-        Job.of(source, out, {}, {})
+        Job.of(source, out, PLAIN)
     with pytest.raises(UsageError, match="have a column text of their own"):
-        Job.of(source, out, {}, {}, column="q")
-    assert not Job.of(source, out, {}, {}, column="q", name_prefix="n_").requests
+        Job.of(source, out, Manner({}, {}, column="q"))
+    assert not Job.of(source, out, Manner({}, {}, column="q", name_prefix="n_")).requests
     requests = lines(tmp_path / "r.jsonl", [request({})])
-    assert Job.of(requests, out, {}, {}).requests
+    assert Job.of(requests, out, PLAIN).requests
     with pytest.raises(UsageError, match="are for rows, and these are requests"):
-        Job.of(requests, out, {}, {}, column="q")
+        Job.of(requests, out, Manner({}, {}, column="q"))
     with pytest.raises(UsageError, match="are answered in JSON lines"):
-        Job.of(requests, tmp_path / "out.parquet", {}, {})
+        Job.of(requests, tmp_path / "out.parquet", PLAIN)
 
 
 def test_rows_are_shown_as_json_or_as_they_are() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import socket
 import time
 import warnings
@@ -576,6 +577,65 @@ def test_the_fake_server_forgets_nobody_whom_it_has_just_let_in() -> None:
         warnings.simplefilter("always")
         gc.collect()
     assert [str(warning.message) for warning in told] == []
+
+
+# --- conversations --------------------------------------------------------------------------
+
+HEADS = [f"system\nquestion {number}" for number in range(400)]
+
+
+def four(names: str = "abcd") -> members.Members:
+    there = [members.Member(name, 16, _never) for name in names]
+    for member in there:
+        member.let_in(RemoteEngine.__new__(RemoteEngine))
+    return members.Members(there)
+
+
+def owners(found: members.Members) -> list[str]:
+    return [member.name for head in HEADS if (member := found.own(head))]
+
+
+def test_a_conversation_has_one_server_in_every_process() -> None:
+    assert owners(four()) == owners(four("dbca"))
+    counts = [owners(four()).count(name) for name in "abcd"]
+    assert sum(counts) == len(HEADS)
+    assert min(counts) > len(HEADS) / 4 / 1.5
+
+
+def test_when_a_server_goes_only_its_conversations_move() -> None:
+    before, after = owners(four()), owners(four("abd"))
+    moved = [was for was, now in zip(before, after, strict=True) if was != now]
+    assert set(moved) == {"c"}
+    assert len(moved) == before.count("c")
+
+
+@given(st.lists(st.sampled_from(HEADS[:9]), max_size=60))
+def test_none_has_much_more_to_do_than_its_share(heads: list[str]) -> None:
+    found, most = four(), 0
+    for held, head in enumerate(heads, 1):
+        place = members.Place()
+        place.move(found.own(head))
+        most = max(len(member.users) for member in found)
+        assert most <= max(math.ceil(members.MORE * held / 4), members.EASY * 16)
+
+
+def test_answers_of_a_conversation_meet_the_same_server(
+    two: tuple[FakeServer, FakeServer],
+) -> None:
+    spec = ",".join(f"{server.url}#m?template=chatml" for server in two)
+    met = set()
+    with NudgedModel(spec, "scripted:nudge", max_tokens=8, guards="none", gamma=0.7) as model:
+        for question in ("Why?", "How?", "When?", "Where?", "Who?", "What?", "Which?"):
+            talk: list[dict[str, str]] = []
+            for _ in range(3):
+                before = [len(streams(server)) for server in two]
+                talk.append({"role": "user", "content": question})
+                answer = model.answer(talk)
+                talk.append({"role": "assistant", "content": answer.text})
+                now = [len(streams(server)) for server in two]
+                (place,) = [n for n in range(2) if now[n] > before[n]]
+                met.add((question, place))
+    assert len(met) == 7
 
 
 async def _never() -> Engine:

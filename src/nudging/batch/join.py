@@ -21,10 +21,20 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def join(source: Source, work: Work, sink: Sink, bad: Path, *, ordered: bool, own: bool) -> None:
+def join(
+    source: Source,
+    work: Work,
+    sink: Sink,
+    bad: Path,
+    *,
+    ordered: bool,
+    own: bool,
+    first: int = 0,
+) -> None:
     """Write every row to `sink`, or to `bad` if it could not be asked.
 
     `ordered`: in the order of the source; else as they were done. `own`: with its own columns.
+    `first`: the place of the first row, where the source is a part of something.
     """
     kept = enumerate(source.kept())
     side = LinesOut(bad)
@@ -32,7 +42,8 @@ def join(source: Source, work: Work, sink: Sink, bad: Path, *, ordered: bool, ow
         for number, each, result in _paired(kept, work.results(), ordered):
             if result.kind == "bad":
                 reason = result.data["reason"]
-                side.write(None, {"row": number + 1, "reason": reason, "data": plain(each)})
+                told = {"row": first + number + 1, "reason": reason, "data": plain(each)}
+                side.write(None, told)
             else:
                 sink.write(each if own else None, result.data)
     finally:

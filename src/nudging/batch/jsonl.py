@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from ..errors import InputError
 from ..kept import encode
@@ -24,13 +25,9 @@ class LinesIn:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.count = 0
-        self.names: Sequence[str] = ()
+        self.count = sum(1 for _ in self._lines())
+        self.names = names_of(self._lines())
         """Columns that are known beforehand: those of the first row."""
-        for line in self._lines():
-            self.count += 1
-            if not self.names:
-                self.names = tuple(_read(self.count - 1, line).data)
 
     def rows(self, start: int, columns: Sequence[str] | None) -> Iterator[Row]:
         for number, line in enumerate(self._lines()):
@@ -38,26 +35,40 @@ class LinesIn:
                 yield _read(number, line)
 
     def kept(self) -> Iterator[bytes]:
-        """Each row as it stands there, with an `id`."""
-        for number, line in enumerate(self._lines()):
-            row = _read(number, line)
-            if row.reason or not row.data or "id" in row.data:
-                yield line
-            else:
-                yield b'{"id": "%d", ' % (number + 1) + line[1:].lstrip()
+        return with_ids(self._lines())
 
     def _lines(self) -> Iterator[bytes]:
         with self._path.open("rb") as file:
-            number = 0
-            while line := file.readline(_LONGEST):
-                number += 1
-                if len(line) == _LONGEST:
-                    raise InputError(
-                        f"line {number} of {self._path} is longer than {_LONGEST >> 20} MiB",
-                        hint="JSON lines are expected: an object on each line",
-                    )
-                if line := line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").strip():
-                    yield line
+            yield from lines_of(file, self._path)
+
+
+def lines_of(file: IO[bytes], name: object) -> Iterator[bytes]:
+    """The lines of a file that are not blank."""
+    number = 0
+    while line := file.readline(_LONGEST):
+        number += 1
+        if len(line) == _LONGEST:
+            raise InputError(
+                f"line {number} of {name} is longer than {_LONGEST >> 20} MiB",
+                hint="JSON lines are expected: an object on each line",
+            )
+        if line := line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").strip():
+            yield line
+
+
+def with_ids(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Each row as it stands there, with an `id`."""
+    for number, line in enumerate(lines):
+        row = _read(number, line)
+        if row.reason or not row.data or "id" in row.data:
+            yield line
+        else:
+            yield b'{"id": "%d", ' % (number + 1) + line[1:].lstrip()
+
+
+def names_of(lines: Iterable[bytes]) -> Sequence[str]:
+    """The columns of the first row that has any."""
+    return next((tuple(row.data) for row in map(_read, count(), lines) if row.data), ())
 
 
 class LinesOut:

@@ -41,7 +41,8 @@ Kept = bytes | Slice
 class TableIn:
     """The rows of a file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Any) -> None:
+        """`path`: or a file that is open, which Arrow can read."""
         try:
             # not the whole of a row group at once: some files have only one
             self._file = pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
@@ -119,6 +120,13 @@ class TableOut:
             self._writer.close()
         with self._path.open("rb+") as file:
             os.fsync(file.fileno())
+
+
+def packed(rows: Sequence[Slice], schema: Any) -> bytes:
+    """Kept rows as a file of their own, in memory."""
+    file = io.BytesIO()
+    pq.write_table(_as_they_are(rows, schema), file)
+    return file.getvalue()
 
 
 def _as_they_are(rows: Sequence[Any], schema: Any) -> Any:

@@ -23,7 +23,7 @@ from ..kept import Growing, encode, locked, write_json
 from .rows import Kind, Result
 
 FORMAT = 1
-PARTS = ("format", "versions", "models", "options", "input")
+PARTS = ("format", "versions", "models", "options", "input", "part")
 """What must be the same in work that is gone on with."""
 _HEADER, _RESULTS = "header.json", "results.jsonl"
 _LINE = re.compile(rb'\{"row": (\d+), "kind": "(answered|failed|bad)", "data": \{.*\}\}\n')
@@ -158,7 +158,7 @@ def _read_header(path: Path) -> dict[str, Any]:
     return found
 
 
-def check_same(out: Path, old: Header, new: Header) -> None:
+def check_same(out: object, old: Header, new: Header) -> None:
     """Refuse to go on with work under settings, models or rows that are not its own.
 
     Raises:

@@ -54,8 +54,8 @@ class Watched(Engine):
                 yield step
 
     @contextlib.asynccontextmanager
-    async def seat(self) -> AsyncIterator[Engine]:
-        async with self._inner.seat():
+    async def seat(self, head: str = "") -> AsyncIterator[Engine]:
+        async with self._inner.seat(head):
             yield self
 
     async def count(self, prompt: Prompt) -> int | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import portal
-from ..errors import NudgingError
+from ..errors import UsageError
 from . import show
 from .options import (
     BaseOption,
@@ -32,18 +32,17 @@ from .options import (
     load,
     plan,
 )
+from .rows import EVERY, tell_counts
 
 if TYPE_CHECKING:
+    from ..batch.manner import Manner
     from ..batch.run import Job
     from ..batch.store import Work
 
-_EVERY = 60.0
-"""Seconds between two lines about how far it is, where no bar can be shown."""
-
 
 def answer_file(
-    rows: Annotated[Path, typer.Argument(metavar="IN", help="Rows: .jsonl or .parquet.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Answers: .jsonl or .parquet.")],
+    rows: Annotated[str, typer.Argument(metavar="IN", help="Rows: .jsonl or .parquet.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Answers: .jsonl or .parquet.")],
     base: BaseOption = None,
     nudge: NudgeOption = None,
     pair: PairOption = None,
@@ -82,17 +81,36 @@ def answer_file(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it was stopped.")] = False,
+    on_ray: Annotated[
+        bool,
+        typer.Option("--ray", help="On a Ray cluster; IN may be and OUT is a folder, or a URL."),
+    ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            help="The cluster's; without it and RAY_ADDRESS, this machine is one.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Processes that hold both models; 1."),
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option("--gpus", metavar="N", min=0, help="GPUs of each, or a share of one; 0."),
+    ] = None,
+    part: Annotated[
+        int | None,
+        typer.Option("--part", metavar="N", min=1, help="Rows in each file of OUT; 256."),
+    ] = None,
 ) -> None:
     """Answer each row of a file: prompts, conversations, or requests of OpenAI's batch format.
 
     What is interrupted goes on by the same command with --resume. Rows that can't be asked go to
     OUT.bad.jsonl.
     """
-    from ..batch.files import kind_of
-    from ..batch.run import Job
-    from ..batch.store import check_place, check_same, work_folder
-
-    kind_of(out, "OUT")
     made = plan(
         base,
         nudge,
@@ -105,18 +123,61 @@ def answer_file(
         temperature=temperature,
         seed=seed,
     )
+    from ..batch.manner import Manner
+
+    manner = Manner(made.options, made.prompt, system, column, name_prefix)
+    if on_ray:
+        if unordered:
+            raise UsageError("--unordered is for one file: with --ray each is in order")
+        from .cluster import answer_on_cluster
+
+        answer_on_cluster(
+            rows,
+            out,
+            made,
+            manner,
+            resume=resume,
+            concurrency=concurrency,
+            address=address,
+            workers=workers or 1,
+            gpus=gpus or 0.0,
+            size=part or 256,
+        )
+        return
+    only = {"--address": address, "--workers": workers, "--gpus": gpus, "--part": part}
+    if useless := [name for name, value in only.items() if value is not None]:
+        raise UsageError(f"{useless[0]} is for --ray")
+    files = Path(rows), Path(out)
+    _answer_here(*files, made, manner, resume=resume, at_once=concurrency, ordered=not unordered)
+
+
+def _answer_here(
+    rows: Path,
+    out: Path,
+    made: Plan,
+    manner: Manner,
+    *,
+    resume: bool,
+    at_once: int | None,
+    ordered: bool,
+) -> None:
+    from ..batch.files import kind_of
+    from ..batch.run import Job
+    from ..batch.store import bad_rows, check_place, check_same, work_folder
+
+    kind_of(out, "OUT")
     before = check_place(out, resume=resume)
     if resume and before is None and out.exists():
         shutil.rmtree(work_folder(out), ignore_errors=True)  # a kill may have left some of it
         show.tell(f"{out} is there, and whole: nothing is left to do")
         return
     with show.busy(f"looking through {rows}"):
-        job = Job.of(rows, out, made.options, made.prompt, system, column, name_prefix)
+        job = Job.of(rows, out, manner)
         asked = job.asked
     if before is not None:
         check_same(out, before, asked)  # before anything is loaded
-    work = _work(job, made, asked, before, concurrency, ordered=not unordered)
-    _tell_counts(work, job)
+    work = _work(job, made, asked, before, at_once, ordered=ordered)
+    tell_counts(work.counts, str(out), str(bad_rows(out)))
 
 
 def _work(
@@ -124,37 +185,27 @@ def _work(
     made: Plan,
     asked: Mapping[str, Any],
     before: Mapping[str, Any] | None,
-    concurrency: int | None,
+    at_once: int | None,
     *,
     ordered: bool,
 ) -> Work:
-    from ..batch.run import at_once_of
+    from ..batch.manner import at_once_of
+    from ..batch.run import facts_of, header
     from ..batch.store import check_same, opened, work_folder
 
     total = job.source.count
     with load(made) as model:
-        header = job.header(model, asked)
+        new = header(asked, facts_of(model))
         if before is not None:
-            check_same(job.out, before, header)
-        with opened(work_folder(job.out), header) as work:
+            check_same(job.out, before, new)
+        with opened(work_folder(job.out), new) as work:
             try:
-                with show.bar("rows", total, len(work.settled), every=_EVERY) as advance:
-                    at_once = concurrency or at_once_of(model)
-                    portal.call(job.do(job.step(model), work, at_once, advance))
+                with show.bar("rows", total, len(work.settled), every=EVERY) as advance:
+                    step = job.manner.step(model, requests=job.requests)
+                    portal.call(job.do(step, work, at_once or at_once_of(model), advance))
                 with show.busy(f"writing {job.out}"):
                     job.finish(work, ordered=ordered)
             except BaseException:
                 show.tell(f"stopped with {len(work.settled)} of {total} rows; --resume goes on")
                 raise
     return work
-
-
-def _tell_counts(work: Work, job: Job) -> None:
-    from ..batch.store import bad_rows
-
-    answered, failed, bad = (work.counts[kind] for kind in ("answered", "failed", "bad"))
-    typer.echo(f"{job.source.count} rows: {answered} answered, {failed} failed, {bad} bad")
-    if failed or bad:
-        told = [f"{failed} rows failed, and have an error in {job.out}"] if failed else []
-        told += [f"{bad} rows can't be asked: {bad_rows(job.out)}"] if bad else []
-        raise NudgingError("; ".join(told))

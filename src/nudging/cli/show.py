@@ -101,12 +101,12 @@ def progress(every: float = 30.0) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def bar(
-    name: str, total: int, done: int = 0, *, every: float | None = None
-) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, with the rate and the time left. Elsewhere nothing, or a line about it
-    after so many seconds. Gives what moves it one on."""
+    name: str, total: int | None, done: int = 0, *, every: float | None = None
+) -> Iterator[Callable[..., None]]:
+    """A bar on a terminal, with the rate and the time left, where the total is known. Elsewhere
+    nothing, or a line about it after so many seconds. Gives what moves it on, by one or more."""
     if not styled(sys.stderr):
-        yield (lambda: None) if every is None else _lines(name, total, done, every)
+        yield (lambda more=1: None) if every is None else _lines(name, total, done, every)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn
@@ -128,25 +128,28 @@ def bar(
         speed_estimate_period=_LONG,  # one step may take a minute
     ) as shown:
         task = shown.add_task(name, total=total, completed=done)
-        yield lambda: shown.advance(task)
+        yield lambda more=1: shown.advance(task, more)
 
 
-def _lines(name: str, total: int, done: int, every: float) -> Callable[[], None]:
+def _lines(name: str, total: int | None, done: int, every: float) -> Callable[..., None]:
     """The same for a log."""
     first, begun = done, time.monotonic()
     told = begun
 
-    def one() -> None:
+    def on(more: int = 1) -> None:
         nonlocal done, told
-        done += 1
+        done += more
         now = time.monotonic()
         if now - told >= every:
             told = now
             rate = (done - first) / (now - begun)
-            left = timedelta(seconds=round((total - done) / rate))
-            tell(f"{done} of {total} {name}, {rate:.3g}/s, {left} left")
+            if total is None:
+                tell(f"{done} {name}, {rate:.3g}/s")
+            else:
+                left = timedelta(seconds=round((total - done) / rate))
+                tell(f"{done} of {total} {name}, {rate:.3g}/s, {left} left")
 
-    return one
+    return on
 
 
 class Screen:

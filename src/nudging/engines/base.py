@@ -97,8 +97,11 @@ class Engine(ABC):
         that they share); its probabilities are then those of the first.
         """
 
-    def seat(self) -> AbstractAsyncContextManager[Engine]:
+    def seat(self, head: str = "") -> AbstractAsyncContextManager[Engine]:
         """Held for as long as one answer uses the engine, whatever number of streams it opens.
+
+        `head`: what the conversation began with. Where there are several alike, its answers are to
+        be made at one of them, whose cache holds it.
 
         Gives the engine that the answer is to ask: this one, or one of several alike. Bounds the
         answers of a shared server. There is no bound in process: streams interleave there, and an

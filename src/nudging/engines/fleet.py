@@ -1,10 +1,11 @@
 """Several servers of one model as one engine: `http://A/v1#M,http://B/v1#M`.
 
-An answer stays at one server, whose cache holds its text: at the one that had least to do when the
-answer began. Where that fails, another goes on from the text so far, in the middle of a stream as
-well: that is what streams are, and so a greedy text is what it would have been after a handover at
-that place. A sampled one is as likely as any, but servers draw by the place where a request
-begins, so it is not the one that the seed alone would have given. Knows no rule and no wire.
+An answer stays at one server, whose cache holds its text: at the one that had the conversation so
+far, or at one with less to do (`members.py`). Where that fails, another goes on from the text so
+far, in the middle of a stream as well: that is what streams are, and so a greedy text is what it
+would have been after a handover at that place. A sampled one is as likely as any, but servers draw
+by the place where a request begins, so it is not the one that the seed alone would have given.
+Knows no rule and no wire.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ class Fleet(Engine):
                     await turns.failed(member, engine, error)
 
     @asynccontextmanager
-    async def seat(self) -> AsyncIterator[Engine]:
-        with self.members.place() as place:
+    async def seat(self, head: str = "") -> AsyncIterator[Engine]:
+        with self.members.place(head) as place:
             async with AsyncExitStack() as held:
                 engine = place.member.engine if place.member else None
                 if engine is not None:

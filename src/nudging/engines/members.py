@@ -8,7 +8,9 @@ second, and one that is in is asked every second whether it is there. Knows no s
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
@@ -31,6 +33,10 @@ COMING = 3.0
 """Seconds in which one that is out must show that it works."""
 FAILURES = 3
 """In a row, until it is out."""
+MORE = 1.25
+"""Of its share of all answers, what one may have before a conversation goes to another."""
+EASY = 0.25
+"""Of the answers that one can do at once, what it may have in any case."""
 
 choose = random.choice
 """How one of several is taken that have as little to do."""
@@ -47,12 +53,12 @@ class Member:
         self.why: NudgingError = ServerDown(f"{name} has not been reached yet")
         """Why it is out, where it is."""
         self.users: set[Place] = set()
-        self._concurrency = concurrency
+        self.concurrency = concurrency
         self._failures = 0
 
     @property
     def load(self) -> float:
-        return len(self.users) / self._concurrency
+        return len(self.users) / self.concurrency
 
     def let_in(self, engine: Engine) -> None:
         self.engine, self._failures = engine, 0
@@ -105,10 +111,23 @@ class Members:
         equal = [member for member in there if member.load == fewest]
         return choose(equal) if equal else None
 
+    def own(self, head: str) -> Member | None:
+        """The one for a conversation that begins so: the same in every process, and another only
+        where that one is out or has too much to do. When members come or go, only the
+        conversations of these move: consistent hashing with bounded loads, by the highest hash."""
+        there = [member for member in self._members if member.engine is not None]
+        all_places = sum(member.concurrency for member in there)
+        answers = 1 + sum(len(member.users) for member in there)
+        for member in sorted(there, key=lambda member: _hash(member.name, head), reverse=True):
+            share = answers * member.concurrency / all_places
+            if len(member.users) < max(math.ceil(MORE * share), EASY * member.concurrency):
+                return member
+        return None
+
     @contextmanager
-    def place(self) -> Iterator[Place]:
+    def place(self, head: str = "") -> Iterator[Place]:
         place = Place()
-        place.move(self.least())
+        place.move(self.own(head) if head else self.least())
         try:
             yield place
         finally:
@@ -169,6 +188,10 @@ class Members:
             engine, member.engine = member.engine, None
             if engine is not None:
                 await engine.aclose()
+
+
+def _hash(name: str, head: str) -> bytes:
+    return hashlib.blake2b(f"{name}\n{head}".encode(), digest_size=8).digest()
 
 
 async def in_time(work: Awaitable[T], seconds: float, name: str) -> T:

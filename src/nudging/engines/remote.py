@@ -139,7 +139,7 @@ class RemoteEngine(Engine):
                 attempt += 1
 
     @asynccontextmanager
-    async def seat(self) -> AsyncIterator[Engine]:
+    async def seat(self, head: str = "") -> AsyncIterator[Engine]:
         # A server in this process lets what is too much for it wait by itself.
         async with nullcontext() if self._release else self._wire.seat():
             yield self

@@ -1,0 +1,96 @@
+"""Answers in parts: a folder, here or in an object store, that many write to at the same time.
+
+    OUT/PART.jsonl, .parquet       rows with their answers
+    OUT/_nudge/header.json         what they depend on
+    OUT/_nudge/bad/PART.jsonl      rows that could not be asked
+    OUT/_nudge/done/PART.json      how many rows came to what; written last: this part is done
+    OUT/_nudge/whole.json          the same for all: nothing is left to do
+
+A part has one name for ever, so whoever makes it once more replaces it. Knows no model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, UsageError
+from ..kept import encode
+from .places import Place
+from .store import FORMAT
+
+_AT_ONCE = 32
+"""Small files read at the same time: a store far away takes its time for each."""
+
+
+class Folder:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._place = Place.of(text)
+        own = self._place.inside("_nudge")
+        self._header, self._whole = own.inside("header.json"), own.inside("whole.json")
+        self._bad, self._done = own.inside("bad"), own.inside("done")
+
+    @property
+    def bad(self) -> str:
+        return f"{self.text}/_nudge/bad"
+
+    # --- all of it ------------------------------------------------------------------------------
+
+    def check(self, *, resume: bool) -> Mapping[str, Any] | None:
+        """The header of the work to go on with, or None where it is to begin.
+
+        Raises:
+            UsageError: there is something already, and it is not to be gone on with.
+        """
+        if self._place.is_file:
+            raise UsageError(f"{self.text} is a file", hint="with --ray, OUT is a folder")
+        if not self._header.is_file:
+            if next(self._place.files(), None):
+                raise UsageError(f"{self.text} is not empty", hint="name another folder")
+            return None
+        if not resume:
+            raise UsageError(
+                f"{self.text} has been begun", hint="--resume goes on; or name another folder"
+            )
+        try:
+            found = json.loads(self._header.read())
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise InputError(
+                f"{self.text} is of another version, or damaged", hint="name another folder"
+            )
+        return found
+
+    def begin(self, header: Mapping[str, Any]) -> None:
+        self._header.write(encode(header))
+
+    def finish(self, counts: Mapping[str, int]) -> None:
+        self._whole.write(encode(counts))
+
+    def is_whole(self) -> bool:
+        return self._whole.is_file
+
+    # --- parts ----------------------------------------------------------------------------------
+
+    def put(self, name: str, out: Path, bad: Path, counts: Mapping[str, int]) -> None:
+        self._place.inside(name + out.suffix).write(out.read_bytes())
+        if bad.exists():
+            self._bad.inside(f"{name}.jsonl").write(bad.read_bytes())
+        self._done.inside(f"{name}.json").write(encode(counts))
+
+    def counts_of(self, name: str) -> Counter[str] | None:
+        """Of a part that is done."""
+        place = self._done.inside(f"{name}.json")
+        return Counter(json.loads(place.read())) if place.is_file else None
+
+    def done(self) -> dict[str, Counter[str]]:
+        names = [name.removesuffix(".json") for name, _ in self._done.files()]
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            counts = threads.map(self.counts_of, names)
+            return {name: each for name, each in zip(names, counts, strict=True) if each}

@@ -1,0 +1,52 @@
+"""A part answered: a batch of its own, in a folder that goes when the answers are in their place.
+
+Knows no cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from .. import portal
+from .answer import Step
+from .files import open_source, schemas_of
+from .folder import Folder
+from .manner import Manner
+from .parts import Part
+from .rows import Columns, Result
+from .run import Job
+from .store import bad_rows, opened, work_folder
+
+
+def answer_part(
+    part: Part, kind: str, manner: Manner, step: Step, at_once: int, to: Folder, *, requests: bool
+) -> Counter[str]:
+    """How many of its rows came to what. Where it has been done, only that."""
+    if counts := to.counts_of(part.name):
+        return counts
+    with tempfile.TemporaryDirectory(prefix="nudge-") as place:
+        rows, out = Path(place) / f"in.{kind}", Path(place) / f"out.{kind}"
+        rows.write_bytes(part.rows)
+        source = open_source(rows)
+        schemas = schemas_of(source, manner.name_prefix) if kind == "parquet" else None
+        job = Job(rows, out, source, manner, requests, schemas, part.first)
+        with opened(work_folder(out), {}) as work:
+            portal.call(job.do(step, work, at_once))
+            job.finish(work, ordered=True)
+        counts = Counter({str(name): count for name, count in work.counts.items()})
+        to.put(part.name, out, bad_rows(out), counts)
+    return counts
+
+
+def bounded(step: Step, at_once: int) -> Step:
+    """So many rows at once, of all parts together."""
+    places = asyncio.Semaphore(at_once)
+
+    async def one(row: Columns) -> Result:
+        async with places:
+            return await step(row)
+
+    return one
