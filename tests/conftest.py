@@ -17,6 +17,9 @@ from nudging.tokens import Source
 
 # A shell's background job ignores Ctrl-C, and so would the children that tests press it on.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# So it is with the end of a terminal under nohup. Ours stays deaf to it; the children are not.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 settings.register_profile("nudging", deadline=None, print_blob=True)
 settings.load_profile("nudging")
