@@ -216,20 +216,11 @@ class Nudging:
                 return (yield from self._base_ends(step))
             if not taken and (yield from self._in_doubt(step, self._y)):
                 return Handover("doubt", step)
-            if complete(self._y[-4:].lstrip(_CONTINUING) + step.text)[
-                2
-            ]:  # bytes that are no character
+            _, _, broken = complete(self._y[-4:].lstrip(_CONTINUING) + step.text)
+            if broken:  # bytes that are no character
                 return Handover("doubt", step)
-            last = None
-            if self.config.stop != "lookahead" and not complete(self._y)[1]:
-                last = last_of_sentence(self._tail(), complete(step.text)[0].decode())
-            if last or (last is not None and not taken):
-                end = self._y + last.encode()
-                if (yield from self._consult(end)):
-                    if last:
-                        yield from self._accept(step)
-                        self.transcript.cut(len(end))
-                    return self._stopped(len(turn)) or StopReason.NUDGE
+            if (yield from self._ends_sentence(step, taken is not None)):
+                return self._stopped(len(turn)) or StopReason.NUDGE
             yield from self._accept(step)
             if (stopped := self._stopped(len(turn))) is not None:
                 return stopped
@@ -255,6 +246,23 @@ class Nudging:
         if self.config.stop == "either" and not (yield from self._in_doubt(step, self._y)):
             return StopReason.BASE
         return Handover("end", step)
+
+    def _ends_sentence(self, step: Step, taken: bool) -> Generator[Event, Step | None, bool]:
+        """Whether a sentence ends before a step's text or inside it, and the answer with it: then
+        the sentence is written to its end. At a takeover (`taken`) the nudging model has just
+        drafted on from the place before the step, and is not asked about it."""
+        if self.config.stop == "lookahead" or complete(self._y)[1]:
+            return False
+        rest = last_of_sentence(self._tail(), complete(step.text)[0].decode())
+        if rest is None or (taken and not rest):
+            return False
+        end = self._y + rest.encode()
+        if not (yield from self._consult(end)):
+            return False
+        if rest:
+            yield from self._accept(step)
+            self.transcript.cut(len(end))
+        return True
 
     def _consult(self, text: bytes) -> Generator[Event, Step | None, bool]:
         """Ask the nudging model whether it would end after a text."""

@@ -396,7 +396,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_command_line_imports_no_model_library_and_no_drawing() -> None:
     code = (
         "import sys, nudging.cli; print([m for m in ('rich', 'torch', 'numpy', 'xllamacpp', "
-        "'jinja2', 'httpx2') if m in sys.modules])"
+        "'jinja2', 'aiohttp') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
-import httpx2 as httpx
 import pytest
 
 from nudging.bench import remote
@@ -26,7 +25,7 @@ from nudging.config import Spec, parse_spec
 from nudging.engines.base import Engine, Want
 from nudging.engines.local import LocalEngine
 from nudging.engines.scripted import Distribution, ScriptedEngine, open_scripted
-from nudging.errors import InputError, ServerError
+from nudging.errors import InputError, ServerDown
 from nudging.tokens import Candidate, Source, Step
 from tests.toys import ToyRuntime, random_engine
 
@@ -278,12 +277,12 @@ def test_other_servers_are_not_called_as_the_authors_call(
 
 def test_a_server_that_fails_is_told_as_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     async def failing(*_: object) -> str:
-        raise httpx.ConnectError("no connection")
+        raise ServerDown("no connection")
 
     pytest.importorskip("bpe_openai")
     request = servers(monkeypatch, "vllm")
     monkeypatch.setattr(Client, "answer", failing)
-    with pytest.raises(ServerError, match="no connection"):
+    with pytest.raises(ServerDown, match="no connection"):
         gathered(remote.remote(request).rows)
 
 

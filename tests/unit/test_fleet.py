@@ -180,7 +180,9 @@ def test_an_answer_does_not_show_that_its_server_failed(
     async def use(fleet: Fleet) -> None:
         two[0].replies[COMPLETIONS] = Model(two[0], FAULTS[fault])
         assert joined(await written(fleet)) == undisturbed()
-        assert [len(streams(server)) for server in two] == [1, 0 if "last" in fault else 1]
+        # A kept connection that breaks before an answer may be an old one: asked there once more.
+        asked = {"cut at the last": [1, 0], "nothing": [2, 0], "cut at once": [2, 0]}
+        assert [len(streams(server)) for server in two] == asked.get(fault, [1, 1])
 
     using(use, *two)
 
@@ -348,7 +350,7 @@ def test_who_is_down_at_first_is_let_in_when_it_comes() -> None:
             assert joined(await written(fleet)) == undisturbed()
             with model_server(port) as other:
                 await until(lambda: all(in_use(fleet)))
-                one.replies[COMPLETIONS] = Model(one, cut(0))
+                one.replies[COMPLETIONS] = Model(one, cut(1))
                 assert joined(await written(fleet)) == undisturbed()
                 assert streams(other)
 
@@ -363,8 +365,8 @@ def test_who_goes_is_left_out_and_who_returns_is_let_in_again() -> None:
         with model_server(port) as other:
             fleet = await open_fleet(parse_spec(f"{other.url},{one.url}"))
         try:
+            await until(lambda: in_use(fleet) == [False, True])
             assert joined(await written(fleet)) == undisturbed()
-            assert in_use(fleet) == [False, True]
             with model_server(port):
                 await until(lambda: all(in_use(fleet)))
         finally:

@@ -15,7 +15,7 @@ import nudging
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(nudging.__file__).parent
-HEAVY = ["numpy", "torch", "transformers", "xllamacpp", "httpx2", "jinja2", "rich", "typer"]
+HEAVY = ["numpy", "torch", "transformers", "xllamacpp", "aiohttp", "jinja2", "rich", "typer"]
 HEAVY += ["starlette", "uvicorn"]
 MOST_LINES = 400
 

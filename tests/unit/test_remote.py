@@ -40,7 +40,7 @@ from nudging.errors import (
 from nudging.sampling import Sampling
 from nudging.tokens import Answer, Step, StopReason
 
-from ..fake_server import FakeServer, Reply, answer, html, stream, words
+from ..fake_server import MODELS, FakeServer, Reply, answer, html, stream, words
 
 COMPLETIONS = "/v1/completions"
 HELLO = Prompt((Part("Hello", literal=True),))
@@ -723,6 +723,54 @@ def test_keys_that_can_not_be(server: FakeServer, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ConfigError) as caught:
         open_and_close(f"{server.url}#m?api_key_env=MY_KEY")
     assert KEY not in str(caught.value)
+
+
+# --- proxies --------------------------------------------------------------------------------
+
+
+def models_of(spec: str) -> object:
+    async def main() -> object:
+        wire = open_wire(parse_spec(spec))
+        try:
+            return await wire.get("{url}/models")
+        finally:
+            await wire.aclose()
+
+    return asyncio.run(main())
+
+
+@pytest.fixture
+def proxied(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    for name in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{name}_proxy", raising=False)
+        monkeypatch.delenv(f"{name}_proxy".upper(), raising=False)
+    monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1"))
+    server.on("http://model.example/v1/models", answer({"data": "through the proxy"}))
+    return server
+
+
+def test_the_environments_proxy_is_for_the_world_outside(proxied: FakeServer) -> None:
+    assert models_of("http://model.example/v1#m") == {"data": "through the proxy"}
+    assert models_of(f"{proxied.url}#m") == MODELS
+    assert [seen.path for seen in proxied.seen][-1] == "/v1/models"  # asked for without a proxy
+
+
+def test_a_host_that_is_named_is_asked_without_a_proxy(
+    proxied: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "model.example")
+    with pytest.raises(ServerDown):
+        models_of("http://model.example/v1#m?retries=0")
+    assert not proxied.seen
+
+
+def test_a_proxy_that_speaks_no_http_is_told(
+    proxied: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1080")
+    with pytest.raises(ConfigError, match="a proxy of the kind socks5") as caught:
+        models_of("http://model.example/v1#m")
+    assert "NO_PROXY" in caught.value.hint
 
 
 # --- event loops ----------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def test_it_needs_nothing_that_a_server_may_lack() -> None:
     code = """
 import sys, nudging.vllm_gate
 loaded = {name.partition('.')[0] for name in sys.modules}
-print(sorted(loaded & {'httpx2', 'jinja2', 'platformdirs', 'rich', 'torch', 'typer', 'vllm'}))
+print(sorted(loaded & {'aiohttp', 'jinja2', 'platformdirs', 'rich', 'torch', 'typer', 'vllm'}))
 """
     assert run(Path(sys.executable), "-c", code) == "[]\n"
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
-import httpx2 as httpx
-
 from ..config import Spec
+from ..engines.replies import table
+from ..engines.wire import Wire
 from ..policy import without_repeated_suffix
 from ..text import official_length
 from ..tokens import Source
@@ -57,7 +57,10 @@ class Chunked:
         self._specs: dict[Source, Spec] = {"base": base, "nudge": nudge}
         self._gamma, self._max_tokens = gamma, max_tokens
         self._count = official_length()
-        self._client = httpx.AsyncClient(timeout=600, trust_env=False)
+        self._wires = {
+            source: Wire(spec.path, timeout=600, concurrency=1, retries=0)
+            for source, spec in self._specs.items()
+        }
         self.tally: dict[Source, Tally] = {"base": Tally(), "nudge": Tally()}
 
     async def __aenter__(self) -> Chunked:
@@ -69,7 +72,8 @@ class Chunked:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._client.aclose()
+        for wire in self._wires.values():
+            await wire.aclose()
 
     async def answer(self, prompt_base: str, prompt_nudge: str) -> str:
         """The whole answer, trimmed as theirs is."""
@@ -144,9 +148,8 @@ class Chunked:
         }
         if source == "base":
             body["top_p"] = 0.9
-        response = await self._client.post(f"{spec.path}/completions", json=body)
-        response.raise_for_status()
-        choice = response.json()["choices"][0]
+        answer = await self._wires[source].post_once("{url}/completions", body)
+        choice = table(answer, "the answer")["choices"][0]
         found = choice["logprobs"]
         self.tally[source].calls += 1
         self.tally[source].tokens += len(found["tokens"])

@@ -14,13 +14,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import httpx2 as httpx
-
 from ..chat import Prompt, base_prompt, conversation
 from ..config import Config, Spec, parse_spec
 from ..engines.base import Engine, Want
 from ..engines.remote import RemoteEngine, open_remote
-from ..errors import NudgingError, ServerError, UsageError
+from ..errors import NudgingError, UsageError
 from ..model import PREFIX, NudgedModel
 from ..tokens import Answer, Source
 from .chunked import Chunked
@@ -103,9 +101,8 @@ async def _all(jobs: Sequence[Callable[[], Awaitable[None]]], at_once: int) -> f
         async with asyncio.TaskGroup() as group:
             for job in jobs:
                 group.create_task(one(job))
-    except* (NudgingError, httpx.HTTPError) as failures:
-        error = failures.exceptions[0]
-        raise error if isinstance(error, NudgingError) else ServerError(str(error)) from error
+    except* NudgingError as failures:
+        raise failures.exceptions[0] from None
     return time.perf_counter() - begun
 
 

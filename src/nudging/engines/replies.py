@@ -306,7 +306,8 @@ def is_partial(token: str) -> bool:
 
 def to_bytes(text: str) -> bytes:
     """Text as bytes, with `BROKEN` for what is no character."""
-    return BROKEN.join(piece.encode() for piece in re.split("[\ufffd\ud800-\udfff]", text))
+    pieces = [text] if text.isascii() else re.split("[\ufffd\ud800-\udfff]", text)
+    return BROKEN.join(piece.encode() for piece in pieces)
 
 
 def table(value: object, what: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
-import ipaddress
 import json
 import os
 import random
@@ -18,10 +17,10 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-import httpx2 as httpx
+import aiohttp
+from yarl import URL
 
 from ..config import Spec
 from ..errors import (
@@ -38,6 +37,7 @@ from ..errors import (
 )
 from .options import spec_number
 from .replies import read_error
+from .sessions import is_loopback, proxy_for, send, session
 
 _MOST_BYTES = 32_000_000  # an answer or a line that is longer is no answer
 _LONGEST_PAUSE = 20.0
@@ -57,8 +57,8 @@ async def pause(attempt: int, error: NudgingError) -> None:
 class _Line(NamedTuple):
     """What one event loop has."""
 
-    keeper: AsyncGenerator[httpx.AsyncClient, None]
-    client: httpx.AsyncClient
+    keeper: AsyncGenerator[aiohttp.ClientSession, None]
+    client: aiohttp.ClientSession
     seats: asyncio.Semaphore
 
 
@@ -69,12 +69,10 @@ class Wire:
         self, url: str, *, key: str | None = None, timeout: float, concurrency: int, retries: int
     ) -> None:
         try:
-            httpx.URL(url)
-            _ = urlsplit(url).port  # httpx takes any number for a port
-        except (httpx.InvalidURL, ValueError) as error:
+            URL(url)
+        except ValueError as error:
             raise SpecError(f"can't read the address {url!r}: {error}") from None
-        # A proxy of the environment is for the world outside.
-        self._outside = not _is_loopback(url)
+        self._proxy = proxy_for(url)
         self.url = url
         self.root = url.removesuffix("/v1")
         self.retries = retries
@@ -147,49 +145,43 @@ class Wire:
     @contextlib.asynccontextmanager
     async def _response(
         self, method: str, path: str, body: object, id: str
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A response that says success, closed at the end."""
         client = (await self._line()).client
-        address = path.format(url=self.url, root=self.root)
         headers = {"X-Request-Id": id}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
+        data = None
+        if method == "POST":
+            headers["Content-Type"] = "application/json"
+            data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        address = path.format(url=self.url, root=self.root)
         try:
-            request = client.build_request(
-                method, address, headers=headers, json=body if method == "POST" else None
-            )
-            response = await client.send(request, stream=True)
-            try:
-                if not response.is_success:
+            async with await send(client, method, address, headers, data) as response:
+                if not 200 <= response.status < 300:
                     raise self._refusal(response, await self._content(response))
                 yield response
-            finally:
-                await response.aclose()
-                if self._closed:  # meanwhile: nobody keeps the connection any more
-                    await response.extensions["network_stream"].aclose()
-        except httpx.TimeoutException:
+        except aiohttp.ServerTimeoutError:
             raise ServerTimeout(f"no word from {self.root} for {self._timeout:g} s") from None
-        except httpx.ConnectError as error:
+        except aiohttp.ClientConnectorError as error:
             raise ServerDown(f"no connection to {self.root}: {self._clean(error)}") from None
-        except httpx.DecodingError:
-            raise ServerNonsense(f"what {self.root} sends does not decode") from None
-        except (httpx.HTTPError, httpx.StreamError) as error:
+        except aiohttp.ClientError as error:
             raise ServerFailed(
                 f"the connection to {self.root} broke off: {self._clean(error)}"
             ) from None
 
-    async def _content(self, response: httpx.Response) -> bytes:
+    async def _content(self, response: aiohttp.ClientResponse) -> bytes:
         content = bytearray()
-        async for piece in response.aiter_bytes():
+        async for piece in response.content.iter_any():
             content += piece
             if len(content) > _MOST_BYTES:
                 raise ServerNonsense("the server's answer has no end")
         return bytes(content)
 
-    async def _lines_of(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
-        # Only a newline ends a line here: httpx also takes some characters inside JSON for one.
+    async def _lines_of(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+        # Only a newline ends a line here, whatever else Unicode takes for the end of one.
         held = bytearray()
-        async for piece in response.aiter_bytes():
+        async for piece in response.content.iter_any():
             held += piece
             *lines, rest = held.split(b"\n")
             for line in lines:
@@ -198,19 +190,19 @@ class Wire:
             if len(held) > _MOST_BYTES:
                 raise ServerNonsense("the server's answer has no end")
 
-    def _refusal(self, response: httpx.Response, content: bytes) -> NudgingError:
+    def _refusal(self, response: aiohttp.ClientResponse, content: bytes) -> NudgingError:
         try:
             body: object = json.loads(content)
         except (ValueError, RecursionError):
             body = None
-            if response.status_code < 500 and content.lstrip()[:1] == b"<":
-                status = response.status_code
+            if response.status < 500 and content.lstrip()[:1] == b"<":
+                status = response.status
                 if status not in (401, 403, 429):
                     return ServerNonsense(f"the server answers with a web page (status {status})")
         after = read_retry_after(response.headers.get("retry-after"))
         if body is not None:
             body = parse(self._clean(json.dumps(body)).encode())
-        return read_error(response.status_code, body, retry_after=after)
+        return read_error(response.status, body, retry_after=after)
 
     def _clean(self, value: object) -> str:
         """Words of a server or a library, without the key that they may repeat."""
@@ -233,18 +225,12 @@ class Wire:
             found = self._lines[loop] = _Line(keeper, client, asyncio.Semaphore(self.concurrency))
         return found
 
-    async def _keep(self) -> AsyncGenerator[httpx.AsyncClient, None]:
-        client = httpx.AsyncClient(
-            timeout=httpx.Timeout(self._timeout, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=self.concurrency),
-            verify=self.url.startswith("https:"),
-            trust_env=self._outside,
-        )
-        try:
-            yield client
-        finally:
-            self._lines.pop(asyncio.get_running_loop(), None)
-            await client.aclose()
+    async def _keep(self) -> AsyncGenerator[aiohttp.ClientSession, None]:
+        async with session(self._timeout, self._proxy) as client:
+            try:
+                yield client
+            finally:
+                self._lines.pop(asyncio.get_running_loop(), None)
 
     async def aclose(self) -> None:
         if self._closed:
@@ -295,17 +281,9 @@ def _timeout(text: str) -> float:
     return value
 
 
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _key(spec: Spec) -> str | None:
     name = spec.options.get("api_key_env")
-    if not name and not (spec.path.startswith("https:") or _is_loopback(spec.path)):
+    if not name and not (spec.path.startswith("https:") or is_loopback(spec.path)):
         return None  # nobody has said that this key is for this server, and all could read it
     key = os.environ.get(name or "OPENAI_API_KEY", "").strip()
     if name and not key:
@@ -323,7 +301,7 @@ def _key(spec: Spec) -> str | None:
     return key or None
 
 
-async def _close(keeper: AsyncGenerator[httpx.AsyncClient, None]) -> None:
+async def _close(keeper: AsyncGenerator[aiohttp.ClientSession, None]) -> None:
     await keeper.aclose()
 
 
