@@ -192,7 +192,7 @@ def test_cells_have_names_of_their_own() -> None:
 @pytest.mark.parametrize("cell", EVERY_CELL, ids=lambda cell: str(cell.name))
 def test_every_cell_can_be_asked(cell: Cell) -> None:
     assert cell.method in METHODS
-    options = read_options("demo:base", "demo:nudge", None, None, sets=cell.sets)
+    options = read_options("demo:base", "demo:nudge", sets=[*cell.sets])
     assert options.config.max_tokens
     assert cell.base.partition("*")[0] in plans()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,61 +15,26 @@ from ..errors import InputError, NudgingError, UsageError
 from ..page import answer_page, summary
 from ..tokens import Answer
 from . import show
-from .options import (
-    BaseOption,
-    ConfigOption,
-    GammaOption,
-    MaxTokensOption,
-    NudgeOption,
-    PairOption,
-    Plan,
-    PresetOption,
-    SeedOption,
-    SetOption,
-    SystemOption,
-    TemperatureOption,
-    load,
-    plan,
-    standard_input,
-)
+from .options import Plan, SystemOption, load, options_of, plan, standard_input
 
 
+@options_of(plan)
 def ask(
     question: Annotated[
         str,
         typer.Argument(metavar="QUESTION", help="The question; - reads it from standard input."),
     ],
-    base: BaseOption = None,
-    nudge: NudgeOption = None,
-    pair: PairOption = None,
-    config: ConfigOption = None,
-    gamma: GammaOption = None,
-    preset: PresetOption = None,
     system: SystemOption = None,
-    max_tokens: MaxTokensOption = None,
-    temperature: TemperatureOption = None,
-    seed: SeedOption = None,
-    sets: SetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Show every decision.")] = False,
     page: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page with the answer explained."),
     ] = None,
+    **options: Any,
 ) -> None:
     """Ask one question. Words of the nudging model stand out."""
-    made = plan(
-        base,
-        nudge,
-        pair,
-        config,
-        sets=sets or (),
-        gamma=gamma,
-        preset=preset,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        seed=seed,
-    )
+    made = plan(**options)
     if question == "-":
         question = _standard_input()
     conversation(question, system)

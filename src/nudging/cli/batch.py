@@ -16,22 +16,7 @@ import typer
 from .. import portal
 from ..errors import UsageError
 from . import show
-from .options import (
-    BaseOption,
-    ConfigOption,
-    GammaOption,
-    MaxTokensOption,
-    NudgeOption,
-    PairOption,
-    Plan,
-    PresetOption,
-    SeedOption,
-    SetOption,
-    SystemOption,
-    TemperatureOption,
-    load,
-    plan,
-)
+from .options import Plan, SystemOption, load, options_of, plan
 from .rows import EVERY, tell_counts
 
 if TYPE_CHECKING:
@@ -40,20 +25,11 @@ if TYPE_CHECKING:
     from ..batch.store import Work
 
 
+@options_of(plan)
 def answer_file(
     rows: Annotated[str, typer.Argument(metavar="IN", help="Rows: .jsonl or .parquet.")],
     out: Annotated[str, typer.Argument(metavar="OUT", help="Answers: .jsonl or .parquet.")],
-    base: BaseOption = None,
-    nudge: NudgeOption = None,
-    pair: PairOption = None,
-    config: ConfigOption = None,
-    gamma: GammaOption = None,
-    preset: PresetOption = None,
     system: SystemOption = None,
-    max_tokens: MaxTokensOption = None,
-    temperature: TemperatureOption = None,
-    seed: SeedOption = None,
-    sets: SetOption = None,
     column: Annotated[
         str | None,
         typer.Option(
@@ -105,24 +81,14 @@ def answer_file(
         int | None,
         typer.Option("--part", metavar="N", min=1, help="Rows in each file of OUT; 256."),
     ] = None,
+    **options: Any,
 ) -> None:
     """Answer each row of a file: prompts, conversations, or requests of OpenAI's batch format.
 
     What is interrupted goes on by the same command with --resume. Rows that can't be asked go to
     OUT.bad.jsonl.
     """
-    made = plan(
-        base,
-        nudge,
-        pair,
-        config,
-        sets=sets or (),
-        gamma=gamma,
-        preset=preset,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        seed=seed,
-    )
+    made = plan(**options)
     from ..batch.manner import Manner
 
     manner = Manner(made.options, made.prompt, system, column, name_prefix)

@@ -115,7 +115,7 @@ def calibrate(
         raise UsageError("--target-rate must be above 0 and below 1")
     length = max_tokens if task or max_tokens else TOKENS
     read = config if base is None else None  # a pair that is named by its models is only written
-    made = plan(base, nudge, pair, read, sets=sets or (), preset=preset, max_tokens=length)
+    made = plan(base, nudge, pair, read, sets=sets, preset=preset, max_tokens=length)
     if made.config.trigger is not None:
         raise UsageError("a trigger is set, and gamma is not read then")
     chosen, path = Pair(made.base, made.nudge, {}), config or config_path()

@@ -4,30 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..chat import Message
 from ..errors import ConfigError, ContextOverflow, InputError, NudgingError
 from ..page import summary
 from . import show
-from .options import (
-    BaseOption,
-    ConfigOption,
-    GammaOption,
-    MaxTokensOption,
-    NudgeOption,
-    PairOption,
-    Plan,
-    PresetOption,
-    SeedOption,
-    SetOption,
-    SystemOption,
-    TemperatureOption,
-    config_of,
-    load,
-    plan,
-    standard_input,
-)
+from .options import Plan, SystemOption, config_of, load, options_of, plan, standard_input
 
 if TYPE_CHECKING:
     from ..model import NudgedModel
@@ -41,32 +24,10 @@ HELP = """\
 Ctrl-C stops an answer."""
 
 
-def chat(
-    base: BaseOption = None,
-    nudge: NudgeOption = None,
-    pair: PairOption = None,
-    config: ConfigOption = None,
-    gamma: GammaOption = None,
-    preset: PresetOption = None,
-    system: SystemOption = None,
-    max_tokens: MaxTokensOption = None,
-    temperature: TemperatureOption = None,
-    seed: SeedOption = None,
-    sets: SetOption = None,
-) -> None:
+@options_of(plan)
+def chat(system: SystemOption = None, **options: Any) -> None:
     """Talk with the pair. /help tells the commands."""
-    made = plan(
-        base,
-        nudge,
-        pair,
-        config,
-        sets=sets or (),
-        gamma=gamma,
-        preset=preset,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        seed=seed,
-    )
+    made = plan(**options)
     lines = standard_input()
     with load(made) as model:
         conversation = Conversation(model, made, system)

@@ -19,18 +19,7 @@ from ..config import parse_spec
 from ..errors import NudgingError, UsageError
 from ..kept import write_json
 from . import show
-from .options import (
-    BaseOption,
-    ConfigOption,
-    MaxTokensOption,
-    NudgeOption,
-    PairOption,
-    Plan,
-    SetOption,
-    TemperatureOption,
-    config_of,
-    plan,
-)
+from .options import Plan, config_of, options_of, plan
 from .pull import fetch_if_missing
 
 if TYPE_CHECKING:
@@ -38,6 +27,7 @@ if TYPE_CHECKING:
     from ..eval.run import Request
 
 
+@options_of(plan, but=("gamma", "preset"))
 def evaluate(
     runs: Annotated[
         list[Path] | None, typer.Argument(metavar="RUN...", help="With --merge: the runs.")
@@ -80,8 +70,6 @@ def evaluate(
         str | None,
         typer.Option("--judge", metavar="SPEC", help="URL#MODEL of a model that scores answers."),
     ] = None,
-    base: BaseOption = None,
-    nudge: NudgeOption = None,
     aligned: Annotated[
         str | None,
         typer.Option("--aligned", metavar="SPEC", help="A large aligned model: method aligned."),
@@ -96,14 +84,9 @@ def evaluate(
         str | None,
         typer.Option("--untuned", metavar="SPEC", help="What it was tuned from: proxy-tuning."),
     ] = None,
-    pair: PairOption = None,
-    config: ConfigOption = None,
-    max_tokens: MaxTokensOption = None,
-    temperature: TemperatureOption = None,
     seed: Annotated[
         int, typer.Option("--seed", metavar="S", help="Picks the samples, and seeds draws.")
     ] = 0,
-    sets: SetOption = None,
     concurrency: Annotated[
         int | None,
         typer.Option(
@@ -114,6 +97,7 @@ def evaluate(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
+    **options: Any,
 ) -> None:
     """Ask tasks of several methods, and compare what comes.
 
@@ -134,22 +118,13 @@ def evaluate(
         raise UsageError("runs are named only to be merged", hint="--merge RUN_A RUN_B --out RUN")
     if not tasks:
         raise UsageError("--tasks is missing", hint="for example: --tasks gsm8k,csqa")
-    made = plan(
-        base,
-        nudge,
-        pair,
-        config,
-        sets=sets or (),
-        max_tokens=max_tokens,
-        temperature=temperature,
-        seed=seed,
-    )
+    made = plan(seed=seed, **options)
     named: dict[Role, str] = {"base": made.base, "nudge": made.nudge}
     others: dict[Role, str | None] = {"aligned": aligned, "tuned": tuned, "untuned": untuned}
     named |= {role: spec for role, spec in others.items() if spec is not None}
     for spec in named.values():
         parse_spec(spec)
-    options, variants = _options(made, presets, gammas)
+    shared, variants = _options(made, presets, gammas)
     from ..eval.methods import models_of
     from ..eval.run import Request, read_task
 
@@ -162,7 +137,7 @@ def evaluate(
         asked,
         chosen,
         named,
-        options,
+        shared,
         variants,
         limit,
         seed,

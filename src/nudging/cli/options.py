@@ -75,23 +75,27 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def options_of(
     other: Callable[..., Any], *, but: Iterable[str] = ()
 ) -> Callable[[Command], Command]:
-    """Give a command the options of another function, in place of its own `**options`."""
+    """Give a command the options of another function, in place of its own `**options`.
+
+    They come first, so that what commands share is in the same place in the help of each. An option
+    that the command has too is the command's own.
+    """
 
     def decorate(command: Command) -> Command:
-        own = {
-            name: parameter
-            for name, parameter in signature(command, eval_str=True).parameters.items()
-            if parameter.kind is not Parameter.VAR_KEYWORD
-        }
-        theirs = [
-            parameter
-            for name, parameter in signature(other, eval_str=True).parameters.items()
-            if name not in own and name not in but
-        ]
-        command.__signature__ = Signature([*own.values(), *theirs])  # type: ignore[attr-defined]
+        theirs = {name: each for name, each in _parameters(other).items() if name not in but}
+        found = theirs | _parameters(command)
+        command.__signature__ = Signature([*found.values()])  # type: ignore[attr-defined]
         return command
 
     return decorate
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, Parameter]:
+    return {
+        name: parameter.replace(kind=Parameter.KEYWORD_ONLY)  # as such they may be in any order
+        for name, parameter in signature(function, eval_str=True).parameters.items()
+        if parameter.kind is not Parameter.VAR_KEYWORD
+    }
 
 
 class Plan(NamedTuple):
@@ -115,19 +119,34 @@ def config_of(options: Mapping[str, Any]) -> Config:
 
 
 def plan(
-    base: str | None,
-    nudge: str | None,
-    pair: str | None,
-    config: Path | None,
-    *,
-    sets: Iterable[str] = (),
-    **given: Any,
+    base: BaseOption = None,
+    nudge: NudgeOption = None,
+    pair: PairOption = None,
+    config: ConfigOption = None,
+    gamma: GammaOption = None,
+    preset: PresetOption = None,
+    max_tokens: MaxTokensOption = None,
+    temperature: TemperatureOption = None,
+    seed: SeedOption = None,
+    sets: SetOption = None,
+    **others: Any,
 ) -> Plan:
-    """The pair and the options: those given on the command line win over the config file's."""
+    """The pair and the options: those given on the command line win over the config file's.
+
+    What it takes is what commands share: see `options_of`. `others`: more options of `Config.of`.
+    """
     chosen = choose(base, nudge, pair, config)
     chosen.check()
     options = dict(chosen.options)
-    for name, value in [*read_sets(sets), *given.items()]:
+    given = dict(
+        others,
+        gamma=gamma,
+        preset=preset,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
+    for name, value in [*read_sets(sets or ()), *given.items()]:
         if value is None:
             continue
         option, dot, inner = name.partition(".")

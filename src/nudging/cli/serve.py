@@ -14,15 +14,8 @@ from ..errors import ConfigError, MissingExtra, ServerError, UsageError
 from ..pairs import read_serve
 from .options import (
     BaseOption,
-    GammaOption,
-    MaxTokensOption,
     NudgeOption,
-    PairOption,
-    PresetOption,
-    SeedOption,
-    SetOption,
     SystemOption,
-    TemperatureOption,
     config_path,
     is_there,
     load,
@@ -71,11 +64,11 @@ def _read_settings(context: typer.Context, config: Path | None) -> Path | None:
     return config
 
 
+@options_of(plan)
 @contextmanager
 def ready(
     base: BaseOption = None,
     nudge: NudgeOption = None,
-    pair: PairOption = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -86,13 +79,7 @@ def ready(
             is_eager=True,
         ),
     ] = None,
-    gamma: GammaOption = None,
-    preset: PresetOption = None,
     system: SystemOption = None,
-    max_tokens: MaxTokensOption = None,
-    temperature: TemperatureOption = None,
-    seed: SeedOption = None,
-    sets: SetOption = None,
     host: Annotated[
         str, typer.Option("--host", metavar="HOST", help="Address to listen on.")
     ] = "127.0.0.1",
@@ -163,20 +150,12 @@ def ready(
     log_text: Annotated[
         bool, typer.Option("--log-text", help="Write questions and answers into the log.")
     ] = False,
+    **options: Any,
 ) -> Iterator[Callable[[], None]]:
     """Refuse what can't be served and take the address. Gives what opens the pair and serves it."""
-    made = plan(
-        base,
-        nudge,
-        pair,
-        config if base is None and nudge is None else None,  # which then has settings only
-        sets=sets or (),
-        gamma=gamma,
-        preset=preset,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        seed=seed,
-    )
+    # beside models that are named, the config file has settings only
+    pairs = config if base is None and nudge is None else None
+    made = plan(base, nudge, config=pairs, **options)
     for name, limit in (("--first-limit", first_limit), ("--time-limit", time_limit)):
         if not limit > 0:
             raise UsageError(f"{name} must be above 0, not {limit:g}")

@@ -108,7 +108,7 @@ class NudgingLM(LM):  # type: ignore[misc]
 
     def _job(self, prompt: str, wanted: Mapping[str, Any], again: int) -> _Job:
         """A question and its options. `again`: how often it was asked before, to be drawn anew."""
-        options = changed(self._options, options_of(wanted))
+        options = changed(self._options, as_options(wanted))
         config = config_of(options)
         if again:
             options["seed"] = config.base_sampling.seed + again
@@ -191,7 +191,7 @@ class NudgingLM(LM):  # type: ignore[misc]
         self.close()
 
 
-def options_of(wanted: Mapping[str, Any]) -> dict[str, Any]:
+def as_options(wanted: Mapping[str, Any]) -> dict[str, Any]:
     """A task's generation_kwargs as options of ours. What they do not name is left as it is.
 
     Raises:
