@@ -772,8 +772,12 @@ def test_figures_add_up() -> None:
     asks = client()
     asks.post(CHAT, json=question())
     asks.post(CHAT, json=question(n="x"))
+    asks.get("/v1/models/nudged")
+    asks.get("/v1/models/no-such")
     text = asks.get("/metrics").text
     for line in (
+        'nudging_requests_total{path="/v1/models/nudged",status="200"} 1',
+        'nudging_requests_total{path="other",status="404"} 1',
         f'nudging_requests_total{{path="{CHAT}",status="200"}} 1',
         f'nudging_requests_total{{path="{CHAT}",status="400"}} 1',
         f'nudging_failures_total{{path="{CHAT}",kind="invalid_request_error"}} 1',

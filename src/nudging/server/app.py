@@ -96,7 +96,8 @@ def make_app(
     ]
     handlers = {HTTPException: not_there, NudgingError: refused, Exception: refused}
     app = Starlette(routes=routes, exception_handlers=handlers)
-    return Front(app, keys, metrics, {route.path for route in routes}, origins)
+    paths = {route.path for route in routes} | {f"/v1/models/{name}" for name in NAMES}
+    return Front(app, keys, metrics, paths, origins)
 
 
 def _up(engine: Engine) -> int:
