@@ -6,6 +6,8 @@ import asyncio
 import gc
 import math
 import socket
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -335,6 +337,26 @@ def test_a_nudged_answer_survives_its_server(two: tuple[FakeServer, FakeServer])
         calm = model.answer("Why?").text
         two[0].replies[COMPLETIONS] = Model(two[0], *[cut(1), FAULTS["500"], cut(0)] * 9)
         assert model.answer("Why?").text == calm
+
+
+@pytest.mark.parametrize("asks", ["model.answer('Hi')", "asyncio.run(model.answer_async('Hi'))"])
+@pytest.mark.parametrize("leaves", ["", "del model; gc.collect()"])
+def test_who_closes_nothing_hears_nothing_of_it(
+    asks: str, leaves: str, two: tuple[FakeServer, FakeServer]
+) -> None:
+    spec = ",".join(f"{server.url}#m?template=chatml" for server in two)
+    code = f"""if True:
+        import asyncio, gc
+        from nudging import NudgedModel
+        model = NudgedModel({spec!r}, "scripted:nudge", max_tokens=4)
+        {asks}
+        {leaves}
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert any(streams(server) for server in two)
 
 
 # --- who is in use --------------------------------------------------------------------------

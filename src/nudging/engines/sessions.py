@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -24,44 +25,71 @@ from ..errors import ConfigError
 _IDLE = 4.0  # seconds: uvicorn, and so vLLM, closes what was idle for five
 
 
-@contextlib.asynccontextmanager
-async def session(timeout: float, proxy: str | None) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session whose servers may be silent for `timeout` seconds."""
-    sockets: WeakSet[socket.socket] = WeakSet()
+_open: set[aiohttp.ClientSession] = set()
+"""Held until they are closed: of an engine that nobody closes, the garbage collector would find
+this before it closes what it must, and aiohttp complain."""
 
-    def connection(address: aiohttp.AddrInfoType) -> socket.socket:
+
+class Session:
+    """Made and closed in the loop whose connections it keeps. `timeout`: seconds that a server may
+    be silent."""
+
+    # No asynchronous generator: a loop that ends closes all of them at once, and one of them would
+    # be in the middle of closing another.
+    def __init__(self, timeout: float, proxy: str | None) -> None:
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._client = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=_IDLE, socket_factory=self._socket
+            ),
+            # Cookies of a load balancer would tie all answers of a process to one server.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
+            proxy=proxy,
+            trace_configs=[_TRACE],
+        )
+        _open.add(self._client)
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
         made = socket.socket(*address[:3])
-        sockets.add(made)
+        self._sockets.add(made)
         return made
 
-    client = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, socket_factory=connection),
-        # Cookies of a load balancer would tie all answers of a process to one server.
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
-        proxy=proxy,
-        trace_configs=[_TRACE],
-    )
-    try:
-        yield client
-    finally:
-        await _hang_up(sockets)
-        await client.close()
+    async def send(
+        self, method: str, address: str, headers: Mapping[str, str], data: bytes | None
+    ) -> aiohttp.ClientResponse:
+        """The response to a request, its head read; to be closed.
 
+        A kept connection may be closed by its server at any time, as llama-server does right after
+        an answer; that says nothing of the request. It is sent anew, until over a new connection.
+        """
+        while True:
+            course = _Course()
+            try:
+                return await self._client.request(
+                    method,
+                    address,
+                    headers=headers,
+                    data=data,
+                    allow_redirects=False,
+                    trace_request_ctx=course,
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if not course.kept:
+                    raise
 
-async def _hang_up(sockets: WeakSet[socket.socket]) -> None:
-    """Have all who wait at a connection hear that it has ended: aiohttp, closing it, would let
-    them wait for ever."""
-    for each in sockets:
-        with contextlib.suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(1):
-            while any(each.fileno() >= 0 for each in sockets):
-                await asyncio.sleep(0)
-
-
-# --- requests -------------------------------------------------------------------------------
+    async def close(self) -> None:
+        # All who wait at a connection hear that it has ended: aiohttp, closing it, would let them
+        # wait for ever.
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                while any(each.fileno() >= 0 for each in self._sockets):
+                    await asyncio.sleep(0)
+        await self._client.close()
+        _open.discard(self._client)
 
 
 @dataclass
@@ -80,32 +108,12 @@ _TRACE = aiohttp.TraceConfig()
 _TRACE.on_connection_reuseconn.append(_note_kept)
 
 
-async def send(
-    client: aiohttp.ClientSession,
-    method: str,
-    address: str,
-    headers: Mapping[str, str],
-    data: bytes | None,
-) -> aiohttp.ClientResponse:
-    """The response to a request, its head read; to be closed.
-
-    A kept connection may be closed by its server at any time, as llama-server does right after an
-    answer; that says nothing of the request. It is sent anew, until over a new connection.
-    """
-    while True:
-        course = _Course()
-        try:
-            return await client.request(
-                method,
-                address,
-                headers=headers,
-                data=data,
-                allow_redirects=False,
-                trace_request_ctx=course,
-            )
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if not course.kept:
-                raise
+def reason(error: aiohttp.ClientConnectorError) -> str:
+    """Why there is no connection, in few words."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    cause = error.os_error
+    return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else str(cause)
 
 
 # --- addresses ------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """HTTP to one server: connections, events of streams, errors, when to try again.
 
 A connection belongs to the event loop that opened it, and an engine is used from several: there is
-one client per loop, closed when the engine or the loop is. Keys are sent, and never shown. Knows
+one session per loop, closed when the engine or the loop is. Keys are sent, and never shown. Knows
 no dialect, no step and no rule.
 """
 
@@ -37,7 +37,7 @@ from ..errors import (
 )
 from .options import spec_number
 from .replies import read_error
-from .sessions import is_loopback, proxy_for, send, session
+from .sessions import Session, is_loopback, proxy_for, reason
 
 _MOST_BYTES = 32_000_000  # an answer or a line that is longer is no answer
 _LONGEST_PAUSE = 20.0
@@ -57,8 +57,8 @@ async def pause(attempt: int, error: NudgingError) -> None:
 class _Line(NamedTuple):
     """What one event loop has."""
 
-    keeper: AsyncGenerator[aiohttp.ClientSession, None]
-    client: aiohttp.ClientSession
+    keeper: AsyncGenerator[Session, None]
+    session: Session
     seats: asyncio.Semaphore
 
 
@@ -69,7 +69,7 @@ class Wire:
         self, url: str, *, key: str | None = None, timeout: float, concurrency: int, retries: int
     ) -> None:
         try:
-            URL(url)
+            (URL(url).host or "").encode("idna")
         except ValueError as error:
             raise SpecError(f"can't read the address {url!r}: {error}") from None
         self._proxy = proxy_for(url)
@@ -147,7 +147,7 @@ class Wire:
         self, method: str, path: str, body: object, id: str
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A response that says success, closed at the end."""
-        client = (await self._line()).client
+        session = (await self._line()).session
         headers = {"X-Request-Id": id}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -157,14 +157,16 @@ class Wire:
             data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         address = path.format(url=self.url, root=self.root)
         try:
-            async with await send(client, method, address, headers, data) as response:
+            async with await session.send(method, address, headers, data) as response:
                 if not 200 <= response.status < 300:
                     raise self._refusal(response, await self._content(response))
                 yield response
         except aiohttp.ServerTimeoutError:
             raise ServerTimeout(f"no word from {self.root} for {self._timeout:g} s") from None
         except aiohttp.ClientConnectorError as error:
-            raise ServerDown(f"no connection to {self.root}: {self._clean(error)}") from None
+            raise ServerDown(
+                f"no connection to {self.root}: {self._clean(reason(error))}"
+            ) from None
         except aiohttp.ClientError as error:
             raise ServerFailed(
                 f"the connection to {self.root} broke off: {self._clean(error)}"
@@ -218,19 +220,20 @@ class Wire:
         loop = asyncio.get_running_loop()
         found = self._lines.get(loop)
         if found is None:
-            # A loop closes the async generators that it began before it ends, and so the client
+            # A loop closes the async generators that it began before it ends, and so the session
             # in this one: no socket outlives its loop.
             keeper = self._keep()
-            client = await anext(keeper)
-            found = self._lines[loop] = _Line(keeper, client, asyncio.Semaphore(self.concurrency))
+            session = await anext(keeper)
+            found = self._lines[loop] = _Line(keeper, session, asyncio.Semaphore(self.concurrency))
         return found
 
-    async def _keep(self) -> AsyncGenerator[aiohttp.ClientSession, None]:
-        async with session(self._timeout, self._proxy) as client:
-            try:
-                yield client
-            finally:
-                self._lines.pop(asyncio.get_running_loop(), None)
+    async def _keep(self) -> AsyncGenerator[Session, None]:
+        session = Session(self._timeout, self._proxy)
+        try:
+            yield session
+        finally:
+            self._lines.pop(asyncio.get_running_loop(), None)
+            await session.close()
 
     async def aclose(self) -> None:
         if self._closed:
@@ -301,7 +304,7 @@ def _key(spec: Spec) -> str | None:
     return key or None
 
 
-async def _close(keeper: AsyncGenerator[aiohttp.ClientSession, None]) -> None:
+async def _close(keeper: AsyncGenerator[Session, None]) -> None:
     await keeper.aclose()
 
 
