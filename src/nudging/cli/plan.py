@@ -138,7 +138,7 @@ def plan(
     cpu: Annotated[
         float,
         typer.Option("--cpu", metavar="MS", min=0, help="A coordinator's CPU time a token."),
-    ] = 0.8,
+    ] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Work out how many servers a load needs, and what they are short of.
