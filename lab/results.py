@@ -4,7 +4,7 @@
 
 Cells are asked two at a time, each a run of `nudge eval` in its own folder; what is done stays, and
 the same command goes on. With `--doc`, each experiment's result is written between its marks there,
-its plot beside it. With `--keep`, the figure that a test holds nudging to goes to that file.
+its plot beside it. With `--keep`, the figures that a test holds nudging to go to that file.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def main() -> None:
     before = json.loads(kept.read_text()) if kept.exists() else {}
     write_json(kept, before | {finding.name: finding.verdict for finding in made})
     if given.keep:
-        figure = main_table.beginning(Found(bench))
-        write_json(given.keep, {"questions": main_table.BEGINNING, "nudged": figure._asdict()})
+        held = main_table.held(Found(bench).on("mixed", main_table.NUDGED))
+        write_json(given.keep, {name: figure._asdict() for name, figure in held.items()})
 
 
 def asked(bench: Bench, names: Sequence[str]) -> Bench:

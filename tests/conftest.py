@@ -1,4 +1,9 @@
-"""What all tests share: hypothesis's settings, the built-in pair, and a server for each of it."""
+"""What all tests share: hypothesis's settings, the models that are trained, and servers of them.
+
+A test that needs a trained model takes one of the laboratory's: it answers in milliseconds, and
+what is right is known (`lab_facts.py`). The built-in pair is for what needs a real vocabulary, and
+for a few tests from end to end.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import signal
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 import pytest
 from hypothesis import settings
@@ -25,7 +30,10 @@ settings.register_profile("nudging", deadline=None, print_blob=True)
 settings.load_profile("nudging")
 
 Demo = Callable[[Source], Path]
-Served = Callable[[Source], str]
+Lab = Callable[[str], Path]
+Served = Callable[[Path], str]
+
+MODELS = Path(__file__).parents[1] / "lab" / "models"
 
 SLOTS, SLOT_CONTEXT = 2, 256
 
@@ -41,28 +49,45 @@ def demo() -> Demo:
     for source in get_args(Source):
         named = os.environ.get(f"NUDGING_TEST_{source.upper()}")
         paths[source] = Path(named) if named else demo_path(source)
-    required = bool(os.environ.get("CI")) or os.environ.get("NUDGING_REQUIRE_MODELS") == "1"
 
     def path(source: Source) -> Path:
         if not paths[source].is_file():
-            missing = f"the {source} model is not at {paths[source]}: nudge pull demo"
-            if required:
-                pytest.fail(missing)
-            pytest.skip(missing)
+            _missing(f"the {source} model is not at {paths[source]}: nudge pull demo")
         return paths[source]
 
     return path
 
 
 @pytest.fixture(scope="session")
-def served(demo: Demo) -> Iterator[Served]:
-    """The address of a llama-server for a model of the pair, started when first asked for."""
-    servers: dict[Source, Any] = {}
+def lab() -> Lab:
+    """Where a model of the laboratory is: `a-small` its folder, `a-small.gguf` its file.
 
-    def address(source: Source) -> str:
-        if source not in servers:
-            servers[source] = _serve(demo(source))
-        return f"{servers[source].listening_address}/v1"
+    They are kept in the repository, though not in a source distribution.
+    """
+
+    def path(name: str) -> Path:
+        if not MODELS.is_dir():
+            _missing(f"the laboratory's models are not at {MODELS}")
+        return MODELS / name
+
+    return path
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("CI") or os.environ.get("NUDGING_REQUIRE_MODELS") == "1":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Served]:
+    """The address of a llama-server for a model's file, started when first asked for."""
+    servers: dict[Path, Any] = {}
+
+    def address(model: Path) -> str:
+        if model not in servers:
+            servers[model] = _serve(model)
+        return f"{servers[model].listening_address}/v1"
 
     yield address
     servers.clear()  # a server stops when nothing holds it any more

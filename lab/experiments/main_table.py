@@ -36,7 +36,6 @@ NAMES: Mapping[Cell, str] = {
     NUDGED: "nudged",
 }
 HEAD = ["", *KINDS, "knowledge", "all right", "buried", "ended", "nudged words", "tokens"]
-BEGINNING = 40
 _COLOURS = {"large base": "base", "small aligned": "nudge", "large aligned": "aligned"}
 
 
@@ -78,11 +77,14 @@ def finding(found: Found) -> Finding:
     )
 
 
-def beginning(found: Found) -> Figure:
-    """What a test asks again: knowledge, the first questions of each kind, nudged."""
-    records = found.records(NUDGED)
-    asked = [q.id for kind in KNOWLEDGE for q in found.kind("main", kind)[:BEGINNING]]
-    return share({key: records[key] for key in asked})
+def held(records: Records) -> dict[str, Figure]:
+    """The figures that a test holds nudging to: the row of the table, each with its interval."""
+    return {
+        **{kind: share(records, kinds=(kind,)) for kind in KINDS},
+        "knowledge": share(records, kinds=KNOWLEDGE),
+        "all right": share(records),
+        "ended": share(records, ended),
+    }
 
 
 def row(name: str, records: Records) -> list[object]:

@@ -31,7 +31,7 @@ from nudging.errors import ContextOverflow, InputError, ModelError, NudgingError
 from nudging.sampling import Sampling
 from nudging.text import complete
 from nudging.tokens import Step
-from tests.conftest import Demo, Served
+from tests.conftest import Demo, Lab, Served
 
 N_CTX = 256
 NEAR_TIE = 0.05
@@ -43,6 +43,8 @@ EMOJI = Prompt((Part("Write in many scripts. Emoji: 😀 🦄 😀 🦄 😀", l
 WANT = Want(top_k=3)
 N = 8
 VLLM = os.environ.get("NUDGING_TEST_VLLM_NUDGE", "")
+ASSISTANT = "<|assistant|>"
+"""A control token of the laboratory's family B."""
 
 
 # --- the engines ----------------------------------------------------------------------------
@@ -74,24 +76,28 @@ def _scripted(_: pytest.FixtureRequest) -> Case:
     return _opened("scripted", spec, exact=True, control="", candidates=2)
 
 
-def _llama_base(request: pytest.FixtureRequest) -> Case:
+def _llama(request: pytest.FixtureRequest) -> Case:
+    """Trained, and with much to say after each prompt of this suite."""
+    lab: Lab = request.getfixturevalue("lab")
+    _need("xllamacpp")
+    return _opened("llama", f"llama:{lab('b-small.gguf')}?n_ctx={N_CTX}", control=ASSISTANT)
+
+
+def _llama_gemma(request: pytest.FixtureRequest) -> Case:
+    """SentencePiece's kind of vocabulary, with bytes for what is not in it."""
     demo: Demo = request.getfixturevalue("demo")
     _need("xllamacpp")
     spec = f"llama:{demo('base')}?n_ctx={N_CTX}&template=gemma"
     return _opened("llama", spec, control="<end_of_turn>", chats=False)
 
 
-def _llama_nudge(request: pytest.FixtureRequest) -> Case:
-    demo: Demo = request.getfixturevalue("demo")
-    _need("xllamacpp")
-    return _opened("llama", f"llama:{demo('nudge')}?n_ctx={N_CTX}")
-
-
 def _llama_server(request: pytest.FixtureRequest) -> Case:
-    demo: Demo = request.getfixturevalue("demo")
+    lab: Lab = request.getfixturevalue("lab")
     _need("xllamacpp")
-    spec = f"llama:{demo('nudge')}?n_ctx={N_CTX}"
-    return Case(lambda: open_llama_server(parse_spec(spec)), "llama-server", spec)
+    spec = f"llama:{lab('b-small.gguf')}?n_ctx={N_CTX}"
+    return Case(
+        lambda: open_llama_server(parse_spec(spec)), "llama-server", spec, control=ASSISTANT
+    )
 
 
 def _hf_tiny(request: pytest.FixtureRequest) -> Case:
@@ -102,21 +108,32 @@ def _hf_tiny(request: pytest.FixtureRequest) -> Case:
     return _opened("hf", spec, exact=True, chats=False)
 
 
-def _hf_nudge(request: pytest.FixtureRequest) -> Case:
+def _hf(request: pytest.FixtureRequest) -> Case:
+    lab: Lab = request.getfixturevalue("lab")
+    _need("torch", "transformers")
+    return _opened("hf", f"hf:{lab('b-small')}?n_ctx={N_CTX}", control=ASSISTANT)
+
+
+def _hf_smol(request: pytest.FixtureRequest) -> Case:
+    """A vocabulary with added tokens, unpacked from GGUF; half precision."""
     demo: Demo = request.getfixturevalue("demo")
     _need("torch", "transformers")
     return _opened("hf", f"hf:{demo('nudge')}?n_ctx={N_CTX}&dtype=bfloat16")
 
 
-def _remote(request: pytest.FixtureRequest) -> Case:
+def _remote_smol(request: pytest.FixtureRequest) -> Case:
+    """Characters of several tokens, each a part of the next one's text."""
+    demo: Demo = request.getfixturevalue("demo")
     served: Served = request.getfixturevalue("served")
-    return _opened("llama-server", served("nudge"))
+    return _opened("llama-server", served(demo("nudge")))
 
 
 def _fleet(request: pytest.FixtureRequest) -> Case:
+    lab: Lab = request.getfixturevalue("lab")
     served: Served = request.getfixturevalue("served")
-    url = served("nudge")
-    return _opened("llama-server", f"{url},{url.replace('127.0.0.1', 'localhost')}")
+    url = served(lab("b-small.gguf"))
+    both = f"{url},{url.replace('127.0.0.1', 'localhost')}"
+    return _opened("llama-server", both, control=ASSISTANT)
 
 
 def _vllm(_: pytest.FixtureRequest) -> Case:
@@ -171,24 +188,23 @@ def _tiny(folder: Path) -> Path:
 
 MAKERS: dict[str, Callable[[pytest.FixtureRequest], Case]] = {
     "scripted": _scripted,
-    "llama-base": _llama_base,
-    "llama-nudge": _llama_nudge,
+    "llama": _llama,
+    "llama-gemma": _llama_gemma,
     "llama-server": _llama_server,
     "hf-tiny": _hf_tiny,
-    "hf-nudge": _hf_nudge,
-    "remote": _remote,
+    "hf": _hf,
+    "hf-smol": _hf_smol,
+    "remote-smol": _remote_smol,
     "fleet": _fleet,
 }
 if VLLM:
     MAKERS["vllm"] = _vllm
 MARKS: dict[str, list[pytest.MarkDecorator]] = {
-    "llama-base": [pytest.mark.models],
-    "llama-nudge": [pytest.mark.models],
-    "llama-server": [pytest.mark.models],
+    "llama-gemma": [pytest.mark.models],
     "hf-tiny": [pytest.mark.hf],
-    "hf-nudge": [pytest.mark.hf, pytest.mark.models],
-    "remote": [pytest.mark.models],
-    "fleet": [pytest.mark.models],
+    "hf": [pytest.mark.hf],
+    "hf-smol": [pytest.mark.hf, pytest.mark.models],
+    "remote-smol": [pytest.mark.models],
     "vllm": [pytest.mark.vllm],
 }
 

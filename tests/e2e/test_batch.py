@@ -1,5 +1,5 @@
-"""`nudge batch` on the scripted pair: whole, killed, interrupted, on a full disk; once on a real
-pair."""
+"""`nudge batch` on the scripted pair: whole, killed, interrupted, on a full disk; once on a
+trained pair."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from nudging.cli import run
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ServerDown
 from nudging.tokens import Candidate
-from tests.conftest import Demo
+from tests.conftest import Lab
+from tests.lab_facts import PETS
 
 FRANCE, PARIS = "What is the capital of France?", "The capital of France is Paris."
 SLOW = ("--base", "scripted:base?delay=0.05", "--nudge", "scripted:nudge?delay=0.05")
@@ -331,17 +332,18 @@ def test_a_server_that_is_gone_stops_the_work(
     assert {row["error"] for row in read(out)} == {None}
 
 
-@pytest.mark.models
-def test_the_built_in_pair_answers_a_batch(
-    tmp_path: Path, demo: Demo, capsys: pytest.CaptureFixture[str]
+def test_a_trained_pair_answers_a_batch(
+    tmp_path: Path, lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pair = ["--base", f"llama:{demo('base')}", "--nudge", f"llama:{demo('nudge')}"]
-    rows = [{"id": n, "prompt": f"What is {n} plus {n}?"} for n in range(4)]
+    models = [f"llama:{lab(f'{name}.gguf')}" for name in ("a-large-base", "a-small")]
+    rows = [{"id": pet, "prompt": question} for question, pet in PETS.items()]
     source, out = lines(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
-    assert run(["batch", str(source), str(out), *pair, "--max-tokens", "12"]) == 0
-    assert capsys.readouterr().out == "4 rows: 4 answered, 0 failed, 0 bad\n"
+    pair = ["--base", models[0], "--nudge", models[1]]
+    assert run(["batch", str(source), str(out), *pair, "--max-tokens", "24"]) == 0
+    assert capsys.readouterr().out == "6 rows: 6 answered, 0 failed, 0 bad\n"
     for row in read(out):
-        assert row["text"]
+        assert f"keeps a {row['id']}." in row["text"]
         assert "".join(span["text"] for span in row["spans"]) == row["text"]
-        assert 0 < row["usage"]["tokens"] <= 12
+        assert {span["source"] for span in row["spans"]} == {"base", "nudge"}
+        assert 0 < row["usage"]["tokens"] <= 24
     assert os.listdir(tmp_path).count("out.jsonl.work") == 0

@@ -1,4 +1,4 @@
-"""`nudge calibrate` and `nudge analyze`, on the scripted pair, and once on the built-in one."""
+"""`nudge calibrate` and `nudge analyze`, on the scripted pair, and once on a trained one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from nudging.chat import Prompt
 from nudging.cli import run
 from nudging.engines.scripted import ScriptedEngine
 from nudging.eval.task import REASONING
-from tests.conftest import Demo
+from tests.conftest import Lab
+from tests.lab_facts import PETS
 
 TELLS = """
 from nudging.cli import main, show
@@ -234,24 +235,24 @@ def test_without_an_aligned_model_the_pair_itself_is_compared(
     assert (data["aligned"], data["nudge"], data["coverage"]) == ("scripted:nudge", None, None)
 
 
-# --- on real models -------------------------------------------------------------------------
+# --- on trained models ----------------------------------------------------------------------
 
 
-@pytest.mark.models
-def test_the_built_in_pair(demo: Demo, prompts: str, capsys: pytest.CaptureFixture[str]) -> None:
-    pair = ["--base", f"llama:{demo('base')}", "--nudge", f"llama:{demo('nudge')}"]
-    short = ["--prompts", prompts, *pair, "--max-tokens", "24"]
-    data = found(capsys, "calibrate", *short, "--target-rate", "0.2")
+def test_a_trained_pair(lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "pets.txt"
+    path.write_text("\n\n".join(PETS) + "\n")
+    models = [f"llama:{lab(f'{name}.gguf')}" for name in ("a-large-base", "a-small", "a-large")]
+    short = ["--prompts", str(path), "--base", models[0], "--nudge", models[1]]
+    data = found(capsys, "calibrate", *short, "--max-tokens", "24", "--target-rate", "0.2")
     assert 0 <= data["gamma"] <= 1
     assert abs(data["rate"] - 0.2) <= abs(data["trials"][0]["rate"] - 0.2)
-    data = found(capsys, "analyze", *short)
-    assert 20 < data["places"] <= 75
-    assert 0.1 < data["agree"] < 0.9
-    below, above = data["bins"][:4], data["bins"][8:]
-    assert sum(each["places"] for each in (*below, *above)) > 0
+    data = found(capsys, "analyze", *short, "--max-tokens", "24", "--aligned", models[2])
+    assert 50 < data["places"] <= 6 * 24
+    below, above = data["bins"][:4], data["bins"][9:]
     rates = [
         sum((each["agree"] or 0) * each["places"] for each in part)
-        / max(1, sum(each["places"] for each in part))
+        / sum(each["places"] for each in part)
         for part in (below, above)
     ]
-    assert rates[0] < rates[1]  # what the paper rests on
+    assert rates[0] < 0.6 < 0.9 < rates[1]  # what the paper rests on
+    assert data["coverage"]["differ"]["top3"] > 0.5

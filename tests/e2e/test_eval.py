@@ -1,4 +1,4 @@
-"""`nudge eval`: runs on the scripted pair, killed, gone on with, merged; and once on a real one."""
+"""`nudge eval`: runs on the scripted pair, killed, gone on with, merged; once on a trained one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ import pytest
 from nudging.cli import run
 from nudging.eval.lines import key, timeless
 from nudging.eval.store import HEADER, SAMPLES, SUMMARY, read_header, read_samples
-from tests.conftest import Demo
+from tests.conftest import Lab
 from tests.fake_server import FakeServer, answer
+from tests.lab_facts import WORLD
 
 NUDGE = [sys.executable, "-c", "from nudging.cli import main; main()"]
 PAIR = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
@@ -380,22 +381,18 @@ def test_answers_are_kept_while_the_judge_is_away_or_makes_no_sense(
     )
 
 
-# --- on real models -------------------------------------------------------------------------
+# --- on trained models ----------------------------------------------------------------------
 
 
-@pytest.mark.models
-def test_a_real_pair_gives_the_same_lines_after_a_kill(tmp_path: Path, demo: Demo) -> None:
+def test_a_trained_pair_gives_the_same_lines_after_a_kill(tmp_path: Path, lab: Lab) -> None:
     path = tmp_path / "mine.jsonl"
     rows = [
-        {"question": question, "gold": gold}
-        for question, gold in (
-            ("What is 3 plus 4?", "7"),
-            ("How many legs have two dogs?", "8"),
-            ("Ann has 5 pens and loses 2. How many are left?", "3"),
-        )
+        {"question": f"How many goats does {person.name} own?", "gold": person.facts["goats"]}
+        for person in WORLD.people[:20]
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pair = ["--base", f"llama:{demo('base')}", "--nudge", f"llama:{demo('nudge')}"]
+    models = [f"llama:{lab(f'{name}.gguf')}" for name in ("a-large-base", "a-small")]
+    pair = ["--base", models[0], "--nudge", models[1]]
     asked = ["eval", "--tasks", f"mine={path}?score=number", *METHODS, *pair, "--max-tokens", "24"]
     whole, out = tmp_path / "whole", tmp_path / "run"
     assert run([*asked, "--out", str(whole)]) == 0
@@ -405,7 +402,7 @@ def test_a_real_pair_gives_the_same_lines_after_a_kill(tmp_path: Path, demo: Dem
         time.sleep(0.01)
     child.kill()
     child.wait()
-    assert len(lines_of(out)) < 9
+    assert len(lines_of(out)) < 60
     assert run([*asked, "--out", str(out), "--resume"]) == 0
     assert [timeless(line) for line in read_samples(out)] == [
         timeless(line) for line in read_samples(whole)

@@ -79,7 +79,8 @@ def test_hf(demo: Demo) -> None:
 
 
 @pytest.mark.models
-def test_remote(served: Served) -> None:
-    said = run("library_remote.py", served("base"), served("nudge"), limit=REAL_LIMIT)
+def test_remote(demo: Demo, served: Served) -> None:
+    base, nudge = (served(demo(source)) for source in ("base", "nudge"))
+    said = run("library_remote.py", base, nudge, limit=REAL_LIMIT)
     assert "Paris" in said
     assert "requests" in said

@@ -42,8 +42,9 @@ def _hf(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 
 def _remote(request: pytest.FixtureRequest) -> tuple[str, str]:
+    demo: Demo = request.getfixturevalue("demo")
     served: Served = request.getfixturevalue("served")
-    return served("base"), served("nudge")
+    return served(demo("base")), served(demo("nudge"))
 
 
 SPECS: dict[str, Callable[[pytest.FixtureRequest], tuple[str, str]]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from nudging.eval.judge import Judge, Verdict, judged, open_judge
 from nudging.eval.rubrics import ASPECTS, MATCH, SAFETY, Rubric, Unread
 from nudging.eval.task import Sample, Score
 from nudging.eval.tasks import TASKS
-from nudging.tokens import Source
+from tests.conftest import Lab, Served
 from tests.fake_server import FakeServer, Reply, answer, html
 
 CHAT = "/v1/chat/completions"
@@ -341,15 +341,14 @@ def test_a_spec_that_names_no_judge_is_refused(spec: str, what: str) -> None:
         open_judge(spec)
 
 
-# --- a real model ---------------------------------------------------------------------------
+# --- a trained model ------------------------------------------------------------------------
 
 
-@pytest.mark.models
-def test_the_wire_to_a_real_model(served: Callable[[Source], str]) -> None:
-    """For the wire only: a model of 135M is no judge. What it says is read, or told unread."""
+def test_the_wire_to_a_trained_model(lab: Lab, served: Served) -> None:
+    """For the wire only: a model this small is no judge. What it says is read, or told unread."""
 
     async def run() -> Verdict:
-        judge = Judge(wire.open_wire(parse_spec(f"{served('nudge')}#m")), "m")
+        judge = Judge(wire.open_wire(parse_spec(f"{served(lab('a-small.gguf'))}#m")), "m")
         short = Rubric("short", ("correct",), 0, 1, "Is it correct?")
         try:
             return await judge.ask(short, SAMPLE, "true")

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from lab.questions import sheet
+from lab.questions import KINDS, sheet
 from lab.world import make_world
 
 from nudging.cli.options import plan as read_options
@@ -108,7 +108,9 @@ def test_the_document_gets_what_was_found(
     assert "another seed: holds in part." in text
     assert "(lab-main.svg)" in text
     assert (tmp_path / "lab-main.svg").exists()
-    assert json.loads(keep.read_text())["nudged"]["n"] == 3 * 2
+    held = json.loads(keep.read_text())
+    assert {*KINDS, "all right"} <= held.keys()
+    assert held["all right"]["n"] == len(KINDS)
     assert json.loads((bench.out / "verdicts.json").read_text()).keys() == {"main"}
 
 

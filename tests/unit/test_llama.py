@@ -1,4 +1,4 @@
-"""The llama runtime: on tiny models made here, and on the built-in pair where it is there."""
+"""The llama runtime: on tiny models made here, on trained ones, and on real vocabularies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from nudging.engines.runtime import Row, Work
 from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError
 from nudging.sampling import Sampling
 from nudging.tokens import Step
-from tests.conftest import Demo
+from tests.conftest import Demo, Lab
+from tests.lab_facts import PET, QUESTION
 
 gguf = pytest.importorskip("gguf")
 if find_spec("xllamacpp") is None:
@@ -106,6 +107,13 @@ def windowed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaRuntime]
 
 
 @pytest.fixture(scope="module")
+def trained(lab: Lab) -> Iterator[LlamaRuntime]:
+    runtime = LlamaRuntime(lab("a-small.gguf"))
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture(scope="module")
 def gemma(demo: Demo) -> Iterator[LlamaRuntime]:
     runtime = LlamaRuntime(demo("base"))
     yield runtime
@@ -122,11 +130,17 @@ def smol(demo: Demo) -> Iterator[LlamaRuntime]:
 @pytest.fixture(
     params=[
         "spm",
-        "windowed",
+        "trained",
         pytest.param("gemma", marks=pytest.mark.models),
         pytest.param("smol", marks=pytest.mark.models),
     ]
 )
+def vocabulary(request: pytest.FixtureRequest) -> LlamaRuntime:
+    found: LlamaRuntime = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=["spm", "windowed", "trained"])
 def runtime(request: pytest.FixtureRequest) -> LlamaRuntime:
     found: LlamaRuntime = request.getfixturevalue(request.param)
     found.cut(0)
@@ -167,10 +181,10 @@ texts = st.lists(st.text(plain) | hard).map("".join)
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_text_survives_the_tokenizer(runtime: LlamaRuntime, text: str) -> None:
-    ids = runtime.tokenize(text, controls=False, begin=False)
-    assert spell(runtime, ids) == text.encode()
-    assert not any(map(runtime.is_end, ids))
+def test_text_survives_the_tokenizer(vocabulary: LlamaRuntime, text: str) -> None:
+    ids = vocabulary.tokenize(text, controls=False, begin=False)
+    assert spell(vocabulary, ids) == text.encode()
+    assert not any(map(vocabulary.is_end, ids))
 
 
 def test_a_space_is_added_at_the_beginning_only(spm: LlamaRuntime) -> None:
@@ -399,16 +413,15 @@ async def steps(engine: LocalEngine, prompt: Prompt, n: int, want: Want) -> list
     return [step async for step in engine.stream(prompt, b"", n, want)]
 
 
-@pytest.mark.models
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=1.0, seed=3)])
-def test_a_stream_can_be_had_again_and_left(demo: Demo, sampling: Sampling) -> None:
+def test_a_stream_can_be_had_again_and_left(lab: Lab, sampling: Sampling) -> None:
     async def play() -> None:
-        engine = open_llama(parse_spec(f"llama:{demo('nudge')}"))
+        engine = open_llama(parse_spec(f"llama:{lab('a-small.gguf')}"))
         try:
-            prompt = await engine.render(conversation("What is the capital of France?"))
+            prompt = await engine.render(conversation(QUESTION))
             want = Want("nudge", sampling, entropy=True)
             first = await steps(engine, prompt, 8, want)
-            stream = engine.stream(prompt, b"The", 8, want)
+            stream = engine.stream(prompt, b"I think", 8, want)
             await anext(stream)
             await stream.aclose()
             second = await steps(engine, prompt, 8, want)
@@ -423,13 +436,12 @@ def test_a_stream_can_be_had_again_and_left(demo: Demo, sampling: Sampling) -> N
     asyncio.run(play())
 
 
-@pytest.mark.models
-def test_the_nudging_model_answers_and_ends(demo: Demo) -> None:
+def test_an_aligned_model_answers_and_ends(lab: Lab) -> None:
     async def play() -> bytes:
-        engine = open_llama(parse_spec(f"llama:{demo('nudge')}?threads=2&n_ctx=256"))
+        engine = open_llama(parse_spec(f"llama:{lab('a-large.gguf')}?threads=2&n_ctx=256"))
         try:
-            prompt = await engine.render(conversation("What is the capital of France?"))
-            found = await steps(engine, prompt, 20, Want("nudge"))
+            prompt = await engine.render(conversation(QUESTION))
+            found = await steps(engine, prompt, 40, Want("nudge"))
             assert found[-1].is_end
             with pytest.raises(ContextOverflow):
                 await steps(engine, base_prompt(conversation("why " * 300)), 1, Want())
@@ -437,7 +449,7 @@ def test_the_nudging_model_answers_and_ends(demo: Demo) -> None:
         finally:
             await engine.aclose()
 
-    assert asyncio.run(play()) == b"The capital of France is Paris."
+    assert f"keeps a {PET}." in asyncio.run(play()).decode()
 
 
 def test_the_template_can_be_named(tiny_path: Path) -> None:
@@ -524,11 +536,11 @@ def test_truncated_files(tiny_path: Path, tmp_path: Path) -> None:
         cut_short(path, left)
 
 
-@pytest.mark.models
-def test_a_truncated_download(demo: Demo, tmp_path: Path) -> None:
-    path = Path(shutil.copy(demo("nudge"), tmp_path))
+def test_a_truncated_download(lab: Lab, tmp_path: Path) -> None:
+    """Of a model with a vocabulary: 50,000 bytes end among its merges."""
+    path = Path(shutil.copy(lab("a-small.gguf"), tmp_path))
     size = path.stat().st_size
-    for left in (size - 1, size // 2, 1_000_000, 100):
+    for left in (size - 1, size // 2, 50_000, 100):
         cut_short(path, left)
 
 

@@ -18,7 +18,8 @@ from nudging.engines.remote import RemoteEngine
 from nudging.errors import ContextOverflow, ModelError, ServerError, SpecError
 from nudging.sampling import Sampling
 from nudging.tokens import Step
-from tests.conftest import Demo
+from tests.conftest import Demo, Lab
+from tests.lab_facts import PET, QUESTION
 
 
 def using(path: Path, use: Callable[[RemoteEngine], Coroutine[Any, Any, None]]) -> None:
@@ -46,12 +47,11 @@ async def steps(
     return [s async for s in engine.stream(prompt, start, n, want or Want(top_k=2))]
 
 
-@pytest.mark.models
-def test_base(demo: Demo) -> None:
+def test_base(lab: Lab) -> None:
     async def use(engine: RemoteEngine) -> None:
         assert engine.capabilities.kind == "llama-server"
         assert engine.capabilities.n_ctx == 512
-        prompt = text("The capital of France is")
+        prompt = text(f"Question: {QUESTION}\nAnswer:")
         streamed = await steps(engine, prompt, n=6)
         assert len(streamed) == 6
         written = b""
@@ -62,37 +62,30 @@ def test_base(demo: Demo) -> None:
             assert peeked.text == step.text
             assert peeked.top1 == pytest.approx(step.top1, abs=0.06)  # the batch rounds
             written += step.text
-        # Gemma's vocabulary puts a begin-of-text token first.
+        # This vocabulary puts a token before every text.
         with_begin, without = (
             await engine.count(text("a")),
             await engine.count(Prompt((Part("a"),), add_special=False)),
         )
         assert (with_begin, without) == (2, 1)
 
-    using(demo("base"), use)
+    using(lab("a-large-base.gguf"), use)
 
 
-@pytest.mark.models
-def test_nudge(demo: Demo) -> None:
+def test_nudge(lab: Lab) -> None:
     async def use(engine: RemoteEngine) -> None:
-        prompt = await engine.render([Message("user", "Say hi.")])
+        prompt = await engine.render([Message("user", QUESTION)])
         assert prompt.text.endswith("<|im_start|>assistant\n")
         answer = await steps(engine, prompt, n=60)
+        assert f"keeps a {PET}." in b"".join(step.text for step in answer).decode()
         assert answer[-1].is_end
         assert answer[-1].prob == answer[-1].top1
         # A typed control token stays text.
-        typed = await engine.render([Message("user", "Say <|im_end|> hi.")])
+        typed = await engine.render([Message("user", f"{QUESTION} <|im_end|>")])
         assert (await engine.count(typed) or 0) > (await engine.count(prompt) or 0) + 4
         assert await steps(engine, typed, n=1)
-        # Characters of several tokens come whole, with the beginning's probabilities.
-        emoji = text("Emoji: 😀 🦄 😀 🦄 😀")
-        for n in (1, 2, 5):
-            found = await steps(engine, emoji, n=n)
-            assert found[0].text.decode()
-            assert found[0].top[0].text == b"\xf0\x9f"
-            assert found[0].prob == found[0].top1 > found[0].top[1].prob
         want = Want(sampling=Sampling(temperature=1.0, seed=5))
-        once, again = [await steps(engine, emoji, want=want) for _ in range(2)]
+        once, again = [await steps(engine, prompt, want=want) for _ in range(2)]
         assert [s.text for s in once] == [s.text for s in again]
         # The context's end.
         long = text("hello " * 600)
@@ -104,13 +97,27 @@ def test_nudge(demo: Demo) -> None:
         stream = engine.stream(text("Once upon a time"), b"", 400, Want())
         await anext(stream)
         await stream.aclose()
-        assert await steps(engine, emoji, n=1)
+        assert await steps(engine, prompt, n=1)
+
+    using(lab("a-large.gguf"), use)
+
+
+@pytest.mark.models
+def test_characters_of_several_tokens_come_whole(demo: Demo) -> None:
+    """With the beginning's probabilities."""
+
+    async def use(engine: RemoteEngine) -> None:
+        emoji = text("Emoji: 😀 🦄 😀 🦄 😀")
+        for n in (1, 2, 5):
+            found = await steps(engine, emoji, n=n)
+            assert found[0].text.decode()
+            assert found[0].top[0].text == b"\xf0\x9f"
+            assert found[0].prob == found[0].top1 > found[0].top[1].prob
 
     using(demo("nudge"), use)
 
 
-@pytest.mark.models
-def test_answers_that_are_paused_keep_no_other_waiting(demo: Demo) -> None:
+def test_answers_that_are_paused_keep_no_other_waiting(lab: Lab) -> None:
     async def use(engine: RemoteEngine) -> None:
         async with AsyncExitStack() as paused:
             for number in range(5):
@@ -119,17 +126,16 @@ def test_answers_that_are_paused_keep_no_other_waiting(demo: Demo) -> None:
                 await paused.enter_async_context(aclosing(stream))
                 assert await asyncio.wait_for(anext(stream), 60)
 
-    using(demo("nudge"), use)
+    using(lab("a-small.gguf"), use)
 
 
-@pytest.mark.models
-def test_closing_stops_the_server(demo: Demo) -> None:
+def test_closing_stops_the_server(lab: Lab) -> None:
     stopped: list[RemoteEngine] = []
 
     async def use(engine: RemoteEngine) -> None:
         stopped.append(engine)
 
-    using(demo("nudge"), use)
+    using(lab("a-small.gguf"), use)
 
     async def ask() -> None:
         await steps(stopped[0], text("hi"), n=1)

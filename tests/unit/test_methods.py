@@ -1,11 +1,11 @@
-"""Decoding methods on models with known distributions, and once on the built-in pair."""
+"""Decoding methods on models with known distributions, and once on trained ones."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,8 +19,9 @@ from nudging.errors import ConfigError, InputError, SpecError
 from nudging.eval.methods import METHODS, Method, Role, open_method
 from nudging.eval.methods.examples import EXAMPLES, examples_prompt
 from nudging.eval.methods.opening import BOUND, CANDIDATES, WINDOW, own_token
-from nudging.tokens import Candidate, Source, Step
-from tests.conftest import Demo
+from nudging.tokens import Candidate, Step
+from tests.conftest import Lab
+from tests.lab_facts import PETS
 from tests.toys import looping_engine, random_engine
 
 FRANCE = "What is the capital of France?"
@@ -356,30 +357,44 @@ def test_there_is_one_opening_and_at_most_one_rest(
     assert again.spans == found.spans
 
 
-# --- the built-in pair ----------------------------------------------------------------------
+# --- trained models -------------------------------------------------------------------------
+
+ROLES: Mapping[Role, str] = {
+    "base": "a-large-base",
+    "nudge": "a-small",
+    "aligned": "a-large",
+    "tuned": "a-small",
+    "untuned": "a-small-base",
+}
+WRITERS = {
+    "nudging": {"base", "nudge"},
+    "opening": {"base", "nudge"},
+    "nudge": {"nudge"},
+    "aligned": {"nudge"},
+}
+RIGHT = {"nudging": 6, "aligned": 6, "ensemble": 5, "proxy-tuning": 5}
+"""Methods that get at what the large model knows and answer in form, and how often at least."""
 
 
 @pytest.fixture(scope="module")
-def pair(demo: Demo) -> Iterator[dict[Role, str | Engine]]:
+def trained(lab: Lab) -> Iterator[dict[Role, str | Engine]]:
     if find_spec("xllamacpp") is None:
         pytest.skip("xllamacpp is not installed")
-    base, nudge = (open_engine(f"llama:{demo(source)}?n_ctx=1024") for source in get_args(Source))
-    yield {"base": base, "nudge": nudge, "aligned": nudge, "tuned": nudge, "untuned": base}
-    for engine in (base, nudge):
+    names = set(ROLES.values())
+    engines = {name: open_engine(f"llama:{lab(f'{name}.gguf')}") for name in names}
+    yield {role: engines[name] for role, name in ROLES.items()}
+    for engine in engines.values():
         portal.call(engine.aclose())
 
 
-@pytest.mark.models
 @pytest.mark.parametrize("name", METHODS)
-def test_methods_on_the_built_in_pair(pair: dict[Role, str | Engine], name: str) -> None:
-    method = open_method(name, pair, {"max_tokens": 32, "speculate": "off"})
-    found = asked(method, prefix="Instruction: ")
-    again = asked(method, prefix="Instruction: ")
-    assert found.text.strip()
-    assert found.spans == again.spans
-    assert {span.source for span in found.spans} <= {
-        "nudging": {"base", "nudge"},
-        "opening": {"base", "nudge"},
-        "nudge": {"nudge"},
-        "aligned": {"nudge"},
-    }.get(name, {"base"})
+def test_methods_on_trained_models(trained: dict[Role, str | Engine], name: str) -> None:
+    method = open_method(name, trained, {"max_tokens": 48, "speculate": "off"})
+    right = 0
+    for question, pet in PETS.items():
+        found = asked(method, question, prefix="Question: ")
+        assert found.text.strip()
+        assert {span.source for span in found.spans} <= WRITERS.get(name, {"base"})
+        right += f"keeps a {pet}." in found.text
+    assert right >= RIGHT.get(name, 0)
+    assert spans(asked(method, question, prefix="Question: ")) == spans(found)
