@@ -48,6 +48,7 @@ class Ray:
 
         self.before = {child.pid for child in psutil.Process().children(recursive=True)}
         each = {"num_cpus": 2, "object_store_memory": 80 * 2**20}
+        self.cores = nodes * each["num_cpus"]
         self._cluster = Cluster(
             initialize_head=True, head_node_args={**each, "include_dashboard": False}
         )
@@ -213,6 +214,13 @@ def test_a_folder_of_tables_and_a_url(cluster: Ray, tmp_path: Path) -> None:
     assert found.schema.field("day").type == pa.date32()
     assert set(found["text"].to_pylist()) == {PARIS}
     assert sorted(found["id"].to_pylist()) == sorted([*"12345"] * 2)
+
+
+def test_workers_may_take_every_core(cluster: Ray, tmp_path: Path) -> None:
+    source = lines(tmp_path / "in.jsonl", [{"prompt": FRANCE}] * 8)
+    ray = ["--ray", "--address", cluster.address, "--workers", cluster.cores]
+    code, told, err = done(source, tmp_path / "out", *PAIR, *ray)
+    assert (code, told) == (0, "8 rows: 8 answered, 0 failed, 0 bad\n"), err
 
 
 def test_models_that_a_worker_cannot_open_are_told(cluster: Ray, tmp_path: Path) -> None:

@@ -36,8 +36,9 @@ from .run import facts_of
 
 _PARTS_AT_ONCE = 2
 """In a worker: while the last rows of one part are answered, the next one's begin."""
-_READING = 0.1
-"""Of a core, for a file that is read: workers must not wait for a place because of it."""
+_READERS = 4
+"""Files that are read at once. They take no core of those that Ray gives out: the workers may have
+taken all of them, and would wait for rows for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,12 @@ def answer(
     counts = sum(done.values(), Counter[str]())
     data = _Parts(files, size, frozenset(done))
     _set_up()
-    parts = ray.data.read_datasource(data, num_cpus=_READING, override_num_blocks=len(files.paths))
+    parts = ray.data.read_datasource(
+        data,
+        num_cpus=0,
+        concurrency=min(_READERS, len(files.paths)),
+        override_num_blocks=len(files.paths),
+    )
     answered = parts.map_batches(
         _Worker,
         fn_constructor_args=(task,),
