@@ -62,7 +62,10 @@ class InputError(UsageError):
 
 
 class ContextOverflow(InputError):
-    """A prompt that leaves no room in the model's context; found before any decoding."""
+    """A prompt that leaves no room in the model's context; found before any decoding.
+
+    tokens: as many as it has at least. limit: as many as the context holds.
+    """
 
     def __init__(self, message: str, *, tokens: int, limit: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -27,6 +27,7 @@ from nudging.config import parse_spec
 from nudging.engines import open_engine_async
 from nudging.engines.base import Engine, Want
 from nudging.engines.llama_server import open_llama_server
+from nudging.engines.local import LocalEngine
 from nudging.errors import ContextOverflow, InputError, ModelError, NudgingError
 from nudging.sampling import Sampling
 from nudging.text import complete
@@ -572,6 +573,26 @@ def test_a_prompt_that_does_not_fit_is_refused_before_decoding(engine: Engine) -
     with pytest.raises(ContextOverflow):
         run(engine, long)
     assert run(engine, n=1)
+
+
+def test_a_text_that_is_far_too_long_is_refused_unread(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(engine, LocalEngine):
+        pytest.skip("a server reads for itself")
+    longest, runtime = engine._runtime.longest, engine._runtime
+    told = asyncio.run(engine.ids(words(100)))
+    assert len(told) * longest >= len("hello " * 100)
+
+    def read(*_: object, **__: object) -> list[int]:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(runtime, "tokenize", read)
+    for prompt in (words(limit_of(engine) * longest), Prompt((Part("\n" * 2_000_000),))):
+        with pytest.raises(ContextOverflow) as caught:
+            asyncio.run(engine.check_room(prompt))
+        length = len(prompt.text)
+        assert limit_of(engine) < caught.value.tokens <= length / longest + 1
 
 
 def test_a_stream_ends_where_the_context_is_full(

@@ -154,7 +154,13 @@ class LocalEngine(Engine):
         return await self._run(self._runtime.vocabulary)
 
     async def ids(self, prompt: Prompt) -> list[int]:
-        """A prompt in the model's own tokens."""
+        """A prompt in the model's own tokens.
+
+        Raises:
+            ContextOverflow: it can't fit, by its length alone. To read megabytes takes seconds, in
+                which no other answer goes on.
+        """
+        await self._run(self._check_length, len(prompt.text.encode()))
         return await self._run(self._ids, prompt, "")
 
     async def logits(self, prompt: Prompt, ids: Sequence[int]) -> Row:
@@ -381,10 +387,17 @@ class LocalEngine(Engine):
             ahead = self._runtime.tokenize(words, controls=False, begin=False)
         return ahead[: min(MOST_AHEAD, self._runtime.n_ctx - n)]
 
+    def _check_length(self, length: int) -> None:
+        # Few texts have tokens of 16 bytes on average, and to look for the longest takes a while.
+        if length > self._runtime.n_ctx * 16:
+            fewest = -(-length // self._runtime.longest)
+            if fewest > self._runtime.n_ctx:
+                raise self._overflow(fewest)
+
     def _overflow(self, tokens: int) -> ContextOverflow:
         limit = self._runtime.n_ctx
         return ContextOverflow(
-            f"the text has {tokens} tokens, and {self.spec} holds {limit}",
+            f"the text has at least {tokens} tokens, and {self.spec} holds {limit}",
             tokens=tokens,
             limit=limit,
         )

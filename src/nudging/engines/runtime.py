@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -83,6 +84,12 @@ class Runtime(ABC):
         pieces = [b"" if self.is_end(key) else self.piece(key) for key in range(self.size)]
         silent = (key for key, piece in enumerate(pieces) if not piece)
         return Vocabulary(tuple(pieces), min(self.ends, default=next(silent, None)))
+
+    @cached_property
+    def longest(self) -> int:
+        """Bytes of the longest token, as it is written."""
+        written = (len(self.piece(key)) or len(self.name(key).encode()) for key in range(self.size))
+        return max(written, default=1)
 
     @abstractmethod
     def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:

@@ -58,7 +58,7 @@ def failure(error: Exception) -> Failure:
         param, code, again = error.param, error.code, error.retry_after
     elif isinstance(error, ContextOverflow):  # its own words name a file of the operator's
         code = "context_length_exceeded"
-        message = f"the prompt has {error.tokens} tokens, and the model's context holds"
+        message = f"the prompt has at least {error.tokens} tokens, and the model's context holds"
         message += f" {error.limit}"
     elif isinstance(error, ServerBusy):
         again = error.retry_after
