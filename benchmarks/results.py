@@ -160,17 +160,13 @@ def accuracy(shown: Sequence[Shown]) -> str:
                 _share(row.chance),
                 _share(cell["difference"], "+"),
                 _ends(cell["difference_ci95"], "+"),
-                "" if row.chance is None else _share(_mean(_is_read(row.lines))),
+                _share(cell["read_rate"]),
                 _share(cell["nudge_rate"]),
                 _share(cell["ended_rate"]),
                 *(_measure(cell["measures"], name) for name in ("words", "repetition")),
             ]
         )
     return table(head, rows)
-
-
-def _is_read(lines: Sequence[Line]) -> list[float]:
-    return [float(line["score"]["reading"] is not None) for line in lines]
 
 
 def claims(shown: Sequence[Shown]) -> str:

@@ -81,7 +81,7 @@ def test_bad_and_failed_rows_are_told_and_counted(
     assert run(["batch", str(source), str(out), *pair]) == 1
     shown, told = capsys.readouterr()
     assert shown == "4 rows: 1 answered, 1 failed, 2 bad\n"
-    assert "1 rows failed" in told
+    assert f"1 row failed, with an error in {out}; " in told
     assert f"2 rows can't be asked: {out}.bad.jsonl" in told
     good, failed = read(out)
     assert (good["text"], good["error"]) == (PARIS, None)

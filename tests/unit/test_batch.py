@@ -17,14 +17,13 @@ from hypothesis import strategies as st
 from nudging import NudgedModel
 from nudging.batch import answer as answer_module
 from nudging.batch.answer import PromptStep
-from nudging.batch.files import open_sink, open_source, plain, schemas_of
+from nudging.batch.files import open_sink, open_source, schemas_of
 from nudging.batch.join import join, matched
 from nudging.batch.manner import Manner
-from nudging.batch.requests import RequestStep
-from nudging.batch.rows import ADDED, Result, bad, question_of
+from nudging.batch.requests import RequestStep, check_ids
+from nudging.batch.rows import ADDED, Result, Row, bad, question_of
 from nudging.batch.run import Job
 from nudging.batch.store import Settled, Work, opened
-from nudging.chat import Message
 from nudging.cli import show
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import (
@@ -107,7 +106,7 @@ def copied(source: Path, out: Path, prefix: str = "") -> None:
     sink = open_sink(out, schemas)
     for kept in opened.kept():
         added = {prefix + name: None for name in ADDED}
-        sink.write(kept, {**added, f"{prefix}text": "an answer"})
+        sink.write(kept.row, {**added, f"{prefix}text": "an answer"})
     sink.close()
 
 
@@ -321,6 +320,27 @@ def test_rows_and_results_are_joined_in_either_order(
     assert read_lines(side) == [{"row": 6, "reason": "it is 5", "data": told}]
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_bad_row_is_told_as_it_came(tmp_path: Path, kind: str) -> None:
+    if kind == "jsonl":
+        wanted = ['{"n":  1e999, "n": 1.50}', "[1]", '"{\\"prompt\\": NaN}"', '"\\\\xff"']
+        path = tmp_path / "in.jsonl"
+        path.write_bytes(b'{"n":  1e999, "n": 1.50}\n[1]\n\n{"prompt": NaN}\n\xff\n')
+    else:
+        wanted = ['{"prompt": null}']
+        path = table(tmp_path / "in.parquet", {"prompt": [None]})
+    source = open_source(path, 7)
+    work = Work(tmp_path)
+    for row in source.rows(0, None):
+        work.add(row.number, bad("no"))
+    side = tmp_path / "side.jsonl"
+    join(source, work, open_sink(tmp_path / "out.jsonl", None), side, ordered=True, own=True)
+    work.close()
+    assert side.read_text().splitlines() == [
+        f'{{"row": {row}, "reason": "no", "data": {data}}}' for row, data in enumerate(wanted, 8)
+    ]
+
+
 # --- answers --------------------------------------------------------------------------------
 
 
@@ -441,14 +461,37 @@ def test_a_request_is_answered_as_the_server_would() -> None:
         (request({}, "/v1/embeddings"), "url must be one of"),
         (request({}, ["x"]), "url must be one of"),
         (request([]), "body must be an object"),
-        (request({}), "messages must hold"),
-        (request({"prompt": "x", "stream": True}, "/v1/completions"), "no streams"),
     ],
 )
 def test_what_is_no_request_is_a_bad_row(row: dict[str, Any], told: str) -> None:
     result = asked(row)
     assert result.kind == "bad"
     assert told in result.data["reason"]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (request({}), "messages must hold"),
+        (request({"prompt": "x", "stream": True}, "/v1/completions"), "no streams"),
+    ],
+)
+def test_what_the_server_refuses_is_answered_with_its_error(row: dict[str, Any], told: str) -> None:
+    result = asked(row)
+    assert (result.kind, result.data["custom_id"]) == ("failed", "a")
+    assert result.data["response"]["status_code"] == 400
+    assert told in result.data["response"]["body"]["error"]["message"]
+
+
+def test_ids_of_requests_are_not_used_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["a", None, "b", None, 3, 3, "b"]
+    source = lines(tmp_path / "in.jsonl", [request({}, custom_id=name) for name in names])
+    with pytest.raises(InputError, match="rows 3 and 7 have the same custom_id, 'b'"):
+        Job.of(source, tmp_path / "out.jsonl", PLAIN)
+    monkeypatch.setattr("nudging.batch.requests.MOST_IDS", 6)
+    check_ids(Row(number, {"custom_id": name}) for number, name in enumerate(names))
 
 
 @pytest.mark.usefixtures("at_once")
@@ -491,8 +534,9 @@ def test_a_row_that_takes_long_does_not_let_others_run_away(
 def test_job_says_what_is_wrong_with_the_columns(tmp_path: Path) -> None:
     source = lines(tmp_path / "in.jsonl", [{"q": "x", "text": "y"}])
     out = tmp_path / "out.jsonl"
-    with pytest.raises(UsageError, match="no column prompt or messages; they have q, text"):
+    with pytest.raises(UsageError, match="no column prompt or messages; they have q, text") as told:
         Job.of(source, out, PLAIN)
+    assert "a request in OpenAI's batch format has custom_id, method, url" in told.value.hint
     with pytest.raises(UsageError, match="have a column text of their own"):
         Job.of(source, out, Manner({}, {}, column="q"))
     assert not Job.of(source, out, Manner({}, {}, column="q", name_prefix="n_")).requests
@@ -502,12 +546,6 @@ def test_job_says_what_is_wrong_with_the_columns(tmp_path: Path) -> None:
         Job.of(requests, out, Manner({}, {}, column="q"))
     with pytest.raises(UsageError, match="are answered in JSON lines"):
         Job.of(requests, tmp_path / "out.parquet", PLAIN)
-
-
-def test_rows_are_shown_as_json_or_as_they_are() -> None:
-    assert plain(b'{"a": 1}') == {"a": 1}
-    assert plain(b"\xff nonsense") == "\\xff nonsense"
-    assert question_of({"prompt": "x"}) == Message("user", "x").content
 
 
 # --- how far it is --------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def answered(folder: Path, parts: list[Part], kind: str) -> Counter[str]:
 # --- cutting --------------------------------------------------------------------------------
 
 
-def test_lines_are_cut_and_keep_their_numbers(tmp_path: Path) -> None:
+def test_lines_are_cut_as_they_came(tmp_path: Path) -> None:
     rows = [{"id": "a", "prompt": "x"}, {"prompt": "y"}, "{nonsense", {"prompt": "z"}]
     files = Files.of(str(lines(tmp_path / "in.jsonl", rows)))
     assert (files.kind, files.names) == ("jsonl", ("id", "prompt"))
@@ -52,11 +52,8 @@ def test_lines_are_cut_and_keep_their_numbers(tmp_path: Path) -> None:
         ("00000-in-000000000", 0),
         ("00000-in-000000002", 2),
     ]
-    assert [json.loads(line) for line in one.rows.splitlines()] == [
-        {"id": "a", "prompt": "x"},
-        {"id": "2", "prompt": "y"},
-    ]
-    assert two.rows == b'{nonsense\n{"id": "4", "prompt": "z"}'
+    assert one.rows == b'{"id": "a", "prompt": "x"}\n{"prompt": "y"}'
+    assert two.rows == b'{nonsense\n{"prompt": "z"}'
 
 
 def test_what_is_done_is_not_cut_again(tmp_path: Path) -> None:
@@ -72,10 +69,10 @@ def test_tables_are_cut_in_their_types(tmp_path: Path) -> None:
     files = Files.of(str(table(tmp_path / "in.parquet", columns, row_group_size=2)))
     one, two = parts_of(files, 2)
     found = read_table(_file(tmp_path / "one.parquet", one.rows))
-    assert found.schema.names == ["prompt", "price", "id"]
+    assert found.schema.names == ["prompt", "price"]
     assert found["price"].type == pa.decimal128(5, 2)
-    assert found["id"].to_pylist() == ["1", "2"]
-    assert read_table(_file(tmp_path / "two.parquet", two.rows))["id"].to_pylist() == ["3"]
+    assert found["prompt"].to_pylist() == ["x", "y"]
+    assert read_table(_file(tmp_path / "two.parquet", two.rows))["prompt"].to_pylist() == ["z"]
 
 
 def _lines(path: Path) -> list[str]:
@@ -118,17 +115,17 @@ def test_what_holds_no_rows_is_told(tmp_path: Path) -> None:
 
 def test_parts_together_are_the_whole(tmp_path: Path) -> None:
     rows: list[Any] = [{"id": n, "prompt": f"{n}. {FRANCE}", "mine": [n]} for n in range(7)]
-    rows[4] = {"id": 4}
+    rows[4:6] = [{"mine": 4}, {"prompt": FRANCE}]
     files = Files.of(str(lines(tmp_path / "in.jsonl", rows)))
     out = tmp_path / "out"
     counts = answered(out, parts_of(files, 3), "jsonl")
     assert counts == {"answered": 6, "bad": 1}
     found = [json.loads(line) for path in sorted(out.glob("*.jsonl")) for line in _lines(path)]
-    assert [row["id"] for row in found] == [0, 1, 2, 3, 5, 6]
+    assert [row["id"] for row in found] == [0, 1, 2, 3, "6", 6]
     assert {row["text"] for row in found} == {PARIS}
     (bad,) = out.glob("_nudge/bad/*")
     told = json.loads(bad.read_text())
-    assert (told["row"], told["data"]) == (5, {"id": 4})
+    assert (told["row"], told["data"]) == (5, {"mine": 4})
     assert sum(Folder(str(out)).done().values(), Counter[str]()) == counts
 
 

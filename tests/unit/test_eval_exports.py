@@ -85,7 +85,7 @@ def test_a_log_for_each_task_and_way(tmp_path: Path, capsys: pytest.CaptureFixtu
     make_run(tmp_path / "r", lines)
     out = tmp_path / "logs"
     assert run(["report", str(tmp_path / "r"), "--inspect", "--out", str(out)]) == 0
-    assert capsys.readouterr().err == f"wrote 1 logs to {out}\n"
+    assert capsys.readouterr().err == f"wrote 1 log to {out}\n"
     (path,) = out.iterdir()
     assert path.name.startswith("2026-01-01T00-00-00-00-00_a-b-c_")
     log = json.loads(path.read_text())

@@ -111,13 +111,15 @@ def cells(*lines: dict[str, Any]) -> list[dict[str, Any]]:
 def test_a_cell_counts_what_its_lines_say() -> None:
     looped = line("c", "base", False)
     looped["answer"] = {**looped["answer"], "stop_reason": "loop"}
+    looped["score"] = {**looped["score"], "reading": None}
     (cell,) = cells(line("a", "base", True), line("b", "base", True), looped, failed("d", "base"))
     assert (cell["task"], cell["method"], cell["setting"]) == ("sums", "base", {})
     assert (cell["n"], cell["scored"], cell["errors"]) == (3, 3, 1)
     assert cell["accuracy"] == 0.666667
     assert cell["ci95"] == [0.0, 1.0]
     assert (cell["difference"], cell["difference_ci95"], cell["paired"]) == (None, None, 0)
-    assert (cell["nudge_rate"], cell["ended_rate"]) == (0.333333, 0.666667)
+    rates = [cell[f"{name}_rate"] for name in ("read", "nudge", "ended")]
+    assert rates == [0.666667, 0.333333, 0.666667]
     assert cell["usage"] == {
         "base": {"emitted": 6, "calls": 3, "seconds": 0.75},
         "nudge": {"emitted": 3, "calls": 9, "seconds": 1.5},
@@ -140,16 +142,18 @@ def test_methods_are_compared_on_the_samples_that_both_have() -> None:
 
 
 def test_a_task_without_rights_and_wrongs_has_measures_only() -> None:
-    (cell,) = cells(line("a", "nudging", None), line("b", "nudging", None))
+    (cell,) = cells(*(line(sample, "nudging", None, gold=None) for sample in "ab"))
     assert (cell["n"], cell["scored"]) == (2, 0)
     assert (cell["accuracy"], cell["ci95"], cell["difference"]) == (None, None, None)
+    assert cell["read_rate"] is None
     assert cell["measures"] == {"words": 3.0}
 
 
 def test_a_cell_in_which_all_failed_has_no_rates() -> None:
     (cell,) = cells(failed("a", "base"))
     assert (cell["n"], cell["errors"]) == (0, 1)
-    assert (cell["accuracy"], cell["nudge_rate"], cell["ended_rate"]) == (None, None, None)
+    rates = [cell[name] for name in ("accuracy", "read_rate", "nudge_rate", "ended_rate")]
+    assert rates == [None] * 4
     assert cell["usage"] == {}
 
 

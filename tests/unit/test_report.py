@@ -173,7 +173,7 @@ def test_markdown_is_a_table_whatever_its_names(tmp_path: Path) -> None:
     lines = [line("a|b\nc", "base", "x", base("hi"))]
     table = tables.markdown(gather([make_run(tmp_path / "r", lines)])).splitlines()
     assert len(table) == 3
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in table} == {13}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in table} == {14}
     assert table[2].startswith("| a\\|b c | base | 1 |  | 100.0 |")
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import InputError, MissingExtra, UsageError
-from .jsonl import LinesIn, LinesOut, shown
-from .rows import Columns, Row
+from ..kept import encode
+from .jsonl import LinesIn, LinesOut, as_json
+from .rows import Columns, Kept, Row
 
 if TYPE_CHECKING:
     from .parquet import Slice
@@ -21,14 +22,16 @@ class Source(Protocol):
     """A file that rows come from."""
 
     count: int
+    first: int
+    """The place of the first row, where the file is a part of something."""
     names: Sequence[str]
     """Columns that are known beforehand: of JSON lines those of the first row."""
 
     def rows(self, start: int, columns: Sequence[str] | None) -> Iterator[Row]:
         """The rows from a place on. `columns`: what is needed of them; None for all."""
 
-    def kept(self) -> Iterator[Any]:
-        """Each row as it stands there, for a `Sink`."""
+    def kept(self) -> Iterator[Kept]:
+        """Each row as it stands there: as it came, and as a `Sink` takes it."""
 
 
 class Sink(Protocol):
@@ -38,8 +41,8 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-def open_source(path: Path) -> Source:
-    """Look through a file of rows.
+def open_source(path: Path, first: int = 0) -> Source:
+    """Look through a file of rows. `first`: the place of the first, where it is a part.
 
     Raises:
         InputError: it can't be read, or holds none.
@@ -50,7 +53,8 @@ def open_source(path: Path) -> Source:
             raise InputError(
                 f"{path} is not a file" if path.exists() else f"there is no file {path}"
             )
-        found: Source = LinesIn(path) if kind == "jsonl" else _parquet().TableIn(path)
+        opened = LinesIn if kind == "jsonl" else _parquet().TableIn
+        found: Source = opened(path, first)
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}") from None
     if not found.count:
@@ -75,15 +79,20 @@ def schemas_of(source: Source, prefix: str) -> tuple[Any, Any]:
         rows = source.rows(0, None)
         for row, kept in zip(rows, source.kept(), strict=True):
             if not row.reason:
-                yield json.loads(kept)
+                yield json.loads(kept.row)
 
     kept = source.schema if isinstance(source, parquet.TableIn) else parquet.schema_of(data)
     return kept, parquet.added_schema(prefix)
 
 
-def plain(kept: bytes | Slice) -> Any:
-    """A row as JSON can hold it."""
-    return shown(kept) if isinstance(kept, bytes) else _parquet().plain(kept)
+def plain(row: Slice) -> Any:
+    """A row of a table as JSON can hold it."""
+    return _parquet().plain(row)
+
+
+def json_of(came: bytes | Slice) -> bytes:
+    """A row as JSON, whatever it is."""
+    return as_json(came) if isinstance(came, bytes) else encode(plain(came)).rstrip()
 
 
 def kind_of(path: Path, what: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import InputError
-from .files import Sink, Source, plain
+from .files import Sink, Source, json_of
 from .jsonl import LinesOut
 from .rows import Result
 from .store import Work
@@ -29,23 +29,20 @@ def join(
     *,
     ordered: bool,
     own: bool,
-    first: int = 0,
 ) -> None:
     """Write every row to `sink`, or to `bad` if it could not be asked.
 
     `ordered`: in the order of the source; else as they were done. `own`: with its own columns.
-    `first`: the place of the first row, where the source is a part of something.
     """
     kept = enumerate(source.kept())
     side = LinesOut(bad)
     try:
         for number, each, result in _paired(kept, work.results(), ordered):
             if result.kind == "bad":
-                reason = result.data["reason"]
-                told = {"row": first + number + 1, "reason": reason, "data": plain(each)}
-                side.write(None, told)
+                told = {"row": source.first + number + 1, "reason": result.data["reason"]}
+                side.write_bad(told, json_of(each.came))
             else:
-                sink.write(each if own else None, result.data)
+                sink.write(each.row if own else None, result.data)
     finally:
         side.close()
         sink.close()

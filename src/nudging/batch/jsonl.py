@@ -14,7 +14,7 @@ from typing import IO, Any, NoReturn
 
 from ..errors import InputError
 from ..kept import encode
-from .rows import Columns, Row
+from .rows import Columns, Kept, Row
 
 _LONGEST = 64 * 2**20
 """Bytes of a line; what is longer is no line, but a file of another kind."""
@@ -23,8 +23,9 @@ _LONGEST = 64 * 2**20
 class LinesIn:
     """The rows of a file."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, first: int = 0) -> None:
+        """`first`: the place of the first row, where the file is a part of something."""
+        self._path, self.first = path, first
         self.count = sum(1 for _ in self._lines())
         self.names = names_of(self._lines())
         """Columns that are known beforehand: those of the first row."""
@@ -34,8 +35,9 @@ class LinesIn:
             if number >= start:
                 yield _read(number, line)
 
-    def kept(self) -> Iterator[bytes]:
-        return with_ids(self._lines())
+    def kept(self) -> Iterator[Kept]:
+        for number, line in enumerate(self._lines(), self.first):
+            yield Kept(line, _with_id(number, line))
 
     def _lines(self) -> Iterator[bytes]:
         with self._path.open("rb") as file:
@@ -54,16 +56,6 @@ def lines_of(file: IO[bytes], name: object) -> Iterator[bytes]:
             )
         if line := line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").strip():
             yield line
-
-
-def with_ids(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Each row as it stands there, with an `id`."""
-    for number, line in enumerate(lines):
-        row = _read(number, line)
-        if row.reason or not row.data or "id" in row.data:
-            yield line
-        else:
-            yield b'{"id": "%d", ' % (number + 1) + line[1:].lstrip()
 
 
 def names_of(lines: Iterable[bytes]) -> Sequence[str]:
@@ -86,15 +78,26 @@ class LinesOut:
         else:
             self._file.write(encode({**self._plain(kept), **added}))
 
+    def write_bad(self, told: Columns, came: bytes) -> None:
+        """`told`: what is to be said of a row. `came`: the row as it came, as JSON."""
+        self._file.write(encode(told)[:-2] + b', "data": ' + came + b"}\n")
+
     def close(self) -> None:
         with self._file as file:
             file.flush()
             os.fsync(file.fileno())
 
 
+def _with_id(number: int, line: bytes) -> bytes:
+    row = _read(number, line)
+    if row.reason or not row.data or "id" in row.data:
+        return line
+    return b'{"id": "%d", ' % (number + 1) + line[1:].lstrip()
+
+
 def _read(number: int, line: bytes) -> Row:
     try:
-        data = json.loads(line.decode(), parse_constant=_no_number)
+        data = _parsed(line)
     except (ValueError, RecursionError) as error:
         return Row(number, {}, f"it is not JSON: {error}")
     if not isinstance(data, dict):
@@ -102,13 +105,18 @@ def _read(number: int, line: bytes) -> Row:
     return Row(number, data)
 
 
+def as_json(line: bytes) -> bytes:
+    """A line as it stands there if it is JSON, else as a text."""
+    try:
+        _parsed(line)
+    except (ValueError, RecursionError):
+        return encode(line.decode(errors="backslashreplace")).rstrip()
+    return line
+
+
+def _parsed(line: bytes) -> Any:
+    return json.loads(line.decode(), parse_constant=_no_number)
+
+
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number there")
-
-
-def shown(line: bytes) -> Any:
-    """A line for the file of bad rows: as data where it is JSON, else as text."""
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return line.decode(errors="backslashreplace")

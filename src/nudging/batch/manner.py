@@ -90,7 +90,8 @@ def _check_columns(names: Sequence[str], column: str | None, name_prefix: str) -
     if not set(wanted) & set(names):
         raise UsageError(
             f"the rows have no column {' or '.join(wanted)}; they have {', '.join(names)}",
-            hint="--column names the one with the prompts or conversations",
+            hint="--column names the one with the prompts or conversations; a request in OpenAI's "
+            f"batch format has {', '.join(FIELDS)}",
         )
     if taken := [name_prefix + name for name in ADDED if name_prefix + name in names]:
         raise UsageError(

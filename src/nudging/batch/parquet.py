@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from ..tokens import Usage
-from .rows import Columns, Row
+from .rows import Columns, Kept, Row
 
 _READ, _WRITTEN = 128, 1000
 """Rows at a time: each is in memory as a whole."""
@@ -34,15 +34,13 @@ class Slice(NamedTuple):
     place: int
 
 
-Kept = bytes | Slice
-"""A row as it stands in a file of either kind."""
-
-
 class TableIn:
     """The rows of a file."""
 
-    def __init__(self, path: Any) -> None:
-        """`path`: or a file that is open, which Arrow can read."""
+    def __init__(self, path: Any, first: int = 0) -> None:
+        """`path`: or a file that is open, which Arrow can read. `first`: the place of the first
+        row, where the file is a part of something."""
+        self.first = first
         try:
             # not the whole of a row group at once: some files have only one
             self._file = pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
@@ -53,12 +51,10 @@ class TableIn:
         if len(set(self.names)) < len(self.names):
             raise InputError(f"{path} has two columns of one name")
         self._numbered = "id" not in self.names
-
-    @property
-    def schema(self) -> Any:
-        """That of `kept`."""
-        schema = self._file.schema_arrow
-        return schema.append(pa.field("id", pa.string())) if self._numbered else schema
+        self.own: Any = self._file.schema_arrow
+        """The schema of rows as they came."""
+        self.schema = self.own.append(pa.field("id", pa.string())) if self._numbered else self.own
+        """And with an `id`."""
 
     def rows(self, start: int, columns: Sequence[str] | None) -> Iterator[Row]:
         names = None if columns is None else [name for name in columns if name in self.names]
@@ -67,15 +63,16 @@ class TableIn:
                 if number >= start:
                     yield Row(number, data)
 
-    def kept(self) -> Iterator[Slice]:
-        """Each row as it stands there, with an `id`."""
+    def kept(self) -> Iterator[Kept]:
         for first, batch in self._batches(0, None):
-            if self._numbered:
-                ids = [str(first + place + 1) for place in range(batch.num_rows)]
-                arrays = [*batch.columns, pa.array(ids, pa.string())]
-                batch = pa.record_batch(arrays, schema=self.schema)
+            whole = self._with_ids(self.first + first, batch) if self._numbered else batch
             for place in range(batch.num_rows):
-                yield Slice(batch, place)
+                yield Kept(Slice(batch, place), Slice(whole, place))
+
+    def _with_ids(self, first: int, batch: Any) -> Any:
+        ids = [str(first + place + 1) for place in range(batch.num_rows)]
+        arrays = [*batch.columns, pa.array(ids, pa.string())]
+        return pa.record_batch(arrays, schema=self.schema)
 
     def _batches(self, start: int, names: list[str] | None) -> Iterator[tuple[int, Any]]:
         """Stretches of the file, each with the number of its first row. Row groups that end before
@@ -100,7 +97,7 @@ class TableOut:
         both = pa.schema([*schema, *added], metadata=schema.metadata)
         self._writer = pq.ParquetWriter(path, both)
 
-    def write(self, kept: Kept, added: Columns) -> None:
+    def write(self, kept: bytes | Slice, added: Columns) -> None:
         self._rows.append((json.loads(kept) if isinstance(kept, bytes) else kept, added))
         if len(self._rows) == _WRITTEN:
             self._flush()

@@ -30,9 +30,9 @@ def answer_part(
     with tempfile.TemporaryDirectory(prefix="nudge-") as place:
         rows, out = Path(place) / f"in.{kind}", Path(place) / f"out.{kind}"
         rows.write_bytes(part.rows)
-        source = open_source(rows)
+        source = open_source(rows, part.first)
         schemas = schemas_of(source, manner.name_prefix) if kind == "parquet" else None
-        job = Job(rows, out, source, manner, requests, schemas, part.first)
+        job = Job(rows, out, source, manner, requests, schemas)
         with opened(work_folder(out), {}) as work:
             portal.call(job.do(step, work, at_once))
             job.finish(work, ordered=True)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ..errors import InputError, UsageError
 from .files import kind_of
-from .jsonl import lines_of, names_of, with_ids
+from .jsonl import lines_of, names_of
 from .parquet import TableIn, packed
 from .places import Place
 
@@ -99,8 +99,8 @@ def cut(
 
 
 def _kept(file: Any, path: str, kind: str) -> tuple[Iterator[Any], Callable[[list[Any]], bytes]]:
-    """Each row as it stands there, with an `id`, and what makes a file of some."""
+    """Each row as it came, and what makes a file of some."""
     if kind == "parquet":
         source = TableIn(file)
-        return source.kept(), partial(packed, schema=source.schema)
-    return with_ids(lines_of(io.BufferedReader(file), path)), b"\n".join
+        return (kept.came for kept in source.kept()), partial(packed, schema=source.own)
+    return lines_of(io.BufferedReader(file), path), b"\n".join

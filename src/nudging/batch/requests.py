@@ -1,34 +1,38 @@
 """From a row to what has come of it, where the row is a request in OpenAI's batch format.
 
 A row is `custom_id`, `method`, `url` and `body`; what comes of it is what OpenAI writes, with a
-body as our server would answer it. Knows no file.
+body as our server would answer it. What OpenAI refuses before it begins is no request here; what it
+answers with an error is answered with one. Knows no file.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
+from itertools import islice
 from typing import Any
 
 from .. import __version__
 from ..alone import Said
 from ..config import settings
-from ..errors import ServerError
+from ..errors import InputError, ServerError
 from ..server.replies import Reply, usage_data
 from ..server.requests import Asked, chat_request, text_request
 from ..server.voices import Voices
 from ..server.wire import Refused, failure
 from ..tokens import Answer
 from .answer import is_for_all, patient
-from .rows import Columns, Result, bad
+from .rows import Columns, Result, Row, bad
 
 FIELDS = ("custom_id", "method", "url", "body")
 URLS: Mapping[str, Callable[[Mapping[str, Any]], Asked]] = {
     "/v1/chat/completions": chat_request,
     "/v1/completions": text_request,
 }
+MOST_IDS = 50_000
+"""Rows whose ids are looked through: all that OpenAI takes in one file."""
 
 
 class RequestStep:
@@ -37,10 +41,11 @@ class RequestStep:
 
     async def __call__(self, row: Columns) -> Result:
         try:
-            asked = request_of(row)
-        except Refused as error:
+            check_row(row)
+        except InputError as error:
             return bad(error)
         try:
+            asked = _asked(row)
             body = await patient(lambda: self._body(asked))
         except Exception as error:
             if is_for_all(error):
@@ -65,22 +70,38 @@ class RequestStep:
         return reply.whole([said for said, _ in made], answers, usage_data(prompt, answers))
 
 
-def request_of(row: Columns) -> Asked:
-    """What a row asks.
-
+def check_row(row: Columns) -> None:
+    """
     Raises:
-        Refused: it is no request, or one that can't be answered here.
+        InputError: it is no request, or one to something that is not there.
     """
     if not isinstance(row.get("custom_id"), str):
-        raise Refused("custom_id must be a text")
+        raise InputError("custom_id must be a text")
     if row.get("method") != "POST":
-        raise Refused("method must be POST")
-    parse = URLS.get(str(row.get("url")))
-    if parse is None:
-        raise Refused(f"url must be one of {', '.join(URLS)}, not {row.get('url')!r}")
+        raise InputError("method must be POST")
+    if str(row.get("url")) not in URLS:
+        raise InputError(f"url must be one of {', '.join(URLS)}, not {row.get('url')!r}")
     if not isinstance(row.get("body"), dict):
-        raise Refused("body must be an object")
-    asked = parse(row["body"])
+        raise InputError("body must be an object")
+
+
+def check_ids(rows: Iterable[Row]) -> None:
+    """
+    Raises:
+        InputError: two rows have one `custom_id`.
+    """
+    seen: dict[str, int] = {}
+    for row in islice(rows, MOST_IDS):
+        name = row.data.get("custom_id")
+        if isinstance(name, str) and seen.setdefault(name, row.number) != row.number:
+            raise InputError(
+                f"rows {seen[name] + 1} and {row.number + 1} have the same custom_id, {name!r}",
+                hint="answers are told apart by it, so each row needs its own",
+            )
+
+
+def _asked(row: Columns) -> Asked:
+    asked = URLS[row["url"]](row["body"])
     if asked.streamed:
         raise Refused("a batch has no streams")
     return asked

@@ -26,6 +26,14 @@ class Row(NamedTuple):
     """Why it can't be read, if so."""
 
 
+class Kept(NamedTuple):
+    """A row as it stands in a file: a line, or a slice of a table."""
+
+    came: Any
+    row: Any
+    """The same with an `id`."""
+
+
 class Result(NamedTuple):
     """What has come of a row."""
 

@@ -19,6 +19,7 @@ from .answer import Step
 from .files import Source, kind_of, open_sink, open_source, schemas_of
 from .join import join
 from .manner import Manner, are_requests
+from .requests import FIELDS, check_ids
 from .rows import Result, Row, bad
 from .store import FORMAT, Work, finish
 
@@ -39,16 +40,17 @@ class Job:
     """The rows are in OpenAI's batch format."""
     schemas: tuple[Any, Any] | None
     """The columns' types, where they are written to Parquet."""
-    first: int = 0
-    """The place of the first row, where the source is a part of something."""
 
     @classmethod
     def of(cls, rows: Path, out: Path, manner: Manner) -> Job:
         kind = kind_of(out, "OUT")
         source = open_source(rows)
         manner.check(source.names, kind)
+        requests = are_requests(source.names)
+        if requests:
+            check_ids(source.rows(0, FIELDS))
         schemas = schemas_of(source, manner.name_prefix) if kind == "parquet" else None
-        return cls(rows, out, source, manner, are_requests(source.names), schemas)
+        return cls(rows, out, source, manner, requests, schemas)
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -85,7 +87,7 @@ class Job:
         own = not self.requests
         try:
             sink = open_sink(made, self.schemas)
-            join(self.source, work, sink, side, ordered=ordered, own=own, first=self.first)
+            join(self.source, work, sink, side, ordered=ordered, own=own)
         except BaseException:
             for path in (made, side):  # a disk may be full for the sake of them
                 path.unlink(missing_ok=True)

@@ -172,6 +172,7 @@ def _work(
                 with show.busy(f"writing {job.out}"):
                     job.finish(work, ordered=ordered)
             except BaseException:
-                show.tell(f"stopped with {len(work.settled)} of {total} rows; --resume goes on")
+                done = f"{len(work.settled)} of {show.counted(total, 'row')}"
+                show.tell(f"stopped with {done}; --resume goes on")
                 raise
     return work

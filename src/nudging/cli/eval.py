@@ -217,7 +217,8 @@ def _run(request: Request, out: Path, *, resume: bool) -> None:
                         run.add(line)
                         advance()
             except KeyboardInterrupt:
-                show.tell(f"stopped with {len(run.done)} of {total} samples; --resume goes on")
+                done = f"{len(run.done)} of {show.counted(total, 'sample')}"
+                show.tell(f"stopped with {done}; --resume goes on")
                 raise
     finally:
         portal.call(evaluation.aclose())
@@ -229,7 +230,7 @@ def _tell_failed(out: Path) -> None:
     errors = [line["error"] for line in read_samples(out) if line["error"] is not None]
     if errors:
         raise NudgingError(
-            f"{len(errors)} samples failed, the first with {errors[0]['kind']}: "
+            f"{show.counted(len(errors), 'sample')} failed, the first with {errors[0]['kind']}: "
             f"{errors[0]['message']}",
             hint="--resume asks them again",
         )

@@ -250,15 +250,16 @@ def _otherwise(name: str, fleet: Fleet, load: Load, limit: float) -> dict[str, A
 def _lines(data: dict[str, Any], fleet: Fleet, estimate: Estimate, seen: Seen) -> list[str]:
     def pool(name: str, servers: int, source: Source) -> str:
         return (
-            f"{name:<16}{_counted(servers, 'server')}, {estimate.sequences[source]:.1f} sequences "
-            f"in each, {estimate.load[source]:.0%} of the most that they could do"
+            f"{name:<16}{show.counted(servers, 'server')}, "
+            f"{estimate.sequences[source]:.1f} sequences in each, "
+            f"{estimate.load[source]:.0%} of the most that they could do"
         )
 
     short = "base" if data["bottleneck"] == "base" else "nudging"
     found = [
         pool("base", fleet.bases, "base"),
         pool("nudging", fleet.nudges, "nudge"),
-        f"{'coordinators':<16}{_counted(data['coordinators'], 'core')}",
+        f"{'coordinators':<16}{show.counted(data['coordinators'], 'core')}",
         f"{'short of':<16}{short} servers first",
         f"{'an answer':<16}{estimate.seconds:.2f} s; {data['seconds_alone']:.2f} s alone",
         f"{'simulated':<16}{seen.seconds:.2f} s, 19 of 20 in {seen.slow:.2f} s, "
@@ -270,7 +271,3 @@ def _lines(data: dict[str, Any], fleet: Fleet, estimate: Estimate, seen: Seen) -
         servers = f"{other['base_servers']} base and {other['nudging_servers']} nudging servers"
         found.append(f"{other['what']}: {servers if other['base_servers'] else 'not in that time'}")
     return found
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -91,7 +91,7 @@ def _inspect(runs: Sequence[Path], out: Path | None) -> None:
     from ..eval.report.inspect_log import write_logs
 
     out = out or Path("inspect-logs")
-    show.tell(f"wrote {len(write_logs(runs, out))} logs to {out}")
+    show.tell(f"wrote {show.counted(len(write_logs(runs, out)), 'log')} to {out}")
 
 
 def _print(text: str, out: Path | None) -> None:

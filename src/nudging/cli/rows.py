@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from ..errors import NudgingError
+from . import show
 
 EVERY = 60.0
 """Seconds between two lines about how far it is, where no bar can be shown."""
@@ -20,8 +21,8 @@ def tell_counts(counts: Mapping[Any, int], out: str, bad_rows: str) -> None:
     """
     answered, failed, bad = (counts.get(kind, 0) for kind in ("answered", "failed", "bad"))
     total = answered + failed + bad
-    typer.echo(f"{total} rows: {answered} answered, {failed} failed, {bad} bad")
+    typer.echo(f"{show.counted(total, 'row')}: {answered} answered, {failed} failed, {bad} bad")
     if failed or bad:
-        told = [f"{failed} rows failed, and have an error in {out}"] if failed else []
-        told += [f"{bad} rows can't be asked: {bad_rows}"] if bad else []
+        told = [f"{show.counted(failed, 'row')} failed, with an error in {out}"] if failed else []
+        told += [f"{show.counted(bad, 'row')} can't be asked: {bad_rows}"] if bad else []
         raise NudgingError("; ".join(told))

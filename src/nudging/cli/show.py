@@ -48,6 +48,10 @@ def one_line(text: str) -> str:
     return " ".join(text.split()).translate(_CONTROLS)
 
 
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def error(message: str, hint: str = "") -> None:
     tell(style("nudge: error: ", _RED, sys.stderr) + one_line(message))
     if hint:

@@ -10,7 +10,7 @@ from typing import Any
 
 HEAD = (
     *("n", "errors", "accuracy", "95 %", "over base", "95 % of it"),
-    *("nudged", "ended", "tokens", "seconds"),
+    *("read", "nudged", "ended", "tokens", "seconds"),
 )
 
 
@@ -23,6 +23,7 @@ def figures(cell: Mapping[str, Any]) -> list[str]:
         _ends(cell["ci95"]),
         _share(cell["difference"], "+"),
         _ends(cell["difference_ci95"], "+"),
+        _share(cell["read_rate"]),
         _share(cell["nudge_rate"]),
         _share(cell["ended_rate"]),
         str(cell["usage"].get("tokens", "")),

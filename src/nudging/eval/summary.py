@@ -28,6 +28,8 @@ class _Cell:
         self.correct: dict[str, bool] = {}
         """By sample, of those that were scored as right or wrong."""
         self._answers = self._errors = self._ended = 0
+        self._asked = self._read = 0
+        """Answers to questions with a right answer, and those that say one."""
         self._words: Counter[str] = Counter()
         self._usage: dict[str, list[float]] = {}
         self._measures: dict[str, list[float]] = {}
@@ -39,6 +41,9 @@ class _Cell:
         answer, score = line["answer"], line["score"]
         self._answers += 1
         self._ended += answer["stop_reason"] in ENDED
+        if line["gold"] is not None:
+            self._asked += 1
+            self._read += score["reading"] is not None
         for span in answer["spans"]:
             self._words[span["source"]] += len(span["text"].split())
         for name, value in numbers(answer["usage"]):
@@ -65,6 +70,7 @@ class _Cell:
             "difference": _mean(gained),
             "difference_ci95": _interval(gained, seed),
             "paired": len(both),
+            "read_rate": _share(self._read, self._asked),
             "nudge_rate": _share(self._words["nudge"], self._words.total()),
             "ended_rate": _share(self._ended, self._answers),
             "errors": self._errors,

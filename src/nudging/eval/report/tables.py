@@ -16,8 +16,9 @@ from .gather import Gathered
 HEAD = ("task", "way", *figures.HEAD)
 NOTE = (
     "Shares are in percent. Over base: the mean gain over the base model alone, sample by sample; "
-    "95\u00a0%: intervals by the bootstrap. Nudged: share of the words. Ended: by a model, rather "
-    "than by a limit, a loop or a stop text."
+    "95\u00a0%: intervals by the bootstrap. Read: answers in which the task's rule found a result, "
+    "right or wrong. Nudged: share of the words. Ended: by a model, rather than by a limit, a loop "
+    "or a stop text."
 )
 
 
