@@ -24,6 +24,7 @@ from .conversations import PREFIX, SYSTEM
 from .plan import plans
 from .questions import KINDS, Question, QuestionKind, draw, sheet
 from .scoring import Scorer
+from .task import positive
 from .world import World, make_world
 
 EXAMPLES = 3
@@ -102,7 +103,7 @@ def failures(found: dict[str, dict[str, Tally]]) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Check the laboratory's models.")
     parser.add_argument("--models", type=Path, default=Path("lab/models"))
-    parser.add_argument("--count", type=int, default=100, help="questions of each kind")
+    parser.add_argument("--count", type=positive, default=100, help="questions of each kind")
     given = parser.parse_args()
     world = make_world()
     found = {}

@@ -3,8 +3,9 @@
     python -m lab.results [NAME ...] [--models DIR] [--out DIR] [--count N] [--doc FILE.md]
 
 Cells are asked two at a time, each a run of `nudge eval` in its own folder; what is done stays, and
-the same command goes on. With `--doc`, each experiment's result is written between its marks there,
-its plot beside it. With `--keep`, the figures that a test holds nudging to go to that file.
+the same command goes on. A folder has its `--count` once and for all. With `--doc`, each
+experiment's result is written between its marks there, its plot beside it. With `--keep`, the
+figures that a test holds nudging to go to that file, from `main`; both want the full count.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from types import ModuleType
 
 from benchmarks.sections import write_section
 
-from nudging.errors import NudgingError
+from nudging.errors import InputError, NudgingError
 from nudging.kept import write_json
 
 from .experiments import (
@@ -37,9 +38,10 @@ from .experiments import (
 )
 from .experiments.altered import altered
 from .experiments.ask import ask
-from .experiments.cells import Bench, Cell
+from .experiments.cells import FULL, Bench, Cell
 from .experiments.claims import Finding
-from .experiments.read import Found
+from .experiments.read import Found, NotYet
+from .task import positive
 from .world import make_world
 
 EXPERIMENTS: Mapping[str, ModuleType] = {
@@ -93,7 +95,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
     parser.add_argument("--models", type=Path, default=Path("lab/models"))
     parser.add_argument("--out", type=Path, default=Path("build/lab-results"))
-    parser.add_argument("--count", type=int, default=500, help="questions of each kind")
+    parser.add_argument(
+        "--count",
+        type=positive,
+        default=FULL,
+        help="questions of each kind; must not change for one folder",
+    )
     parser.add_argument("--doc", type=Path, help="the document with the marks")
     parser.add_argument("--beside", type=Path, help="results on models of another seed")
     parser.add_argument("--keep", type=Path, help="a file of JSON for the test")
@@ -101,14 +108,20 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in EXPERIMENTS]:
         parser.error(f"there is no experiment {unknown[0]!r}; there are {', '.join(EXPERIMENTS)}")
+    if given.count != FULL and (given.doc or given.keep):
+        parser.error(
+            f"--doc and --keep take the figures of --count {FULL} alone; for a small try, name a "
+            "folder instead: python -m lab.results main --count 4 --out build/lab-try"
+        )
     names = given.names or list(EXPERIMENTS)
     try:
         bench = Bench(given.models.resolve(), given.out.resolve(), make_world(), given.count)
+        bench.check_sheets()
         if not given.so_far:
             bench = asked(bench, names)
-        made = findings(bench, names)
+        made = findings(bench, names) if given.names or not given.so_far else so_far(bench)
     except NudgingError as error:
-        sys.exit(str(error))
+        sys.exit(f"{error}\nhint: {error.hint}" if error.hint else str(error))
     others = json.loads((given.beside / VERDICTS).read_text()) if given.beside else {}
     for finding in made:
         plot = f"lab-{finding.name}.svg"
@@ -120,7 +133,7 @@ def main() -> None:
     kept = given.out / VERDICTS
     before = json.loads(kept.read_text()) if kept.exists() else {}
     write_json(kept, before | {finding.name: finding.verdict for finding in made})
-    if given.keep:
+    if given.keep and any(finding.name == "main" for finding in made):
         held = main_table.held(Found(bench).on("mixed", main_table.NUDGED))
         write_json(given.keep, {name: figure._asdict() for name, figure in held.items()})
 
@@ -140,6 +153,23 @@ def findings(bench: Bench, names: Sequence[str]) -> list[Finding]:
     """What some experiments have found."""
     found = Found(bench)
     return [EXPERIMENTS[name].finding(found) for name in names]
+
+
+def so_far(bench: Bench) -> list[Finding]:
+    """What those experiments have found whose answers are there; the others are named.
+
+    Raises:
+        InputError: none is there.
+    """
+    found, made = Found(bench), []
+    for name, experiment in EXPERIMENTS.items():
+        try:
+            made.append(experiment.finding(found))
+        except NotYet as reason:
+            print(f"{name} is left out: {reason}", file=sys.stderr)
+    if not made:
+        raise InputError(f"no experiment in {bench.out} has all its answers")
+    return made
 
 
 if __name__ == "__main__":

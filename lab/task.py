@@ -53,10 +53,18 @@ def sheet_lines(world: World, split: Split, count: int) -> Iterator[str]:
             yield json.dumps(as_row(question), ensure_ascii=False) + "\n"
 
 
+def positive(text: str) -> int:
+    """How many, as argparse takes it."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write a sheet of questions.")
     parser.add_argument("split", choices=SPLITS)
-    parser.add_argument("count", type=int, help="questions of each kind")
+    parser.add_argument("count", type=positive, help="questions of each kind")
     given = parser.parse_args()
     for line in sheet_lines(make_world(), given.split, given.count):
         print(line, end="")

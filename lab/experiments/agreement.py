@@ -21,7 +21,7 @@ from ..conversations import PREFIX
 from .cells import MOST, Bench
 from .claims import Finding, Statement
 from .plots import stacked
-from .read import Figure, Found, mean
+from .read import Figure, Found, NotYet, mean
 
 EVERY = 2
 """Of the questions on the mixed sheet, one in so many is asked: each has some thirty places."""
@@ -51,6 +51,8 @@ async def ask(bench: Bench) -> None:
 
 
 def finding(found: Found) -> Finding:
+    if not found.bench.agreement.exists():
+        raise NotYet("no places were compared")
     kept = json.loads(found.bench.agreement.read_text(encoding="utf-8"))
     places = [Place(*place) for place in kept["places"]]
     bins = analysis(places)["bins"]

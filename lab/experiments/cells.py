@@ -5,6 +5,7 @@ Knows which models stand in which part, and how the command is spelled. Knows no
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ SHEETS: Mapping[SheetName, tuple[Split, float]] = {
 }
 """The split that a sheet asks about, and its share of the questions of each kind. The mixed sheet
 is the beginning of the main one; settings are chosen on the development sheet."""
+FULL = 500
+"""Questions of each kind on the main sheet, in the figures of the document."""
 MOST = 120
 """Tokens of an answer: the longest right ones have about 100."""
 
@@ -50,7 +53,7 @@ class Bench:
     models: Path
     out: Path
     world: World
-    count: int = 500
+    count: int = FULL
     """Questions of each kind on the main sheet."""
     kinds: tuple[QuestionKind, ...] = KINDS
     altered: Mapping[str, Path] = field(default_factory=dict)
@@ -67,11 +70,27 @@ class Bench:
         """The places at which models were compared."""
         return self.out / "agreement.json"
 
-    def write_sheets(self) -> None:
-        self.out.mkdir(parents=True, exist_ok=True)
+    def _sheets(self) -> Iterator[tuple[Path, str]]:
         for name, (split, share) in SHEETS.items():
             lines = sheet_lines(self.world, split, max(1, round(share * self.count)))
-            self.sheet(name).write_text("".join(lines), encoding="utf-8")
+            yield self.sheet(name), "".join(lines)
+
+    def check_sheets(self) -> None:
+        """Raises `InputError` where the folder is one of other questions."""
+        for path, text in self._sheets():
+            if path.exists() and path.read_text(encoding="utf-8") != text:
+                raise InputError(
+                    f"{path} has other questions than those of --count {self.count}",
+                    hint="give the --count that the folder was made with, or another --out",
+                )
+
+    def write_sheets(self) -> None:
+        self.check_sheets()
+        self.out.mkdir(parents=True, exist_ok=True)
+        for path, text in self._sheets():
+            scratch = path.with_suffix(".new")
+            scratch.write_text(text, encoding="utf-8")
+            os.replace(scratch, path)
 
     def spec(self, model: str) -> str:
         """One thread and one cache: models this small gain nothing by more."""

@@ -63,6 +63,10 @@ Records = Mapping[str, Record]
 Of = Callable[[Record], float]
 
 
+class NotYet(InputError):
+    """Answers that are not there, or not all of them."""
+
+
 class Found:
     """The cells of a bench, read as they are needed."""
 
@@ -89,11 +93,13 @@ class Found:
         return [question for question in self.questions(sheet).values() if question.kind == kind]
 
     def _records(self, cell: Cell) -> Records:
-        questions = self.questions(cell.sheet)
         lines = list(read_samples(self.bench.folder(cell)))
+        if not lines:
+            raise NotYet(f"{cell.name} has no answers")
+        questions = self.questions(cell.sheet)
         found = {line["id"]: self._record(questions[line["id"]], line) for line in lines}
         if len(found) < len(questions):
-            raise InputError(f"{cell.name} has {len(found)} of {len(questions)} answers")
+            raise NotYet(f"{cell.name} has {len(found)} of {len(questions)} answers")
         return found
 
     def _record(self, question: Question, line: Line) -> Record:

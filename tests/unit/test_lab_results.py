@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -98,10 +99,9 @@ def test_the_document_gets_what_was_found(
     beside = tmp_path / "other"
     beside.mkdir()
     (beside / "verdicts.json").write_text('{"main": "holds in part"}')
-    places = ["--models", bench.models, "--out", bench.out, "--count", 2]
-    reports = ["--so-far", "--doc", doc, "--keep", keep, "--beside", beside]
-    monkeypatch.setattr("sys.argv", ["lab.results", "main", *map(str, places + reports)])
-    main()
+    monkeypatch.setattr("lab.results.FULL", bench.count)
+    reports = ("--so-far", "--doc", doc, "--keep", keep, "--beside", beside)
+    command(monkeypatch, "main", "--out", bench.out, *reports)
     text = doc.read_text()
     assert text.startswith("Before.")
     assert text.endswith("After.\n")
@@ -112,6 +112,62 @@ def test_the_document_gets_what_was_found(
     assert {*KINDS, "all right"} <= held.keys()
     assert held["all right"]["n"] == len(KINDS)
     assert json.loads((bench.out / "verdicts.json").read_text()).keys() == {"main"}
+
+
+def test_a_small_try_is_not_for_the_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--doc", "--keep"):
+        with pytest.raises(SystemExit, match=r"^2$"):
+            command(monkeypatch, "main", "--count", 2, "--out", tmp_path, option, tmp_path / "new")
+        assert "for a small try" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_keeps_its_count(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def files() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in bench.out.rglob("*")}
+
+    before = files()
+    for more in ((), ("--so-far",)):
+        with pytest.raises(SystemExit, match=r"other questions than those of --count 3\nhint: "):
+            command(monkeypatch, "main", "assumptions", "--count", 3, "--out", bench.out, *more)
+    assert files() == before
+
+
+@pytest.mark.parametrize("count", ["0", "-3", "many"])
+def test_a_count_is_a_number_of_questions(
+    count: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        command(monkeypatch, "--so-far", "--out", tmp_path, "--count", count)
+
+
+def test_so_far_is_what_has_all_its_answers(
+    bench: Bench,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for path in (*map(bench.folder, CELLS), *map(bench.sheet, SHEETS)):
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    given = ("--so-far", "--count", bench.count, "--out", tmp_path)
+    command(monkeypatch, *given)
+    assert json.loads((tmp_path / "verdicts.json").read_text()).keys() == {"main"}
+    assert "pairs is left out: nudged-by-b has no answers" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="has no answers"):
+        command(monkeypatch, "pairs", *given)
+    samples = tmp_path / NUDGED.name / "samples.jsonl"
+    samples.write_text("".join(samples.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(SystemExit, match=r"no experiment in .* has all its answers"):
+        command(monkeypatch, *given)
+    assert "nudged has 13 of 14 answers" in capsys.readouterr().err
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
+    """`python -m lab.results`."""
+    monkeypatch.setattr("sys.argv", ["lab.results", *map(str, words)])
+    main()
 
 
 def test_a_model_can_be_made_surer(models: Path, tmp_path: Path) -> None:
@@ -176,6 +232,15 @@ def test_every_experiment_comes_to_a_finding(made_up: Found, name: str) -> None:
     text = written(finding, "plot.svg")
     assert finding.verdict in text.lower()
     assert "nan" not in text
+
+
+def test_what_a_test_is_held_to_comes_from_the_main_table(
+    made_up: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.results.FULL", made_up.bench.count)
+    keep = tmp_path / "kept.json"
+    command(monkeypatch, "speculation", "--so-far", "--out", made_up.bench.out, "--keep", keep)
+    assert not keep.exists()
 
 
 def test_the_document_has_a_place_for_every_experiment() -> None:
