@@ -1,4 +1,4 @@
-"""What every engine with logits shares: ids, seams, caches, and the passes of many at once.
+"""What every engine with logits shares: seams, caches, and the passes of many at once.
 
 A runtime (`llama.py`, `hf.py`) only tokenises, runs the model forward over ids, and cuts its
 caches. The ids of a stream are those of the whole text, tokenised afresh where the stream begins,
@@ -10,7 +10,6 @@ there when they are asked for. Knows no rule, and no other model.
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 import time
 from collections import Counter, deque
@@ -20,8 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from ..chat import Message, Part, Prompt, named_template, render
-from ..errors import ContextOverflow, InputError, ModelError, TemplateError
+from ..chat import Message, Prompt, named_template, render
+from ..errors import ContextOverflow, ModelError, TemplateError
 from ..text import common_prefix, complete
 from ..tokens import Step
 from .base import Capabilities, Engine, Want
@@ -29,6 +28,7 @@ from .pace import Pace
 from .rows import Reader
 from .runtime import Row, Runtime, Vocabulary, Work
 from .slots import Slot, Slots
+from .spelling import Spelling
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,8 +73,7 @@ class LocalEngine(Engine):
         self.pace: Pace = Pace()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=spec)
         self._closed = False
-        found = sorted(filter(None, runtime.controls), key=len, reverse=True)
-        self._controls = re.compile("|".join(map(re.escape, found)) or r"(?!)")
+        self._spelling = Spelling(runtime)
         self.capabilities = Capabilities(
             kind=runtime.kind,
             entropy=True,
@@ -91,7 +90,7 @@ class LocalEngine(Engine):
     async def stream(
         self, prompt: Prompt, start: bytes, n: int, want: Want
     ) -> AsyncGenerator[Step, None]:
-        ids = await self._run(self._ids, prompt, start.decode())
+        ids = await self._run(self._spelling.ids, prompt, start.decode())
         if len(ids) >= self._runtime.n_ctx and not start:
             raise self._overflow(len(ids))
         text = start
@@ -124,7 +123,7 @@ class LocalEngine(Engine):
         return len(await self.ids(prompt))
 
     async def text_of(self, ids: Sequence[int]) -> str:
-        return await self._run(self._spelled, ids)
+        return await self._run(self._spelling.text, ids)
 
     async def tokenizer_info(self) -> dict[str, Any]:
         found = {"tokenizer_class": self._runtime.kind, **self._runtime.template_tokens}
@@ -134,7 +133,7 @@ class LocalEngine(Engine):
         if self._template is None:
             raise TemplateError(f"{self.spec} brings no chat template")
         tokens = self._runtime.template_tokens if self._own_template else {}
-        parts = render(self._template, messages, controls=self._controls, tokens=tokens)
+        parts = render(self._template, messages, controls=self._spelling.controls, tokens=tokens)
         return Prompt(parts, add_special=not self._own_template)
 
     async def forget(self) -> None:
@@ -160,8 +159,9 @@ class LocalEngine(Engine):
             ContextOverflow: it can't fit, by its length alone. To read megabytes takes seconds, in
                 which no other answer goes on.
         """
-        await self._run(self._check_length, len(prompt.text.encode()))
-        return await self._run(self._ids, prompt, "")
+        if tokens := await self._run(self._spelling.too_long, prompt):
+            raise self._overflow(tokens)
+        return await self._run(self._spelling.ids, prompt, "")
 
     async def logits(self, prompt: Prompt, ids: Sequence[int]) -> Row:
         """The raw logits after `ids`: a prompt and what was written after it, by whomever."""
@@ -186,57 +186,6 @@ class LocalEngine(Engine):
         return await asyncio.get_running_loop().run_in_executor(
             self._worker, lambda: job(*args, **kwargs)
         )
-
-    def _ids(self, prompt: Prompt, start: str) -> list[int]:
-        """Ids of the prompt and the answer so far. Control tokens count only where they are not
-        literal, so the text is divided around those that are."""
-        ids: list[int] = []
-        plain = ""
-
-        def add(text: str, controls: bool) -> None:
-            if text:
-                # To look for each of thousands of control tokens takes ten times as long.
-                controls = controls and self._controls.search(text) is not None
-                begin = prompt.add_special and not ids
-                ids.extend(self._runtime.tokenize(text, controls=controls, begin=begin))
-
-        for part in (*prompt.parts, Part(start, literal=True)):
-            if part.text and self._ends_in_control(plain):
-                # Some vocabularies put a space after a control token; the answer has its own.
-                add(plain, controls=True)
-                plain = ""
-            if not part.literal:
-                plain += part.text
-                continue
-            rest = 0
-            for found in self._controls.finditer(part.text):
-                add(plain + part.text[rest : found.start()], controls=True)
-                add(found[0], controls=False)
-                plain, rest = "", found.end()
-            plain += part.text[rest:]
-        if plain and plain[-1].isspace():
-            # At the very end, some vocabularies (GPT-2's) read white space otherwise than before
-            # a word, and their models then go on with more of it: so it is read before one.
-            before = len(ids)
-            add(plain + "a", controls=True)
-            if self._runtime.piece(ids[-1]) == b"a":
-                return ids[:-1]
-            del ids[before:]
-        add(plain, controls=True)
-        return ids
-
-    def _spelled(self, ids: Sequence[int]) -> str:
-        runtime, text = self._runtime, b""
-        for token in ids:
-            if not 0 <= token < runtime.size:
-                last = runtime.size - 1
-                raise InputError(f"there is no token {token}: they go from 0 to {last}")
-            text += runtime.piece(token) or runtime.name(token).encode()
-        return text.decode(errors="replace")
-
-    def _ends_in_control(self, text: str) -> bool:
-        tail = text[-64:]
-        return any(found.end() == len(tail) for found in self._controls.finditer(tail))
 
     # --- passes -----------------------------------------------------------------------------
 
@@ -377,7 +326,7 @@ class LocalEngine(Engine):
         if len(whole) <= len(request.text):
             return ()
         n = len(request.ids)
-        ids = self._ids(request.prompt, whole.decode())
+        ids = self._spelling.ids(request.prompt, whole.decode())
         if common_prefix(request.ids, ids) == n:
             ahead = ids[n:]
         elif complete(request.text)[1]:
@@ -386,13 +335,6 @@ class LocalEngine(Engine):
             words = whole[len(request.text) :].decode()
             ahead = self._runtime.tokenize(words, controls=False, begin=False)
         return ahead[: min(MOST_AHEAD, self._runtime.n_ctx - n)]
-
-    def _check_length(self, length: int) -> None:
-        # Few texts have tokens of 16 bytes on average, and to look for the longest takes a while.
-        if length > self._runtime.n_ctx * 16:
-            fewest = -(-length // self._runtime.longest)
-            if fewest > self._runtime.n_ctx:
-                raise self._overflow(fewest)
 
     def _overflow(self, tokens: int) -> ContextOverflow:
         limit = self._runtime.n_ctx
