@@ -364,22 +364,32 @@ def test_chat_in_a_pipe(
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("line", "told"),
     [
-        (b"/jump\nx\n", "no command /jump"),
-        (b"/gamma x\nx\n", "'x' is no number"),
-        (b"/gamma 3\nx\n", "gamma must be"),
-        (b"caf\xe9\n", "not valid UTF-8"),
+        ("/jump", "no command /jump"),
+        ("/gamma x", "'x' is no number"),
+        ("/gamma 3", "gamma must be"),
     ],
 )
-def test_an_error_ends_a_chat_in_a_pipe(
-    lines: bytes, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_wrong_command_does_not_end_a_chat_in_a_pipe(
+    line: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    give(monkeypatch, lines)
+    give(monkeypatch, f"{line}\n{FRANCE}\n/quit\nnever asked\n".encode())
+    assert run(["chat", *MODELS]) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [PARIS]
+    assert told in err
+    assert "a command was wrong" in err
+
+
+def test_any_other_error_ends_a_chat_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(monkeypatch, b"caf\xe9\nx\n")
     assert run(["chat", *MODELS]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert told in err
+    assert "not valid UTF-8" in err
 
 
 # --- as a process ---------------------------------------------------------------------------
