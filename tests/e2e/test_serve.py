@@ -20,6 +20,7 @@ import openai
 import pytest
 
 from nudging.cli import run
+from nudging.errors import install
 from tests.fake_server import FakeServer, answer, words
 
 NUDGE = [sys.executable, "-c", "from nudging.cli import main; main()"]
@@ -314,7 +315,7 @@ def test_without_its_extra_it_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "pip install 'nudging[server]'" in done.stderr
+    assert f"hint: {install('server')}" in done.stderr
 
 
 def test_settings_come_from_the_config_file_and_the_command_line_wins(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from ..chat import NAMED
 from ..config import Spec
-from ..errors import MissingExtra, ModelError, NudgingError, SpecError
+from ..errors import MissingExtra, ModelError, NudgingError, SpecError, install
 from ..pull import cache_root
 from .local import LocalEngine
 from .options import check_options, spec_number
@@ -171,7 +171,7 @@ def _foreign(name: str) -> Iterator[None]:
                 ".safetensors files"
             )
             if isinstance(error, ImportError):
-                hint = "pip install 'nudging[hf]' brings what most models need"
+                hint = f"this brings what most models need: {install('hf')}"
             raise ModelError(
                 f"{name} can't be loaded: {type(error).__name__}: {said[:200]}", hint=hint
             ) from error
