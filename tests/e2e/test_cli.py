@@ -109,6 +109,8 @@ def test_trace_tells_each_decision(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ask", FRANCE, *MODELS, "--trace"]) == 0
     out, err = capsys.readouterr()
     assert out == PARIS + "\n"
+    assert err.startswith("  byte  decision  why        likeliest next tokens")
+    assert err.count("decision") == 1
     assert "handover  doubt" in err
     assert '0.25 " um"' in err
     decisions = ask_json(capsys, *MODELS, "--trace")["decisions"]
@@ -179,6 +181,10 @@ def test_the_question_may_come_in(
         (["ask", "x", "--base", "http://[::1/v1", "--nudge", "scripted:nudge"], "not valid"),
         (["ask", "x", "--base", "llama:/a\0b", "--nudge", "scripted:nudge"], "null character"),
         (["ask", "x", *MODELS, "--html", "/nowhere/a.html"], "no folder /nowhere"),
+        (["ask", "x", *MODELS, "--set", "base_form={{ question"], "a template is Jinja over"),
+        (["ask", "x", *MODELS, "--set", "base_form={{ no.x }}"], "'no' is undefined"),
+        (["ask", "x", *MODELS, "--set", "foo=1"], "preset, "),
+        (["ask", "x", *MODELS, "--set", "foo=1"], "of a pair base_form and prefix"),
         (["pull", "llama"], "nothing to pull by the name 'llama'"),
         (["chat", *MODELS, "--gamma", "2"], "gamma must be"),
         (["check", "--base", "scripted:base"], "--nudge is missing"),

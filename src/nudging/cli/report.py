@@ -13,6 +13,7 @@ import typer
 
 from ..errors import MissingExtra, UsageError
 from . import show
+from .place import check_place, writing
 
 
 def report(
@@ -52,6 +53,8 @@ def report(
         raise UsageError(f"give one of {', '.join(wanted)}")
     if len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("a run is named twice")
+    if out is not None and not as_inspect:
+        check_place(out, "--out", replaced=as_parquet)
     form: Callable[[Sequence[Path], Path | None], None] = next(iter(wanted.values()), _page)
     form(runs, out)
 
@@ -83,7 +86,8 @@ def _parquet(runs: Sequence[Path], out: Path | None) -> None:
     except ModuleNotFoundError:
         raise MissingExtra("Parquet", "parquet") from None
     out = out or Path("answers.parquet")
-    write_table(runs, out)
+    with writing(out):
+        write_table(runs, out)
     show.tell(f"wrote {out}")
 
 
@@ -91,7 +95,9 @@ def _inspect(runs: Sequence[Path], out: Path | None) -> None:
     from ..eval.report.inspect_log import write_logs
 
     out = out or Path("inspect-logs")
-    show.tell(f"wrote {len(write_logs(runs, out))} logs to {out}")
+    with writing(out):
+        logs = write_logs(runs, out)
+    show.tell(f"wrote {len(logs)} logs to {out}")
 
 
 def _print(text: str, out: Path | None) -> None:
@@ -103,5 +109,6 @@ def _print(text: str, out: Path | None) -> None:
 
 def _write(text: str, out: Path) -> None:
     # half a character pair stays escaped, as in JSON it must be
-    out.write_bytes(text.encode(errors="backslashreplace"))
+    with writing(out):
+        out.write_bytes(text.encode(errors="backslashreplace"))
     show.tell(f"wrote {out}")
