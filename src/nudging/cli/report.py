@@ -86,8 +86,7 @@ def _parquet(runs: Sequence[Path], out: Path | None) -> None:
     except ModuleNotFoundError:
         raise MissingExtra("Parquet", "parquet") from None
     out = out or Path("answers.parquet")
-    with writing(out):
-        write_table(runs, out)
+    write_table(runs, out)
     show.tell(f"wrote {out}")
 
 
@@ -95,9 +94,7 @@ def _inspect(runs: Sequence[Path], out: Path | None) -> None:
     from ..eval.report.inspect_log import write_logs
 
     out = out or Path("inspect-logs")
-    with writing(out):
-        logs = write_logs(runs, out)
-    show.tell(f"wrote {len(logs)} logs to {out}")
+    show.tell(f"wrote {len(write_logs(runs, out))} logs to {out}")
 
 
 def _print(text: str, out: Path | None) -> None:
