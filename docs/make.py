@@ -61,6 +61,15 @@ def options() -> str:
             "`veto>0.5` where its best is more likely to it, by 0.5, than the base model's token "
             "is.",
             "",
+            "## Traces",
+            "",
+            "`--trace` shows a line for each decision: at which byte of the answer; what was "
+            "decided; why; and the likeliest next tokens with their probabilities. `handover` is "
+            "to the nudging model. While that one writes, the base model is asked at each word: "
+            "`keep` leaves the turn where it is, `takeover` ends it. `accept` is the base model's "
+            "next token, taken. At a `consult` the nudging model is asked whether it would stop, "
+            "and the tokens are its own.",
+            "",
             "## Sampling",
             "",
             "For both models at once by these names, or for one in the tables `base_sampling` and "

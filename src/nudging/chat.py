@@ -114,6 +114,8 @@ def _check_text(text: str, what: str) -> None:
 
 # --- what the base model sees ---------------------------------------------------------------
 
+_TEMPLATE = "a template is Jinja over question, system, prefix and messages: {{ question }}"
+
 
 def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "") -> Prompt:
     """The base model's prompt.
@@ -149,7 +151,7 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
         raise ConfigError(
             f"base prompt form {form!r} is none of auto, plain, dialogue, text, nor a template",
             option="base_form",
-            hint="a template has {{ question }} in it",
+            hint=_TEMPLATE,
         )
     values = {
         "messages": [m._asdict() for m in messages],
@@ -160,7 +162,7 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
     try:
         text = _run(form, values, keep_last_newline=True)
     except TemplateError as error:
-        raise TemplateError(f"base_form: {error}", hint="a template is Jinja") from error
+        raise TemplateError(f"base_form: {error}", hint=_TEMPLATE) from error
     return Prompt((Part(text, literal=True),))
 
 

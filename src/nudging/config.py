@@ -147,7 +147,8 @@ class Config:
                 raise ConfigError(
                     f"there is no option {name!r}",
                     option=name,
-                    hint=f"there are {', '.join(sorted(_FIELDS | _SAMPLING))}",
+                    hint=f"there are {', '.join(sorted(_FIELDS | _SAMPLING | {'preset'}))}, and "
+                    "of a pair base_form and prefix",
                 )
             if preset != "default" and name in FIXED and value != values.get(name, DEFAULTS[name]):
                 raise ConfigError(

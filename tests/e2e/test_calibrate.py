@@ -96,6 +96,18 @@ def test_a_share_that_is_met_is_left_alone(
 ) -> None:
     data = found(capsys, "calibrate", "--prompts", prompts, *PAIR, "--target-rate", "0.27")
     assert [each["gamma"] for each in data["trials"]] == [0.4]
+    assert data["reached"]
+
+
+def test_a_share_that_is_not_met_is_told(prompts: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["calibrate", "--prompts", prompts, *PAIR, "--target-rate", "0.03"]
+    assert run(command) == 0
+    out, err = capsys.readouterr()
+    assert "of the words; 3% was not reached." in out
+    assert "warning: 3% was not reached" in err
+    data = found(capsys, *command)
+    assert not data["reached"]
+    assert data["warnings"][-1].startswith("3% was not reached")
 
 
 def test_too_many_nudges_are_told(prompts: str, capsys: pytest.CaptureFixture[str]) -> None:

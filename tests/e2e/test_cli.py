@@ -109,6 +109,8 @@ def test_trace_tells_each_decision(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ask", FRANCE, *MODELS, "--trace"]) == 0
     out, err = capsys.readouterr()
     assert out == PARIS + "\n"
+    assert err.startswith("  byte  decision  why        likeliest next tokens")
+    assert err.count("decision") == 1
     assert "handover  doubt" in err
     assert '0.25 " um"' in err
     decisions = ask_json(capsys, *MODELS, "--trace")["decisions"]
@@ -179,6 +181,10 @@ def test_the_question_may_come_in(
         (["ask", "x", "--base", "http://[::1/v1", "--nudge", "scripted:nudge"], "not valid"),
         (["ask", "x", "--base", "llama:/a\0b", "--nudge", "scripted:nudge"], "null character"),
         (["ask", "x", *MODELS, "--html", "/nowhere/a.html"], "no folder /nowhere"),
+        (["ask", "x", *MODELS, "--set", "base_form={{ question"], "a template is Jinja over"),
+        (["ask", "x", *MODELS, "--set", "base_form={{ no.x }}"], "'no' is undefined"),
+        (["ask", "x", *MODELS, "--set", "foo=1"], "preset, "),
+        (["ask", "x", *MODELS, "--set", "foo=1"], "of a pair base_form and prefix"),
         (["pull", "llama"], "nothing to pull by the name 'llama'"),
         (["chat", *MODELS, "--gamma", "2"], "gamma must be"),
         (["check", "--base", "scripted:base"], "--nudge is missing"),
@@ -364,22 +370,32 @@ def test_chat_in_a_pipe(
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("line", "told"),
     [
-        (b"/jump\nx\n", "no command /jump"),
-        (b"/gamma x\nx\n", "'x' is no number"),
-        (b"/gamma 3\nx\n", "gamma must be"),
-        (b"caf\xe9\n", "not valid UTF-8"),
+        ("/jump", "no command /jump"),
+        ("/gamma x", "'x' is no number"),
+        ("/gamma 3", "gamma must be"),
     ],
 )
-def test_an_error_ends_a_chat_in_a_pipe(
-    lines: bytes, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_wrong_command_does_not_end_a_chat_in_a_pipe(
+    line: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    give(monkeypatch, lines)
+    give(monkeypatch, f"{line}\n{FRANCE}\n/quit\nnever asked\n".encode())
+    assert run(["chat", *MODELS]) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [PARIS]
+    assert told in err
+    assert "a command was wrong" in err
+
+
+def test_any_other_error_ends_a_chat_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(monkeypatch, b"caf\xe9\nx\n")
     assert run(["chat", *MODELS]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert told in err
+    assert "not valid UTF-8" in err
 
 
 # --- as a process ---------------------------------------------------------------------------

@@ -155,18 +155,21 @@ def test_samples_that_fail_are_recorded_told_and_asked_again(
     ("wrong", "told"),
     [
         (["--tasks", "nonsense"], "there is no task 'nonsense'"),
+        (["--tasks", "mine.jsonl"], "one of your own is NAME=FILE.jsonl?score="),
         (["--methods", "base,magic"], "there is no method 'magic'"),
         (["--methods", "base,,nudge"], "--methods takes names with commas between"),
         (["--methods", "base,base"], "--methods names something twice"),
-        (["--methods", "aligned"], "'aligned'"),
+        (["--methods", "base,magic"], "there are nudging, base"),
+        (["--methods", "aligned"], "--aligned SPEC"),
         (["--gammas", "0.1,x"], "--gammas takes numbers"),
         (["--gammas", "2"], "gamma must be a number from 0 to 1"),
         (["--presets", "magic"], "there is no preset 'magic'"),
         (["--aligned", "nonsense"], "can't read the engine spec"),
         (["--judge", "scripted:base"], "a judge must be a model on a server"),
+        (["--judge", "nonsense"], "hint: http://HOST:PORT/v1#MODEL, with ?api_key_env="),
         (["--data-dir", "/nowhere", "--tasks", "gsm8k"], "there is no folder /nowhere"),
         (["some-run"], "runs are named only to be merged"),
-        (["--merge", "one"], "--merge takes two runs or more"),
+        (["--merge", "one"], "hint: --merge RUN_A RUN_B --out RUN"),
     ],
 )
 def test_what_was_asked_wrongly_is_told_before_anything_is_written(

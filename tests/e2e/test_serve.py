@@ -20,6 +20,7 @@ import openai
 import pytest
 
 from nudging.cli import run
+from nudging.errors import install
 from tests.fake_server import FakeServer, answer, words
 
 NUDGE = [sys.executable, "-c", "from nudging.cli import main; main()"]
@@ -294,7 +295,11 @@ def test_a_place_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> No
         port = str(taken.getsockname()[1])
         pair = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
         assert run(["serve", *pair, "--port", port]) == 1
-    assert f"can't listen on 127.0.0.1:{port}" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert f"can't listen on 127.0.0.1:{port}" in err
+    assert "--port 0 any that is free" in err
+    assert run(["serve", *pair, "--host", "192.0.2.1"]) == 1  # nobody's address
+    assert "hint: --host 127.0.0.1 is for this machine alone" in capsys.readouterr().err
 
 
 def test_a_pair_that_can_answer_nobody_is_not_served(capsys: pytest.CaptureFixture[str]) -> None:
@@ -314,7 +319,7 @@ def test_without_its_extra_it_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "pip install 'nudging[server]'" in done.stderr
+    assert f"hint: {install('server')}" in done.stderr
 
 
 def test_settings_come_from_the_config_file_and_the_command_line_wins(tmp_path: Path) -> None:
@@ -362,25 +367,28 @@ def test_bad_settings_are_told(
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "told"),
     [
-        ["--time-limit", "0"],
-        ["--first-limit", "nan"],
-        ["--port", "99999"],
-        ["--max-answers", "0"],
-        ["--api-key", ""],
-        ["--api-key-file", "nowhere"],
-        ["--gamma", "7"],
-        ["--bound", "gamma"],
-        ["--bound", "gamma=0.5:0.9"],
-        ["--cors", "example.org"],
-        ["--cors", "https://example.org/"],
-        ["--max-body", "0"],
+        (["--time-limit", "0"], "must be above 0"),
+        (["--first-limit", "nan"], "must be above 0"),
+        (["--port", "99999"], "65535"),
+        (["--max-answers", "0"], "--max-answers"),
+        (["--api-key", ""], "must not be empty"),
+        (["--api-key-file", "nowhere"], "hint: it is a text file with a key a line"),
+        (["--gamma", "7"], "gamma must be"),
+        (["--bound", "gamma"], "--bound takes OPTION=LOW:HIGH"),
+        (["--bound", "gamma=0.5:0.9"], "gamma is 0.4 here"),
+        (["--bound", "gamma=0.6:0.1"], "OPTION=LOW:HIGH, LOW first"),
+        (["--cors", "example.org"], "example.org"),
+        (["--cors", "https://example.org/"], "https://example.org/"),
+        (["--max-body", "0"], "--max-body"),
     ],
 )
 def test_what_is_asked_wrongly_is_told(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pair = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
     assert run(["serve", *pair, "--port", "0", *arguments]) == 2
-    assert capsys.readouterr().err.startswith("nudge: error: ")
+    err = capsys.readouterr().err
+    assert err.startswith("nudge: error: ")
+    assert told in err

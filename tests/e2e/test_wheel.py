@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import venv
@@ -91,10 +92,13 @@ def test_the_wheel_answers_in_an_environment_of_its_own(binaries: Path, tmp_path
 
 
 @pytest.mark.parametrize("engine", ["llama", "hf"])
-def test_what_is_not_installed_is_told(binaries: Path, tmp_path: Path, engine: str) -> None:
+def test_what_is_not_installed_is_told(
+    wheel: Path, binaries: Path, tmp_path: Path, engine: str
+) -> None:
     code = (
         "import sys, nudging\ntry: nudging.open_engine(sys.argv[1] + ':model.gguf')\n"
         "except nudging.NudgingError as error: print(error.hint)"
     )
     hint = run(binaries / "python", "-c", code, engine, cwd=tmp_path).strip()
-    assert hint == f"pip install 'nudging[{engine}]'"
+    assert shlex.split(hint)[1:] == ["-m", "pip", "install", f"{wheel}[{engine}]"]
+    assert Path(shlex.split(hint)[0]).parent == binaries

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nudging.cli.remember import check, remember
 from nudging.errors import ConfigError
-from nudging.eval.calibrate import Doubt, best, nearest, nudged, scored, search
+from nudging.eval.calibrate import Doubt, best, missed, nearest, nudged, scored, search
 from nudging.pairs import Pair
 from nudging.tokens import Answer, Candidate, Handover, Span, Step, StopReason, Token
 
@@ -70,10 +70,25 @@ def test_a_share_that_openings_pass_alone_is_not_found() -> None:
     found = nearest(trials, 0.1)
     assert found.gamma == 0.0
     assert found.rate > 0.3
+    assert missed(trials, 0.1).startswith("10% was not reached, and 3")
+    assert "openings" in missed(trials, 0.1)
 
 
 def test_a_share_that_is_met_at_once_is_not_looked_for() -> None:
-    assert len(search(model(), 0.4, 0.4)) == 1
+    trials = search(model(), 0.4, 0.4)
+    assert len(trials) == 1
+    assert missed(trials, 0.4) == ""
+
+
+def test_a_share_that_gamma_1_does_not_reach_is_not_found() -> None:
+    trials = search(lambda gamma: [told(*TOPS, gamma=gamma / 2)], 0.9, 0.4)
+    assert nearest(trials, 0.9).rate < 0.6
+    assert "even at gamma 1" in missed(trials, 0.9)
+
+
+def test_a_share_between_two_gammas_is_not_found() -> None:
+    trials = search(lambda gamma: [told(*TOPS, gamma=0.2 if gamma < 0.5 else 0.8)], 0.5, 0.4)
+    assert "jumps" in missed(trials, 0.5)
 
 
 def test_what_is_not_sure_of_itself_ends() -> None:

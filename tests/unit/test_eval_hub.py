@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from nudging.errors import MissingExtra, PullError
+from nudging.errors import MissingExtra, PullError, install
 from nudging.eval.hub import HUB, hub_rows
 from nudging.eval.load import samples
 from nudging.eval.tasks import TASKS
@@ -128,4 +128,4 @@ def test_without_datasets_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtra) as error:
         list(hub_rows("gsm8k"))
-    assert "nudging[eval]" in error.value.hint
+    assert error.value.hint == install("eval")

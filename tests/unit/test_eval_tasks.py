@@ -148,7 +148,7 @@ BAD: list[tuple[Any, str]] = [
     ("[" * 100_000, "is not JSON"),
     ({"id": "b", "gold": "2"}, "'question' must be a text"),
     ({"id": "b", "question": 7.5, "gold": None}, "'gold' must be a text"),
-    ({"id": "b", "question": "?", "gold": "two"}, "nothing to score by"),
+    ({"id": "b", "question": "?", "gold": "two"}, "'two' (the field 'gold')"),
     ({"id": "a", "question": "?", "gold": "2"}, "'a' is there twice"),
 ]
 
@@ -223,6 +223,12 @@ def test_a_task_of_one_line(tmp_path: Path) -> None:
     by_id = {sample.id: sample for sample in found}
     assert task.score(by_id["1"], "It is 2.").correct
     assert not task.score(by_id["2"], "It is 2.").correct
+
+
+def test_a_bad_answer_of_ones_own_is_named_by_its_field(tmp_path: Path) -> None:
+    task, path = own_task(f"mine={file(tmp_path, {'question': '?', 'a': 'x'})}?gold=a&score=number")
+    with pytest.raises(InputError, match=r"'x' \(the field 'a'\)"):
+        samples(task, read_jsonl(path))
 
 
 def test_a_task_of_one_line_with_choices(tmp_path: Path) -> None:

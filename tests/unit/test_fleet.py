@@ -482,9 +482,10 @@ def test_one_that_comes_back_as_another_model_is_not_let_in(
 
 
 def test_none_that_can_be_reached_is_an_error() -> None:
-    spec = parse_spec(",".join(f"http://127.0.0.1:{free_port()}/v1" for _ in range(2)))
-    with pytest.raises(ServerDown):
-        asyncio.run(open_fleet(spec))
+    places = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
+    with pytest.raises(ServerDown) as caught:
+        asyncio.run(open_fleet(parse_spec(",".join(f"{place}/v1" for place in places))))
+    assert all(place in str(caught.value) for place in places)
 
 
 def test_what_will_never_work_is_told_at_once(two: tuple[FakeServer, FakeServer]) -> None:

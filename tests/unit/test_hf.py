@@ -11,7 +11,9 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from tests.conftest import Demo
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+import huggingface_hub  # noqa: E402
 import tokenizers  # noqa: E402
 from tokenizers import models, pre_tokenizers  # noqa: E402
 
@@ -366,20 +369,79 @@ def test_a_path_that_is_not_there_stays_off_the_network(
     assert "there is no file or folder" in str(refused(f"hf:{name}"))
 
 
-def test_a_hub_name_that_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*args: Any, **kwargs: Any) -> None:
-        raise OSError("we couldn't connect\nto the hub")
+class _Hub(BaseHTTPRequestHandler):
+    """Has the model some/model, and of that the revision main."""
 
-    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", unknown)
-    assert "couldn't connect" in str(refused("hf:some/model"))
+    def do_GET(self) -> None:
+        known = self.path.startswith("/api/models/some/model/")
+        code = "RevisionNotFound" if known else "RepoNotFound"
+        self.send_response(200 if self.path.endswith("/some/model/revision/main") else 404)
+        self.send_header("X-Error-Code", code)
+        self.end_headers()
+        self.wfile.write(b'{"id": "some/model"}')
+
+    def log_message(self, *_: Any) -> None:
+        pass
 
 
-def test_a_package_that_a_model_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
+    threading.Thread(target=server.serve_forever).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:1")
+
+
+@pytest.mark.usefixtures("hub")
+def test_what_the_hub_does_not_have(caplog: pytest.LogCaptureFixture) -> None:
+    error = refused("hf:other/model")
+    assert "there is no folder other/model, and no such model on the Hugging Face hub" in str(error)
+    assert "other/model is not on this disk" in caplog.text
+    assert "no revision v9" in str(refused("hf:some/model?revision=v9"))
+    assert "no such model" in str(refused("hf:some--name"))
+
+
+@pytest.mark.usefixtures("hub")
+def test_what_the_hub_has_is_left_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, local_files_only: bool, revision: str, **__: Any) -> None:
+        raise OSError(f"{local_files_only} {revision}\nmore")
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", broken)
+    assert "OSError: False main" in str(refused("hf:some/model"))
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_a_hub_that_is_not_there() -> None:
+    error = refused("hf:some/model")
+    assert "there is no folder some/model, and the Hugging Face hub can't be reached" in str(error)
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_what_was_fetched_once_needs_no_hub(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    kept = tmp_path / "models--some--model"
+    shutil.copytree(folder, kept / "snapshots" / "abc")
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text("abc")
+    assert open_spec("hf:some/model").capabilities.kind == "hf"
+
+
+def test_a_package_that_a_model_needs(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def lacking(*args: Any, **kwargs: Any) -> None:
         raise ImportError("\nit needs the package `bitsandbytes`\n")
 
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lacking)
-    error = refused("hf:some/model")
+    error = refused(f"hf:{folder}")
     assert "bitsandbytes" in str(error)
     assert "pip install" in error.hint
 

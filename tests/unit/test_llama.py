@@ -21,7 +21,7 @@ from nudging.engines.base import Want
 from nudging.engines.cores import physical_cores
 from nudging.engines.local import LocalEngine
 from nudging.engines.runtime import Row, Work
-from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError
+from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError, install
 from nudging.sampling import Sampling
 from nudging.tokens import Step
 from tests.conftest import Demo, Lab
@@ -593,7 +593,7 @@ def test_without_xllamacpp(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     llama_c.library.cache_clear()
     with pytest.raises(MissingExtra) as caught:
         LlamaRuntime(tiny_path)
-    assert caught.value.hint == "pip install 'nudging[llama]'"
+    assert caught.value.hint == install("llama")
 
 
 def test_waits_are_short_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -347,11 +347,20 @@ def test_the_command_plans(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     told = capsys.readouterr().out
     assert "short of        base servers first" in told
     assert "with the gate: " in told
+    assert "10% of them nudged" in told
+    assert "1.5 times what it takes alone (--slower)" in told
+    assert "0.5 ms* for each further sequence" in told
+    assert "* not given: guessed" in told
+    assert found["assumed"]["guessed"] == [
+        f"{source}.{name}" for source in ("base", "nudge") for name in ("more", "prompt", "request")
+    ]
     file = tmp_path / "check.json"
     file.write_text(json.dumps(CHECKED))
     assert run(["plan", *load, "--from", str(file), "--base-ms", "250", "--json"]) == 0
     slow = json.loads(capsys.readouterr().out)
     assert slow["seconds_alone"] > 5 * found["seconds_alone"]
+    assert "base.request" not in slow["assumed"]["guessed"]
+    assert slow["assumed"]["base"]["request"] == 10
 
 
 def test_a_large_fleet_is_simulated_in_part(capsys: pytest.CaptureFixture[str]) -> None:
@@ -369,7 +378,7 @@ def test_a_large_fleet_is_simulated_in_part(capsys: pytest.CaptureFixture[str]) 
         (["--rps", "5", "--base-ms", "20"], "--nudge-ms MS"),
         (["--rps", "0", "--base-ms", "20", "--nudge-ms", "5"], "--rps is 0"),
         (["--rps", "nan", "--base-ms", "20", "--nudge-ms", "5"], "--rps is nan"),
-        (["--rps", "5", "--from", "nowhere.json"], "nowhere.json tells no times"),
+        (["--rps", "5", "--from", "nowhere.json"], "can't read nowhere.json: No such file"),
     ],
 )
 def test_bad_input_is_told(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
@@ -353,3 +354,34 @@ def test_bad_commands_are_told(
     given = [str(folder) if each == "R" else each for each in arguments]
     assert run(["report", *given]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", [[], ["--csv"], ["--parquet"]])
+def test_a_place_that_will_not_do_is_told(
+    form: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = small_run(tmp_path / "r")
+    for out, told in (
+        (tmp_path / "none" / "x", f"there is no folder {tmp_path / 'none'} to write x to"),
+        (tmp_path, f"{tmp_path} is a folder"),
+    ):
+        assert run(["report", str(folder), *form, "--out", str(out)]) == 2
+        assert told in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full")
+def test_a_full_disk_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = small_run(tmp_path / "r")
+    assert run(["report", str(folder), "--out", "/dev/full"]) == 1
+    assert "can't write /dev/full: No space left on device" in capsys.readouterr().err
+
+
+def test_a_table_takes_no_device_s_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = small_run(tmp_path / "r")
+    device = tmp_path / "device"
+    os.mkfifo(device)
+    assert run(["report", str(folder), "--parquet", "--out", str(device)]) == 2
+    assert "is a device" in capsys.readouterr().err
+    assert device.is_fifo()

@@ -84,7 +84,8 @@ def run(arguments: list[str] | None = None) -> int:
         if not isinstance(error, BrokenPipeError):  # who read our output has had enough of it
             if debug:
                 raise
-            show.error(f"reading or writing failed: {error}")
+            where = f"{error.filename}: " if error.filename else ""
+            show.error(f"reading or writing failed: {where}{error.strerror or error}")
         # what is left unwritten would fail once more when Python ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -11,11 +11,12 @@ from .. import __version__
 from ..chat import conversation
 from ..config import settings
 from ..data import answer_data, decision_data
-from ..errors import InputError, NudgingError, UsageError
+from ..errors import InputError
 from ..page import answer_page, summary
 from ..tokens import Answer
 from . import show
 from .options import Plan, SystemOption, load, options_of, plan, standard_input
+from .place import check_place, writing
 
 
 @options_of(plan)
@@ -26,7 +27,9 @@ def ask(
     ],
     system: SystemOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-    trace: Annotated[bool, typer.Option("--trace", help="Show every decision.")] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Show every decision; with --json, have them in it.")
+    ] = False,
     page: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page with the answer explained."),
@@ -38,12 +41,8 @@ def ask(
     if question == "-":
         question = _standard_input()
     conversation(question, system)
-    if page is not None and not page.absolute().parent.is_dir():
-        raise UsageError(
-            f"there is no folder {page.parent} to write {page.name} to", hint="make it first"
-        )
-    if page is not None and page.is_dir():
-        raise UsageError(f"{page} is a folder", hint="--html wants the name of a file in it")
+    if page is not None:
+        check_place(page, "--html")
     with load(made) as model:
         screen = show.Screen(quiet=as_json, trace=trace)
         with model.stream(question, system=system, trace=trace, **made.options) as stream:
@@ -89,10 +88,8 @@ def _print_json(answer: Answer, made: Plan, trace: bool) -> None:
 
 
 def _write_page(path: Path, answer: Answer, question: str, made: Plan) -> None:
-    try:
+    with writing(path):
         path.write_text(answer_page(answer, question, _settings(made)), encoding="utf-8")
-    except OSError as error:
-        raise NudgingError(f"can't write {path}: {error.strerror}") from None
     show.tell(f"the page is in {path}")
 
 

@@ -149,7 +149,7 @@ def _gammas(text: str | None) -> list[float]:
 def _by_share(
     made: Plan, prompts: Path, limit: int, target: float, system: str | None, *, as_json: bool
 ) -> dict[str, Any]:
-    from ..eval.calibrate import nearest, search
+    from ..eval.calibrate import missed, nearest, search
     from ..eval.prompts import read_prompts
 
     questions = read_prompts(prompts, limit)
@@ -162,6 +162,9 @@ def _by_share(
     found = nearest(trials, target)
     doubt = {f"{gamma:g}": round(found.doubt.below(gamma), 4) for gamma in SHOWN}
     told = _warned(found.rate, found.gamma)
+    if why := missed(trials, target):
+        told.append(why)
+        show.tell(f"nudge: warning: {why}")
     if not as_json:
         typer.echo(f"{len(questions)} prompts, {target:.0%} of the words to be nudged\n")
         rows = [
@@ -176,10 +179,12 @@ def _by_share(
         show.table([["gamma", "estimated", "nudged", "95 %"], *rows], left=1)
         below = ", ".join(f"{gamma} at {share:.0%}" for gamma, share in doubt.items())
         typer.echo(f"\nThe base model's top-1 is below {below} of the places.")
-        typer.echo(f"gamma = {found.gamma:g} nudges {_percent(found.rate)} of the words.")
+        near = f"; {target:.0%} was not reached" if why else ""
+        typer.echo(f"gamma = {found.gamma:g} nudges {_percent(found.rate)} of the words{near}.")
     return {
         "gamma": found.gamma,
         "target_rate": target,
+        "reached": not why,
         **{name: value for name, value in found.as_dict().items() if name != "gamma"},
         "prompts": len(questions),
         "doubt": doubt,

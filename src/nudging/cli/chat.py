@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..chat import Message
-from ..errors import ConfigError, ContextOverflow, InputError, NudgingError
+from ..errors import ConfigError, ContextOverflow, InputError, NudgingError, UsageError
 from ..page import summary
 from . import show
 from .options import Plan, SystemOption, config_of, load, options_of, plan, standard_input
@@ -106,16 +106,26 @@ class Conversation:
 
 
 def _in_a_pipe(conversation: Conversation, lines: Iterable[str]) -> None:
-    """Each line a question. The first error ends it, for what follows would build on nothing."""
+    """Each line a question. A command that is wrong is told and counted; the first other error ends
+    it, for what follows would build on nothing."""
+    wrong = 0
     try:
-        for line in lines:
-            if line.strip() and not _do(conversation, line.strip()):
-                return
+        for line in map(str.strip, lines):
+            try:
+                if line and not _do(conversation, line):
+                    break
+            except UsageError as error:
+                if not line.startswith("/"):
+                    raise
+                show.error(str(error), error.hint)
+                wrong += 1
     except UnicodeDecodeError as error:
         raise InputError(
             f"standard input is not valid UTF-8 (at byte {error.start} of what was read)",
             hint="convert it first, e.g. iconv -f latin1 -t utf-8",
         ) from None
+    if wrong:
+        raise NudgingError("a command was wrong" if wrong == 1 else f"{wrong} commands were wrong")
 
 
 def _at_a_terminal(conversation: Conversation) -> None:

@@ -105,12 +105,12 @@ def evaluate(
     same command with --resume. --merge RUN... puts runs of several machines together.
     """
     if out is None:
-        raise UsageError("--out is missing: the folder of the run")
+        raise UsageError("--out is missing: the folder of the run", hint="--out RUN")
     if merge:
         from ..eval.merge import merge as merged
 
         if len(runs or ()) < 2:
-            raise UsageError("--merge takes two runs or more")
+            raise UsageError("--merge takes two runs or more", hint="--merge RUN_A RUN_B --out RUN")
         merged(runs or (), out)
         _finish(out, as_json)
         return
@@ -118,16 +118,19 @@ def evaluate(
         raise UsageError("runs are named only to be merged", hint="--merge RUN_A RUN_B --out RUN")
     if not tasks:
         raise UsageError("--tasks is missing", hint="for example: --tasks gsm8k,csqa")
+    from ..eval.judge import check_judge
+    from ..eval.methods import models_of
+    from ..eval.run import Request, read_task
+
     made = plan(seed=seed, **options)
     named: dict[Role, str] = {"base": made.base, "nudge": made.nudge}
     others: dict[Role, str | None] = {"aligned": aligned, "tuned": tuned, "untuned": untuned}
     named |= {role: spec for role, spec in others.items() if spec is not None}
     for spec in named.values():
         parse_spec(spec)
+    if judge is not None:
+        check_judge(judge)
     shared, variants = _options(made, presets, gammas)
-    from ..eval.methods import models_of
-    from ..eval.run import Request, read_task
-
     chosen = _listed(methods, "--methods")
     for name in chosen:
         models_of(name, named)

@@ -17,7 +17,7 @@ import typer
 
 from ..chat import base_prompt, conversation
 from ..config import Config, parse_spec
-from ..errors import InputError, UsageError
+from ..errors import ConfigError, InputError, TemplateError, UsageError
 from ..pairs import Pair, read_config
 from . import show
 from .pull import fetch_if_missing
@@ -163,7 +163,10 @@ def plan(
     made = Plan(chosen.base, chosen.nudge, prompt, options)
     # a bad option is told before a model is fetched or loaded
     _ = made.config
-    base_prompt(conversation("?"), prompt.get("base_form", "auto"), prompt.get("prefix", ""))
+    try:
+        base_prompt(conversation("?"), prompt.get("base_form", "auto"), prompt.get("prefix", ""))
+    except TemplateError as error:  # one that was given here, not a model's
+        raise ConfigError(str(error), option="base_form", hint=error.hint) from error
     return made
 
 

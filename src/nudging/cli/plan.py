@@ -153,12 +153,12 @@ def plan(
     for path in measured or ():
         for source, found in read_times(path).items():
             times[source] |= found
-    fleet = Fleet(
-        _speed("base", times["base"], base_ms, base_more, base_request, base_read, most),
-        _speed("nudge", times["nudge"], nudge_ms, nudge_more, nudge_request, nudge_read, most),
-        hop=hop,
-        gate=gate,
+    base, guessed = _speed("base", times["base"], base_ms, base_more, base_request, base_read, most)
+    nudge, more_guessed = _speed(
+        "nudge", times["nudge"], nudge_ms, nudge_more, nudge_request, nudge_read, most
     )
+    guessed |= more_guessed
+    fleet = Fleet(base, nudge, hop=hop, gate=gate)
     shape = read_answers(answers) if answers else made_up(share)
     load = Load(shape, prompt, output, rps=rps)
     by_itself = alone(fleet, load)
@@ -174,8 +174,20 @@ def plan(
     speculating = replace(fleet, base=replace(fleet.base, drafts=drafts, met=met))
     others = {"with the gate": replace(fleet, gate=True)} if not gate else {}
     if drafts:
-        others[f"base servers speculating by {drafts}"] = speculating
+        others[f"base servers speculating by {drafts} tokens (--drafts)"] = speculating
     data: dict[str, Any] = {
+        "assumed": {
+            "rps": rps,
+            "prompt": prompt,
+            "output": output,
+            "slower": slower,
+            "seconds": limit,
+            "hop": hop,
+            "gate": gate,
+            "base": asdict(base),
+            "nudge": asdict(nudge),
+            "guessed": sorted(guessed),
+        },
         "base_servers": chosen.bases,
         "nudging_servers": chosen.nudges,
         "coordinators": math.ceil(rps * output * cpu / 1000 / BUSY),
@@ -190,7 +202,7 @@ def plan(
     if as_json:
         show.print_json(data)
     else:
-        typer.echo("\n".join(_lines(data, chosen, estimate, seen)))
+        typer.echo("\n".join([*_assumed(data), "", *_lines(data, chosen, estimate, seen)]))
 
 
 def _speed(
@@ -201,7 +213,8 @@ def _speed(
     request: float | None,
     read: float | None,
     most: int,
-) -> Speed:
+) -> tuple[Speed, set[str]]:
+    """A server's speed, and what of it is only guessed from the time of a token."""
     token = found.get("first") if first is None else first
     if token is None:
         raise UsageError(
@@ -209,13 +222,12 @@ def _speed(
             "known",
             hint=f"--{source}-ms MS, or --from what nudge check --json has printed",
         )
-    return Speed(
-        token,
-        found.get("more", token / 50) if more is None else more,
-        found.get("request", token / 2) if request is None else request,
-        (2 * token if read is None else read) / 1000,
-        most,
-    )
+    guesses = {"more": token / 50, "request": token / 2, "prompt": 2 * token / 1000}
+    given = {"more": more, "request": request, "prompt": None if read is None else read / 1000}
+    known = found | {name: value for name, value in given.items() if value is not None}
+    values = guesses | known
+    speed = Speed(token, values["more"], values["request"], values["prompt"], most)
+    return speed, {f"{source}.{name}" for name in guesses.keys() - known.keys()}
 
 
 def _simulated(fleet: Fleet, load: Load, estimate: Estimate) -> tuple[Seen, float]:
@@ -247,6 +259,36 @@ def _otherwise(name: str, fleet: Fleet, load: Load, limit: float) -> dict[str, A
     }
 
 
+def _assumed(data: dict[str, Any]) -> list[str]:
+    """What the plan rests on."""
+    assumed, guessed = data["assumed"], data["assumed"]["guessed"]
+
+    def server(name: str, source: Source) -> str:
+        def ms(field: str, times: float = 1) -> str:
+            mark = "*" if f"{source}.{field}" in guessed else ""
+            return f"{assumed[source][field] * times:.3g} ms{mark}"
+
+        return (
+            f"{name:<16}{ms('first')} a token, {ms('more')} for each further sequence, "
+            f"{ms('request')} for a new request, {ms('prompt', 1000)} to read 1000 tokens"
+        )
+
+    found = [
+        f"{'load':<16}{assumed['rps']:g} answers a second, prompts of {assumed['prompt']} tokens, "
+        f"answers of {assumed['output']}, {data['nudged_share']:.0%} of them nudged "
+        "(--share, --answers)",
+        server("base server", "base"),
+        server("nudging server", "nudge"),
+        f"{'limit':<16}{assumed['seconds']:.2f} s an answer: {assumed['slower']:g} times what it "
+        "takes alone (--slower)",
+    ]
+    if guessed:
+        found.append(
+            "* not given: guessed from the time of a token (a 50th, half, and twice of it)"
+        )
+    return found
+
+
 def _lines(data: dict[str, Any], fleet: Fleet, estimate: Estimate, seen: Seen) -> list[str]:
     def pool(name: str, servers: int, source: Source) -> str:
         return (
@@ -260,14 +302,19 @@ def _lines(data: dict[str, Any], fleet: Fleet, estimate: Estimate, seen: Seen) -
         pool("base", fleet.bases, "base"),
         pool("nudging", fleet.nudges, "nudge"),
         f"{'coordinators':<16}{show.counted(data['coordinators'], 'core')}",
-        f"{'short of':<16}{short} servers first",
+        f"{'short of':<16}{short} servers first, when the load grows",
         f"{'an answer':<16}{estimate.seconds:.2f} s; {data['seconds_alone']:.2f} s alone",
         f"{'simulated':<16}{seen.seconds:.2f} s, 19 of 20 in {seen.slow:.2f} s, "
-        f"{seen.in_flight:.0f} at work",
+        f"{seen.in_flight:.0f} answers at work at once",
     ]
     if data["simulated_part"] < 1:
         found[-1] += f" in {data['simulated_part']:.1%} of the fleet"
     for other in data["otherwise"]:
         servers = f"{other['base_servers']} base and {other['nudging_servers']} nudging servers"
         found.append(f"{other['what']}: {servers if other['base_servers'] else 'not in that time'}")
+    if not fleet.gate:
+        found.append(
+            "The gate makes vLLM's base servers end a request at the first token in doubt "
+            "(docs/servers.md)."
+        )
     return found

@@ -13,6 +13,7 @@ import typer
 
 from ..errors import MissingExtra, UsageError
 from . import show
+from .place import check_place, writing
 
 
 def report(
@@ -52,6 +53,8 @@ def report(
         raise UsageError(f"give one of {', '.join(wanted)}")
     if len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("a run is named twice")
+    if out is not None and not as_inspect:
+        check_place(out, "--out", replaced=as_parquet)
     form: Callable[[Sequence[Path], Path | None], None] = next(iter(wanted.values()), _page)
     form(runs, out)
 
@@ -103,5 +106,6 @@ def _print(text: str, out: Path | None) -> None:
 
 def _write(text: str, out: Path) -> None:
     # half a character pair stays escaped, as in JSON it must be
-    out.write_bytes(text.encode(errors="backslashreplace"))
+    with writing(out):
+        out.write_bytes(text.encode(errors="backslashreplace"))
     show.tell(f"wrote {out}")

@@ -170,6 +170,7 @@ class Screen:
         self._last: Source = "base"
         self.text = ""
         """All that came."""
+        self._traced = False
 
     def show(self, event: Piece | Decision) -> None:
         if isinstance(event, Piece):
@@ -177,6 +178,9 @@ class Screen:
         if self._quiet:
             return
         if isinstance(event, Decision):
+            if not self._traced:
+                tell(_TRACE)
+                self._traced = True
             tell(decision(event))
         elif self._held is not None:
             self._held.append(event)
@@ -201,6 +205,12 @@ class Screen:
         self._last = piece.source
         self._out.write(text)
         self._out.flush()
+
+
+_TRACE = (
+    "  byte  decision  why        likeliest next tokens (of the base model; at a consult, of the "
+    "nudging one)"
+)
 
 
 def decision(decision: Decision) -> str:

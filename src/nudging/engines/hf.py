@@ -22,7 +22,7 @@ from typing import Any
 
 from ..chat import NAMED
 from ..config import Spec
-from ..errors import MissingExtra, ModelError, NudgingError, SpecError
+from ..errors import MissingExtra, ModelError, NudgingError, SpecError, install
 from ..pull import cache_root
 from .local import LocalEngine
 from .options import check_options, spec_number
@@ -35,6 +35,7 @@ try:
 except ImportError:
     raise MissingExtra("the hf engine", "hf") from None
 
+from .hf_hub import is_only_here
 from .hf_vocabulary import Vocabulary
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -84,8 +85,10 @@ def open_hf(spec: Spec, change: Callable[[Any], None] | None = None) -> LocalEng
     with _foreign(spec.path):
         if isinstance(source, Path) and source.is_file():
             source = converted(source)
-        local = isinstance(source, Path)
-        revision = {} if local else {"revision": spec.options.get("revision", "main")}
+        local, revision = True, dict[str, str]()
+        if isinstance(source, str):
+            revision = {"revision": spec.options.get("revision", "main")}
+            local = is_only_here(source, **revision)
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             source, trust_remote_code=False, local_files_only=local, **revision
         )
@@ -166,12 +169,9 @@ def _foreign(name: str) -> Iterator[None]:
             hint = (
                 "is the download complete? A model folder has config.json, tokenizer.json and "
                 ".safetensors files"
-                if Path(name).expanduser().exists()
-                else "there is no such folder, so it was looked for on the hub: is the name right, "
-                "and can the hub be reached?"
             )
             if isinstance(error, ImportError):
-                hint = "pip install 'nudging[hf]' brings what most models need"
+                hint = f"this brings what most models need: {install('hf')}"
             raise ModelError(
                 f"{name} can't be loaded: {type(error).__name__}: {said[:200]}", hint=hint
             ) from error

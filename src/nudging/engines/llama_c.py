@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import MissingExtra, ModelError
+from ..errors import MissingExtra, ModelError, pip
 
 
 class LlamaUnavailable(ModelError):
@@ -183,7 +183,7 @@ def open_model(path: Path) -> int:
             else f"{path} can't be loaded ({reason})",
             hint="fetch the file again"
             if damaged
-            else "a newer llama.cpp may know it: pip install -U xllamacpp",
+            else f"a newer llama.cpp may know it: {pip('-U', 'xllamacpp')}",
         )
     return int(model)
 

@@ -232,6 +232,7 @@ async def open_all(members: Sequence[Member]) -> None:
         await asyncio.gather(*pending, return_exceptions=True)
     out = [member for member in members if member.engine is None]
     if len(out) == len(members):
-        raise out[0].why
+        told = "; ".join(str(member.why) for member in out)
+        raise ServerDown(f"none of the {len(out)} servers can be used: {told}")
     for member in out:
         logger.warning("%s is out of use: %s", member.name, member.why)

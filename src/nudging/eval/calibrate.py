@@ -111,11 +111,31 @@ def nearest(trials: Sequence[Trial], target: float) -> Trial:
     return min(trials, key=lambda trial: abs(trial.rate - target))
 
 
+def missed(trials: Sequence[Trial], target: float) -> str:
+    """Why the nearest trial is not near enough, and what may help; empty where it is."""
+    found = nearest(trials, target)
+    if _met(found.rate, target):
+        return ""
+    why = "the share jumps from one gamma to the next; more prompts (--limit) make finer steps"
+    if found.rate > target and any(trial.gamma == 0 for trial in trials):
+        why = (
+            "openings, ends and loops are nudged at any gamma; longer answers (--max-tokens) have "
+            "fewer of them"
+        )
+    elif found.rate < target and any(trial.gamma == 1 for trial in trials):
+        why = "even at gamma 1 the base model takes back where it agrees with the nudging model"
+    return f"{target:.0%} was not reached, and {found.rate:.0%} is the nearest found: {why}"
+
+
+def _met(rate: float, target: float) -> bool:
+    return abs(rate - target) <= max(_NEAR_LEAST, _NEAR * target)
+
+
 def _following(trials: Sequence[Trial], target: float) -> float | None:
     """The gamma to try next: what the nearest trial lets expect, or where that lies outside of
     what is known already, the middle between. None where there is nothing left to try."""
     near = nearest(trials, target)
-    if abs(near.rate - target) <= max(_NEAR_LEAST, _NEAR * target):
+    if _met(near.rate, target):
         return None
     low = max((t.gamma for t in trials if t.rate < target), default=-1 / _STEPS)
     high = min((t.gamma for t in trials if t.rate > target), default=1 + 1 / _STEPS)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..config import parse_spec
+from ..config import Spec, parse_spec
 from ..engines.options import check_options
 from ..engines.wire import WIRE_OPTIONS, Wire, open_wire
 from ..errors import InputError, ServerNonsense, SpecError
@@ -73,16 +73,23 @@ class Judge:
 
 
 def open_judge(spec: str, cache: Path | None = None) -> Judge:
-    """A judge from its spec. `cache`: the file of its replies, made where it is not there.
+    """A judge from its spec. `cache`: the file of its replies, made where it is not there."""
+    parsed, temperature = check_judge(spec)
+    return Judge(open_wire(parsed), parsed.model, temperature=temperature, cache=cache)
+
+
+def check_judge(spec: str) -> tuple[Spec, float | None]:
+    """A judge's spec, read, and its temperature.
 
     `?temperature=T` is 0 unless given; `default` sends none, for models that take no other.
     """
-    parsed = parse_spec(spec)
+    hint = "http://HOST:PORT/v1#MODEL, with ?api_key_env=NAME where it needs a key"
+    try:
+        parsed = parse_spec(spec)
+    except SpecError as error:
+        raise SpecError(f"the judge: {error}", hint=hint) from None
     if parsed.kind != "http" or not parsed.model:
-        raise SpecError(
-            f"a judge must be a model on a server, not {spec!r}",
-            hint="http://HOST:PORT/v1#MODEL, with ?api_key_env=NAME where it needs a key",
-        )
+        raise SpecError(f"a judge must be a model on a server, not {spec!r}", hint=hint)
     check_options(parsed.options, (*WIRE_OPTIONS, "temperature"), "a judge")
     given = parsed.options.get("temperature", "0")
     try:
@@ -91,7 +98,7 @@ def open_judge(spec: str, cache: Path | None = None) -> Judge:
         temperature = -1.0
     if temperature is not None and not 0 <= temperature <= 2:
         raise SpecError(f"temperature is a number from 0 to 2, or default, not {given!r}")
-    return Judge(open_wire(parsed), parsed.model, temperature=temperature, cache=cache)
+    return parsed, temperature
 
 
 def judged(score: Score, rubric: Rubric, verdict: Verdict) -> Score:

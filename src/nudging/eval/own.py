@@ -57,6 +57,7 @@ class OwnTask(Task):
         self._read = SCORES[score]
         self._chosen = score == "choice"
         self._open = score == "open"
+        self.gold_field = options.get("gold", self.gold_field)
         self.system = options.get("system", self.system)
         self.prefix = options.get("prefix", self.prefix)
         self.rubric = ASPECTS if self._open else MATCH
@@ -75,7 +76,7 @@ class OwnTask(Task):
         return choices_of(row, texts or "choices", labels or "choice_labels")
 
     def gold(self, row: Row) -> str | None:
-        return None if self._open else self._field(row, "gold")
+        return None if self._open else super().gold(row)
 
     def reading(self, answer: str, sample: Sample) -> str | None:
         return self._read(answer, sample.choices)

@@ -55,6 +55,8 @@ class Task:
 
     system: str = REASONING
     prefix: str = "Question: "
+    gold_field: str = "gold"
+    """Of a row, what holds the right answer."""
     rubric: Rubric | None = MATCH
     """What a judge is asked about an answer, where there is one; None where the rule is enough."""
 
@@ -75,7 +77,7 @@ class Task:
 
     def gold(self, row: Row) -> str | None:
         """The right answer, in any form that `reading` reads; None for an open question."""
-        return text_of(row, "gold")
+        return text_of(row, self.gold_field)
 
     def reading(self, answer: str, sample: Sample) -> str | None:
         """What an answer says. It is right when the gold answer reads the same."""
@@ -96,7 +98,10 @@ class Task:
             fields=row,
         )
         if sample.gold is not None and self.reading(sample.gold, sample) is None:
-            raise InputError(f"nothing to score by can be read out of the answer {sample.gold!r}")
+            raise InputError(
+                f"nothing to score by can be read out of the right answer {sample.gold!r} (the "
+                f"field {self.gold_field!r})"
+            )
         return sample
 
     def score(self, sample: Sample, answer: str) -> Score:

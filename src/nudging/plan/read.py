@@ -23,9 +23,14 @@ HINT = "a file of what nudge check --json or nudge bench --json prints"
 def read_times(path: Path) -> dict[Source, Times]:
     try:
         data = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror}", hint=HINT) from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}", hint=HINT) from None
+    try:
         return _of_bench(data) if isinstance(data, list) else _of_check(data)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} tells no times: {error!r}", hint=HINT) from None
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path} tells no times", hint=HINT) from None
 
 
 def _of_check(data: dict[str, Any]) -> dict[Source, Times]:

@@ -118,15 +118,17 @@ def _turns(spans: Sequence[dict[str, Any]]) -> Iterator[Turn]:
 
 def read_answers(path: Path) -> Shape:
     """From a file of JSON lines, or of one JSON object."""
+    hint = "what nudge ask --json prints, or samples.jsonl of a run with nudging"
     try:
         text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InputError(f"can't read {path}: {why}", hint=hint) from None
+    try:
         lines = [json.loads(text)] if text.startswith("{\n") else map(json.loads, text.splitlines())
         answers = [line.get("answer", line) for line in lines]
         return measured([answer["spans"] for answer in answers if answer])
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} holds no answers with spans: {error!r}",
-            hint="what nudge ask --json prints, or samples.jsonl of a run with nudging",
-        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{path} holds no answers with spans", hint=hint) from None

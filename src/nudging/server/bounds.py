@@ -127,12 +127,15 @@ def _read(text: str, own: Config) -> tuple[str, Range | OneOf]:
 
 
 def _range(option: str, low: str, high: str, text: str) -> Range:
+    found: Range | None
     try:
         found = Range(float(low or "-inf"), float(high or "inf"))
     except ValueError:
-        found = Range(1, 0)
-    if option not in NUMBERS or not found.low <= found.high or not (low or high):
+        found = None
+    if found is None or option not in NUMBERS or not (low or high):
         raise UsageError(f"--bound takes {FORMS}, not {text!r}")
+    if not found.low <= found.high:
+        raise UsageError(f"no value is within --bound {text}", hint="OPTION=LOW:HIGH, LOW first")
     return found
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import UsageError
 
 VARIABLE = "NUDGING_API_KEYS"
+HINT = "it is a text file with a key a line"
 
 
 class Keys:
@@ -73,7 +74,7 @@ def gather(given: Sequence[str], file: Path | None) -> Keys:
             read = _read(file)
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise UsageError(f"can't read the keys in {file}: {why}") from None
+            raise UsageError(f"can't read the keys in {file}: {why}", hint=HINT) from None
         if not read:  # a server that was meant to be locked must not stand open
-            raise UsageError(f"{file} holds no key")
+            raise UsageError(f"{file} holds no key", hint=HINT)
     return Keys((key for key in keys if key), file)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import signal
@@ -21,6 +22,9 @@ from starlette.types import ASGIApp
 from ..errors import NudgingError
 from .log import logger, now
 
+HOSTS = "--host 127.0.0.1 is for this machine alone, --host 0.0.0.0 for all its networks"
+PORTS = "--port N takes another, --port 0 any that is free"
+
 
 def listen(host: str, port: int) -> socket.socket:
     """The address, taken before models are loaded; nobody is let in yet."""
@@ -30,13 +34,14 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
         found = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise NudgingError(f"there is no address {host}: {error.strerror}") from None
+        raise NudgingError(f"there is no address {host}: {error.strerror}", hint=HOSTS) from None
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
     except OSError as error:
         found.close()
-        raise NudgingError(f"can't listen on {host}:{port}: {error.strerror}") from None
+        hint = HOSTS if error.errno == errno.EADDRNOTAVAIL else PORTS
+        raise NudgingError(f"can't listen on {host}:{port}: {error.strerror}", hint=hint) from None
     return found
 
 

@@ -92,7 +92,9 @@ def models_of(name: str, models: Mapping[Role, M]) -> dict[Role, M]:
 def _named(name: str, role: Role, models: Mapping[Role, M]) -> M:
     model = models.get(role) or (models.get("nudge") if role == "tuned" else None)
     if model is None:
-        raise ConfigError(f"the method {name!r} needs a model as {role!r}", option=role)
+        raise ConfigError(
+            f"the method {name!r} needs a model as {role!r}", option=role, hint=f"--{role} SPEC"
+        )
     return model
 
 

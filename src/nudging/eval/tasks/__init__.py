@@ -33,5 +33,9 @@ TASKS: Mapping[str, Task] = {
 
 def find_task(name: str) -> Task:
     if name not in TASKS:
-        raise InputError(f"there is no task {name!r}", hint=f"there are {', '.join(TASKS)}")
+        raise InputError(
+            f"there is no task {name!r}",
+            hint=f"there are {', '.join(TASKS)}; one of your own is NAME=FILE.jsonl?score=number, "
+            "see docs/evaluation.md",
+        )
     return TASKS[name]
