@@ -137,7 +137,8 @@ lab-checks: .venv/.all
 
 # Half an hour on two cores, and gone on with where it was left.
 lab-results: .venv/.all
-	$(BIN)/python -m lab.results --doc docs/lab.md --keep lab/kept.json $(ARGS)
+	$(BIN)/python -m lab.results --doc docs/lab.md --keep lab/kept.json \
+		--beside lab/beside.json $(ARGS)
 
 picture: .venv/.all
 	$(BIN)/python -m benchmarks.picture "Why can I see the moon during the day?" docs/picture.svg

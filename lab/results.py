@@ -102,7 +102,7 @@ def main() -> None:
         help="questions of each kind; must not change for one folder",
     )
     parser.add_argument("--doc", type=Path, help="the document with the marks")
-    parser.add_argument("--beside", type=Path, help="results on models of another seed")
+    parser.add_argument("--beside", type=Path, help="verdicts on models of another seed")
     parser.add_argument("--keep", type=Path, help="a file of JSON for the test")
     parser.add_argument("--so-far", action="store_true", help="report what is there, ask nothing")
     given = parser.parse_args()
@@ -113,6 +113,10 @@ def main() -> None:
             f"--doc and --keep take the figures of --count {FULL} alone; for a small try, name a "
             "folder instead: python -m lab.results main --count 4 --out build/lab-try"
         )
+    for path in (given.doc, given.beside):
+        if path and not path.is_file():
+            parser.error(f"there is no file {path}")
+    others = json.loads(given.beside.read_text()) if given.beside else {}
     names = given.names or list(EXPERIMENTS)
     try:
         bench = Bench(given.models.resolve(), given.out.resolve(), make_world(), given.count)
@@ -122,7 +126,6 @@ def main() -> None:
         made = findings(bench, names) if given.names or not given.so_far else so_far(bench)
     except NudgingError as error:
         sys.exit(f"{error}\nhint: {error.hint}" if error.hint else str(error))
-    others = json.loads((given.beside / VERDICTS).read_text()) if given.beside else {}
     for finding in made:
         plot = f"lab-{finding.name}.svg"
         text = written(finding, plot, others.get(finding.name))

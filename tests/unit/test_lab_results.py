@@ -96,9 +96,8 @@ def test_the_document_gets_what_was_found(
 ) -> None:
     doc, keep = tmp_path / "lab.md", tmp_path / "kept.json"
     doc.write_text("Before.\n<!-- lab main -->\n<!-- end of lab main -->\nAfter.\n")
-    beside = tmp_path / "other"
-    beside.mkdir()
-    (beside / "verdicts.json").write_text('{"main": "holds in part"}')
+    beside = tmp_path / "beside.json"
+    beside.write_text('{"main": "holds in part"}')
     monkeypatch.setattr("lab.results.FULL", bench.count)
     reports = ("--so-far", "--doc", doc, "--keep", keep, "--beside", beside)
     command(monkeypatch, "main", "--out", bench.out, *reports)
