@@ -30,11 +30,14 @@ def choice(text: str, choices: Choices) -> str | None:
     choices = {label: plain(each) for label, each in choices.items()}
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     bare = {line: found for line in lines if (found := _BARE.fullmatch(line))}
-    if len(lines) == 1 and bare:  # the whole answer: all of it counts
-        return _agreed(bare[lines[0]], choices)
+    whole = len(lines) == 1 and bare.get(lines[0])  # all of it counts
+    if whole and (label := _agreed(whole, choices)):
+        return label
     for rest in stated(text):
         if (label := _named(rest, choices)) is not None:
             return label or None
+    if whole:
+        return _only(_called(text, choices))
     listed = {_label_of(found) for found in bare.values()} & set(choices)
     if lines and lines[0] in bare:  # it opens with a choice, unless it lists them all
         first = _label_of(bare[lines[0]])
@@ -48,12 +51,29 @@ def _mentioned(lines: list[str], choices: Choices) -> str | None:
     """The one choice that is called right, or mentioned, or whose text occurs: at the end, or at
     all. None where there are several."""
     text = "\n".join(lines)
-    found = [
-        {next(filter(None, each)).upper() for each in pattern.findall(text)}
-        for pattern in _patterns("".join(choices))[1:]
-    ]
-    found += [set(_said("".join(lines[-1:]), choices)), set(_said(text, choices))]
-    return next((labels.pop() for labels in found if len(labels) == 1), None)
+    mention = _patterns("".join(choices))[-1]
+    found = (
+        _called(text, choices),
+        {_first(each) for each in mention.finditer(text)},
+        set(_said("".join(lines[-1:]), choices)),
+        set(_said(text, choices)),
+    )
+    return next(filter(None, map(_only, found)), None)
+
+
+def _called(text: str, choices: Choices) -> set[str]:
+    """The choices that are called right."""
+    called = _patterns("".join(choices))[1:-1]
+    return {_first(each) for pattern in called for each in pattern.finditer(text)}
+
+
+def _only(labels: set[str]) -> str | None:
+    return min(labels) if len(labels) == 1 else None
+
+
+def _first(found: re.Match[str]) -> str:
+    label: str = next(filter(None, found.groups()))
+    return label.upper()
 
 
 def _label_of(bare: re.Match[str]) -> str:
@@ -78,7 +98,7 @@ def _named(rest: str, choices: Choices) -> str | None:
     found = _patterns("".join(choices))[0].match(line)
     if not found:
         return None
-    label = next(filter(None, found.groups())).upper()
+    label = _first(found)
     after = fold(line[found.end() :])
     named = [each for each in choices if _begins(after, fold(choices[each]))]
     return "" if named and label not in named else label
@@ -110,17 +130,29 @@ def _said(text: str, choices: Choices) -> Iterator[str]:
 
 @cache
 def _patterns(labels: str) -> tuple[re.Pattern[str], ...]:
-    """A label where the answer is stated, one that is called right, and one in any mention.
+    """A label where the answer is stated; one that is called right, as a choice, by its letter
+    alone, or by being chosen; and one in any mention as a choice.
 
-    A small letter counts where it is set off: "the answer is a complete job" names no choice.
+    A small letter counts where it is set off: "the answer is a complete job" names no choice, and
+    neither does "A job is the best".
     """
     either = f"[{labels}{labels.lower()}]"
+    letter = (
+        f"[{''.join(filter(str.isalpha, labels))}]" if labels.upper() != labels.lower() else "(?!)"
+    )
+    right = r"is\s(?:the\s)?(?:correct|right|best)\b"
     named = rf"(?:\(({either})\)|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s\(?([{labels}])(?!\w))"
     return (
         re.compile(
             rf"[\s:=\"'({{\[\\]{{0,8}}(?:(?:text|[Oo]ption|[Cc]hoice|letter)\b[\s({{]{{0,3}})?"
             rf"(?:([{labels}])(?!\w)|({either})(?=\s?[).\]}}:]|\s*$))[\s).:,\"'}}\]-]*",
         ),
-        re.compile(rf"{named}[^.\n]{{0,80}}?\bis\s(?:the\s)?(?:correct|right|best)\b"),
+        re.compile(rf"{named}[^.\n]{{0,80}}?\b{right}"),
+        re.compile(rf"(?<![\w'-])(?<![Nn]or\s)(?<![Ii]f\s)(?<![Ww]hether\s)({letter})\s{right}"),
+        re.compile(
+            rf"\b(?:choose|chose|pick|select|go\swith)\s\(?({letter})"
+            r"(?=[).,:;]|\s*$|\s(?:because|since|as)\b)",
+            re.MULTILINE,
+        ),
         re.compile(named),
     )

@@ -12,6 +12,8 @@ import datetime
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
+from decimal import Decimal, localcontext
+from fractions import Fraction
 from functools import cache
 from typing import TypeVar
 
@@ -39,6 +41,7 @@ _CUE = re.compile(
 )
 _MOST = 20  # statements that are looked at: who makes more is in a loop
 _FAR = 400  # characters after a cue in which the answer is looked for
+_MOST_DIGITS = 100  # of a number that is reckoned with
 _OPENING = " \t\n:=*_{(["  # what may stand between a cue and the answer
 _SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)")
 
@@ -70,31 +73,60 @@ def _last(found: Iterable[T]) -> T | None:
 
 # --- numbers --------------------------------------------------------------------------------
 
+_TEX_FRACTION = re.compile(r"([0-9]?)\\[dt]?frac\{([0-9]{1,9})\}\{([0-9]{1,9})\}")
 # A minus is a sign where it follows nothing that could be subtracted from: "is -3", not "5-3".
 _NUMBER = re.compile(
-    r"((?<![\w)\]}])-(?=\$?[0-9.]))?\$?"
-    r"([0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|(?<![0-9])\.[0-9]+)"
+    r"(?P<sign>(?<![\w)\]}])-(?=\$?[0-9.]))?\$?"
+    r"(?:(?:(?P<whole>(?<![0-9.,/])[0-9]{1,9})\s)?(?<![0-9.,/])"
+    r"(?P<part>[0-9]{1,9})\s?/\s?(?P<of>0{0,8}[1-9][0-9]{0,8})(?![0-9]|[.,/][0-9])"
+    r"|(?P<digits>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?"
+    r"|(?<![0-9])\.[0-9]+)(?:[eE](?P<power>[+-]?[0-9]{1,2})(?!\w))?)"
 )
 
 
 def number(text: str) -> str | None:
     """The last number of the sentence that states the answer, or else of the whole text.
 
-    The last, because who computes ends with the result: "The answer is 9 * 2 = 18."
+    The last, because who computes ends with the result: "The answer is 9 * 2 = 18." A fraction
+    (3/4, 1 1/2, \\frac{3}{4}) is one number.
     """
-    text = plain(text)
+    text = _TEX_FRACTION.sub(_as_typed, plain(text))
     for part in (*map(sentence, stated(text)), text):
         if found := _last(_NUMBER.finditer(part)):
-            return _canonical(found[1] or "", found[2])
+            return _canonical(found)
     return None
 
 
-def _canonical(sign: str, digits: str) -> str:
-    """As text, since a number may be longer than any machine's: 18 for 018, 18.0 and 18.00."""
-    whole, _, rest = digits.replace(",", "").partition(".")
+def _as_typed(tex: re.Match[str]) -> str:
+    return f"{tex[1]} {tex[2]}/{tex[3]}" if tex[1] else f"{tex[2]}/{tex[3]}"
+
+
+def _canonical(found: re.Match[str]) -> str:
+    """As text, since a number may be longer than any machine's: 18 for 018, 18.0 and 18.00. What
+    has no end as a decimal stays a fraction."""
+    if found["part"]:
+        value = int(found["whole"] or 0) + Fraction(int(found["part"]), int(found["of"]))
+        digits = _decimal(value) or str(value)
+    elif found["power"] and len(found["digits"]) <= _MOST_DIGITS:
+        digits = f"{Decimal(found['digits'].replace(',', '') + 'e' + found['power']):f}"
+    else:
+        digits = found["digits"].replace(",", "")
+    whole, _, rest = digits.partition(".")
     whole, rest = whole.lstrip("0") or "0", rest.rstrip("0")
-    value = f"{whole}.{rest}" if rest else whole
-    return value if value == "0" else sign + value
+    said = f"{whole}.{rest}" if rest else whole
+    return said if said == "0" else (found["sign"] or "") + said
+
+
+def _decimal(value: Fraction) -> str | None:
+    """Digits of a number, if they end."""
+    rest = value.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    if rest > 1:
+        return None
+    with localcontext(prec=_MOST_DIGITS):
+        return f"{Decimal(value.numerator) / Decimal(value.denominator):f}"
 
 
 # --- verdicts -------------------------------------------------------------------------------
