@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nudging.cli.remember import check, remember
 from nudging.errors import ConfigError
-from nudging.eval.calibrate import Doubt, best, missed, nearest, nudged, scored, search
+from nudging.eval.calibrate import TRIALS, Doubt, best, missed, nearest, nudged, scored, search
 from nudging.pairs import Pair
 from nudging.tokens import Answer, Candidate, Handover, Span, Step, StopReason, Token
 
@@ -58,11 +58,12 @@ def test_nothing_is_expected_of_no_answers() -> None:
 @given(target=st.floats(0.05, 0.9), start=st.floats(0, 1), turn=st.integers(1, 4))
 def test_a_share_is_found_from_anywhere(target: float, start: float, turn: int) -> None:
     trials = search(model(turn), target, start)
-    assert len(trials) <= 5
+    assert len(trials) <= TRIALS
     assert trials[0].gamma == start
     assert trials[0].estimated is None
     assert all(trial.estimated is not None for trial in trials[1:])
-    assert abs(nearest(trials, target).rate - target) <= max(0.02, 0.15 * target)
+    near = nearest(trials, target)
+    assert abs(near.rate - target) <= max(0.01, 0.1 * target) or "jumps" in missed(trials, target)
 
 
 def test_a_share_that_openings_pass_alone_is_not_found() -> None:
@@ -94,8 +95,13 @@ def test_a_share_between_two_gammas_is_not_found() -> None:
 def test_what_is_not_sure_of_itself_ends() -> None:
     """A model that takes no notice of gamma."""
     trials = search(lambda gamma: [told(*TOPS, gamma=0.5)], 0.1, 0.4)
-    assert 1 < len(trials) <= 5
+    assert 1 < len(trials) <= TRIALS
     assert len({trial.gamma for trial in trials}) == len(trials)
+
+
+def test_who_runs_out_of_tries_is_told_where_to_go_on() -> None:
+    tried = search(model(), 0.3, 0.4)[:1]
+    assert missed(tried, 0.3).endswith("gammas were tried; --set gamma=0.29 goes on from there")
 
 
 def test_the_interval_is_over_prompts() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from ..tokens import Answer
@@ -18,7 +19,8 @@ Ends = tuple[float, float]
 TOO_MANY = 0.2
 """Share of nudged words above which answers are likely to fail: followers of the paper found it on
 GSM8K (r = -0.65; BlendIn, arXiv 2606.11201)."""
-TRIALS = 5
+TRIALS = 7
+"""Gammas that are tried at most."""
 _NEAR = 0.1
 """As near to the wanted share, as a part of it, as is near enough; and at least:"""
 _NEAR_LEAST = 0.01
@@ -116,14 +118,18 @@ def missed(trials: Sequence[Trial], target: float) -> str:
     found = nearest(trials, target)
     if _met(found.rate, target):
         return ""
-    why = "the share jumps from one gamma to the next; more prompts (--limit) make finer steps"
-    if found.rate > target and any(trial.gamma == 0 for trial in trials):
+    ends = {trial.gamma: trial.rate for trial in trials}
+    if ends.get(0.0, 0.0) > target:
         why = (
             "openings, ends and loops are nudged at any gamma; longer answers (--max-tokens) have "
             "fewer of them"
         )
-    elif found.rate < target and any(trial.gamma == 1 for trial in trials):
+    elif ends.get(1.0, 1.0) < target:
         why = "even at gamma 1 the base model takes back where it agrees with the nudging model"
+    elif (further := _following(trials, target)) is not None:
+        why = f"{len(trials)} gammas were tried; --set gamma={further:g} goes on from there"
+    else:
+        why = "the share jumps from one gamma to the next; more prompts (--limit) make finer steps"
     return f"{target:.0%} was not reached, and {found.rate:.0%} is the nearest found: {why}"
 
 
@@ -132,18 +138,35 @@ def _met(rate: float, target: float) -> bool:
 
 
 def _following(trials: Sequence[Trial], target: float) -> float | None:
-    """The gamma to try next: what the nearest trial lets expect, or where that lies outside of
-    what is known already, the middle between. None where there is nothing left to try."""
+    """The gamma to try next. While all that was tried lies on one side: what the nearest trial lets
+    expect. Then what a straight line between the two sides gives. None where there is nothing left
+    to try."""
     near = nearest(trials, target)
     if _met(near.rate, target):
         return None
-    low = max((t.gamma for t in trials if t.rate < target), default=-1 / _STEPS)
-    high = min((t.gamma for t in trials if t.rate > target), default=1 + 1 / _STEPS)
-    guess = near.doubt.gamma(target)
-    if not low < guess < high:
-        guess = round((low + high) / 2 * _STEPS) / _STEPS
-    tried = any(abs(trial.gamma - guess) < 0.5 / _STEPS for trial in trials)
-    return None if tried or not low < guess < high else guess
+    below = max((t for t in trials if t.rate < target), key=lambda t: t.gamma, default=None)
+    above = min((t for t in trials if t.rate > target), key=lambda t: t.gamma, default=None)
+    low = below.gamma if below else -1 / _STEPS
+    high = above.gamma if above else 1 + 1 / _STEPS
+    if below is None or above is None:
+        guess = near.doubt.gamma(target)
+        guess = guess if low < guess < high else (low + high) / 2
+    else:
+        under, over = target - below.rate, above.rate - target
+        sides = [trial.rate < target for trial in trials]
+        # Where the line has come out on one side again and again, the far end counts for less each
+        # time (the Illinois variant of false position), or it would creep.
+        same = len(list(takewhile(lambda side: side == sides[-1], reversed(sides)))) - 1
+        far = 0.5**same
+        under, over = (under, over * far) if sides[-1] else (under * far, over)
+        guess = low + (high - low) * under / (under + over)
+    return _inside(guess, low, high)
+
+
+def _inside(guess: float, low: float, high: float) -> float | None:
+    """The hundredth next to a guess that is between two gammas, if there is any."""
+    steps = [n for n in range(_STEPS + 1) if low + 0.5 / _STEPS < n / _STEPS < high - 0.5 / _STEPS]
+    return min(steps, key=lambda n: abs(n / _STEPS - guess)) / _STEPS if steps else None
 
 
 def nudged(answers: Sequence[Answer]) -> tuple[float, Ends | None]:
