@@ -176,10 +176,15 @@ def claims(shown: Sequence[Shown]) -> str:
         return "No answer of a task with right answers is there yet."
     better = above(shown)
     least = f"{100 * LUCK / len(scored):.2g} %"
+    rest = (
+        f"Of the other {len(scored) - len(better)} nothing is claimed"
+        if better
+        else "Nothing is claimed of any of them"
+    )
     parts = [
         f"Of {len(scored)} figures, {_counted(len(better))} better than chance (each with "
         f"less than {least} for luck)" + (": " + _listed(better) if better else "") + ". "
-        f"Of the other {len(scored) - len(better)} nothing is claimed, high or low."
+        f"{rest}, high or low."
     ]
     bases = {row.cell["task"]: row for row in scored if row.cell["method"] == BASELINE}
     compared = [

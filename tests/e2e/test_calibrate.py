@@ -133,8 +133,8 @@ def test_gamma_is_written(prompts: str, config: Path, capsys: pytest.CaptureFixt
     assert again["trials"][0]["gamma"] == data["gamma"]
 
 
-def task(folder: Path, gold: str) -> list[str]:
-    rows = [{"question": f"{n}. {QUESTIONS[0]}", "gold": gold} for n in range(7)]
+def task(folder: Path, gold: str, samples: int = 7) -> list[str]:
+    rows = [{"question": f"{n}. {QUESTIONS[0]}", "gold": gold} for n in range(samples)]
     path = folder / "mine.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return ["calibrate", "--task", f"mine={path}?score=phrase", *PAIR, "--gammas", "0.2,0.4"]
@@ -164,6 +164,15 @@ def test_a_scored_task_is_held_out(
     assert "100.0 % right (100.0 to 100.0) of those held out" in capsys.readouterr().out
 
 
+def test_of_a_single_sample_no_interval_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(task(tmp_path, "The capital of France is Paris.", samples=2)) == 0
+    out = capsys.readouterr().out
+    assert "1 sample to choose by, 1 held out" in out
+    assert "100.0 % right of those held out" in out
+
+
 def test_gammas_that_are_all_as_good_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,10 +183,15 @@ def test_gammas_that_are_all_as_good_are_told(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "--prompts FILE, or --task"),
-        (["--prompts", "P", "--task", "gsm8k"], "--prompts FILE, or --task"),
-        (["--prompts", "P", "--gammas", "0.1"], "are for --task"),
-        (["--task", "gsm8k", "--target-rate", "0.1"], "are for --prompts"),
+        ([], "give --prompts FILE, or --task NAME\n"),
+        (["--prompts", "P", "--task", "gsm8k"], "--prompts FILE, or --task NAME; not both"),
+        (["--prompts", "P", "--gammas", "0.1"], "error: --gammas is for --task"),
+        (["--prompts", "P", "--data-dir", "."], "error: --data-dir is for --task"),
+        (
+            ["--prompts", "P", "--gammas", "0.1", "--data-dir", "."],
+            "--gammas and --data-dir are for --task",
+        ),
+        (["--task", "gsm8k", "--target-rate", "0.1"], "error: --target-rate is for --prompts"),
         (["--prompts", "P", "--target-rate", "1.5"], "above 0 and below 1"),
         (["--task", "gsm8k", "--gammas", "0.1,2"], "numbers from 0 to 1"),
         (["--prompts", "P", "--set", "trigger=entropy>2"], "gamma is not read"),

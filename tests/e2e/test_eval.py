@@ -19,7 +19,8 @@ import pytest
 from nudging.cli import run
 from nudging.eval.lines import key, timeless
 from nudging.eval.store import HEADER, SAMPLES, SUMMARY, read_header, read_samples
-from tests.conftest import Lab
+from tests.conftest import Demo, Lab
+from tests.e2e.test_serve import serving
 from tests.fake_server import FakeServer, answer
 from tests.lab_facts import WORLD
 
@@ -341,6 +342,10 @@ def test_runs_are_merged(tmp_path: Path, task: str, capsys: pytest.CaptureFixtur
         for run in (both, tmp_path / "whole")
     ]
     assert figures[0] == figures[1]
+    for more in ([], ["--resume"]):  # a merged run is new: there is nothing to go on with
+        assert run(["eval", "--merge", str(one), str(two), "--out", str(both), *more]) == 2
+        told = capsys.readouterr().err
+        assert f"{both} is there already\nhint: name another --out for the merged run" in told
 
 
 def test_a_judge_has_the_last_word_and_is_asked_once(tmp_path: Path, task: str) -> None:
@@ -411,3 +416,29 @@ def test_a_trained_pair_gives_the_same_lines_after_a_kill(tmp_path: Path, lab: L
         timeless(line) for line in read_samples(whole)
     ]
     assert len(read_header(out)["models"]["base"]["sha256"]) == 64
+
+
+@pytest.mark.models
+def test_the_built_in_small_model_is_asked_as_a_judge(
+    tmp_path: Path, task: str, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the wire only: a model this small is no judge. What it says is read, or told unread."""
+    monkeypatch.setenv("JUDGE_KEY", "from-the-environment")
+    out = tmp_path / "run"
+    # a reply that does not end by itself ends with the context
+    with serving(tmp_path, pair=("scripted:base", f"llama:{demo('nudge')}?n_ctx=512")) as served:
+        judge = f"{served.url}#nudge?api_key_env=JUDGE_KEY"
+        asked = ["eval", "--tasks", task, "--methods", "base", *PAIR, "--limit", "1"]
+        assert run([*asked, "--judge", judge, "--out", str(out)]) == 0
+        assert served.figure('nudging_tokens_total{model="nudge",source="nudge"}') > 0
+        assert served.figure("nudging_answer_seconds_count") == 1
+    (line,) = read_samples(out)
+    assert line["error"] is None
+    assert line["answer"]["text"]
+    measures, kept = line["score"]["measures"], out / "judge.jsonl"
+    if measures["judge_unread"]:
+        assert line["score"]["correct"] is None
+        assert not kept.exists()
+    else:
+        assert line["score"]["correct"] == bool(measures["judge_correct"])
+        assert len(kept.read_text().splitlines()) == 1

@@ -437,8 +437,9 @@ def test_runs_of_several_machines_become_one(tmp_path: Path) -> None:
     assert list(header["models"]) == ["base", "nudge"]
     assert header["variants"] == [{"gamma": 0.2}, {"gamma": 0.3}]
     assert [each["machine"]["cores"] for each in header["merged"]] == [2, 64]
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="is there already") as caught:
         merge([one, other], tmp_path / "c")
+    assert caught.value.hint == "name another --out for the merged run"
 
 
 def test_merged_runs_may_be_merged_again(tmp_path: Path) -> None:
@@ -481,21 +482,30 @@ def test_what_failed_on_one_machine_counts_as_the_other_has_it(tmp_path: Path) -
 
 def test_runs_made_otherwise_are_not_merged(tmp_path: Path) -> None:
     one = make(tmp_path / "a", made_by(Speller()))
-    others: list[dict[str, Any]] = [
-        {"seed": 1},
-        {"options": {"max_tokens": 33}},
-        {"versions": {"nudging": "1.2.4"}},
-        {"models": {"base": {"spec": "", "options": {}, "sha256": "other"}}},
-        {"tasks": {"sums": {"samples": 4, "sha256": "other"}}},
+    others: list[tuple[str, dict[str, Any]]] = [
+        ("seed was 0, is 1", {"seed": 1}),
+        ("options.max_tokens was 32, is 33", {"options": {"max_tokens": 33}}),
+        ("versions.nudging was", {"versions": {"nudging": "1.2.4"}}),
+        ("models.base.sha256 was", {"models": {"base": {"spec": "", "sha256": "other"}}}),
+        ("tasks.sums.sha256 was", {"tasks": {"sums": {"samples": 4, "sha256": "other"}}}),
     ]
-    for number, changed in enumerate(others):
+    for number, (told, changed) in enumerate(others):
         two = make(tmp_path / f"b{number}", [], **changed)
-        with pytest.raises(UsageError, match="made otherwise"):
+        with pytest.raises(UsageError) as caught:
             merge([one, two], tmp_path / "c")
+        assert f"{two} was made otherwise than {one}: {told}" in str(caught.value)
     with pytest.raises(InputError, match="is no run"):
         merge([one, tmp_path / "nowhere"], tmp_path / "c")
 
 
+def test_of_several_runs_those_that_differ_are_named() -> None:
+    def small(sha256: str) -> dict[str, Any]:
+        return HEADER_DATA | {"models": {"nudge": {"spec": "", "options": {}, "sha256": sha256}}}
+
+    with pytest.raises(UsageError, match=r"c was made otherwise than b: models\.nudge\.sha256 was"):
+        merged("abc", [HEADER_DATA, small("x"), small("y")])
+
+
 def test_a_header_is_merged_in_order() -> None:
     other = HEADER_DATA | {"methods": ["nudge", "base"]}
-    assert merged([HEADER_DATA, other])["methods"] == ["base", "nudge"]
+    assert merged("ab", [HEADER_DATA, other])["methods"] == ["base", "nudge"]

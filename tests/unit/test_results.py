@@ -80,6 +80,7 @@ def test_what_may_be_luck_is_not_spoken_of(tmp_path: Path) -> None:
     assert results.above(rows) == []
     said = results.claims(rows)
     assert "Of 2 figures, none is better than chance" in said
+    assert "Nothing is claimed of any of them, high or low." in said
     assert "there is nothing to compare" in said
     assert "**" not in results.accuracy(rows)
 
@@ -93,6 +94,7 @@ def test_what_is_no_luck_is_said(tmp_path: Path) -> None:
     assert better.way == "nudging default"
     said = results.claims(rows)
     assert "1 is better than chance" in said
+    assert "Of the other 2 nothing is claimed, high or low." in said
     assert "csqa (chance 20 %): nudging default 80 %" in said
     assert "csqa, nudging default: +60 points (+" in said
     assert "nudging official" not in said

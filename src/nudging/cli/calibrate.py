@@ -97,12 +97,14 @@ def calibrate(
     the base model is, then measured. With --task: the one that gives most right answers on half of
     the samples, measured once more on the other half.
     """
-    if (prompts is None) == (task is None):
+    if prompts is None and task is None:
         raise UsageError("give --prompts FILE, or --task NAME")
-    if task is None and (gammas is not None or data_dir is not None):
-        raise UsageError("--gammas and --data-dir are for --task")
-    if task is not None and (target_rate is not None or system is not None):
-        raise UsageError("--target-rate and --system are for --prompts")
+    if prompts is not None and task is not None:
+        raise UsageError("give --prompts FILE, or --task NAME; not both")
+    if task is None:
+        _refuse({"--gammas": gammas, "--data-dir": data_dir}, "--task")
+    else:
+        _refuse({"--target-rate": target_rate, "--system": system}, "--prompts")
     if write is not None and (preset is not None or sets):
         raise UsageError(
             "--write sets gamma alone, and --preset and --set would be lost",
@@ -131,6 +133,13 @@ def calibrate(
         show.tell(f"gamma = {found['gamma']:g} is set for {write} in {path}")
     if as_json:
         show.print_json({"base": made.base, "nudge": made.nudge, **found, "written": write})
+
+
+def _refuse(options: Mapping[str, object], use: str) -> None:
+    """Refuse those that are given, and are for the other way to find gamma."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} for {use}")
 
 
 def _gammas(text: str | None) -> list[float]:
@@ -166,7 +175,9 @@ def _by_share(
         told.append(why)
         show.tell(f"nudge: warning: {why}")
     if not as_json:
-        typer.echo(f"{len(questions)} prompts, {target:.0%} of the words to be nudged\n")
+        typer.echo(
+            f"{show.counted(len(questions), 'prompt')}, {target:.0%} of the words to be nudged\n"
+        )
         rows = [
             [
                 f"{trial.gamma:.2f}",
@@ -238,15 +249,17 @@ def _by_task(
         told.append("all gammas gave as many right answers; the one that nudges least was taken")
         show.tell(f"nudge: warning: {told[-1]}")
     if not as_json:
-        typer.echo(f"{task}: {len(tuned)} samples to choose by, {len(held)} held out\n")
+        samples = show.counted(len(tuned), "sample")
+        typer.echo(f"{task}: {samples} to choose by, {len(held)} held out\n")
         rows = [
             [f"{each.gamma:g}", _percent(each.accuracy), _ends(each.ci95), _percent(each.rate)]
             for each in trials
         ]
         show.table([["gamma", "right", "95 %", "nudged"], *rows], left=1)
+        sure = f" ({_ends(again.ci95)})" if again.ci95 else ""  # a single sample has no interval
         typer.echo(
-            f"\ngamma = {found.gamma:g}: {_percent(again.accuracy)} right ({_ends(again.ci95)}) of "
-            f"those held out, {_percent(again.rate)} of the words nudged."
+            f"\ngamma = {found.gamma:g}: {_percent(again.accuracy)} right{sure} of those held "
+            f"out, {_percent(again.rate)} of the words nudged."
         )
     return {
         "gamma": found.gamma,

@@ -7,6 +7,7 @@ folder and no model.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 from ..errors import UsageError
@@ -55,25 +56,38 @@ def check_resumed(folder: object, old: Header, new: Header) -> None:
     check_same(folder, old, new)
 
 
-def merged(headers: Sequence[Header]) -> dict[str, Any]:
-    """The header of several runs together.
+def merged(folders: Sequence[object], headers: Sequence[Header]) -> dict[str, Any]:
+    """The header of several runs together. `folders`: where they are, for messages.
 
     Raises:
-        UsageError: they were made otherwise in what must be the same.
+        UsageError: they were made otherwise in what must be the same. It names two such runs.
     """
+    for (folder, old), (other, new) in combinations(zip(folders, headers, strict=True), 2):
+        found = differences(_shared(old, new), _shared(new, old), (*SAME, *TABLES))
+        if found:
+            raise UsageError(
+                f"{other} was made otherwise than {folder}: {some(found)}",
+                hint="merge runs with the same options, seed, limit and judge; what several have "
+                "of models, tasks and versions must be the same, too",
+            )
     whole = dict(headers[0])
     for header in headers[1:]:
-        check_same("the first run", whole, {part: header[part] for part in SAME})
         for part in TABLES:
-            here = {name: header[part][name] for name in header[part] if name in whole[part]}
-            both = {name: whole[part][name] for name in here}
-            check_same("the first run", {part: both}, {part: here})
             whole[part] = {**whole[part], **header[part]}
         for part in (*LISTS, "notes"):
             there = whole.get(part, [])
             whole[part] = [*there, *(item for item in header.get(part, ()) if item not in there)]
     made = [header.get("merged") or [_made(header)] for header in headers]
     return whole | {"merged": [each for several in made for each in several]}
+
+
+def _shared(header: Header, other: Header) -> dict[str, Any]:
+    """What of a header must be the same in another one, if their runs are to be merged."""
+    tables = {
+        part: {name: value for name, value in header[part].items() if name in other[part]}
+        for part in TABLES
+    }
+    return {part: header[part] for part in SAME} | tables
 
 
 def _made(header: Header) -> dict[str, Any]:

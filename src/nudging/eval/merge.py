@@ -22,10 +22,12 @@ def merge(runs: Sequence[Path], out: Path) -> None:
     the latter counts.
 
     Raises:
-        UsageError: they were made otherwise, or a sample has different lines.
+        UsageError: they were made otherwise, a sample has different lines, or there is a run in
+            `out` already.
     """
-    check_place(out, resume=False)
-    header = merged([read_header(run) for run in runs])
+    if check_place(out, resume=True) is not None:
+        raise UsageError(f"{out} is there already", hint="name another --out for the merged run")
+    header = merged(runs, [read_header(run) for run in runs])
     chosen = _chosen(runs)
     out.mkdir(parents=True, exist_ok=True)
     new = out / f"{SAMPLES}.new"
