@@ -74,6 +74,20 @@ def test_prompts_are_those_of_recorded_runs_of_the_authors_code(name: str) -> No
 
 # --- scoring --------------------------------------------------------------------------------
 
+REAL = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "real_answers.jsonl").read_text("utf-8").splitlines()
+]
+"""What the built-in pair answered (`by`: the method, and nudging's preset), and what is to be read
+in it, by rules that want words: "it cannot give birth" is a no to a person, and nothing to them."""
+
+
+@pytest.mark.parametrize("told", REAL, ids=lambda told: f"{told['id']} {told['by']}")
+def test_answers_of_real_models_are_read(told: dict[str, Any]) -> None:
+    task = TASKS[told["task"]]
+    sample = {sample.id: sample for sample in data(told["task"])}[told["id"]]
+    assert task.score(sample, told["answer"]).reading == told["reading"]
+
 
 @pytest.mark.parametrize("name", TASKS)
 def test_the_right_answer_is_right_and_that_of_another_row_wrong(name: str) -> None:
