@@ -150,8 +150,10 @@ def test_the_answer_to_another_question_is_wrong(seed: int, kind: QuestionKind) 
     question, other = (draw(WORLD, "test", kind, rng) for _ in range(2))
     if kind in ("decline", "form") or question.id == other.id or question.gold == other.gold:
         return
-    # A step on the way to another answer may be what was asked for, of the one who was asked about.
-    if kind != "hops" or not any(question.gold in step for step in other.steps):
+    # By chance it may name what was asked for: on the way to a second hop, or as the town that has
+    # for its mayor who was born there.
+    named = kind in ("recall", "hops", "compare") and question.gold in " ".join(other.steps)
+    if not named:
         assert not SCORER.verdict(question, answer(other, rng)).right
 
 
