@@ -30,6 +30,7 @@ from nudging.engines.dialects import (
     stretches,
     typed_controls,
 )
+from nudging.engines.refusals import read_error
 from nudging.engines.replies import (
     BROKEN,
     Found,
@@ -38,7 +39,6 @@ from nudging.engines.replies import (
     Reader,
     SglangReader,
     probability,
-    read_error,
     share,
     to_bytes,
 )

@@ -1,4 +1,4 @@
-"""What servers answer, read into steps and errors: small state machines, no I/O.
+"""What servers answer, read into steps: small state machines, no I/O.
 
 A reader is fed the events of one stream, or one whole answer, and gives steps. Every answer is
 foreign: a wrong type is `ServerNonsense`, never a `KeyError`. Text that is held back (half a
@@ -11,19 +11,13 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..errors import (
-    ContextOverflow,
-    NudgingError,
-    ServerBusy,
-    ServerFailed,
-    ServerNonsense,
-    ServerRefused,
-)
+from ..errors import ServerFailed, ServerNonsense
 from ..tokens import Candidate, Step
+from .refusals import in_words, read_error
 
 BROKEN = b"\xff"
 """Stands for bytes that a server could not show as text. No text holds this byte."""
@@ -31,6 +25,9 @@ NO_LOGPROBS = "the server sends no log-probabilities"
 HOW_LOGPROBS = (
     "it must allow them, as vLLM does with its own --max-logprobs; chat-only services do not"
 )
+
+
+_MOST_CANDIDATES = 1000
 
 
 class Found(NamedTuple):
@@ -68,6 +65,17 @@ class Reader(ABC):
         self._controls = controls if controls is not None else set()
         """Strings known to be control tokens. Those that end an answer are added."""
         self._begun: Entry | None = None
+        self._room: int | None = None
+
+    def expect(self, n: int) -> None:
+        """Take it for nonsense where far more than `n` tokens are told."""
+        self._room = 2 * n + 64  # some servers are not exact
+
+    def _take_room(self, tokens: int) -> None:
+        if self._room is not None:
+            self._room -= tokens
+            if self._room < 0:
+                raise ServerNonsense("the server tells far more tokens than it was asked for")
 
     @property
     def held(self) -> bool:
@@ -116,11 +124,13 @@ class LegacyReader(Reader):
         stopped = choice.get("finish_reason") == "stop"
         self.finished = self.finished or choice.get("finish_reason") is not None
         spoken = table(choice.get("logprobs") or {}, "logprobs")
-        tokens = [string(t, "a token") for t in listed(spoken.get("tokens"), "tokens")]
+        tokens = listed(spoken.get("tokens"), "tokens")
         if not tokens:
             if text:
                 raise ServerNonsense(NO_LOGPROBS, hint=HOW_LOGPROBS)
             return [Entry(b"", None, (), is_end=True)] if stopped else []
+        self._take_room(len(tokens))
+        tokens = [string(token, "a token") for token in tokens]
         probs = array(spoken.get("token_logprobs"), "token_logprobs")
         tops = array(spoken.get("top_logprobs"), "top_logprobs")
         if len(probs) != len(tokens) or len(tops) != len(tokens):
@@ -149,6 +159,7 @@ class LegacyReader(Reader):
 
     def _others(self, chosen: str, own: object, top: dict[str, Any]) -> list[Candidate]:
         # Under the chosen token's string another of the same look may stand.
+        few(top)
         return [
             Candidate(
                 b"" if t in self._controls else BROKEN if is_partial(t) else to_bytes(t),
@@ -170,6 +181,7 @@ class LlamaReader(Reader):
 
     def _entries(self, answer: dict[str, Any]) -> list[Entry]:
         told = listed(answer.get("completion_probabilities"), "completion_probabilities")
+        self._take_room(len(told))
         count = whole(answer.get("tokens_predicted"))
         text = string(answer.get("content") or "", "content")
         passed = count - self._seen - len(told)
@@ -202,7 +214,9 @@ class LlamaReader(Reader):
 
     @staticmethod
     def _top(item: dict[str, Any]) -> list[dict[str, Any]]:
-        return [table(c, "a candidate") for c in array(item.get("top_logprobs"), "top_logprobs")]
+        top = array(item.get("top_logprobs"), "top_logprobs")
+        few(top)
+        return [table(c, "a candidate") for c in top]
 
     @classmethod
     def look(cls, event: object) -> tuple[Candidate, ...]:
@@ -234,7 +248,7 @@ class SglangReader(Reader):
         self.finished = self.finished or finish is not None
         stopped = isinstance(finish, dict) and finish.get("type") == "stop"
         if isinstance(finish, dict) and finish.get("type") == "abort":
-            raise ServerFailed(f"the server gave up the request: {finish.get('message') or ''}")
+            raise ServerFailed(f"the server gave up the request: {in_words(finish.get('message'))}")
         count = whole(meta.get("completion_tokens"))
         new, self._seen = max(0, count - self._seen), max(count, self._seen)
         text = string(answer.get("text") or "", "text")
@@ -247,12 +261,15 @@ class SglangReader(Reader):
         tops = listed(meta.get("output_top_logprobs"), "output_top_logprobs")
         if len(probs) < new or len(tops) < new:
             raise ServerNonsense(NO_LOGPROBS, hint=HOW_LOGPROBS)
+        self._take_room(new)
         told = [self._item(p) for p in probs[len(probs) - new :]]
         tops = tops[len(tops) - new :]
         entries = []
         for place, own in enumerate(share(text, [token for _, _, token in told])):
             prob, chosen, token = told[place]
-            items = [self._item(c) for c in array(tops[place], "output_top_logprobs")]
+            top = array(tops[place], "output_top_logprobs")
+            few(top)
+            items = [self._item(c) for c in top]
             others = [Candidate(self._bytes(t), p) for p, other, t in items if other != chosen]
             entry = Entry(to_bytes(own or ""), prob, others, chosen)
             last = stopped and place == len(told) - 1
@@ -289,12 +306,12 @@ def share(text: str, tokens: Sequence[str]) -> list[str | None]:
     if len(tokens) == 1:
         return [text]
     shares: list[str | None] = []
-    rest = text
+    at = 0
     for token in tokens:
-        own = token if token and rest.startswith(token) else ""
-        rest = rest[len(own) :]
+        own = token if text.startswith(token, at) else ""
+        at += len(own)
         shares.append(own)
-    if rest and tokens:
+    if at < len(text) and tokens:
         return [text] + [None] * (len(tokens) - 1)
     return shares
 
@@ -320,6 +337,14 @@ def array(value: object, what: str) -> list[Any]:
     if not isinstance(value, list):
         raise ServerNonsense(f"the answer's {what} is missing or not a list")
     return value
+
+
+def few(candidates: Collection[object]) -> None:
+    """Refuse more candidates for one token than anybody asks for."""
+    if len(candidates) > _MOST_CANDIDATES:
+        raise ServerNonsense(
+            f"the server tells {len(candidates)} candidates for one token, which nobody asked for"
+        )
 
 
 def listed(value: object, what: str) -> list[Any]:
@@ -350,51 +375,3 @@ def probability(logprob: object) -> float:
     if not isinstance(logprob, int | float) or isinstance(logprob, bool) or not logprob <= math.inf:
         raise ServerNonsense("a log-probability of the answer is missing or not a number")
     return math.exp(max(min(logprob, 0.0), -1000.0))  # whole numbers may be larger than floats
-
-
-# --- errors ---------------------------------------------------------------------------------
-
-_TOO_LONG = re.compile(
-    r"context.{0,3}(length|size|window)|exceed_context_size|maximum model length", re.IGNORECASE
-)
-_LIMIT = re.compile(r"(?:context|model)[ _](?:length|size|window)\D{0,20}?(\d+)", re.IGNORECASE)
-
-
-def read_error(
-    status: int | None, body: object, *, retry_after: float | None = None
-) -> NudgingError:
-    """The error that a server's answer amounts to. `status` is None inside a stream, whose HTTP
-    status was sent before; the error's own code stands for it."""
-    inner = body.get("error", body) if isinstance(body, dict) else body
-    told: dict[str, Any] = inner if isinstance(inner, dict) else {"message": inner}
-    message = str(told.get("message") or told.get("detail") or "no reason given")[:500]
-    if status is None:
-        code = told.get("code")
-        status = code if isinstance(code, int) and 400 <= code < 600 else 500
-    kind = f"{told.get('type')} {told.get('code')}"
-    if status in (400, 413, 422) and _TOO_LONG.search(f"{message} {kind}"):
-        return _overflow(message, told)
-    if status == 429:
-        return ServerBusy(f"the server is busy: {message}", retry_after=retry_after)
-    if status >= 500 or status == 408:
-        return ServerFailed(f"the server failed ({status}): {message}")
-    if status < 400:
-        return ServerNonsense(f"the server answers with status {status}")
-    hint = {
-        401: "the server wants an API key: name its environment variable with ?api_key_env=NAME",
-        403: "does the API key (?api_key_env=NAME) allow this?",
-        404: "is the model's name right, and does the address end in /v1?",
-    }.get(status, "")
-    return ServerRefused(f"the server refused ({status}): {message}", code=status, hint=hint)
-
-
-def _overflow(message: str, told: dict[str, Any]) -> ContextOverflow:
-    tokens, limit = told.get("n_prompt_tokens"), told.get("n_ctx")
-    if not isinstance(tokens, int) or not isinstance(limit, int):
-        stated = _LIMIT.search(message)
-        limit = int(stated[1]) if stated else 0
-        numbers = [int(n) for n in re.findall(r"\d+", message)]
-        tokens = max([n for n in numbers if n != limit], default=0)
-    return ContextOverflow(
-        f"the text does not fit the model's context: {message}", tokens=tokens, limit=limit
-    )
