@@ -59,7 +59,7 @@ class Folder:
             )
         try:
             found = json.loads(self._header.read())
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise InputError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from ..errors import InputError
-from ..kept import encode
+from ..kept import encode, fresh
 from .rows import Columns, Kept, Row
 
 _LONGEST = 64 * 2**20
@@ -68,7 +68,7 @@ class LinesOut:
 
     def __init__(self, path: Path, plain: Callable[[Any], Columns] = dict) -> None:
         """`plain`: a row that is not kept as a line, as JSON can hold it."""
-        self._file, self._plain = path.open("wb"), plain
+        self._file, self._plain = fresh(path), plain
 
     def write(self, kept: Any, added: Columns) -> None:
         if kept is None:

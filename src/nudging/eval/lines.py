@@ -76,7 +76,7 @@ def _decode(data: bytes) -> Line | None:
     try:
         line = json.loads(data)
         key(line)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return dict(line)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, UsageError
-from ..kept import Growing, encode, locked, write_json
+from ..kept import Growing, encode, fresh, lock_file, locked, write_json
 from .header import ALL, FORMAT
 from .lines import Key, Line, is_settled, key, read_lines
 
@@ -64,7 +64,7 @@ class Run:
 def opened(folder: Path, header: Mapping[str, Any]) -> Iterator[Run]:
     """Begin a run, or go on with one: `check_place` and `check_resumed` have let it pass."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with lock_file(folder) as lock:
         if not locked(lock):
             raise UsageError(f"another process is writing to {folder}")
         if not (folder / HEADER).exists():
@@ -111,7 +111,7 @@ def read_header(folder: Path) -> dict[str, Any]:
         header = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{folder} is no run: can't read {path}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if (
         not isinstance(header, dict)
@@ -136,7 +136,7 @@ def _compact(folder: Path) -> None:
     """Leave only lines that count, and none that was cut off."""
     path = folder / SAMPLES
     new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
+    with fresh(new) as file:
         for line in read_samples(folder):
             file.write(encode(line))
         file.flush()
