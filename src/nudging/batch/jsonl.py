@@ -14,6 +14,7 @@ from typing import IO, Any, NoReturn
 
 from ..errors import InputError
 from ..kept import encode, fresh
+from ..lines import BEGIN, check_lines, no_object
 from .rows import Columns, Kept, Row
 
 _LONGEST = 64 * 2**20
@@ -26,9 +27,14 @@ class LinesIn:
     def __init__(self, path: Path, first: int = 0) -> None:
         """`first`: the place of the first row, where the file is a part of something."""
         self._path, self.first = path, first
+        with path.open("rb") as file:
+            begin = file.read(BEGIN)
+        check_lines(path, begin)
         self.count = sum(1 for _ in self._lines())
         self.names = names_of(self._lines())
         """Columns that are known beforehand: those of the first row."""
+        if self.count and not self.names:
+            raise no_object(path, begin)
 
     def rows(self, start: int, columns: Sequence[str] | None) -> Iterator[Row]:
         for number, line in enumerate(self._lines()):

@@ -19,6 +19,7 @@ from ..chat import NAMED
 from ..config import Spec
 from ..errors import ModelError, SpecError
 from .cores import physical_cores
+from .gguf_file import check_gguf
 from .llama_c import (
     ATTR_CONTROL,
     ATTR_UNKNOWN,
@@ -113,9 +114,13 @@ class LlamaRuntime(Runtime):
 
     def _open(self, path: Path, n_ctx: int | None) -> None:
         lib = self._lib
+        check_gguf(path)
         self._model = open_model(path)
         if lib.llama_model_has_encoder(self._model):
-            raise ModelError(f"{path} has an encoder, and can't write on from a text")
+            raise ModelError(
+                f"{path} has an encoder, and can't write on from a text",
+                hint="name a model that writes, a base model or a chat model",
+            )
         trained = lib.llama_model_n_ctx_train(self._model)
         self.n_ctx = n_ctx or min(USUAL_N_CTX, trained)
         if self.n_ctx > trained:

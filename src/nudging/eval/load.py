@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import InputError
+from ..lines import BEGIN, check_lines
 from .hub import hub_rows
 from .task import Row, Sample, Task
 
@@ -33,6 +34,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Row]]:
     """The objects of a file of JSON lines. One without an `id` gets the number of its line."""
     try:
         with path.open("rb") as file:
+            check_lines(path, file.read(BEGIN))
+            file.seek(0)
             for place, line in enumerate(file, start=1):
                 if line.strip():
                     where = f"{path}:{place}"
