@@ -15,6 +15,7 @@ from typing import IO, Any, NoReturn
 from ..errors import InputError
 from ..kept import encode, fresh
 from ..lines import BEGIN, check_lines, no_object
+from ..nesting import shallow
 from .rows import Columns, Kept, Row
 
 _LONGEST = 64 * 2**20
@@ -121,7 +122,7 @@ def as_json(line: bytes) -> bytes:
 
 
 def _parsed(line: bytes) -> Any:
-    return json.loads(line.decode(), parse_constant=_no_number)
+    return shallow(json.loads(line.decode(), parse_constant=_no_number))
 
 
 def _no_number(name: str) -> NoReturn:

@@ -19,6 +19,7 @@ from typing import Any
 from ..errors import InputError, UsageError
 from ..headers import Header, differences, some
 from ..kept import Growing, encode, lock_file, locked, own, write_json
+from ..nesting import shallow
 from .rows import Kind, Result
 
 FORMAT = 1
@@ -179,7 +180,7 @@ def check_place(out: Path, *, resume: bool) -> Mapping[str, Any] | None:
 
 def _read_header(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        found = shallow(json.loads(path.read_bytes()))
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or found.get("format") != FORMAT:

@@ -46,7 +46,7 @@ def read_questions(path: Path) -> list[str]:
         raise InputError(f"can't read {path}: {error.strerror}") from None
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         found = []
     if not found or not all(isinstance(question, str) for question in found):
         raise InputError(f'{path} must be JSON lines such as {{"question": "..."}}')

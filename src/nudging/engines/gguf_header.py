@@ -55,6 +55,8 @@ class Header(NamedTuple):
     data: int
     """Bytes from the beginning of the file to where the tensors' data may begin, not yet aligned.
     """
+    places: Mapping[str, int]
+    """Where each value begins, in bytes from the beginning of the file."""
 
     def text(self, key: str) -> str:
         """A value that is to be a text; empty where it is none."""
@@ -165,12 +167,30 @@ def _header(data: mmap.mmap) -> Header:
         raise _Unknown(f"of version {version}")
     tensors = read.count("Q", 24, "tensors")
     values: dict[str, Value] = {}
+    places: dict[str, int] = {}
     for _ in range(read.count("Q", 13, "values")):
         key = read.text()
         if key in values:
             raise _Damaged(f"it has {key[:100]!r} twice")
+        places[key] = read.at
         values[key] = _value(read)
-    return Header(version, values, [_tensor(read) for _ in range(tensors)], read.at)
+    return Header(version, values, [_tensor(read) for _ in range(tensors)], read.at, places)
+
+
+def read_texts(path: Path, header: Header, key: str) -> list[bytes] | None:
+    """The texts of a list, however many; None where the key has no such list."""
+    if not isinstance(header.values.get(key), Array):
+        return None
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        _, kind, count = struct.unpack_from("<IIQ", data, header.places[key])
+        if kind != _TEXT:
+            return None
+        found, at, length_of = [], header.places[key] + 16, struct.Struct("<Q").unpack_from
+        for _ in range(count):
+            begin = at + 8
+            at = begin + length_of(data, at)[0]
+            found.append(data[begin:at])
+        return found
 
 
 def _value(read: _Reader) -> Value:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..nesting import shallow
 
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
@@ -91,7 +92,7 @@ def check_classes(model: str, config: Any) -> None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = shallow(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

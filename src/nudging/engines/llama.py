@@ -20,6 +20,7 @@ from ..config import Spec
 from ..errors import ModelError, SpecError
 from .cores import physical_cores
 from .gguf_file import check_gguf
+from .gguf_limits import check_limits
 from .llama_c import (
     ATTR_CONTROL,
     ATTR_UNKNOWN,
@@ -114,7 +115,7 @@ class LlamaRuntime(Runtime):
 
     def _open(self, path: Path, n_ctx: int | None) -> None:
         lib = self._lib
-        check_gguf(path)
+        check_limits(path, check_gguf(path))
         self._model = open_model(path)
         if lib.llama_model_has_encoder(self._model):
             raise ModelError(
@@ -313,6 +314,8 @@ class LlamaRuntime(Runtime):
                 self._vocab, data, len(data), ids, len(ids), False, controls
             )
             if n >= 0:
+                if min(ids[:n], default=0) < 0:  # llama.cpp does not survive to be asked for it
+                    raise ModelError("the model's vocabulary has no token for some of the text")
                 return ids[:n]
             ids = (ctypes.c_int32 * -n)()
 

@@ -14,6 +14,7 @@ from ..config import Spec
 from ..errors import MissingExtra, ModelError
 from .cores import physical_cores
 from .gguf_file import check_gguf
+from .gguf_limits import check_limits
 from .llama import USUAL_N_CTX, llama_options
 from .remote import RemoteEngine, open_remote
 
@@ -24,7 +25,7 @@ async def open_llama_server(spec: Spec) -> RemoteEngine:
     """The engine for `llama:PATH.gguf?n_ctx=...&threads=...&template=...`, served."""
     given = llama_options(spec)
     path = Path(spec.path).expanduser()
-    check_gguf(path)
+    check_limits(path, check_gguf(path))
     held = [await asyncio.to_thread(_serve, path, given.n_ctx or USUAL_N_CTX, given.threads)]
     address = f"{held[0].listening_address}/v1"
     options = {"dialect": "llama-server", "concurrency": str(_SLOTS)}

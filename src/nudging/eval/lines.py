@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..nesting import shallow
 
 Line = dict[str, Any]
 
@@ -74,7 +75,7 @@ def _decode(data: bytes) -> Line | None:
     if not data.endswith(b"\n"):
         return None
     try:
-        line = json.loads(data)
+        line = shallow(json.loads(data))
         key(line)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..lines import BEGIN, check_lines
+from ..nesting import shallow
 from .hub import hub_rows
 from .task import Row, Sample, Task
 
@@ -46,7 +47,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Row]]:
 
 def _object(where: str, line: bytes) -> Row:
     try:
-        found = json.loads(line.decode("utf-8-sig"))
+        found = shallow(json.loads(line.decode("utf-8-sig")))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON: {error}") from None
     if not isinstance(found, dict):

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import InputError, UsageError
 from ..kept import Growing, encode, fresh, lock_file, locked, write_json
+from ..nesting import shallow
 from .header import ALL, FORMAT
 from .lines import Key, Line, is_settled, key, read_lines
 
@@ -108,7 +109,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     """
     path = folder / HEADER
     try:
-        header = json.loads(path.read_text(encoding="utf-8"))
+        header = shallow(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(f"{folder} is no run: can't read {path}: {error.strerror}") from None
     except (ValueError, RecursionError):

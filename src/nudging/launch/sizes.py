@@ -52,7 +52,7 @@ def _of_folder(folder: Path) -> Size:
     check_folder(folder)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{folder} has no readable config.json: {error}") from None
     files = {path.name: path.stat().st_size for path in folder.glob("*.safetensors")}
     return read_size(str(folder), files, config)
