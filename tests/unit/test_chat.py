@@ -385,7 +385,7 @@ def test_a_template_that_would_take_all_memory_or_time_is_stopped(template: str)
 
 
 def test_a_template_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nudging.chat._SECONDS", 0.05)
+    monkeypatch.setattr("nudging.sandbox._SECONDS", 0.05)
     letters = "y" * 200
     loops = "".join(f"{{% for {name} in '{letters}' %}}" for name in "abc")
     with pytest.raises(TemplateError, match="did not end"):
