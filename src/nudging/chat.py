@@ -1,7 +1,8 @@
 """How each model sees a conversation: the base model plain text, the nudging model a template.
 
-Templates come from model files, thus from strangers: they run in a sandbox (`sandbox.py`). Text
-that a user typed never becomes a control token: `render` marks it `literal`. Knows no tokenizer.
+Templates come from model files, thus from strangers: they run in a process of their own
+(`sandbox.py`). Text that a user typed never becomes a control token: `render` marks it `literal`.
+Knows no tokenizer.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from .errors import ConfigError, InputError, TemplateError
 
 Role = Literal["system", "user", "assistant"]
 SYSTEM = "You are a helpful assistant."
+MOST_MESSAGES = 2048
+MOST_CHARACTERS = 4_000_000
+"""The largest conversation. No model reads as much; templates would take seconds for more."""
 
 
 class Message(NamedTuple):
@@ -61,11 +65,17 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
     else:
         if not isinstance(question, Sequence):
             raise InputError(f"{question!r} is no question", hint="give a text, or messages")
+        if len(question) > MOST_MESSAGES:
+            raise InputError(
+                f"the conversation has {len(question):,} messages; {MOST_MESSAGES:,} are the most",
+                hint="leave out the oldest",
+            )
         messages = [_message(item) for item in question]
     if not messages or messages[-1].role != "user":
         raise InputError(
             "a conversation must end with a message of the user", hint="add what is asked"
         )
+    _check_size(messages)
     for place, message in enumerate(messages):
         _check_text(
             message.content, f"message {place + 1}" if len(messages) > 1 else "the question"
@@ -81,6 +91,15 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
     text = SYSTEM if system is None else system
     _check_text(text, "the system text")
     return (Message("system", text), *messages) if text else tuple(messages)
+
+
+def _check_size(messages: Sequence[Message]) -> None:
+    size = sum(len(message.content) for message in messages)
+    if size > MOST_CHARACTERS:
+        raise InputError(
+            f"the conversation has {size:,} characters; {MOST_CHARACTERS:,} are the most",
+            hint="leave out its oldest messages, or shorten them",
+        )
 
 
 def _message(item: object) -> Message:
@@ -114,6 +133,10 @@ def _check_text(text: str, what: str) -> None:
 _TEMPLATE = "a template is Jinja over question, system, prefix and messages: {{ question }}"
 
 
+def is_template(form: str) -> bool:
+    return "{" in form
+
+
 def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "") -> Prompt:
     """The base model's prompt.
 
@@ -144,7 +167,7 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
         lines += [f"{names[m.role]}: {m.content}\n" for m in turns]
         text = "".join(lines) + "Assistant:"
         return Prompt((Part(text, literal=True),), ends=("\nUser:",))
-    if "{" not in form:
+    if not is_template(form):
         raise ConfigError(
             f"base prompt form {form!r} is none of auto, plain, dialogue, text, nor a template",
             option="base_form",
@@ -265,9 +288,12 @@ def render(
     `tokens` are names that templates expect, such as `bos_token`.
     """
     hidden, marks = shield(messages, controls)
+    _check_size(hidden)  # a mark is longer than what it stands for
     values: dict[str, Any] = {
         "messages": [m._asdict() for m in hidden],
         "add_generation_prompt": True,
+        "tools": None,  # as transformers has it: not there, but defined
+        "documents": None,
         "bos_token": "",
         "eos_token": "",
         **(tokens or {}),

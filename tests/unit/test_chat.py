@@ -312,10 +312,10 @@ HOSTILE = {
     "changing a message": "{{ messages.append(1) }}",
     "a long range": "{% for i in range(10**9) %}{% endfor %}",
     "a long string": "{{ 'a' * 10**10 }}",
-    "a long string the other way": "{{ 10000 * 'a' }}",
+    "a long string the other way": "{{ 10**10 * 'a' }}",
     "a long list": "{{ [1] * 10**8 }}",
-    "a large power": "{{ 10**10**10 }}",
-    "a large power, grouped": "{% set x = (10**10)**10 %}",
+    "a large power": "{{ 10**(10**10) }}",
+    "a large power, grouped": "{% set x = 10**(10**10) %}",
     "endless printing": (
         "{% for i in range(100000) %}{% for j in range(100000) %}aaaaaaaaaaaaaaaa{% endfor %}"
         "{% endfor %}"
@@ -379,14 +379,17 @@ def test_a_question_is_never_run_as_a_template() -> None:
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     ],
 )
-def test_a_template_that_would_take_all_memory_or_time_is_stopped(template: str) -> None:
+def test_a_template_that_would_take_all_memory_or_time_is_stopped(
+    template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nudging.sandbox.SECONDS", 1)
     with pytest.raises(TemplateError):
         render(template, conversation("Why?"))
 
 
 def test_a_template_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nudging.sandbox._SECONDS", 0.05)
-    letters = "y" * 200
+    monkeypatch.setattr("nudging.sandbox.SECONDS", 0.5)
+    letters = "y" * 5000
     loops = "".join(f"{{% for {name} in '{letters}' %}}" for name in "abc")
     with pytest.raises(TemplateError, match="did not end"):
         render(loops + "{% endfor %}" * 3, conversation("Why?"))
