@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jinja2.parser import Parser
     from jinja2.runtime import Macro
 
-_MOST = 4_000_000  # characters that a template may print: no model reads as many
+_MOST = 10_000_000  # characters that a template may print: more than any conversation has
 
 
 class Refusal(jinja2.TemplateError):
