@@ -65,11 +65,7 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
     else:
         if not isinstance(question, Sequence):
             raise InputError(f"{question!r} is no question", hint="give a text, or messages")
-        if len(question) > MOST_MESSAGES:
-            raise InputError(
-                f"the conversation has {len(question):,} messages; {MOST_MESSAGES:,} are the most",
-                hint="leave out the oldest",
-            )
+        check_count(question)
         messages = [_message(item) for item in question]
     if not messages or messages[-1].role != "user":
         raise InputError(
@@ -91,6 +87,14 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
     text = SYSTEM if system is None else system
     _check_text(text, "the system text")
     return (Message("system", text), *messages) if text else tuple(messages)
+
+
+def check_count(messages: Sequence[object]) -> None:
+    if len(messages) > MOST_MESSAGES:
+        raise InputError(
+            f"the conversation has {len(messages):,} messages; {MOST_MESSAGES:,} are the most",
+            hint="leave out the oldest",
+        )
 
 
 def _check_size(messages: Sequence[Message]) -> None:

@@ -30,7 +30,7 @@ SECONDS = 3.0
 """How long a template may take."""
 MEMORY = 512_000_000
 """Bytes of address space that the process which renders may have. Only Linux keeps to it."""
-_AT_ONCE = 8  # renderings that others wait for: as many slow ones hold up nobody
+_AT_ONCE = 4  # renderings at once: while one of them is not slow, nobody waits long
 _KEPT = 2  # idle processes
 _INHERITED = ("TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")  # what Python needs to start, and to tell time
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from nudging.chat import (
     CONTROL_LIKE,
+    MOST_CHARACTERS,
+    MOST_MESSAGES,
     NAMED,
     SYSTEM,
     Message,
@@ -393,3 +395,21 @@ def test_a_template_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> 
     loops = "".join(f"{{% for {name} in '{letters}' %}}" for name in "abc")
     with pytest.raises(TemplateError, match="did not end"):
         render(loops + "{% endfor %}" * 3, conversation("Why?"))
+
+
+# --- as much as may be asked ----------------------------------------------------------------
+
+
+def test_a_conversation_has_so_many_messages_and_characters_and_no_more() -> None:
+    assert len(conversation([user("q")] * MOST_MESSAGES, "")) == MOST_MESSAGES
+    with pytest.raises(InputError, match=r"2,049 messages; 2,048 are the most"):
+        conversation([user("q")] * (MOST_MESSAGES + 1))
+    assert conversation("q" * MOST_CHARACTERS, "")
+    for question in ("q" * (MOST_CHARACTERS + 1), [user("q" * (MOST_CHARACTERS // 2 + 1))] * 2):
+        with pytest.raises(InputError, match=r"characters; 4,000,000 are the most"):
+            conversation(question, "")
+
+
+def test_marks_for_control_tokens_count_among_the_characters() -> None:
+    with pytest.raises(InputError, match="characters"):
+        render(NAMED["chatml"], [user("<a>" * (MOST_CHARACTERS // 8))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -11,12 +12,22 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from starlette.types import Message
 
 from nudging import sandbox, sandbox_worker
+from nudging.chat import MOST_CHARACTERS, MOST_MESSAGES
+from nudging.engines import open_engine
+from nudging.engines.local import LocalEngine
 from nudging.sandbox import MEMORY, Failed, Refused, aside, run
+from nudging.server.app import make_app
+from nudging.server.keys import Keys
+from nudging.server.limits import Limits, Line
+from nudging.server.voices import Voices
+from tests.toys import EchoRuntime
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds address space")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="processes as POSIX has them")
@@ -199,6 +210,70 @@ def test_an_interrupt_leaves_no_answer_behind_for_the_next() -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert run("b", {}) == "b"
+
+
+PLAIN = EchoRuntime.template or ""
+LATER = "{% if question != '?' %}" + ENDLESS + "{% endif %}"  # the form is tried with a "?"
+HELD = {
+    "looping": (ENDLESS, "auto", [("user", "Why?")], 500),
+    "two gigabytes": (GREEDY["times"], "auto", [("user", "Why?")], 500),
+    "base_form looping": (PLAIN, LATER, [("user", "Why?")], 500),
+    "80,000 messages": (PLAIN, "auto", [("user", "Why?")] * 80_000, 400),
+    "as many as may be": (PLAIN, "auto", [("user", "a" * 900)] * MOST_MESSAGES, 400),
+    "as much as may be": (PLAIN, "auto", [("user", "a " * (MOST_CHARACTERS // 2 - 50))], 400),
+    "control tokens": (PLAIN, "auto", [("user", "<|end|>" * 100_000)], 400),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_the_thread_that_answers_is_never_held(name: str) -> None:
+    """It computes for at most 100 ms at a time, and waits for nothing: neither for a template that
+    takes three seconds."""
+    template, form, turns, status = HELD[name]
+    runtime = EchoRuntime(1, 1)
+    runtime.template = template
+    nudge = LocalEngine("toy:nudge", runtime)
+    voices = Voices(open_engine("scripted:base?n_ctx=100"), nudge, base_form=form)
+    app = make_app(voices, Line(Limits(8, body=2 * MOST_CHARACTERS)), Keys([]))
+    messages = [{"role": role, "content": content} for role, content in turns]
+    bodies = [json.dumps({"model": "nudged", "messages": messages, "max_tokens": 4}).encode()]
+    sent: list[Message] = []
+    computed: list[float] = []
+    passed: list[float] = []
+
+    async def receive() -> Message:
+        if bodies:
+            return {"type": "http.request", "body": bodies.pop()}
+        await asyncio.sleep(600)
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def beat() -> None:
+        while True:
+            cpu, wall = time.thread_time(), time.monotonic()
+            await asyncio.sleep(0.002)
+            computed.append(time.thread_time() - cpu)
+            passed.append(time.monotonic() - wall)
+
+    async def main() -> None:
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/chat/completions",
+            "headers": [],
+        }
+        scope |= {"query_string": b"", "root_path": "", "http_version": "1.1", "scheme": "http"}
+        beating = asyncio.create_task(beat())
+        await app(scope, receive, send)
+        await asyncio.sleep(0.01)
+        beating.cancel()
+
+    asyncio.run(main())
+    assert sent[0]["status"] == status
+    assert max(computed) < 0.1
+    assert max(passed) < 2  # other processes may have the cores for a while
 
 
 def script(text: str) -> subprocess.Popen[str]:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from ..chat import Message, Question, Role
+from ..chat import Message, Question, Role, check_count
 from ..config import Config
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
 from ..sampling import Sampling
 from .wire import Refused
 
@@ -69,6 +69,10 @@ def chat_request(body: Mapping[str, Any]) -> Asked:
     messages = _field(body, "messages", _is_list, "a list of messages")
     if not messages:
         raise Refused("messages must hold at least one message", param="messages")
+    try:
+        check_count(messages)
+    except InputError as error:
+        raise Refused(str(error), param="messages") from None
     turns = [_message(item, f"messages[{place}]") for place, item in enumerate(messages)]
     shown = _field(body, "logprobs", _is_bool, "true or false")
     top = _field(body, "top_logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")
