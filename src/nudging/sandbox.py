@@ -131,10 +131,13 @@ def _started() -> Worker:
     )
     assert worker.stdout
     try:
-        worker.stdout.readline()  # it is ready; the time that it takes is not the template's
+        ready = worker.stdout.readline()  # the time until then is not the template's
     except BaseException:
         _end(worker)
         raise
+    if not ready:
+        _end(worker)
+        raise ChildProcessError(f"{sys.executable} ended with exit code {worker.returncode}")
     return worker
 
 

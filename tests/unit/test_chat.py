@@ -334,6 +334,12 @@ HOSTILE = {
 }
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nudging.sandbox.SECONDS", 1)
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("template", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_template_fails_at_once_as_ours(template: str) -> None:
     begun = time.monotonic()
@@ -342,6 +348,7 @@ def test_a_hostile_template_fails_at_once_as_ours(template: str) -> None:
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("template", HOSTILE.values(), ids=HOSTILE)
 def test_so_does_a_hostile_base_form(template: str) -> None:
     with pytest.raises(TemplateError):
@@ -363,6 +370,7 @@ def test_a_question_is_never_run_as_a_template() -> None:
     assert rendered("chatml", [user("{{ 7 * 7 }}{% bad %}")]).count("{{ 7 * 7 }}{% bad %}") == 1
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "template",
     [
@@ -381,10 +389,7 @@ def test_a_question_is_never_run_as_a_template() -> None:
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     ],
 )
-def test_a_template_that_would_take_all_memory_or_time_is_stopped(
-    template: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("nudging.sandbox.SECONDS", 1)
+def test_a_template_that_would_take_all_memory_or_time_is_stopped(template: str) -> None:
     with pytest.raises(TemplateError):
         render(template, conversation("Why?"))
 

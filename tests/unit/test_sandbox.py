@@ -160,10 +160,12 @@ def test_without_such_a_limit_the_process_works_too(monkeypatch: pytest.MonkeyPa
     sandbox_worker._limit(1)
 
 
+@posix
 def test_where_no_process_can_be_started_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(Failed, match="no process can be started"):
-        run("a", {})
+    for path, why in (("/nowhere/python", "No such file"), ("/bin/false", "exit code")):
+        monkeypatch.setattr(sys, "executable", path)
+        with pytest.raises(Failed, match=f"no process can be started .*{why}"):
+            run("a", {})
 
 
 def test_many_threads_get_each_its_own_text() -> None:
