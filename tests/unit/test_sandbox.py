@@ -124,6 +124,8 @@ def test_a_refusal_is_told_in_the_templates_words_and_costs_no_process() -> None
         run("{{ raise_exception('only ' ~ a ~ ' & 東') }}", {"a": {"a": 1}})
     with pytest.raises(Failed, match="failed: 'b' is undefined"):
         run("{{ b.c }}", {})
+    with pytest.raises(Refused, match=r"^a{2000}$"):
+        run("{{ raise_exception('a' * 10000000) }}", {})
     assert only_worker() is worker
 
 
