@@ -190,6 +190,15 @@ def test_a_seed_repeats_its_choices_and_each_choice_has_its_own() -> None:
     assert len({tuple(drawn()) for _ in range(5)}) > 1
 
 
+@pytest.mark.parametrize("greedy", [{"top_p": 0}, {"temperature": 0}, {"top_k": 1}])
+def test_a_greedy_answer_is_the_same_by_any_name(greedy: dict[str, Any]) -> None:
+    fields = {"temperature": 3, "seed": 5, **greedy, "stop": ["", ""], "min_p": 0}
+    for model in ("nudged", "base", "nudge"):
+        data = client().post(CHAT, json=question(model=model, max_tokens=6, **fields)).json()
+        plain = client().post(CHAT, json=question(model=model, max_tokens=6)).json()
+        assert data["choices"][0]["message"] == plain["choices"][0]["message"]
+
+
 def test_a_system_text_comes_from_the_request_or_the_operator() -> None:
     seen = []
 
@@ -392,7 +401,8 @@ def test_a_tokenizer_that_is_not_described() -> None:
         ({"model": "gpt"}, 404, "model", "model_not_found"),
         ({"max_tokens": 0}, 400, "max_tokens", None),
         ({"temperature": "hot"}, 400, "temperature", None),
-        ({"top_p": 0}, 400, "top_p", None),
+        ({"top_p": -1}, 400, "top_p", None),
+        ({"top_k": -2}, 400, "top_k", None),
         ({"nudging": {"gamma": 2}}, 400, "nudging.gamma", None),
         ({"nudging": {"trigger": "never"}}, 400, "nudging.trigger", None),
         ({"nudging": {"preset": "none"}}, 400, "nudging.preset", None),
@@ -404,7 +414,7 @@ def test_a_tokenizer_that_is_not_described() -> None:
             None,
         ),
         ({"nudging": {"base_sampling": {"x": 1}}}, 400, "nudging.base_sampling.x", None),
-        ({"top_p": 0, "nudging": {"base_sampling": {"seed": 1}}}, 400, "top_p", None),
+        ({"top_p": -1, "nudging": {"base_sampling": {"seed": 1}}}, 400, "top_p", None),
         ({"nudging": {"page": True}, "model": "base"}, 400, "nudging.page", None),
         ({"nudging": {"preset": "official", "stop": "either"}}, 400, "nudging.stop", None),
         ({"messages": [{"role": "user", "content": " "}]}, 400, "messages", None),

@@ -23,6 +23,20 @@ MOST_CHOICES = 128
 MOST_TOP = 20
 MOST_STOPS = 64
 """Each token of an answer is compared with all of them."""
+SETS: Mapping[str, str] = {
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "seed": "seed",
+    "stop": "stop_strings",
+}
+"""Fields of a request, and the option that each sets. Of two for one option the later wins."""
+OPEN = ("max_tokens", "max_completion_tokens", "seed")
+"""Fields in which -1 counts as not given: it is what clients of llama.cpp, LM Studio and vLLM send
+where they want no limit, and no certain seed."""
 OPTIONS = sorted({known.name for kind in (Config, Sampling) for known in fields(kind)})
 """What a request may set under `nudging`."""
 ROLES: Mapping[str, Role] = {
@@ -72,7 +86,7 @@ def chat_request(body: Mapping[str, Any]) -> Asked:
     turns = [_message(item, f"messages[{place}]") for place, item in enumerate(messages)]
     shown = _field(body, "logprobs", _is_bool, "true or false")
     top = _field(body, "top_logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")
-    if top is not None and not shown:
+    if top and not shown:
         raise Refused("top_logprobs needs logprobs: true", param="top_logprobs")
     return _asked("chat", (turns,), (top or 0) if shown else None, body)
 
@@ -86,7 +100,9 @@ def text_request(body: Mapping[str, Any]) -> Asked:
     for name in ("echo", "suffix"):  # an answer that left them out would be taken for another
         if body.get(name):
             raise Refused(f"{name} is not supported", param=name, code="unsupported_parameter")
-    top = _field(body, "logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")
+    top = None
+    if body.get("logprobs") is not False:
+        top = _field(body, "logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")
     questions = (prompt,) if isinstance(prompt, str) else tuple(prompt)
     return _asked("text", questions, top, body)
 
@@ -122,18 +138,15 @@ def _options(
         if name not in OPTIONS:
             there = f"there are {', '.join(OPTIONS)}"
             raise Refused(f"there is no option {name!r} ({there})", param=f"nudging.{name}")
-    stop = _field(body, "stop", _is_stop, "a text or a list of texts, none of them empty")
+    stop = _field(body, "stop", _is_stop, "a text or a list of texts")
+    outer = {**body, "stop": [stop] if isinstance(stop, str) else stop}
     given = [
-        ("max_tokens", "max_tokens", body.get("max_tokens")),
-        ("max_completion_tokens", "max_tokens", body.get("max_completion_tokens")),
-        ("temperature", "temperature", body.get("temperature")),
-        ("top_p", "top_p", body.get("top_p")),
-        ("seed", "seed", body.get("seed")),
-        ("stop", "stop_strings", [stop] if isinstance(stop, str) else stop),
+        *((name, option, outer.get(name)) for name, option in SETS.items()),
         *((f"nudging.{name}", name, value) for name, value in own.items()),
     ]
     for name, option, value in given:
-        if value is not None:
+        unset = name in OPEN and _is_whole(value) and value == -1
+        if value is not None and not unset:
             if option == "seed":
                 value = _seed(value, name)
             if option == "stop_strings" and isinstance(value, list) and len(value) > MOST_STOPS:
@@ -226,7 +239,7 @@ def _is_top(value: Any) -> bool:
 
 def _is_stop(value: object) -> bool:
     texts = value if isinstance(value, list) else [value]
-    return all(isinstance(text, str) and text for text in texts)
+    return all(isinstance(text, str) for text in texts)
 
 
 def _is_prompt(value: object) -> bool:

@@ -22,6 +22,8 @@ COUNT: Schema = {"type": "integer", "minimum": 0}
 SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 BOOL: Schema = {"type": "boolean"}
 NULL: Schema = {"type": "null"}
+LENGTH: Schema = {"anyOf": [{**WHOLE, **BOUNDS["max_tokens"]}, {"const": -1}]}
+"""-1 counts as not given."""
 SOURCE: Schema = {"enum": list(get_args(Source))}
 
 
@@ -59,21 +61,18 @@ def _requests(models: Sequence[str]) -> dict[str, Schema]:
     shared: dict[str, Schema] = {
         "model": {"enum": list(models), "default": models[0]},
         "max_tokens": {
-            **WHOLE,
-            **BOUNDS["max_tokens"],
+            **LENGTH,
             "description": "Tokens of both models together. Not looked at beside the next.",
         },
-        "max_completion_tokens": {
-            **WHOLE,
-            **BOUNDS["max_tokens"],
-            "description": "The same by its newer name.",
-        },
+        "max_completion_tokens": {**LENGTH, "description": "The same by its newer name."},
         "temperature": {**NUMBER, **BOUNDS["temperature"]},
-        "top_p": {**NUMBER, **BOUNDS["top_p"]},
+        "top_p": {**NUMBER, **BOUNDS["top_p"], "description": "0 is greedy."},
+        "top_k": {**WHOLE, **BOUNDS["top_k"], "description": "0 or -1 is off."},
+        "min_p": {**NUMBER, **BOUNDS["min_p"]},
         "seed": {
             **WHOLE,
             "description": "The same request with the same seed has the same answers, as far as "
-            "the engines repeat themselves.",
+            "the engines repeat themselves. -1 counts as not given.",
         },
         "n": {"type": "integer", "minimum": 1, "maximum": MOST_CHOICES},
         "stop": {"anyOf": [TEXTS["items"], TEXTS]},
@@ -93,7 +92,7 @@ def _requests(models: Sequence[str]) -> dict[str, Schema]:
         "top_logprobs": {**top, "description": "Needs logprobs: true."},
     }
     text: dict[str, Schema] = {
-        "logprobs": top,
+        "logprobs": {"anyOf": [top, {"const": False}]},
         "echo": {"const": False, "description": "Not supported."},
         "suffix": {"const": "", "description": "Not supported."},
     }
