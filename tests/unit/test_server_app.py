@@ -688,6 +688,38 @@ def test_what_is_not_there_is_told_in_openais_shape() -> None:
         assert set(response.json()["error"]) == {"message", "type", "param", "code"}
 
 
+ROUTES = ["/", "/health", "/ready", "/metrics", "/openapi.json", "/tokenizer_info"]
+ROUTES += ["/v1/models", "/v1/models/base", "/v1/models/gpt"]
+
+
+@pytest.mark.parametrize("path", [*ROUTES, CHAT, TEXT, "/tokenize", "/detokenize"])
+def test_a_path_is_what_its_address_means(path: str) -> None:
+    """People give clients addresses that end in a slash, or in `/v1/`, or lack the `/v1`."""
+    asks = with_tokenizer()
+    asks.follow_redirects = False
+    body = None if path in ROUTES else {**question(max_tokens=1), "prompt": "a", "tokens": [1]}
+    if path == "/tokenize":
+        body = {"prompt": "a"}
+
+    def told(asked: str) -> tuple[int, str]:
+        response = asks.get(asked) if body is None else asks.post(asked, json=body)
+        return response.status_code, response.headers["content-type"]
+
+    right = told(path)
+    assert right[0] == (404 if path.endswith("gpt") else 200)
+    doubled = path.replace("/", "//")
+    for asked in (f"{path}/", f"{path}//", f"http://testserver{doubled}", path.removeprefix("/v1")):
+        assert told(asked) == right
+    assert 'path="other"' not in asks.get("/metrics").text or path.endswith("gpt")
+
+
+def test_a_slash_too_many_opens_nothing() -> None:
+    locked = client(keys=("secret",))
+    assert locked.get("http://testserver//health/").status_code == 200
+    for path in ("//ready", "//v1//models", "/models/", "//metrics", "/health/../ready"):
+        assert locked.get(f"http://testserver{path}").status_code == 401
+
+
 def test_ready_is_who_has_two_models_that_answer() -> None:
     assert client().get("/ready").json() == {"status": "ready", "problems": {}}
     response = client(base=failing(ServerDown("it is gone"), 0)).get("/ready")

@@ -96,6 +96,7 @@ def make_app(
     ]
     handlers = {HTTPException: not_there, NudgingError: refused, Exception: refused}
     app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False  # no path that `Front` lets through has one too many
     paths = {route.path for route in routes} | {f"/v1/models/{name}" for name in NAMES}
     return Front(app, keys, metrics, paths, origins)
 
