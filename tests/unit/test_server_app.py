@@ -49,11 +49,19 @@ def client(
     keys: tuple[str, ...] = (),
     origins: tuple[str, ...] = (),
     log_text: bool = False,
+    ignore_unsupported: bool = False,
     **options: Any,
 ) -> TestClient:
     engines = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
     voices = Voices(base or engines[0], engines[1], **options)
-    app = make_app(voices, Line(limits), Keys(keys), origins=origins, log_text=log_text)
+    app = make_app(
+        voices,
+        Line(limits),
+        Keys(keys),
+        origins=origins,
+        log_text=log_text,
+        ignore_unsupported=ignore_unsupported,
+    )
     return TestClient(app)
 
 

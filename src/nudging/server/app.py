@@ -37,8 +37,13 @@ def make_app(
     *,
     origins: Sequence[str] = (),
     log_text: bool = False,
+    ignore_unsupported: bool = False,
 ) -> ASGIApp:
-    """The server as an ASGI application. `origins`: whose pages may ask it from a browser."""
+    """The server as an ASGI application.
+
+    `origins`: whose pages may ask it from a browser. `ignore_unsupported`: fields of requests that
+    ask for what there is not are not refused.
+    """
     metrics = Metrics()
     metrics.watch("nudging_answers_running", "Answers at work.", lambda: line.running)
     metrics.watch("nudging_answers_waiting", "Answers in line.", lambda: line.held - line.running)
@@ -47,7 +52,9 @@ def make_app(
             metrics.watch(f"nudging_{source}_servers", "Servers in use.", partial(_up, engine))
     desk = Desk(voices, line, metrics, log_text)
     models = models_data(NAMES, int(time.time()), voices.config(), voices.bounds)
-    described = document(NAMES, __version__)
+    described = document(NAMES, __version__, ignore_unsupported=ignore_unsupported)
+    chat = partial(chat_request, ignore_unsupported=ignore_unsupported)
+    text = partial(text_request, ignore_unsupported=ignore_unsupported)
 
     async def list_models(request: Request) -> Response:
         return _json(models)
@@ -84,8 +91,8 @@ def make_app(
 
     routes = [
         Route("/", playground),
-        Route("/v1/chat/completions", Asking(desk, chat_request), methods=["POST"]),
-        Route("/v1/completions", Asking(desk, text_request), methods=["POST"]),
+        Route("/v1/chat/completions", Asking(desk, chat), methods=["POST"]),
+        Route("/v1/completions", Asking(desk, text), methods=["POST"]),
         *tokenizer_routes(voices, line.limits),
         Route("/v1/models", list_models),
         Route("/v1/models/{name}", one_model),

@@ -32,8 +32,10 @@ EVENTS = (
 )
 
 
-def document(models: Sequence[str], version: str) -> dict[str, Any]:
-    """The document of a server with these models."""
+def document(
+    models: Sequence[str], version: str, *, ignore_unsupported: bool = False
+) -> dict[str, Any]:
+    """The document of a server with these models. `ignore_unsupported`: as of the server."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -58,7 +60,7 @@ def document(models: Sequence[str], version: str) -> dict[str, Any]:
             "/openapi.json": {"get": _get("This document", None)},
         },
         "components": {
-            "schemas": components(models),
+            "schemas": components(models, ignore_unsupported=ignore_unsupported),
             "headers": {
                 "RequestId": {
                     "description": "The client's own x-request-id, or a new one.",

@@ -1,7 +1,7 @@
 """What a client asks, read from the JSON of a request: chat completions and completions.
 
 Pure. Every refusal names the field. Fields that are not known are ignored, as OpenAI's clients
-expect; those known by their name that would be answered wrongly are refused. Knows no model:
+expect; those that would be answered wrongly are refused (`unsupported.py`). Knows no model:
 options are only collected here, and those in force checked where an answer is made (`voices.py`).
 """
 
@@ -15,6 +15,7 @@ from ..chat import Message, Question, Role
 from ..config import Config
 from ..errors import ConfigError
 from ..sampling import Sampling
+from .unsupported import UNSUPPORTED, check_supported
 from .wire import Refused
 
 Kind = Literal["chat", "text"]
@@ -79,7 +80,10 @@ class Asked:
         return f"{self.names[name]}{dot}{inner}" if name in self.names else None
 
 
-def chat_request(body: Mapping[str, Any]) -> Asked:
+def chat_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -> Asked:
+    """`ignore_unsupported`: fields that ask for what there is not are not refused."""
+    if not ignore_unsupported:
+        check_supported(body, UNSUPPORTED)
     messages = _field(body, "messages", _is_list, "a list of messages")
     if not messages:
         raise Refused("messages must hold at least one message", param="messages")
@@ -91,15 +95,13 @@ def chat_request(body: Mapping[str, Any]) -> Asked:
     return _asked("chat", (turns,), (top or 0) if shown else None, body)
 
 
-def text_request(body: Mapping[str, Any]) -> Asked:
+def text_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -> Asked:
+    """`ignore_unsupported`: as of `chat_request`."""
+    if not ignore_unsupported:
+        check_supported(body, UNSUPPORTED)
     prompt = _field(body, "prompt", _is_prompt, "a text or a list of texts (no token ids)")
     if not prompt:
         raise Refused("prompt must hold a text", param="prompt")
-    _field(body, "echo", _is_bool, "false")
-    _field(body, "suffix", _is_text, "empty")
-    for name in ("echo", "suffix"):  # an answer that left them out would be taken for another
-        if body.get(name):
-            raise Refused(f"{name} is not supported", param=name, code="unsupported_parameter")
     top = None
     if body.get("logprobs") is not False:
         top = _field(body, "logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")

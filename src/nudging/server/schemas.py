@@ -12,6 +12,7 @@ from typing import get_args
 from ..tokens import HandoverReason, Source, StopReason
 from .fields import BOUNDS, TEXTS, Schema, nullable, options_schema, sampling_schema
 from .requests import MOST_CHOICES, MOST_TOP, ROLES
+from .unsupported import UNSUPPORTED
 
 TEXT: Schema = {"type": "string"}
 SAID: Schema = {"type": "string", "pattern": r"\S"}
@@ -41,10 +42,10 @@ def table(properties: Mapping[str, Schema], optional: Sequence[str] = ()) -> Sch
     return {"type": "object", "required": required, "properties": dict(properties)}
 
 
-def components(models: Sequence[str]) -> dict[str, Schema]:
+def components(models: Sequence[str], *, ignore_unsupported: bool = False) -> dict[str, Schema]:
     """Every schema that the paths, or others of them, refer to."""
     return {
-        **_requests(models),
+        **_requests(models, {} if ignore_unsupported else _unsupported()),
         "Options": options_schema(),
         "Sampling": sampling_schema(),
         **_answers(models),
@@ -56,7 +57,15 @@ def components(models: Sequence[str]) -> dict[str, Schema]:
 # --- requests -------------------------------------------------------------------------------
 
 
-def _requests(models: Sequence[str]) -> dict[str, Schema]:
+def _unsupported() -> dict[str, Schema]:
+    """Fields that may ask for nothing only."""
+    return {
+        name: {"enum": list(field.neutral), "description": f"Not supported: {field.why}."}
+        for name, field in UNSUPPORTED.items()
+    }
+
+
+def _requests(models: Sequence[str], refused: Mapping[str, Schema]) -> dict[str, Schema]:
     top = {"type": "integer", "minimum": 0, "maximum": MOST_TOP}
     shared: dict[str, Schema] = {
         "model": {"enum": list(models), "default": models[0]},
@@ -91,11 +100,7 @@ def _requests(models: Sequence[str]) -> dict[str, Schema]:
         "logprobs": BOOL,
         "top_logprobs": {**top, "description": "Needs logprobs: true."},
     }
-    text: dict[str, Schema] = {
-        "logprobs": {"anyOf": [top, {"const": False}]},
-        "echo": {"const": False, "description": "Not supported."},
-        "suffix": {"const": "", "description": "Not supported."},
-    }
+    text: dict[str, Schema] = {"logprobs": {"anyOf": [top, {"const": False}]}}
     messages = {
         **array(ref("Message")),
         "minItems": 1,
@@ -103,8 +108,8 @@ def _requests(models: Sequence[str]) -> dict[str, Schema]:
     }
     prompt = {"anyOf": [SAID, {**array(SAID), "minItems": 1}]}
     return {
-        "ChatCompletionRequest": _request({"messages": messages}, {**chat, **shared}),
-        "CompletionRequest": _request({"prompt": prompt}, {**text, **shared}),
+        "ChatCompletionRequest": _request({"messages": messages}, {**chat, **shared, **refused}),
+        "CompletionRequest": _request({"prompt": prompt}, {**text, **shared, **refused}),
         "Message": {"anyOf": [_message(role) for role in ROLES]},
         "TokenizeRequest": {
             "anyOf": [

@@ -55,7 +55,9 @@ async def tokenize(voices: Voices, body: Mapping[str, Any]) -> dict[str, Any]:
     if "messages" in body:
         if body.get("prompt") is not None:
             raise Refused("give a prompt or messages, not both", param="prompt")
-        prompt = await voices.prompt(chat_request({**body, "model": body.get("model") or "base"}))
+        whole = {**body, "model": body.get("model") or "base"}
+        # what an answer can't have is no part of the conversation
+        prompt = await voices.prompt(chat_request(whole, ignore_unsupported=True))
     else:
         text, special = body.get("prompt"), body.get("add_special_tokens", True)
         if not isinstance(text, str):
