@@ -37,7 +37,7 @@ FRANCE = "What is the capital of France?"
 PARIS = "The capital of France is Paris."
 UM = [{"text": " um", "prob": 0.25}, {"text": " Pari", "prob": 0.2}, {"text": " er", "prob": 0.15}]
 FIVE = "Sure! Here you go: one, two, three, four, five."
-CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+CHAT, TEXT, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
 LIMITS = Limits(8)
 
 
@@ -517,17 +517,20 @@ ANYTHING = st.recursive(
     max_leaves=5,
 )
 FIELDS = ["model", "messages", "prompt", "n", "stream", "stream_options", "logprobs", "stop"]
+FIELDS += ["input", "instructions", "metadata", "include", "text", "max_output_tokens", "tools"]
+FIELDS += ["previous_response_id", "top_k", "min_p", "response_format", "presence_penalty"]
 FIELDS += ["top_logprobs", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed"]
 
 
 @given(
-    path=st.sampled_from([CHAT, TEXT]),
+    path=st.sampled_from([CHAT, TEXT, RESPONSES]),
     fields=st.dictionaries(st.sampled_from([*FIELDS, "echo", "suffix"]), ANYTHING, max_size=3),
     own=st.dictionaries(st.sampled_from(OPTIONS), ANYTHING, max_size=3),
 )
 @settings(max_examples=300)
 def test_no_request_is_our_mistake(path: str, fields: dict[str, Any], own: dict[str, Any]) -> None:
-    body = {**question("Hello"), "prompt": "Hello", "nudging": own, **fields}
+    asked = {"input": "Hello"} if path == RESPONSES else {"prompt": "Hello"}
+    body = {**question("Hello"), **asked, "nudging": own, **fields}
     response = SHARED.post(path, content=json.dumps(body))
     assert response.status_code in (200, 400, 404)
     assert own or fields or response.status_code == 200

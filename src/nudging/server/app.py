@@ -23,8 +23,9 @@ from .limits import Line
 from .metrics import Metrics
 from .openapi import document
 from .playground import playground
-from .replies import models_data
-from .requests import chat_request, text_request
+from .replies import Reply, models_data
+from .requests import chat_request, response_request, text_request
+from .response_replies import ResponseReply
 from .tokenizer import tokenizer_routes
 from .voices import NAMES, Voices, check_model
 from .wire import Failure, Refused, encoded, failure
@@ -55,6 +56,7 @@ def make_app(
     described = document(NAMES, __version__, ignore_unsupported=ignore_unsupported)
     chat = partial(chat_request, ignore_unsupported=ignore_unsupported)
     text = partial(text_request, ignore_unsupported=ignore_unsupported)
+    response = partial(response_request, ignore_unsupported=ignore_unsupported)
 
     async def list_models(request: Request) -> Response:
         return _json(models)
@@ -63,6 +65,9 @@ def make_app(
         name = request.path_params["name"]
         check_model(name)
         return _json(models["data"][NAMES.index(name)])
+
+    async def no_response(request: Request) -> Response:
+        raise Refused("this server keeps no answers", status=404, param="id")
 
     async def health(request: Request) -> Response:
         return _json({"status": "up"})
@@ -91,8 +96,10 @@ def make_app(
 
     routes = [
         Route("/", playground),
-        Route("/v1/chat/completions", Asking(desk, chat), methods=["POST"]),
-        Route("/v1/completions", Asking(desk, text), methods=["POST"]),
+        Route("/v1/chat/completions", Asking(desk, chat, Reply), methods=["POST"]),
+        Route("/v1/completions", Asking(desk, text, Reply), methods=["POST"]),
+        Route("/v1/responses", Asking(desk, response, ResponseReply), methods=["POST"]),
+        Route("/v1/responses/{id}", no_response, methods=["GET", "DELETE"]),
         *tokenizer_routes(voices, line.limits),
         Route("/v1/models", list_models),
         Route("/v1/models/{name}", one_model),

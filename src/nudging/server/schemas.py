@@ -12,7 +12,7 @@ from typing import get_args
 from ..tokens import HandoverReason, Source, StopReason
 from .fields import BOUNDS, TEXTS, Schema, nullable, options_schema, sampling_schema
 from .requests import MOST_CHOICES, MOST_TOP, ROLES
-from .unsupported import UNSUPPORTED
+from .unsupported import Unsupported
 
 TEXT: Schema = {"type": "string"}
 SAID: Schema = {"type": "string", "pattern": r"\S"}
@@ -42,10 +42,11 @@ def table(properties: Mapping[str, Schema], optional: Sequence[str] = ()) -> Sch
     return {"type": "object", "required": required, "properties": dict(properties)}
 
 
-def components(models: Sequence[str], *, ignore_unsupported: bool = False) -> dict[str, Schema]:
-    """Every schema that the paths, or others of them, refer to."""
+def components(models: Sequence[str], unsupported: Mapping[str, Unsupported]) -> dict[str, Schema]:
+    """Every schema that the paths, or others of them, refer to. `unsupported`: fields of requests
+    that are refused."""
     return {
-        **_requests(models, {} if ignore_unsupported else _unsupported()),
+        **_requests(models, unsupported),
         "Options": options_schema(),
         "Sampling": sampling_schema(),
         **_answers(models),
@@ -57,17 +58,9 @@ def components(models: Sequence[str], *, ignore_unsupported: bool = False) -> di
 # --- requests -------------------------------------------------------------------------------
 
 
-def _unsupported() -> dict[str, Schema]:
-    """Fields that may ask for nothing only."""
+def shared_fields(models: Sequence[str]) -> dict[str, Schema]:
+    """Fields that every request for an answer may have."""
     return {
-        name: {"enum": list(field.neutral), "description": f"Not supported: {field.why}."}
-        for name, field in UNSUPPORTED.items()
-    }
-
-
-def _requests(models: Sequence[str], refused: Mapping[str, Schema]) -> dict[str, Schema]:
-    top = {"type": "integer", "minimum": 0, "maximum": MOST_TOP}
-    shared: dict[str, Schema] = {
         "model": {"enum": list(models), "default": models[0]},
         "max_tokens": {
             **LENGTH,
@@ -96,6 +89,12 @@ def _requests(models: Sequence[str], refused: Mapping[str, Schema]) -> dict[str,
             "are not looked at.",
         },
     }
+
+
+def _requests(models: Sequence[str], unsupported: Mapping[str, Unsupported]) -> dict[str, Schema]:
+    top = {"type": "integer", "minimum": 0, "maximum": MOST_TOP}
+    shared = shared_fields(models)
+    shared |= {name: field.schema() for name, field in unsupported.items()}
     chat: dict[str, Schema] = {
         "logprobs": BOOL,
         "top_logprobs": {**top, "description": "Needs logprobs: true."},
@@ -108,21 +107,21 @@ def _requests(models: Sequence[str], refused: Mapping[str, Schema]) -> dict[str,
     }
     prompt = {"anyOf": [SAID, {**array(SAID), "minItems": 1}]}
     return {
-        "ChatCompletionRequest": _request({"messages": messages}, {**chat, **shared, **refused}),
-        "CompletionRequest": _request({"prompt": prompt}, {**text, **shared, **refused}),
+        "ChatCompletionRequest": request({"messages": messages}, {**chat, **shared}),
+        "CompletionRequest": request({"prompt": prompt}, {**text, **shared}),
         "Message": {"anyOf": [_message(role) for role in ROLES]},
         "TokenizeRequest": {
             "anyOf": [
-                _request({"prompt": TEXT}, {"model": TEXT, "add_special_tokens": BOOL}),
-                _request({"messages": messages}, {"model": TEXT}),
+                request({"prompt": TEXT}, {"model": TEXT, "add_special_tokens": BOOL}),
+                request({"messages": messages}, {"model": TEXT}),
             ]
         },
-        "DetokenizeRequest": _request({"tokens": array(WHOLE)}, {"model": TEXT}),
+        "DetokenizeRequest": request({"tokens": array(WHOLE)}, {"model": TEXT}),
         "TextPart": table({"type": {"const": "text"}, "text": TEXT}),
     }
 
 
-def _request(needed: Mapping[str, Schema], others: Mapping[str, Schema]) -> Schema:
+def request(needed: Mapping[str, Schema], others: Mapping[str, Schema]) -> Schema:
     """Fields that are not named are ignored."""
     fields = {**needed, **{name: nullable(schema) for name, schema in others.items()}}
     return {"type": "object", "required": list(needed), "properties": fields}
@@ -207,7 +206,6 @@ def _piece(text: Mapping[str, Schema], logprobs: Schema, author: Schema) -> Sche
 
 def _parts() -> dict[str, Schema]:
     chosen = {"token": TEXT, "logprob": NUMBER, "bytes": array(COUNT)}
-    entry = table({**chosen, "top_logprobs": array(table(chosen))})
     counts = ("emitted", "drafted", "discarded", "calls", "forwards", "ahead", "met")
     spent = table({**dict.fromkeys(counts, COUNT), "seconds": NUMBER})
     cost = {"base": spent, "nudge": spent, "rounds": COUNT, "tokens": COUNT, "seconds": NUMBER}
@@ -246,7 +244,8 @@ def _parts() -> dict[str, Schema]:
             **table({"source": SOURCE, "top1": SHARE, "handover": ref("Handover")}, ["handover"]),
             "description": "Who wrote a piece of a stream, and how sure it was.",
         },
-        "ChatLogprobs": table({"content": array(entry), "refusal": NULL}),
+        "ChosenToken": table({**chosen, "top_logprobs": array(table(chosen))}),
+        "ChatLogprobs": table({"content": array(ref("ChosenToken")), "refusal": NULL}),
         "TextLogprobs": table(
             {
                 "tokens": array(TEXT),

@@ -17,6 +17,10 @@ class Unsupported(NamedTuple):
     neutral: tuple[Any, ...] = ("", [], {}, False, 0)
     """Values that ask for nothing, and are taken. So is null, for every field."""
 
+    def schema(self) -> dict[str, Any]:
+        """The same as JSON Schema, without null."""
+        return {"enum": list(self.neutral), "description": f"Not supported: {self.why}."}
+
     def asks(self, value: object) -> bool:
         return value is not None and not any(_is_same(value, one) for one in self.neutral)
 
@@ -70,6 +74,11 @@ UNSUPPORTED: Mapping[str, Unsupported] = {
     "best_of": Unsupported(_ONE, (1,)),
     "use_beam_search": Unsupported(_ONE),
     "moderation": Unsupported(_ONE, ()),
+}
+IN_RESPONSES: Mapping[str, Unsupported] = {
+    **UNSUPPORTED,
+    "text.format": UNSUPPORTED["response_format"],
+    "n": Unsupported("a response is one answer", (1,)),
 }
 
 
