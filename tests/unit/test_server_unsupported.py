@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -120,6 +121,12 @@ def test_the_document_says_the_same(ignored: bool) -> None:
             assert jsonschema_rs.is_valid(whole, body(**fields)) == ignored, fields
         for fields in [*NEUTRAL, HARMLESS]:
             assert jsonschema_rs.is_valid(whole, body(**fields)), fields
+
+
+def test_every_field_stands_in_the_documents() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "server.md").read_text()
+    section = text.split("### What is not supported")[1].split("\n## ")[0]
+    assert [name for name in [*UNSUPPORTED, "text.format"] if f"`{name}`" not in section] == []
 
 
 READ = {"messages", "model", "prompt", "n", "stream", "stream_options", "logprobs", "top_logprobs"}
