@@ -9,12 +9,15 @@ from typing import Any
 import jsonschema_rs
 import openai.types
 import pytest
+from starlette.testclient import TestClient
 
 from nudging import __version__
+from nudging.engines.local import LocalEngine
 from nudging.server.openapi import document
 from nudging.server.unsupported import UNSUPPORTED
 from nudging.server.voices import NAMES
-from tests.unit.test_server_app import CHAT, TEXT, client, question, with_tokenizer
+from tests.toys import EchoRuntime
+from tests.unit.test_server_app import CHAT, TEXT, client, question
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {}}}
 SHAPE = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
@@ -103,13 +106,19 @@ def test_an_operator_can_have_it_ignored() -> None:
             assert asks.post(path, json=body(**fields)).status_code == 200
 
 
-def test_tokens_are_those_of_the_conversation() -> None:
-    asks = with_tokenizer()
-    plain, more = (
-        asks.post("/tokenize", json={**question(model="base"), **fields}).json()
-        for fields in ({}, {"tools": [TOOL]})
-    )
-    assert plain == more
+def test_tokens_of_what_would_not_be_answered_are_not_told() -> None:
+    """Tools would be part of the conversation, and are not."""
+    whole = question(model="base", tools=[TOOL])
+    told = [asks.post("/tokenize", json=whole) for asks in (tokens(), tokens(ignored=True))]
+    assert [response.status_code for response in told] == [400, 200]
+    assert told[0].json()["error"]["param"] == "tools"
+    plain = tokens().post("/tokenize", json={**whole, "tools": [], "add_generation_prompt": True})
+    assert plain.json() == told[1].json()
+
+
+def tokens(*, ignored: bool = False) -> TestClient:
+    base = LocalEngine("toy:base", EchoRuntime(1, 1), template="chatml")
+    return client(base=base, ignore_unsupported=ignored)
 
 
 @pytest.mark.parametrize("ignored", [False, True])

@@ -100,7 +100,7 @@ def make_app(
         Route("/v1/completions", Asking(desk, text, Reply), methods=["POST"]),
         Route("/v1/responses", Asking(desk, response, ResponseReply), methods=["POST"]),
         Route("/v1/responses/{id}", no_response, methods=["GET", "DELETE"]),
-        *tokenizer_routes(voices, line.limits),
+        *tokenizer_routes(voices, line.limits, ignore_unsupported=ignore_unsupported),
         Route("/v1/models", list_models),
         Route("/v1/models/{name}", one_model),
         Route("/health", health),

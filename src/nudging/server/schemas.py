@@ -93,8 +93,8 @@ def shared_fields(models: Sequence[str]) -> dict[str, Schema]:
 
 def _requests(models: Sequence[str], unsupported: Mapping[str, Unsupported]) -> dict[str, Schema]:
     top = {"type": "integer", "minimum": 0, "maximum": MOST_TOP}
-    shared = shared_fields(models)
-    shared |= {name: field.schema() for name, field in unsupported.items()}
+    refused = {name: field.schema() for name, field in unsupported.items()}
+    shared = {**shared_fields(models), **refused}
     chat: dict[str, Schema] = {
         "logprobs": BOOL,
         "top_logprobs": {**top, "description": "Needs logprobs: true."},
@@ -113,7 +113,7 @@ def _requests(models: Sequence[str], unsupported: Mapping[str, Unsupported]) -> 
         "TokenizeRequest": {
             "anyOf": [
                 request({"prompt": TEXT}, {"model": TEXT, "add_special_tokens": BOOL}),
-                request({"messages": messages}, {"model": TEXT}),
+                request({"messages": messages}, {"model": TEXT, **refused}),
             ]
         },
         "DetokenizeRequest": request({"tokens": array(WHOLE)}, {"model": TEXT}),
