@@ -129,7 +129,7 @@ def test_what_would_be_answered_wrongly_is_refused(client: openai.OpenAI) -> Non
 
 
 def test_what_fails_in_the_middle_is_raised(tmp_path: Path) -> None:
-    with serving(tmp_path, "--time-limit", "1.2", delay=0.25) as served, served.client() as client:
+    with serving(tmp_path, "--time-limit", "4", delay=0.8) as served, served.client() as client:
         stream = client.responses.create(model="nudge", input=FRANCE, stream=True)
         kinds: list[str] = []
         with pytest.raises(openai.APIError) as caught:
@@ -144,7 +144,7 @@ def test_whoever_leaves_ends_the_answer(tmp_path: Path) -> None:
             stream = await client.responses.create(model="nudged", input=FRANCE, stream=True)
             async with stream:
                 await anext(aiter(stream))
-            await asyncio.to_thread(until_idle, narrow)
+            await asyncio.to_thread(until_idle, narrow, 20)
 
     with serving(tmp_path, delay=0.2) as narrow:
         asyncio.run(main(narrow))
