@@ -16,9 +16,11 @@ from nudging.engines.base import Engine
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ServerDown, ServerFailed
 from nudging.server.bounds import read_bounds
-from nudging.server.requests import Asked, response_request
+from nudging.server.replies import Reply, usage_data
+from nudging.server.requests import Asked, chat_request, response_request
+from nudging.server.response_replies import ResponseReply
 from nudging.server.wire import Refused
-from nudging.tokens import Candidate, StopReason
+from nudging.tokens import Answer, Candidate, ModelUsage, StopReason, Usage
 from tests.unit.test_server_app import FRANCE, PARIS, RESPONSES, client, failing
 
 SHARED = client()
@@ -314,3 +316,14 @@ def test_a_page_comes_with_it() -> None:
 def test_refusals_say_what_to_do() -> None:
     with pytest.raises(Refused, match="send the whole conversation as input"):
         asked(previous_response_id="resp_1")
+
+
+@pytest.mark.parametrize("reason", StopReason)
+def test_incomplete_is_what_a_chat_calls_length(reason: StopReason) -> None:
+    answer = Answer((), reason, Usage(ModelUsage(), ModelUsage()))
+    usage = usage_data(0, [answer])
+    chat = Reply(chat_request({"messages": [{"role": "user", "content": "a"}]}), "1", 0, dict)
+    (choice,) = chat.whole([[]], [answer], usage)["choices"]
+    told = ResponseReply(asked(), "1", 0, dict).whole([[]], [answer], usage)
+    assert (told["status"] == "incomplete") == (choice["finish_reason"] == "length")
+    assert (told["incomplete_details"] is None) == (told["status"] == "completed")
