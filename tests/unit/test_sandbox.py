@@ -95,7 +95,7 @@ def test_what_takes_too_much_is_ended_and_the_next_is_rendered(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resource = pytest.importorskip("resource")
-    monkeypatch.setattr(sandbox, "SECONDS", 2)
+    monkeypatch.setattr(sandbox, "SECONDS", 1)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     with pytest.raises(Failed):
