@@ -12,11 +12,13 @@ import time
 import tracemalloc
 from collections.abc import Callable, Coroutine, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nudging.chat import Part, Prompt
+from nudging.cli import run
 from nudging.config import parse_spec
 from nudging.engines.base import Want
 from nudging.engines.dialects import DIALECTS
@@ -124,7 +126,7 @@ def test_a_flood_of_keep_alives_ends_too(server: FakeServer) -> None:
 def test_keep_alives_after_the_first_tokens(server: FakeServer) -> None:
     first = [event(e) for e in words(" a", " b", finish=None)]
     server.on(PATHS["openai"], events(*first, b": ping\n\n"))
-    found, error = using(server, until_error)
+    found, error = using(server, until_error, timeout=2)
     assert found == [b" a", b" b"]
     assert isinstance(error, ServerTimeout)
 
@@ -147,22 +149,22 @@ def test_each_token_begins_the_time_anew(server: FakeServer) -> None:
     pieces = [piece for e in words(*"abcdef") for piece in (b": ping\n", event(e))]
     pieces.append(b"data: [DONE]\n\n")
     server.on(PATHS["openai"], Reply(kind="text/event-stream", pieces=pieces, pause=0.3))
-    found, error = using(server, until_error, timeout=2)
+    found, error = using(server, until_error, timeout=3)
     assert error is None
     assert b"".join(found) == b"abcdef"
 
 
 def test_who_reads_slowly_takes_no_time_from_the_server(server: FakeServer) -> None:
-    server.on(PATHS["openai"], stream(words(" a", " b", " c")))
+    server.on(PATHS["openai"], stream(words(" a", " b")))
 
     async def slowly(engine: RemoteEngine) -> list[bytes]:
         found = []
         async for step in engine.stream(HELLO, b"", 8, Want()):
             found.append(step.text)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(2.5)
         return found
 
-    assert using(server, slowly) == [b" a", b" b", b" c"]
+    assert using(server, slowly, timeout=2) == [b" a", b" b"]
 
 
 @pytest.mark.parametrize("n", [1, 8])
@@ -177,6 +179,24 @@ def test_an_answer_a_blank_at_a_time(server: FakeServer, status: int) -> None:
     server.on(PATHS["openai"], Reply(status, pieces=[b" "], again=True, pause=0.02))
     _, error = using(server, lambda engine: until_error(engine, 1))
     assert isinstance(error, ServerTimeout)
+
+
+@pytest.mark.parametrize("command", ["ask", "batch"])
+def test_commands_end(
+    server: FakeServer, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = answer(words(" one")[0])
+    server.on(PATHS["openai"], one, one, events(b": ping\n\n"))
+    spec = f"{server.url}#m?timeout=0.3&retries=0&template=chatml"
+    pair = ["--base", spec, "--nudge", spec]
+    if command == "ask":
+        assert run(["ask", "Hello", *pair]) == 1
+    else:
+        rows = tmp_path / "in.jsonl"
+        rows.write_text('{"prompt": "Hello"}\n')
+        assert run(["batch", str(rows), str(tmp_path / "out.jsonl"), *pair]) == 1
+    out = tmp_path / "out.jsonl"
+    assert "nothing new from" in (out.read_text() if out.exists() else capsys.readouterr().err)
 
 
 # --- no end of data -------------------------------------------------------------------------
