@@ -20,6 +20,7 @@ from collections.abc import Generator, Sequence
 from .config import Config
 from .draft import Ask, Draft, Event
 from .guard import LoopGuard
+from .markers import Markers
 from .policy import (
     CONSENT,
     agrees,
@@ -31,8 +32,6 @@ from .policy import (
 )
 from .text import (
     complete,
-    first_marker,
-    held_back,
     last_of_sentence,
     official_length,
     whole_words,
@@ -61,8 +60,8 @@ class Nudging:
         self.rounds = 0
         self._given = bool(text)
         self._asks_both = needs(config.in_doubt).opinion
-        self._ends = tuple(e.encode() for e in ends) if config.stop != "lookahead" else ()
-        self._stops = tuple(s.encode() for s in config.stop_strings)
+        self._ends = Markers([e.encode() for e in ends] if config.stop != "lookahead" else ())
+        self._stops = Markers([s.encode() for s in config.stop_strings])
         self._last_words = ""
         self._repeats = 0
         self._guard = LoopGuard(self.transcript)
@@ -224,7 +223,7 @@ class Nudging:
             yield from self._accept(step)
             if (stopped := self._stopped(len(turn))) is not None:
                 return stopped
-            at = first_marker(self._y, len(turn), self._ends)
+            at = self._ends.first(self._y, len(turn))
             if at is not None:
                 self.transcript.cut(max(at, len(turn)))  # what the other model wrote stays
                 return Handover("end")
@@ -367,7 +366,7 @@ class Nudging:
 
     def _stopped(self, since: int) -> StopReason | None:
         """Cut at a stop string that came up since some length of the answer."""
-        at = first_marker(self._y, since, self._stops)
+        at = self._stops.first(self._y, since)
         if at is None:
             return None
         self.transcript.cut(at)
@@ -377,7 +376,7 @@ class Nudging:
         """Show what is final. The authors trim the whole answer at its end, so nothing is."""
         if self.config.guards != "official":
             half = len(complete(self._y)[1])
-            keep = max(half, held_back(self._y, self._stops + self._ends))
+            keep = max(half, *(some.held_back(self._y) for some in (self._stops, self._ends)))
             if self.config.guards == "loop" and (found := repeat(self._tail())) is not None:
                 keep = max(keep, len(self._tail()[-found.length :].encode()))
             yield from self.transcript.flush(self._y[: len(self._y) - keep])

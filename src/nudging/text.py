@@ -124,25 +124,6 @@ def last_of_sentence(text: str, following: str) -> str | None:
     return last if last and at_boundary(text + last, following[len(last) :]) else None
 
 
-def held_back(text: bytes, markers: Sequence[bytes]) -> int:
-    """How many bytes at the end may still turn out to be the beginning of a marker."""
-    most = 0
-    for marker in markers:
-        for size in range(min(len(marker) - 1, len(text)), most, -1):
-            if text.endswith(marker[:size]):
-                most = size
-                break
-    return most
-
-
-def first_marker(text: bytes, begin: int, markers: Sequence[bytes]) -> int | None:
-    """Where the earliest marker that ends after `begin` starts, or None."""
-    found = [
-        at for marker in markers if (at := text.find(marker, max(0, begin - len(marker) + 1))) >= 0
-    ]
-    return min(found, default=None)
-
-
 @functools.cache
 def official_length() -> Callable[[str], int]:
     """The authors' measure of length: tokens of GPT-3.5's vocabulary (utils.py:3-4)."""
