@@ -89,6 +89,22 @@ def test_there_is_a_bound_on_the_number_of_stop_texts(fields: str, param: str) -
     assert caught.value.param == param
 
 
+@pytest.mark.parametrize(
+    ("fields", "param"), [("stop", "stop"), ("nudging", "nudging.stop_strings")]
+)
+def test_there_is_a_bound_on_the_length_of_stop_texts(fields: str, param: str) -> None:
+    def asked(*sizes: int) -> Asked:
+        texts = ["é" * (size // 2) for size in sizes]
+        return chat(**{fields: texts if fields == "stop" else {"stop_strings": texts}})
+
+    assert len(asked(4000, 6000).options["stop_strings"]) == 2
+    with pytest.raises(Refused, match="10002 bytes together, and may have 10000") as caught:
+        asked(4002, 6000)
+    assert caught.value.param == param
+    with pytest.raises(Refused, match="10000"):
+        chat(stop="x" * 10_001)
+
+
 def test_a_negative_seed_is_a_seed() -> None:
     assert chat(seed=-1).options["seed"] == 2**63 - 1
 

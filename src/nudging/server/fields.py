@@ -40,9 +40,9 @@ TRIGGER: Schema = {
 TEXTS: Schema = {
     "type": "array",
     "maxItems": 64,
-    "items": {"type": "string", "minLength": 1},
+    "items": {"type": "string", "minLength": 1, "maxLength": 10_000},
 }
-"""Texts that end an answer."""
+"""Texts that end an answer, of 10,000 bytes together."""
 
 
 def documented(kind: type) -> dict[str, str]:

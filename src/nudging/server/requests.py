@@ -7,7 +7,7 @@ options are only collected here, and those in force checked where an answer is m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -22,7 +22,8 @@ Kind = Literal["chat", "text"]
 MOST_CHOICES = 128
 MOST_TOP = 20
 MOST_STOPS = 64
-"""Each token of an answer is compared with all of them."""
+MOST_STOP_BYTES = 10_000
+"""Of all stop texts together, in UTF-8: they are read whole before an answer begins."""
 OPTIONS = sorted({known.name for kind in (Config, Sampling) for known in fields(kind)})
 """What a request may set under `nudging`."""
 ROLES: Mapping[str, Role] = {
@@ -136,12 +137,21 @@ def _options(
         if value is not None:
             if option == "seed":
                 value = _seed(value, name)
-            if option == "stop_strings" and isinstance(value, list) and len(value) > MOST_STOPS:
-                raise Refused(f"{name} may hold {MOST_STOPS} texts at most", param=name)
+            if option == "stop_strings" and isinstance(value, list):
+                _check_stops(value, name)
             if option in options:
                 _check_overruled(option, options[option], names[option])
             options[option], names[option] = value, name
     return options, names
+
+
+def _check_stops(texts: Sequence[Any], name: str) -> None:
+    if len(texts) > MOST_STOPS:
+        raise Refused(f"{name} may hold {MOST_STOPS} texts at most", param=name)
+    size = sum(len(text.encode(errors="replace")) for text in texts if isinstance(text, str))
+    if size > MOST_STOP_BYTES:
+        what = f"the texts of {name} have {size} bytes together, and may have {MOST_STOP_BYTES}"
+        raise Refused(what, param=name)
 
 
 def _seed(value: object, name: str) -> int:
