@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 from .errors import MissingExtra
 
@@ -122,6 +122,33 @@ def last_of_sentence(text: str, following: str) -> str | None:
         return ""
     last = following.rstrip()
     return last if last and at_boundary(text + last, following[len(last) :]) else None
+
+
+_DEEP = 100
+"""Characters of a text up to which its place in a pattern is found by one after the other."""
+
+
+def any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    """A pattern of any of the texts, the longest that fits. To look for thousands takes no longer
+    than to look for one: each character tells which of them are left."""
+    chosen = set(texts) - {""}
+    plain = sorted((text for text in chosen if len(text) > _DEEP), key=len, reverse=True)
+    tree: dict[str, Any] = {}
+    for text in chosen.difference(plain):
+        place = tree
+        for character in text:
+            place = place.setdefault(character, {})
+        place[""] = {}
+
+    def written(place: dict[str, Any]) -> str:
+        begins: dict[str, list[str]] = {}  # what goes on alike is written once
+        for character, rest in place.items():
+            if character:
+                begins.setdefault(written(rest), []).append(re.escape(character))
+        ways = "|".join(f"[{''.join(some)}]{rest}" for rest, some in begins.items())
+        return f"(?:{ways}){'?' if '' in place else ''}" if ways else ""
+
+    return re.compile("|".join([*map(re.escape, plain), written(tree) or r"(?!)"]))
 
 
 @functools.cache

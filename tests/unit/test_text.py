@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nudging.text import (
     Words,
+    any_of,
     at_boundary,
     common_prefix,
     complete,
@@ -249,6 +250,30 @@ def test_at_boundary(text: str, following: str, ends: bool) -> None:
 
 def test_a_sentence_of_a_script_without_spaces_ends_at_its_full_stop() -> None:
     assert at_boundary("東京です。", "はい")
+
+
+# --- many texts at once ---------------------------------------------------------------------
+
+few = st.text("ab<]-^", min_size=1, max_size=5)
+
+
+@given(st.lists(few, max_size=8), st.text("ab<]-^\n", max_size=20))
+def test_any_of_finds_what_the_longest_first_would(texts: list[str], text: str) -> None:
+    ordered = sorted(texts, key=len, reverse=True)
+    plain = re.compile("|".join(map(re.escape, ordered)) or "(?!)")
+    assert [found.span() for found in any_of(texts).finditer(text)] == [
+        found.span() for found in plain.finditer(text)
+    ]
+
+
+def test_any_of_takes_texts_of_any_length() -> None:
+    found = any_of(["<" * 5000, "<", "<" * 101]).findall("<" * 5102)
+    assert [len(text) for text in found] == [5000, 101, 1]
+
+
+def test_thousands_of_texts_are_no_longer_pattern_than_one() -> None:
+    """Else each `<` of a text is compared with all of them: 190 KB took five seconds."""
+    assert len(any_of(f"<unused{number}>" for number in range(10_000)).pattern) < 1000
 
 
 def test_official_length_counts_tokens_of_gpt35() -> None:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from ..chat import Part, Prompt
 from ..errors import InputError, ModelError
-from .answers import body_of
+from .body import body_of, understood, unless_gone
 from .limits import Limits
 from .requests import chat_request
 from .voices import Voices
@@ -28,10 +28,15 @@ def tokenizer_routes(voices: Voices, limits: Limits) -> list[Route]:
     def posted(handle: Handle) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             body = await body_of(request.receive, limits)
-            if body is None:
-                request.state.record.hung_up = True
-                return Response()
-            return _json(await handle(voices, decoded(body)))
+            made: list[Response] = []
+
+            async def work(body: bytes) -> None:
+                made.append(_json(await handle(voices, await understood(decoded, body))))
+
+            if body is not None and await unless_gone(request.receive, work(body)):
+                return made[0]
+            request.state.record.hung_up = True
+            return Response()
 
         return endpoint
 
@@ -77,6 +82,13 @@ async def detokenize(voices: Voices, body: Mapping[str, Any]) -> dict[str, Any]:
     ids = body.get("tokens")
     if not isinstance(ids, list) or any(type(token) is not int for token in ids):
         raise Refused("tokens must be a list of whole numbers", param="tokens")
+    limit = engine.capabilities.n_ctx
+    if limit is not None and len(ids) > limit:
+        raise Refused(
+            f"tokens holds {len(ids)} tokens, and the model's context {limit}",
+            param="tokens",
+            code="context_length_exceeded",
+        )
     try:
         return {"prompt": await engine.text_of(ids)}
     except InputError as error:
