@@ -134,7 +134,7 @@ def any_of(texts: Iterable[str]) -> re.Pattern[str]:
     chosen = set(texts) - {""}
     plain = sorted((text for text in chosen if len(text) > _DEEP), key=len, reverse=True)
     tree: dict[str, Any] = {}
-    for text in chosen.difference(plain):
+    for text in sorted(chosen.difference(plain)):
         place = tree
         for character in text:
             place = place.setdefault(character, {})
