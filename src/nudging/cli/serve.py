@@ -35,12 +35,13 @@ SETTINGS = (
     "drain",
     "bound",
     "cors",
+    "allow_host",
     "log_text",
 )
 """What the table `serve` of the config file may set."""
 
 
-LISTS = ("bound", "cors")
+LISTS = ("bound", "cors", "allow_host")
 
 
 def _is_texts(value: object) -> bool:
@@ -147,6 +148,15 @@ def ready(
             help="Whose pages may ask from a browser, such as https://example.org; repeatable.",
         ),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="A name by which a server of this machine alone, without keys, may be asked: that "
+            "of a proxy before it; repeatable.",
+        ),
+    ] = None,
     log_text: Annotated[
         bool, typer.Option("--log-text", help="Write questions and answers into the log.")
     ] = False,
@@ -165,15 +175,17 @@ def ready(
         raise MissingExtra("nudge serve", "server") from None
     from ..server.app import make_app
     from ..server.bounds import read_bounds
-    from ..server.front import check_origins
+    from ..server.front import check_hosts, check_origins, is_here
     from ..server.keys import gather
     from ..server.limits import Limits, Line
     from ..server.voices import Voices
 
     keys = gather(api_keys or (), api_key_file)
     origins = check_origins(cors or ())
+    names = check_hosts(allow_host or ())
     bounds = read_bounds(bound or (), made.config)
     listener = run.listen(host, port)
+    guarded = not keys and is_here(listener.getsockname()[0])
     given: dict[str, Any] = {**made.prompt, **made.options}
     run.log_to_stderr()
 
@@ -184,7 +196,14 @@ def ready(
                 portal.call(voices.check())
             both = min(e.capabilities.concurrency for e in (model.base, model.nudge))
             line = Line(Limits(max_answers or both, max_queue, first_limit, time_limit, max_body))
-            app = make_app(voices, line, keys, origins=origins, log_text=log_text)
+            app = make_app(
+                voices,
+                line,
+                keys,
+                origins=origins,
+                hosts=names if guarded else None,
+                log_text=log_text,
+            )
 
             def began() -> None:
                 typer.echo(f"serving {run.address_of(listener)}/v1")

@@ -67,7 +67,9 @@ class Wording:
         """Strings in literal text that the server would read as control tokens."""
         found = typed_controls(parts)
         if found and self._dialect.tokenize is None:
-            own = typed_controls(Part(part.text, literal=True) for part in parts if not part.literal)
+            own = typed_controls(
+                Part(part.text, literal=True) for part in parts if not part.literal
+            )
             if text := min(found & own, default=""):
                 raise InputError(
                     f"the text holds {text!r}, a control token of {self._spec}",

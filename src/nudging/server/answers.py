@@ -109,7 +109,7 @@ class _Sending:
         if not isinstance(error, NudgingError):
             logger.error("request %s failed", self._record.id, exc_info=error)
         told = failure(error)
-        self._record.error = told.kind
+        self._record.error, self._record.cause = told.kind, told.cause
         if self._streaming:
             await self._body(event(told.body), more=False)
         else:

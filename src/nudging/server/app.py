@@ -36,9 +36,11 @@ def make_app(
     keys: Keys,
     *,
     origins: Sequence[str] = (),
+    hosts: Sequence[str] | None = None,
     log_text: bool = False,
 ) -> ASGIApp:
-    """The server as an ASGI application. `origins`: whose pages may ask it from a browser."""
+    """The server as an ASGI application. `origins`: whose pages may ask it from a browser.
+    `hosts`: by which names it may be asked, beside those of this machine's own; None: by any."""
     metrics = Metrics()
     metrics.watch("nudging_answers_running", "Answers at work.", lambda: line.running)
     metrics.watch("nudging_answers_waiting", "Answers in line.", lambda: line.held - line.running)
@@ -61,7 +63,11 @@ def make_app(
         return _json({"status": "up"})
 
     async def ready(request: Request) -> Response:
-        problems = await voices.problems()
+        errors = await voices.problems()
+        told = {source: failure(error) for source, error in errors.items()}
+        problems = {source: one.body["error"]["message"] for source, one in told.items()}
+        causes = [one.cause for one in told.values() if one.cause]
+        request.state.record.cause = "; ".join(causes) or None
         status = {"status": "not ready" if problems else "ready", "problems": problems}
         return _json(status, 503 if problems else 200)
 
@@ -79,7 +85,7 @@ def make_app(
 
     async def refused(request: Request, error: Exception) -> Response:
         told = failure(error)
-        request.state.record.error = told.kind
+        request.state.record.error, request.state.record.cause = told.kind, told.cause
         return _json(told.body, told.status, told.headers)
 
     routes = [
@@ -97,7 +103,7 @@ def make_app(
     handlers = {HTTPException: not_there, NudgingError: refused, Exception: refused}
     app = Starlette(routes=routes, exception_handlers=handlers)
     paths = {route.path for route in routes} | {f"/v1/models/{name}" for name in NAMES}
-    return Front(app, keys, metrics, paths, origins)
+    return Front(app, keys, metrics, paths, origins, hosts)
 
 
 def _up(engine: Engine) -> int:

@@ -5,6 +5,7 @@ Knows no route.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import secrets
 from collections.abc import Collection, Mapping, Sequence
@@ -33,11 +34,13 @@ class Front:
         metrics: Metrics,
         paths: Collection[str],
         origins: Sequence[str] = (),
+        hosts: Sequence[str] | None = None,
     ) -> None:
         """`paths`: those that there are; others are counted as one. `origins`: of pages that may
-        ask from a browser."""
+        ask from a browser. `hosts`: names of this server, beside this machine's own; None: any."""
         self.app, self._keys, self._metrics, self._paths = app, keys, metrics, paths
         self._origins = {origin.encode() for origin in origins}
+        self._hosts = None if hosts is None else {host.lower() for host in hosts}
         # Outside of the lock: what a browser asks beforehand has no key, and a page is to see why
         # it was refused.
         self._inner = _shared(self._locked, origins) if origins else self._locked
@@ -77,9 +80,20 @@ class Front:
 
     async def _locked(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        if scope["path"] not in OPEN and not self._keys.allow(headers.get(b"authorization", b"")):
+        works = scope["method"] == "POST" or scope["path"] == "/ready"
+        if not self._is_ours(headers.get(b"host")):
+            what = "this server does not go by the name in Host; --allow-host NAME gives it one"
+            refused = Refused(what, status=403, code="host")
+        elif headers.keys() >= {b"content-length", b"transfer-encoding"}:
+            what = "a request has a Content-Length or a Transfer-Encoding, and not both"
+            refused = Refused(what, code="invalid_request")
+            scope["state"]["record"].error = refused.code
+            # Where its body ends is anybody's guess, and so is where the next request begins.
+            await _answer(send, refused, (b"connection", b"close"))
+            return
+        elif scope["path"] not in OPEN and not self._keys.allow(headers.get(b"authorization", b"")):
             refused = Refused("the API key is missing or wrong", status=401, code="invalid_api_key")
-        elif scope["method"] == "POST" and self._is_foreign(headers):
+        elif works and self._is_foreign(headers):
             refused = Refused("pages of this origin may not ask here", status=403, code="origin")
         else:
             await self.app(scope, receive, send)
@@ -87,11 +101,45 @@ class Front:
         scope["state"]["record"].error = refused.code
         await _answer(send, refused)
 
+    def _is_ours(self, host: bytes | None) -> bool:
+        """Whether a request is for a name of this server. A page of another origin whose name has
+        been turned to this machine's address (DNS rebinding) asks by that name, and its browser
+        takes it for a page of ours."""
+        if self._hosts is None or host is None:  # no browser leaves it out
+            return True
+        name = host_name(host.decode(errors="replace"))
+        return name is not None and (name in self._hosts or is_here(name))
+
     def _is_foreign(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether a browser says that the page of another origin asks, which nobody named. It would
         not show that page the answer, but the models would have worked for it."""
         named = b"*" in self._origins or headers.get(b"origin") in self._origins
         return not named and headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site")
+
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[\w.-]+)(:\d*)?", re.IGNORECASE)
+
+
+def host_name(host: str) -> str | None:
+    """The name, or the address without brackets, of a `Host` header; None where it is none."""
+    found = _HOST.fullmatch(host)
+    return found[1].strip("[]").rstrip(".").lower() if found else None
+
+
+def is_here(name: str) -> bool:
+    """Whether a name or an address means this machine, whoever asks."""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+def check_hosts(hosts: Sequence[str]) -> Sequence[str]:
+    """Names as they stand in `Host`, without a port."""
+    for host in hosts:
+        if host_name(host) != host.lower():
+            raise UsageError(f"{host!r} is no host", hint="such as chat.example.org")
+    return hosts
 
 
 def check_origins(origins: Sequence[str]) -> Sequence[str]:
@@ -112,9 +160,9 @@ def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     )
 
 
-async def _answer(send: Send, error: Exception) -> None:
+async def _answer(send: Send, error: Exception, *more: tuple[bytes, bytes]) -> None:
     told = failure(error)
-    pairs = [(b"content-type", b"application/json")]
+    pairs = [(b"content-type", b"application/json"), *more]
     pairs += [(name.encode(), value.encode()) for name, value in told.headers.items()]
     await send({"type": "http.response.start", "status": told.status, "headers": pairs})
     await send({"type": "http.response.body", "body": encoded(told.body)})

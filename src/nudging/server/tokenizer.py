@@ -19,7 +19,7 @@ from .body import body_of, understood, unless_gone
 from .limits import Limits
 from .requests import chat_request
 from .voices import Voices
-from .wire import Refused, decoded, encoded
+from .wire import Refused, decoded, encoded, without_specs
 
 Handle = Callable[[Voices, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -45,7 +45,7 @@ def tokenizer_routes(voices: Voices, limits: Limits) -> list[Route]:
         try:
             return _json(await engine.tokenizer_info())
         except ModelError as error:  # vLLM tells only with --enable-tokenizer-info-endpoint
-            raise Refused(str(error), status=404, code="no_tokenizer") from None
+            raise Refused(without_specs(str(error)), status=404, code="no_tokenizer") from None
 
     return [
         Route("/tokenize", posted(tokenize), methods=["POST"]),
@@ -92,7 +92,7 @@ async def detokenize(voices: Voices, body: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return {"prompt": await engine.text_of(ids)}
     except InputError as error:
-        raise Refused(str(error), param="tokens") from None
+        raise Refused(without_specs(str(error)), param="tokens") from None
 
 
 def _json(data: object) -> Response:

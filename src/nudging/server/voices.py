@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Literal, cast, get_args
@@ -15,15 +16,17 @@ from ..alone import Said, alone
 from ..chat import Message, Part, Prompt, Question, base_prompt, conversation
 from ..config import Config, changed
 from ..engines.base import Engine, Want
-from ..errors import ConfigError, InputError, NudgingError
+from ..errors import ConfigError, InputError, NudgingError, ServerTimeout
 from ..model import PREFIX, NudgedModel
 from ..tokens import Answer, Candidate, Piece, Source
 from .bounds import Bounds, check_bounds
 from .requests import Asked
-from .wire import Refused
+from .wire import Refused, without_specs
 
 Name = Literal["nudged", "base", "nudge"]
 NAMES: tuple[Name, ...] = get_args(Name)
+FRESH = 0.5
+"""Seconds for which what was found of the models counts."""
 PROBE = Prompt((Part("Hello", literal=True),))
 
 
@@ -48,6 +51,8 @@ class Voices:
         # Who asks for completions writes the whole prompt: the base model reads it as it is.
         text = NudgedModel(base, nudge, base_form="text", prefix="", **options)
         self._pairs = {"chat": chat, "text": text}
+        self._looking, self._looked = asyncio.Lock(), -FRESH
+        self._problems: dict[Source, NudgingError] = {}
 
     @property
     def engines(self) -> Mapping[Source, Engine]:
@@ -73,13 +78,11 @@ class Voices:
                 for number in range(asked.n)
             ]
         except ConfigError as error:
-            raise Refused(
-                f"{error} ({error.hint})" if error.hint else str(error),
-                param=asked.field(error.option),
-            ) from None
+            what = f"{error} ({error.hint})" if error.hint else str(error)
+            raise Refused(without_specs(what), param=asked.field(error.option)) from None
         except InputError as error:
             field = "messages" if asked.kind == "chat" else "prompt"
-            raise Refused(str(error), param=field) from None
+            raise Refused(without_specs(str(error)), param=field) from None
 
     def _answer(
         self, asked: Asked, question: Question, options: dict[str, Any]
@@ -178,7 +181,7 @@ class Voices:
         try:
             return await self._prompt(_reads(asked.model), asked, asked.questions[0])
         except InputError as error:
-            raise Refused(str(error), param="messages") from None
+            raise Refused(without_specs(str(error)), param="messages") from None
 
     async def prompt_tokens(self, asked: Asked) -> int:
         """Tokens of the prompts; of a pair those that the base model reads. 0 where only a server
@@ -198,13 +201,19 @@ class Voices:
         """
         await self._engines["nudge"].render(conversation("Hello", self._system))
 
-    async def problems(self, seconds: float = 5.0) -> dict[Source, str]:
-        """Of each model that does not answer in this time, what it says."""
-        sources = get_args(Source)
-        told = await asyncio.gather(*(self._problem(source, seconds) for source in sources))
-        return {source: what for source, what in zip(sources, told, strict=True) if what}
+    async def problems(self, seconds: float = 5.0) -> dict[Source, NudgingError]:
+        """Of each model that does not answer in this time, why. They are asked once in a while,
+        however many want to know."""
+        async with self._looking:
+            if time.monotonic() > self._looked + FRESH:
+                sources = get_args(Source)
+                told = await asyncio.gather(*(self._problem(source, seconds) for source in sources))
+                found = zip(sources, told, strict=True)
+                self._problems = {source: error for source, error in found if error}
+                self._looked = time.monotonic()
+        return self._problems
 
-    async def _problem(self, source: Source, seconds: float) -> str:
+    async def _problem(self, source: Source, seconds: float) -> NudgingError | None:
         try:
             async with asyncio.timeout(seconds):
                 if source == "nudge":
@@ -213,10 +222,10 @@ class Voices:
                 async with aclosing(steps):
                     await anext(steps, None)
         except TimeoutError:
-            return f"no answer within {seconds:g} s"
+            return ServerTimeout(f"no answer within {seconds:g} s")
         except NudgingError as error:
-            return str(error)
-        return ""
+            return error
+        return None
 
 
 def check_model(name: object) -> None:

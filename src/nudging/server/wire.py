@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ContextOverflow, NudgingError, ServerBusy, UsageError
+from ..errors import ContextOverflow, ModelError, NudgingError, ServerBusy, ServerError, UsageError
 
 MOST_DIGITS = 300
 """Of a whole number: what has no more of them is as a float still finite."""
 MOST_VALUES, MOST_FIELDS = 500_000, 100_000
-"""Of a body: values that stand in lists and objects; fields, lists and objects. Who reads JSON holds
+"""Of a body: values that stand in lists and objects; fields, lists and objects. To read JSON holds
 up all others, for tenths of a second where it is of nothing but these."""
 
 
@@ -45,6 +46,8 @@ class Failure:
     """The API's code, or the error's class, or where it has none of its own the API's type."""
     body: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
+    cause: str | None = None
+    """What a model's server did, for the operator: with its address, without its own words."""
 
 
 TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -55,8 +58,15 @@ def failure(error: Exception) -> Failure:
     status, message = 500, "the server failed to answer"
     param = code = None
     again: float | None = None
+    cause = None
     if isinstance(error, NudgingError):
         status, message = error.status, str(error)
+    if isinstance(error, ServerError | ModelError):
+        # Of a server its own words are left out, which may hold anything.
+        cause = re.split(r"[:;]\s", message, maxsplit=1)[0]
+        message = without_specs(cause)
+    elif isinstance(error, NudgingError) and not isinstance(error, Refused):
+        message = without_specs(message)
     if isinstance(error, Refused):
         param, code, again = error.param, error.code, error.retry_after
     elif isinstance(error, ContextOverflow):  # its own words name a file of the operator's
@@ -75,7 +85,16 @@ def failure(error: Exception) -> Failure:
         headers["x-should-retry"] = "false"  # clients try every 5xx again unless they are told
     body = {"error": {"message": message, "type": type_, "param": param, "code": code}}
     kind = code or (type_ if isinstance(error, Refused) else type(error).__name__)
-    return Failure(status, kind, body, headers)
+    return Failure(status, kind, body, headers, cause)
+
+
+_SPEC = re.compile(r"(https?://|\b(llama|hf|demo|scripted):)[^\s'\"]+")
+"""A model as the operator names it, by an address or a path: no client's matter."""
+
+
+def without_specs(message: str) -> str:
+    """What is said of models without where they are."""
+    return _SPEC.sub("the model", message)
 
 
 def encoded(data: object) -> bytes:
