@@ -25,7 +25,6 @@ from .dialects import (
     typed_controls,
 )
 
-
 MOST_TYPED, MOST_STRETCHES = 256, 512
 """Of one text: different strings that look like control tokens, and pieces that it is cut into
 around those that are. The server is asked about each."""
