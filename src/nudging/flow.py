@@ -15,6 +15,7 @@ Sources: the paper, section 3; the authors' code, utils.py:113-371 (`completion_
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 
 from .config import Config
@@ -52,10 +53,14 @@ Turn = Generator[Event, Step | None, Handover | StopReason]
 class Nudging:
     """One answer in the making. `run()` is the generator; it returns why the answer ended."""
 
-    def __init__(self, config: Config, ends: Sequence[str] = (), text: str = "") -> None:
+    def __init__(
+        self, config: Config, ends: Sequence[str] = (), text: str = "", *, most: int | None = None
+    ) -> None:
         """`ends`: texts that show that the base model is done (see `Prompt.ends`). `text`: the
-        answer so far, to go on from; it is not part of the transcript."""
+        answer so far, to go on from; it is not part of the transcript. `most`: tokens of both
+        models that the answer may have, in whatever measure `config.max_tokens` is."""
         self.config = config
+        self._most = most
         self.transcript = Transcript(text.encode())
         self.rounds = 0
         self._given = bool(text)
@@ -97,6 +102,8 @@ class Nudging:
         config = self.config
         draft = Draft(self._y, config.lookahead)
         if config.stop == "lookahead":
+            # Drawn to its end whatever is taken of it; the token after the room may be that end.
+            draft.limit = int(min(config.lookahead, self._room + 1))
             while (yield from draft.more()):
                 pass
             if draft.ended:  # all of the lookahead is taken, unasked (utils.py:228-234)
@@ -171,10 +178,10 @@ class Nudging:
             if self._repeats >= 3:
                 return StopReason.REPEATED
         before = len(self._y)
-        room = self.config.max_tokens - self.transcript.tokens
+        room = self._room
         left = words.encode()
         for step in draft.steps:
-            if not left or (self.config.length == "tokens" and room <= 0):
+            if not left or room <= 0:
                 break
             self.transcript.add("nudge", step, left[: len(step.text)], handover)
             left = left[len(step.text) :]
@@ -281,7 +288,7 @@ class Nudging:
     def _chunks(self, first: Step | None) -> Turn:
         """The base turn of the authors' code, in calls of 16 tokens (utils.py:113-189)."""
         start, carried = self._y, first is not None
-        if self.config.length == "tokens" and self._full(start):
+        if self._room <= 0:
             return StopReason.LENGTH
         before = start
         if first is not None:
@@ -295,7 +302,7 @@ class Nudging:
             text = b""
             doubt: Step | None = None
             ended = full = False
-            for _ in range(OFFICIAL_CHUNK - carried):
+            for _ in range(int(min(OFFICIAL_CHUNK - carried, self._room))):
                 step = yield Ask("base", start, self._y + text, OFFICIAL_CHUNK)
                 full = step is None
                 if step is None or step.is_end:
@@ -316,7 +323,7 @@ class Nudging:
             if seen_before(new.decode(errors="ignore"), self._y.decode(errors="ignore")):
                 return Handover("loop", doubt)
             for step in chunk:
-                if self.config.length == "official" or not self._full(self._y):
+                if self._room > 0:
                     yield from self._accept(step)
             if (stopped := self._stopped(len(start))) is not None:
                 return stopped
@@ -345,20 +352,29 @@ class Nudging:
     def _full(self, *parts: bytes) -> bool:
         """Whether the answer, in these parts, has all the length it may have. The authors add up
         the lengths of two parts (utils.py:137 and 344), which may differ from that of the whole."""
+        if self._room <= 0:
+            return True
         if self.config.length == "tokens":
-            return self.transcript.tokens >= self.config.max_tokens
+            return False
+        if sum(map(len, parts)) < self.config.max_tokens:  # a token has a byte at least
+            return False
         count = official_length()
         used = sum(count(part.decode(errors="ignore")) for part in parts)
         return used >= self.config.max_tokens
 
     @property
+    def _room(self) -> float:
+        """Tokens that the answer may still get, where they are counted."""
+        counted = self.config.max_tokens if self.config.length == "tokens" else math.inf
+        most = counted if self._most is None else min(counted, self._most)
+        return most - self.transcript.tokens
+
+    @property
     def base_limit(self) -> int:
         """Most tokens that a stream of the base model begun now would be asked for."""
-        if self.config.guards == "official":
-            return OFFICIAL_CHUNK
-        if self.config.length == "official":
-            return max(self.config.max_tokens, _WHOLE)
-        return max(1, self.config.max_tokens - self.transcript.tokens)
+        official = self.config.guards == "official"
+        limit = OFFICIAL_CHUNK if official else max(self.config.max_tokens, _WHOLE)
+        return max(1, int(min(limit, self._room)))
 
     def _tail(self, more: bytes = b"") -> str:
         """The last of the answer, enough for every rule that looks back."""

@@ -30,7 +30,7 @@ from .metrics import Metrics
 from .replies import Reply, usage_data
 from .requests import Asked
 from .voices import Voices
-from .wire import DONE, Refused, decoded, encoded, event, failure
+from .wire import DONE, Refused, decoded, encoded, encoded_aside, event, failure
 
 One = AsyncGenerator[Said | Answer, None]
 Event = tuple[int, Said | Answer]
@@ -84,8 +84,7 @@ class _Sending:
         self._send, self._record = send, record
         self._streaming = False
 
-    async def whole(self, status: int, data: object, headers: Mapping[str, str]) -> None:
-        body = encoded(data)
+    async def whole(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         own = {"content-type": "application/json", "content-length": str(len(body))}
         await self._start(status, {**own, **headers})
         await self._body(body, more=False)
@@ -113,7 +112,7 @@ class _Sending:
         if self._streaming:
             await self._body(event(told.body), more=False)
         else:
-            await self.whole(told.status, told.body, told.headers)
+            await self.whole(told.status, encoded(told.body), told.headers)
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -152,8 +151,9 @@ class _Work:
         made.add(first)
         async for some in events:
             made.add(some)
-        data = self._reply.whole(made.said, made.answers, await self._usage())
-        await self._sending.whole(200, data, {})
+        usage = await self._usage()
+        body = await encoded_aside(lambda: self._reply.whole(made.said, made.answers, usage))
+        await self._sending.whole(200, body, {})
 
     async def _stream(self, first: list[Event], events: Events) -> None:
         await self._sending.begin()

@@ -21,6 +21,8 @@ _SAMPLING = {field.name for field in dataclasses.fields(Sampling)} - {"seed"}
 _RULE = {field.name for field in dataclasses.fields(Config)} - {"base_sampling", "nudge_sampling"}
 NUMBERS = {"gamma", "consent", "lookahead", "max_tokens", "max_rounds", "speculate", *_SAMPLING}
 _RANGE = re.compile(r"([-+.\de]*):([-+.\de]*)")
+MOST_AHEAD = 64
+"""Tokens of a draft that a request may ask for where the operator says nothing else."""
 FORMS = "OPTION=LOW:HIGH, OPTION=VALUE,VALUE or OPTION=fixed"
 
 
@@ -70,6 +72,8 @@ def read_bounds(texts: Iterable[str], own: Config) -> Bounds:
         if option in found:
             raise UsageError(f"there are two bounds for {option}", hint=FORMS)
         found[option] = bound
+    # Where the end is looked for in drafts, a whole one is drawn for each word or two.
+    found.setdefault("lookahead", Range(-math.inf, max(MOST_AHEAD, own.lookahead)))
     if "gamma" in found and "trigger" not in found:  # which would take its place
         found["trigger"] = OneOf((own.trigger,))
     if (broken := _broken(found, own)) is not None:
@@ -79,6 +83,15 @@ def read_bounds(texts: Iterable[str], own: Config) -> Bounds:
             hint=f"set it for the server as well: --set {option}=...",
         )
     return found
+
+
+def most_tokens(bounds: Bounds) -> int | None:
+    """Most tokens that any request may have computed for an answer: a bound on `max_tokens`, which
+    some presets take in another measure than the models' own."""
+    bound = bounds.get("max_tokens")
+    if isinstance(bound, OneOf):
+        return max(bound.values)
+    return int(bound.high) if bound is not None and math.isfinite(bound.high) else None
 
 
 def check_bounds(bounds: Bounds, config: Config, names: Mapping[str, str]) -> None:

@@ -19,7 +19,7 @@ from ..engines.base import Engine, Want
 from ..errors import ConfigError, InputError, NudgingError, ServerTimeout
 from ..model import PREFIX, NudgedModel
 from ..tokens import Answer, Candidate, Piece, Source
-from .bounds import Bounds, check_bounds
+from .bounds import Bounds, check_bounds, most_tokens
 from .requests import Asked
 from .wire import Refused, without_specs
 
@@ -47,6 +47,7 @@ class Voices:
         self._engines: dict[Source, Engine] = {"base": base, "nudge": nudge}
         self._form, self._prefix, self._system = base_form, prefix, system
         self._options, self.bounds = options, bounds or {}
+        self._most = most_tokens(self.bounds)
         chat = NudgedModel(base, nudge, base_form=base_form, prefix=prefix, **options)
         # Who asks for completions writes the whole prompt: the base model reads it as it is.
         text = NudgedModel(base, nudge, base_form="text", prefix="", **options)
@@ -71,18 +72,35 @@ class Voices:
         seed = options.get("seed")
         first = secrets.randbelow(2**31) if seed is None else int(seed)
         try:
-            check_bounds(self.bounds, Config.of(**options), asked.names)
-            return [
-                self._answer(asked, question, {**options, "seed": (first + number) % 2**63})
-                for question in asked.questions
-                for number in range(asked.n)
-            ]
+            config = Config.of(**options)
+            check_bounds(self.bounds, config, asked.names)
+            if isinstance(options.get("trigger"), str):  # to read it for each answer takes a while
+                options["trigger"] = config.trigger
+            preparing = asyncio.Lock()
+
+            def answer(question: Question, number: int) -> AsyncGenerator[Said | Answer, None]:
+                own = {**options, "seed": (first + number) % 2**63}
+                if number == 0:  # what is wrong shows here; the others are prepared in their turn
+                    return self._answer(asked, question, own)
+                return self._later(asked, question, own, preparing)
+
+            return [answer(question, at) for question in asked.questions for at in range(asked.n)]
         except ConfigError as error:
             what = f"{error} ({error.hint})" if error.hint else str(error)
             raise Refused(without_specs(what), param=asked.field(error.option)) from None
         except InputError as error:
             field = "messages" if asked.kind == "chat" else "prompt"
             raise Refused(without_specs(str(error)), param=field) from None
+
+    async def _later(
+        self, asked: Asked, question: Question, options: dict[str, Any], preparing: asyncio.Lock
+    ) -> AsyncGenerator[Said | Answer, None]:
+        async with preparing:  # a long prompt takes a while: let others in between
+            await asyncio.sleep(0)
+            answer = self._answer(asked, question, options)
+        async with aclosing(answer):
+            async for happened in answer:
+                yield happened
 
     def _answer(
         self, asked: Asked, question: Question, options: dict[str, Any]
@@ -111,7 +129,9 @@ class Voices:
         self, asked: Asked, question: Question, options: dict[str, Any]
     ) -> AsyncGenerator[Said | Answer, None]:
         pair = self._pairs[asked.kind]
-        stream = pair.stream(question, system=self._system_text(asked, question), **options)
+        stream = pair.stream(
+            question, system=self._system_text(asked, question), limit=self._most, **options
+        )
         if asked.logprobs is not None:
             self._check_logprobs(asked, options)
 
