@@ -153,7 +153,7 @@ def test_a_bound_on_the_length_holds_for_what_is_computed(
     assert data["usage"]["completion_tokens"] <= most
     usage = choice["nudging"]["usage"]
     drafted = usage["base"]["drafted"] + usage["nudge"]["drafted"]
-    assert drafted <= most * (min(most, options.get("lookahead", 16)) + 3)
+    assert drafted <= most * (min(most, options.get("lookahead", 16)) + 4)
 
 
 def test_drafts_have_a_bound_unless_the_operator_gives_another() -> None:
