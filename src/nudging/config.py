@@ -123,6 +123,11 @@ class Config:
         """The trigger in force."""
         return self.trigger or Bound("top1", self.gamma)
 
+    @property
+    def shares_prefix(self) -> bool:
+        """Whether both models read the prefix of a question, as the authors have it."""
+        return self.preset != "default"
+
     @classmethod
     def of(cls, preset: str = "default", **options: Any) -> Config:
         """A preset with options changed.

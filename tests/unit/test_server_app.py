@@ -139,6 +139,18 @@ def test_choices_of_several_prompts_stand_in_a_row() -> None:
     assert [choice["text"] for choice in data["choices"]] == [PARIS, PARIS, FIVE, FIVE]
 
 
+def test_an_answer_that_the_loop_guard_cut_is_not_finished_to_a_client() -> None:
+    def following(prompt: str, text: bytes) -> Distribution:
+        return [Candidate(b"1.\n", 0.9)]
+
+    engine = ScriptedEngine(following)
+    asks = TestClient(make_app(Voices(engine, engine), Line(LIMITS), Keys([])))
+    (choice,) = asks.post(CHAT, json=question(max_tokens=500)).json()["choices"]
+    assert (choice["finish_reason"], choice["nudging"]["stop_reason"]) == ("length", "loop")
+    asked = question(max_tokens=500, stream=True)
+    assert '"finish_reason":"length"' in asks.post(CHAT, json=asked).text.replace(": ", ":")
+
+
 def test_options_of_openai_and_of_the_rule_are_heeded() -> None:
     asks = client()
     short = asks.post(CHAT, json=question(max_completion_tokens=2)).json()["choices"][0]

@@ -18,7 +18,9 @@ from ..tokens import Answer, Candidate, StopReason
 from .bounds import Bounds
 from .requests import Asked
 
-LENGTH = (StopReason.LENGTH, StopReason.ROUNDS)
+UNFINISHED = (StopReason.LENGTH, StopReason.ROUNDS, StopReason.LOOP, StopReason.REPEATED)
+"""Of an answer that was cut, by a limit or for repeating itself: clients must not take it for a
+whole one."""
 IMPOSSIBLE = -9999.0
 """How OpenAI writes the logarithm of next to nothing."""
 
@@ -173,7 +175,7 @@ def _log(prob: float) -> float:
 
 
 def finish_reason(answer: Answer) -> str:
-    return "length" if answer.stop_reason in LENGTH else "stop"
+    return "length" if answer.stop_reason in UNFINISHED else "stop"
 
 
 def usage_data(prompt: int, answers: Iterable[Answer]) -> dict[str, Any]:
