@@ -26,7 +26,7 @@ from .policy import CONSENT, agrees, fires, needs, seen_before, without_repeated
 from .text import (
     complete,
     last_of_sentence,
-    official_length,
+    official_reaches,
     whole_words,
     word_at,
     word_start,
@@ -52,7 +52,7 @@ class Nudging:
         answer so far, to go on from; it is not part of the transcript. `most`: tokens of both
         models that the answer may have, in whatever measure `config.max_tokens` is."""
         self.config = config
-        self._most = most
+        self._most = math.inf if most is None else most
         self.transcript = Transcript(text.encode())
         self.rounds = 0
         self._given = bool(text)
@@ -93,8 +93,7 @@ class Nudging:
         config = self.config
         draft = Draft(self._y, config.lookahead)
         if config.stop == "lookahead":
-            # Drawn to its end whatever is taken of it; the token after the room may be that end.
-            draft.limit = int(min(config.lookahead, self._room + 1))
+            draft.limit = int(min(config.lookahead, self._room + 1))  # one may be the end
             while (yield from draft.more()):
                 pass
             if draft.ended:  # all of the lookahead is taken, unasked (utils.py:228-234)
@@ -251,7 +250,7 @@ class Nudging:
         drafted on from the place before the step, and is not asked about it."""
         if self.config.stop == "lookahead" or complete(self._y)[1]:
             return False
-        rest = last_of_sentence(_tail(self._y), complete(step.text)[0].decode())
+        rest = last_of_sentence(guard.tail(self._y), complete(step.text)[0].decode())
         if rest is None or (taken and not rest):
             return False
         end = self._y + rest.encode()
@@ -273,12 +272,12 @@ class Nudging:
         """Whether the nudging model, after a text, counts as ending the answer there."""
         bound = CONSENT.get(reason, self.config.consent)
         if self.config.guards == "loop":
-            bound = min(bound, guard.consent(_tail(text)))
+            bound = min(bound, guard.consent(guard.tail(text)))
         return opinion.is_end or opinion.end >= bound
 
     def _loop(self) -> str | None:
         """What the answer repeats over and over, up to its end."""
-        return guard.loop(_tail(self._y)) if self.config.guards == "loop" else None
+        return guard.loop(guard.tail(self._y)) if self.config.guards == "loop" else None
 
     def _joins_in(self, draft: Draft) -> Generator[Event, Step | None, bool]:
         """Whether the nudging model, too, would go on with what is repeated."""
@@ -354,30 +353,22 @@ class Nudging:
         return StopReason.LENGTH if self._full(self._y) else None
 
     def _full(self, *parts: bytes) -> bool:
-        """Whether the answer, in these parts, has all the length it may have. The authors add up
-        the lengths of two parts (utils.py:137 and 344), which may differ from that of the whole."""
-        if self._room <= 0:
-            return True
-        if self.config.length == "tokens":
-            return False
-        if sum(map(len, parts)) < self.config.max_tokens:  # a token has a byte at least
-            return False
-        count = official_length()
-        used = sum(count(part.decode(errors="ignore")) for part in parts)
-        return used >= self.config.max_tokens
+        """Whether the answer, in these parts, has all the length it may have."""
+        if self._room <= 0 or self.config.length == "tokens":
+            return self._room <= 0
+        return official_reaches(parts, self.config.max_tokens)
 
     @property
     def _room(self) -> float:
         """Tokens that the answer may still get, where they are counted."""
         counted = self.config.max_tokens if self.config.length == "tokens" else math.inf
-        most = counted if self._most is None else min(counted, self._most)
-        return most - self.transcript.tokens
+        return min(counted, self._most) - self.transcript.tokens
 
     @property
     def base_limit(self) -> int:
         """Most tokens that a stream of the base model begun now would be asked for."""
-        official = self.config.guards == "official"
-        limit = OFFICIAL_CHUNK if official else max(self.config.max_tokens, _WHOLE)
+        chunks = self.config.guards == "official"
+        limit = OFFICIAL_CHUNK if chunks else max(self.config.max_tokens, _WHOLE)
         return max(1, int(min(limit, self._room)))
 
     def _stopped(self, since: int) -> StopReason | None:
@@ -402,11 +393,6 @@ class Nudging:
         self.transcript.cut(len(text[: lead + len(kept)].encode()))
         if not self._given:
             self.transcript.drop(len(text[:lead].encode()))
-
-
-def _tail(text: bytes) -> str:
-    """The last of an answer, enough for every rule that looks back."""
-    return text[-guard.TAIL :].decode(errors="ignore")
 
 
 _CONTINUING = bytes(range(0x80, 0xC0))

@@ -160,3 +160,13 @@ def official_length() -> Callable[[str], int]:
         raise MissingExtra("preset 'official' (length in GPT-3.5 tokens)", "paper") from None
     encoding = bpe_openai.get_encoding("cl100k_base")
     return lambda text: len(encoding.encode_ordinary(text))
+
+
+def official_reaches(parts: Iterable[bytes], most: int) -> bool:
+    """Whether texts have so much length together by the authors' measure. They add up the lengths
+    of two parts (utils.py:137 and 344), which may differ from that of the whole."""
+    parts = list(parts)
+    if sum(map(len, parts)) < most:  # a token has a byte at least
+        return False
+    count = official_length()
+    return sum(count(part.decode(errors="ignore")) for part in parts) >= most

@@ -11,7 +11,7 @@ from nudging.config import Config
 from nudging.engines import open_engine
 from nudging.errors import UsageError
 from nudging.server.app import make_app
-from nudging.server.bounds import check_bounds, read_bounds
+from nudging.server.bounds import check_bounds, read_bounds, usual
 from nudging.server.keys import Keys
 from nudging.server.limits import Limits, Line
 from nudging.server.voices import Voices
@@ -122,7 +122,8 @@ def test_what_is_no_bound_is_refused(bound: str) -> None:
 def answered(bounds: list[str], own: dict[str, Any], **asked: Any) -> Any:
     """A server's JSON answer to a request for a story."""
     pair = [open_engine(f"scripted:{name}") for name in ("base", "nudge")]
-    voices = Voices(*pair, bounds=read_bounds(bounds, Config.of(**own)), **own)
+    config = Config.of(**own)
+    voices = Voices(*pair, bounds=usual(read_bounds(bounds, config), config), **own)
     client = TestClient(make_app(voices, Line(Limits(8)), Keys([])))
     body = {"messages": [{"role": "user", "content": "Tell me a story."}], **asked}
     return client.post("/v1/chat/completions", json=body).json()

@@ -94,7 +94,7 @@ def test_a_guarded_server_goes_by_this_machines_names_and_those_allowed(host: st
 )
 def test_a_guarded_server_goes_by_no_other_name(host: str) -> None:
     asks = TestClient(app_of(["chat.example.org"], ["https://mine.org"]))
-    headers = {"host": host.encode(), "origin": f"http://{host}".encode()}
+    headers = {b"host": host.encode(), b"origin": f"http://{host}".encode()}
     for path in ("/", "/health", "/ready", "/v1/models", "/metrics"):
         response = asks.get(path, headers=headers)
         assert (response.status_code, response.json()["error"]["code"]) == (403, "host")

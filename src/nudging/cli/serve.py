@@ -174,7 +174,7 @@ def ready(
     except ModuleNotFoundError:
         raise MissingExtra("nudge serve", "server") from None
     from ..server.app import make_app
-    from ..server.bounds import read_bounds
+    from ..server.bounds import read_bounds, usual
     from ..server.front import check_hosts, check_origins, is_here
     from ..server.keys import gather
     from ..server.limits import Limits, Line
@@ -183,7 +183,7 @@ def ready(
     keys = gather(api_keys or (), api_key_file)
     origins = check_origins(cors or ())
     names = check_hosts(allow_host or ())
-    bounds = read_bounds(bound or (), made.config)
+    bounds = usual(read_bounds(bound or (), made.config), made.config)
     listener = run.listen(host, port)
     guarded = not keys and is_here(listener.getsockname()[0])
     given: dict[str, Any] = {**made.prompt, **made.options}

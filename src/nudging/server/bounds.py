@@ -72,8 +72,6 @@ def read_bounds(texts: Iterable[str], own: Config) -> Bounds:
         if option in found:
             raise UsageError(f"there are two bounds for {option}", hint=FORMS)
         found[option] = bound
-    # Where the end is looked for in drafts, a whole one is drawn for each word or two.
-    found.setdefault("lookahead", Range(-math.inf, max(MOST_AHEAD, own.lookahead)))
     if "gamma" in found and "trigger" not in found:  # which would take its place
         found["trigger"] = OneOf((own.trigger,))
     if (broken := _broken(found, own)) is not None:
@@ -85,12 +83,18 @@ def read_bounds(texts: Iterable[str], own: Config) -> Bounds:
     return found
 
 
+def usual(bounds: Bounds, own: Config) -> Bounds:
+    """The same, with those of a server whose operator says nothing else: where the end is looked
+    for in drafts, a whole one is computed for each word or two."""
+    return {"lookahead": Range(-math.inf, max(MOST_AHEAD, own.lookahead)), **bounds}
+
+
 def most_tokens(bounds: Bounds) -> int | None:
     """Most tokens that any request may have computed for an answer: a bound on `max_tokens`, which
     some presets take in another measure than the models' own."""
     bound = bounds.get("max_tokens")
     if isinstance(bound, OneOf):
-        return max(bound.values)
+        return max(int(value) for value in bound.values)
     return int(bound.high) if bound is not None and math.isfinite(bound.high) else None
 
 

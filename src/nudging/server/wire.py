@@ -110,10 +110,9 @@ async def encoded_aside(make: Callable[[], Mapping[str, Any]]) -> bytes:
     else computes while one value is written."""
 
     def written() -> bytes:
-        return b"{%s}" % b",".join(map(field, make().items()))
+        return b"{%s}" % b",".join([written_field(name, value) for name, value in make().items()])
 
-    def field(item: tuple[str, Any]) -> bytes:
-        name, value = item
+    def written_field(name: str, value: object) -> bytes:
         if isinstance(value, list):
             return encoded(name) + b":[%s]" % b",".join(map(encoded, value))
         return encoded(name) + b":" + encoded(value)
