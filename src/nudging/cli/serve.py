@@ -37,6 +37,7 @@ SETTINGS = (
     "cors",
     "allow_host",
     "log_text",
+    "ignore_unsupported",
 )
 """What the table `serve` of the config file may set."""
 
@@ -160,6 +161,13 @@ def ready(
     log_text: Annotated[
         bool, typer.Option("--log-text", help="Write questions and answers into the log.")
     ] = False,
+    ignore_unsupported: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-unsupported",
+            help="Ignore what requests ask for in vain, such as tools, instead of refusing them.",
+        ),
+    ] = False,
     **options: Any,
 ) -> Iterator[Callable[[], None]]:
     """Refuse what can't be served and take the address. Gives what opens the pair and serves it."""
@@ -203,6 +211,7 @@ def ready(
                 origins=origins,
                 hosts=names if guarded else None,
                 log_text=log_text,
+                ignore_unsupported=ignore_unsupported,
             )
 
             def began() -> None:

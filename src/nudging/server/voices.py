@@ -20,11 +20,13 @@ from ..errors import ConfigError, InputError, NudgingError, ServerTimeout
 from ..model import PREFIX, NudgedModel
 from ..tokens import Answer, Candidate, Piece, Source
 from .bounds import Bounds, check_bounds, most_tokens
-from .requests import Asked
+from .requests import Asked, Kind
 from .wire import Refused, without_specs
 
 Name = Literal["nudged", "base", "nudge"]
 NAMES: tuple[Name, ...] = get_args(Name)
+QUESTION: Mapping[Kind, str] = {"chat": "messages", "text": "prompt", "response": "input"}
+"""The field that holds what is asked."""
 FRESH = 0.5
 """Seconds for which what was found of the models counts."""
 PROBE = Prompt((Part("Hello", literal=True),))
@@ -89,8 +91,7 @@ class Voices:
             what = f"{error} ({error.hint})" if error.hint else str(error)
             raise Refused(without_specs(what), param=asked.field(error.option)) from None
         except InputError as error:
-            field = "messages" if asked.kind == "chat" else "prompt"
-            raise Refused(without_specs(str(error)), param=field) from None
+            raise Refused(without_specs(str(error)), param=QUESTION[asked.kind]) from None
 
     async def _later(
         self, asked: Asked, question: Question, options: dict[str, Any], preparing: asyncio.Lock
@@ -128,7 +129,7 @@ class Voices:
     def _nudged(
         self, asked: Asked, question: Question, options: dict[str, Any]
     ) -> AsyncGenerator[Said | Answer, None]:
-        pair = self._pairs[asked.kind]
+        pair = self._pairs["text" if asked.kind == "text" else "chat"]
         stream = pair.stream(
             question, system=self._system_text(asked, question), limit=self._most, **options
         )
@@ -152,7 +153,8 @@ class Voices:
         config = Config.of(**options)
         if not (config.base_sampling.greedy and config.nudge_sampling.greedy):
             raise Refused(
-                "the nudged model has log-probabilities at temperature 0 only", param="logprobs"
+                "the nudged model has log-probabilities at temperature 0 only",
+                param="include" if asked.kind == "response" else "logprobs",
             )
         if (asked.logprobs or 0) > 1:
             raise Refused(
@@ -268,4 +270,4 @@ def _reads(name: object) -> Source:
 
 
 def _top_field(asked: Asked) -> str:
-    return "top_logprobs" if asked.kind == "chat" else "logprobs"
+    return "logprobs" if asked.kind == "text" else "top_logprobs"

@@ -120,9 +120,10 @@ async def encoded_aside(make: Callable[[], Mapping[str, Any]]) -> bytes:
     return await asyncio.to_thread(written)
 
 
-def event(data: object) -> bytes:
-    """One event of a stream."""
-    return b"data: " + encoded(data) + b"\n\n"
+def event(data: Mapping[str, Any]) -> bytes:
+    """One event of a stream, named by its type where it has one."""
+    name = b"event: %s\n" % data["type"].encode() if "type" in data else b""
+    return name + b"data: " + encoded(data) + b"\n\n"
 
 
 DONE = b"data: [DONE]\n\n"
