@@ -37,6 +37,7 @@ from ..errors import (
     TemplateError,
 )
 from ..sampling import GREEDY
+from ..sandbox import aside
 from ..text import complete
 from ..tokens import Step
 from .base import Capabilities, Engine, Want
@@ -161,7 +162,7 @@ class RemoteEngine(Engine):
 
     async def render(self, messages: Sequence[Message]) -> Prompt:
         if self._template:
-            prompt = Prompt(render(self._template, messages))
+            prompt = Prompt(await aside(render, self._template, messages))
         else:
             prompt = await self._rendered(messages)
         if self._dialect.tokenize:
@@ -174,7 +175,7 @@ class RemoteEngine(Engine):
         dialect = self._dialect
         if dialect.render is None:
             raise TemplateError(f"a server of the kind {dialect.name!r} does not tell its template")
-        hidden, marks = shield(messages, CONTROL_LIKE)
+        hidden, marks = await aside(shield, messages, CONTROL_LIKE)
         try:
             answer = await self._wire.post(*dialect.render(self.model, hidden))
         except ServerRefused as error:
@@ -187,7 +188,8 @@ class RemoteEngine(Engine):
             text = await self._wording.text_of(read_tokens(answer))
         else:
             text = read_prompt(answer)
-        return Prompt(unshield(text, marks), add_special=not dialect.rendered_begins)
+        parts = await aside(unshield, text, marks)
+        return Prompt(parts, add_special=not dialect.rendered_begins)
 
     async def ping(self) -> None:
         with suppress(ServerRefused):  # who says no is there

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
+from ..chat import MOST_MESSAGES
 from ..tokens import HandoverReason, Source, StopReason
 from .fields import BOUNDS, TEXTS, Schema, nullable, options_schema, sampling_schema
 from .requests import MOST_CHOICES, MOST_TOP, ROLES
@@ -103,6 +104,7 @@ def _requests(models: Sequence[str], unsupported: Mapping[str, Unsupported]) -> 
     messages = {
         **array(ref("Message")),
         "minItems": 1,
+        "maxItems": MOST_MESSAGES,
         "description": "A system text first, if there is one; a user's message last.",
     }
     prompt = {"anyOf": [SAID, {**array(SAID), "minItems": 1}]}

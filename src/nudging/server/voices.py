@@ -18,6 +18,7 @@ from ..config import Config, changed
 from ..engines.base import Engine, Want
 from ..errors import ConfigError, InputError, NudgingError, ServerTimeout
 from ..model import PREFIX, NudgedModel
+from ..sandbox import aside
 from ..tokens import Answer, Candidate, Piece, Source
 from .bounds import Bounds, check_bounds, most_tokens
 from .requests import Asked, Kind
@@ -177,7 +178,7 @@ class Voices:
         if asked.kind == "text":
             return base_prompt(messages, "text")
         if source == "base":
-            return base_prompt(messages, self._form, self._prefix)
+            return await aside(base_prompt, messages, self._form, self._prefix)
         return await self._engines["nudge"].render(messages)
 
     def tokenizer(self, model: object) -> Engine:
