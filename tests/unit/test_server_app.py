@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -379,6 +380,55 @@ def test_bad_tokens_name_the_field(
     response = with_tokenizer().post(path, content=json.dumps(body))
     assert (response.status_code, response.json()["error"]["param"]) == (status, param)
     assert response.headers["x-request-id"]
+
+
+def test_no_more_tokens_are_told_than_a_context_holds() -> None:
+    asks = with_tokenizer()
+    assert len(asks.post("/detokenize", json={"tokens": [97] * 4000}).json()["prompt"]) == 4000
+    response = asks.post("/detokenize", json={"tokens": [97] * 4001})
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert (error["param"], error["code"]) == ("tokens", "context_length_exceeded")
+    assert error["message"] == "tokens holds 4001 tokens, and the model's context 4000"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/tokenize", {"prompt": "a"}), ("/detokenize", {"tokens": [97]})]
+)
+def test_nothing_is_read_for_a_client_that_has_left(path: str, body: dict[str, Any]) -> None:
+    """What it asked for waits until others are served, and is then not done."""
+    free, read = threading.Event(), []
+
+    class Slow(EchoRuntime):
+        def tokenize(self, text: str, *, controls: bool, begin: bool) -> list[int]:
+            read.append(text)
+            return super().tokenize(text, controls=controls, begin=begin)
+
+        def piece(self, id: int) -> bytes:
+            read.append(id)
+            return super().piece(id)
+
+    engine = LocalEngine("toy", Slow(1, 1), template="chatml")
+    app = make_app(Voices(engine, engine), Line(LIMITS), Keys([]))
+
+    async def main() -> None:
+        engine._submit(free.wait)
+        came = asyncio.Queue[Sent]()
+        came.put_nowait({"type": "http.request", "body": json.dumps(body).encode()})
+        came.put_nowait({"type": "http.disconnect"})
+
+        async def send(message: Sent) -> None:
+            raise AssertionError(message) if message.get("body") else None
+
+        before = len(read)
+        try:
+            await asyncio.wait_for(app(scope_of(path), came.get, send), 60)
+        finally:
+            free.set()
+            await engine.aclose()
+        assert len(read) == before
+
+    asyncio.run(main())
 
 
 def test_a_model_that_does_not_tell_its_tokens() -> None:

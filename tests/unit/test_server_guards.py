@@ -143,6 +143,14 @@ def test_a_body_has_one_length() -> None:
         )
 
 
+@pytest.mark.parametrize("path", ["/v1/models/", "//v1/models", "/metrics/", "/nowhere/", "//"])
+def test_no_answer_names_the_host_that_was_asked(path: str) -> None:
+    asks = TestClient(app_of(), follow_redirects=False)
+    response = asks.get(path, headers={"host": "evil.example"})
+    assert response.status_code in (200, 404)
+    assert "evil.example" not in str(response.headers) + response.text
+
+
 # --- /ready ---------------------------------------------------------------------------------
 
 

@@ -138,6 +138,7 @@ BODIES = {
         '{"type":"text","text":""},',
         '{"type":"text","text":"a"}]}]}',
     ),
+    "many items": ('{"input":[', TURN, TURN.rstrip(",") + "]}"),
     "many prompts": ('{"prompt":[', '"a",', '"a"]}'),
     "ids as prompts": ('{"prompt":[', "[1],", "[1]]}"),
     "many stops": ('{"prompt":"a","messages":[' + TURN.rstrip(",") + '],"stop":[', '"a",', '"a"]}'),
@@ -158,7 +159,7 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("path", [CHAT, TEXT, "/tokenize", "/detokenize"])
+@pytest.mark.parametrize("path", [CHAT, TEXT, "/v1/responses", "/tokenize", "/detokenize"])
 @pytest.mark.parametrize("kind", BODIES)
 def test_a_body_of_the_largest_size(
     kind: str, path: str, server: Watched, in_process: Watched

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nudging.chat import MOST_MESSAGES, Message
 from nudging.config import Config
@@ -253,6 +255,30 @@ def test_a_large_number_is_a_number() -> None:
     }
     with pytest.raises(Refused, match="300 digits"):
         decoded(b'{"seed": ' + b"9" * 301 + b"}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": [%s1]}' % (b"1," * 500_001),
+        b'{"a": [%s1]}' % (b"[]," * 100_001),
+        b'{"a": [%s1]}' % (b"{}," * 100_001),
+        b'{"a": [%s1]}' % (b'"",' * 600_001),
+        b"{%s}" % b",".join(b'"%d":1' % key for key in range(100_001)),
+        b'{"a": "%s", "b": [%s1]}' % (rb"\\\"" * 10_000, b"1," * 500_001),
+    ],
+)
+def test_a_body_has_a_bound_on_what_it_holds(body: bytes) -> None:
+    with pytest.raises(Refused, match="500000 values, or 100000 fields and lists") as caught:
+        decoded(body)
+    assert (caught.value.status, caught.value.code) == (413, "too_large")
+
+
+@settings(max_examples=30)
+@given(st.text(alphabet='a,:[{"\\\n', max_size=50))
+def test_what_a_text_holds_counts_as_one_value(text: str) -> None:
+    body = {"a": text * 10_000, "b": [text] * 1000}
+    assert decoded(json.dumps(body).encode()) == body
 
 
 # --- what is told ---------------------------------------------------------------------------

@@ -7,6 +7,7 @@ connection, no stream and no engine.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +31,16 @@ MOST_TYPED, MOST_STRETCHES = 256, 512
 around those that are. The server is asked about each."""
 MOST_KEPT = 4096
 """Of the server's answers to that, from all texts."""
+
+
+_LONG = 100_000
+"""Characters that take long enough to be noticed by others."""
+
+
+async def _looked_through(parts: Sequence[Part]) -> set[str]:
+    if sum(len(part.text) for part in parts) < _LONG:
+        return typed_controls(parts)
+    return await asyncio.to_thread(typed_controls, parts)
 
 
 class Wording:
@@ -64,7 +75,7 @@ class Wording:
 
     async def _typed_controls(self, parts: Sequence[Part]) -> set[str]:
         """Strings in literal text that the server would read as control tokens."""
-        found = typed_controls(parts)
+        found = await _looked_through(parts)
         if found and self._dialect.tokenize is None:
             own = typed_controls(
                 Part(part.text, literal=True) for part in parts if not part.literal
