@@ -16,7 +16,7 @@ from starlette.types import Message as Sent
 from nudging.chat import Prompt
 from nudging.engines import open_engine
 from nudging.engines.local import LocalEngine
-from nudging.engines.scripted import ScriptedEngine
+from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import (
     InputError,
     ModelError,
@@ -184,6 +184,20 @@ def test_the_models_are_asked_once_however_many_want_to_know() -> None:
 
     asyncio.run(main())
     assert (base.opened, nudge.opened) == (2, 2)
+
+
+def test_models_that_come_back_are_ready_at_once() -> None:
+    gone = True
+
+    def following(prompt: str, text: bytes) -> Distribution:
+        if gone:
+            raise ServerDown("it is gone")
+        return endless(prompt, text)
+
+    asks = client(base=ScriptedEngine(following))
+    assert asks.get("/ready").status_code == 503
+    gone = False
+    assert asks.get("/ready").status_code == 200
 
 
 # --- what no client is told -----------------------------------------------------------------

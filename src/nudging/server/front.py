@@ -5,6 +5,7 @@ Knows no route.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
 import secrets
@@ -89,27 +90,31 @@ class Front:
         return "/" + "/".join(parts)
 
     async def _locked(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        works = scope["method"] == "POST" or scope["path"] == "/ready"
-        if not self._is_ours(headers.get(b"host")):
-            what = "this server does not go by the name in Host; --allow-host NAME gives it one"
-            refused = Refused(what, status=403, code="host")
-        elif headers.keys() >= {b"content-length", b"transfer-encoding"}:
-            what = "a request has a Content-Length or a Transfer-Encoding, and not both"
-            refused = Refused(what, code="invalid_request")
-            scope["state"]["record"].error = refused.code
-            # Where its body ends is anybody's guess, and so is where the next request begins.
-            await _answer(send, refused, (b"connection", b"close"))
-            return
-        elif scope["path"] not in OPEN and not self._keys.allow(headers.get(b"authorization", b"")):
-            refused = Refused("the API key is missing or wrong", status=401, code="invalid_api_key")
-        elif works and self._is_foreign(headers):
-            refused = Refused("pages of this origin may not ask here", status=403, code="origin")
-        else:
+        refused = self._refusal(scope, dict(scope["headers"]))
+        if refused is None:
             await self.app(scope, receive, send)
             return
         scope["state"]["record"].error = refused.code
-        await _answer(send, refused)
+        # Where what follows the head is no HTTP, the connection is told and closed by then.
+        await asyncio.sleep(0)
+        # Where a length is told twice, nobody knows where the next request on it begins.
+        close = [(b"connection", b"close")] if refused.code == "two_lengths" else []
+        await _answer(send, refused, *close)
+
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Refused | None:
+        """Why a request is answered without a look at what it asks."""
+        works = scope["method"] == "POST" or scope["path"] == "/ready"
+        if not self._is_ours(headers.get(b"host")):
+            what = "this server does not go by the name in Host; --allow-host NAME gives it one"
+            return Refused(what, status=403, code="host")
+        if headers.keys() >= {b"content-length", b"transfer-encoding"}:
+            what = "a request has a Content-Length or a Transfer-Encoding, and not both"
+            return Refused(what, code="two_lengths")
+        if scope["path"] not in OPEN and not self._keys.allow(headers.get(b"authorization", b"")):
+            return Refused("the API key is missing or wrong", status=401, code="invalid_api_key")
+        if works and self._is_foreign(headers):
+            return Refused("pages of this origin may not ask here", status=403, code="origin")
+        return None
 
     def _is_ours(self, host: bytes | None) -> bool:
         """Whether a request is for a name of this server. A page of another origin whose name has

@@ -6,6 +6,7 @@ Makes answers of requests that were understood. Knows no HTTP and no JSON.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -29,7 +30,7 @@ NAMES: tuple[Name, ...] = get_args(Name)
 QUESTION: Mapping[Kind, str] = {"chat": "messages", "text": "prompt", "response": "input"}
 """The field that holds what is asked."""
 FRESH = 0.5
-"""Seconds for which what was found of the models counts."""
+"""Seconds for which models that answered are not asked again."""
 PROBE = Prompt((Part("Hello", literal=True),))
 
 
@@ -55,7 +56,7 @@ class Voices:
         # Who asks for completions writes the whole prompt: the base model reads it as it is.
         text = NudgedModel(base, nudge, base_form="text", prefix="", **options)
         self._pairs = {"chat": chat, "text": text}
-        self._looking, self._looked = asyncio.Lock(), -FRESH
+        self._looking, self._looked = asyncio.Lock(), -math.inf
         self._problems: dict[Source, NudgingError] = {}
 
     @property
@@ -225,10 +226,11 @@ class Voices:
         await self._engines["nudge"].render(conversation("Hello", self._system))
 
     async def problems(self, seconds: float = 5.0) -> dict[Source, NudgingError]:
-        """Of each model that does not answer in this time, why. They are asked once in a while,
-        however many want to know."""
+        """Of each model that does not answer in this time, why. Who asks meanwhile is told the
+        same, and so is who asks soon after both answered."""
+        asked = time.monotonic()
         async with self._looking:
-            if time.monotonic() > self._looked + FRESH:
+            if self._looked + (0 if self._problems else FRESH) < asked:
                 sources = get_args(Source)
                 told = await asyncio.gather(*(self._problem(source, seconds) for source in sources))
                 found = zip(sources, told, strict=True)
