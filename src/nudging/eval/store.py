@@ -64,9 +64,7 @@ class Run:
 def opened(folder: Path, header: Mapping[str, Any]) -> Iterator[Run]:
     """Begin a run, or go on with one: `check_place` and `check_resumed` have let it pass."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        if not locked(lock):
-            raise UsageError(f"another process is writing to {folder}")
+    with alone(folder):
         if not (folder / HEADER).exists():
             write_json(folder / HEADER, header)
         elif (before := read_header(folder)).get("limit") != header.get("limit"):
@@ -76,6 +74,19 @@ def opened(folder: Path, header: Mapping[str, Any]) -> Iterator[Run]:
             yield run
         finally:
             run.close()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a run.
+
+    Raises:
+        UsageError: one does.
+    """
+    with (folder / ".lock").open("w") as lock:
+        if not locked(lock):
+            raise UsageError(f"another process is writing to {folder}")
+        yield
 
 
 def check_place(folder: Path, *, resume: bool) -> Mapping[str, Any] | None:
@@ -116,7 +127,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     if (
         not isinstance(header, dict)
         or header.get("format") != FORMAT
-        or not header.keys() >= {*ALL}
+        or not header.keys() >= {*ALL} - {"rules"}  # which older runs do not tell
     ):
         raise InputError(f"{path} is not the header of a run, or of another version's")
     return header

@@ -2,8 +2,8 @@
 
 Every model reads its own prompt and then the same answer, each in its own tokens. The first is the
 *writer*, in whose vocabulary the answer is written; one with another vocabulary reads the answer's
-text afresh at each token, and its last token is healed (`healing.py`). Needs whole distributions, which engines in
-this process give.
+text afresh at each token, and its last token is healed (`healing.py`). Needs whole distributions,
+which engines in this process give.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Joint(Method):
                 raise ConfigError(f"{self.name}: the {role} model has no token to end with")
         self._combined = await asyncio.to_thread(self._combine, *vocabularies)
         self._foreign = {
-            role: Healing(vocabulary.pieces)
+            role: await asyncio.to_thread(Healing, vocabulary.pieces)
             for role, vocabulary in zip(self.roles, vocabularies, strict=True)
             if vocabulary.pieces != vocabularies[0].pieces
         }
