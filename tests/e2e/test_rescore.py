@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from nudging.cli import run
 from nudging.eval.store import HEADER, SAMPLES, read_header, read_samples
-from tests.e2e.test_eval import CHAT, NUDGE, PAIR, cells_of, command, home, lines_of, run, task
+from tests.e2e.test_eval import CHAT, NUDGE, PAIR, cells_of, command, home, lines_of, task
 from tests.fake_server import FakeServer, answer
 
 __all__ = ["home", "task"]
@@ -164,3 +165,12 @@ def test_a_judge_is_not_asked(tmp_path: Path, task: str, monkeypatch: pytest.Mon
 def test_one_run_is_named(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["eval", "--rescore", *args]) == 2
     assert "--rescore takes one run" in capsys.readouterr().err
+
+
+def test_notes_are_told_in_the_terminal(
+    tmp_path: Path, task: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    methods = ["--methods", "base,icl"]
+    assert run(["eval", "--tasks", task, *methods, *PAIR, "--out", str(out)]) == 0
+    assert "note: icl: The base model reads 3 examples" in capsys.readouterr().err

@@ -277,12 +277,15 @@ def _finish(out: Path, as_json: bool) -> None:
     from ..eval.store import SUMMARY, read_header, read_samples
     from ..eval.summary import summary
 
-    found = summary(read_header(out), read_samples(out))
+    header = read_header(out)
+    found = summary(header, read_samples(out, header))
     write_json(out / SUMMARY, found)
     if as_json:
         show.print_json(found)
     else:
         show.table([["task", "method", "setting", *HEAD], *_lines(found["cells"])], left=3)
+    for note in header.get("notes", ()):
+        show.tell(f"note: {note}")
 
 
 def _lines(cells: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:

@@ -22,6 +22,12 @@ ALL = (*SAME, *TABLES, *LISTS)
 """What must be the same in a run that is gone on with."""
 
 
+def notes_of(header: Header, method: str) -> list[str]:
+    """What a reader should know of a method's results."""
+    start = f"{method}: "
+    return [note.removeprefix(start) for note in header.get("notes", ()) if note.startswith(start)]
+
+
 def asked(header: Header, task: str) -> int:
     """How many samples of a task a run is to have, of each method and setting."""
     there: int = header["tasks"][task]["samples"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from .shapes import line_fault
 
 Line = dict[str, Any]
 
@@ -66,19 +67,22 @@ def read_lines(path: Path) -> Iterator[Line]:
             line = _decode(data)
             if line is None:
                 broken = number
+            elif told := line_fault(line):
+                raise InputError(
+                    f"line {number} of {path} is no sample's line: {told}",
+                    hint="delete that line; --resume asks its sample again",
+                )
             else:
                 yield line
 
 
-def _decode(data: bytes) -> Line | None:
+def _decode(data: bytes) -> Any:
     if not data.endswith(b"\n"):
         return None
     try:
-        line = json.loads(data)
-        key(line)
-    except (ValueError, KeyError, TypeError):
+        return json.loads(data)
+    except (ValueError, RecursionError):
         return None
-    return dict(line)
 
 
 def timeless(data: object) -> object:

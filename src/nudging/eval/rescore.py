@@ -92,9 +92,7 @@ async def _anew(
     }
     samples = {name: {each.id: each for each in task.whole} for name, task in asked.items()}
     try:
-        for line in read_samples(folder):
-            if line["task"] not in asked:
-                raise InputError(f"{folder} has lines of {line['task']!r}, which its header lacks")
+        for line in read_samples(folder, header):
             sample = _same(line, samples[line["task"]].get(line["id"]))
             fresh = line | {"gold": sample.gold}
             if line["answer"] is not None:

@@ -16,8 +16,9 @@ from typing import Any
 
 from ..errors import InputError, UsageError
 from ..kept import Growing, encode, locked, write_json
-from .header import ALL, FORMAT
+from .header import FORMAT
 from .lines import Key, Line, is_settled, key, read_lines
+from .shapes import header_fault
 
 HEADER, SAMPLES, SUMMARY = "header.json", "samples.jsonl", "summary.json"
 
@@ -122,25 +123,39 @@ def read_header(folder: Path) -> dict[str, Any]:
         header = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{folder} is no run: can't read {path}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
-    if (
-        not isinstance(header, dict)
-        or header.get("format") != FORMAT
-        or not header.keys() >= {*ALL} - {"rules"}  # which older runs do not tell
-    ):
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise InputError(f"{path} is not the header of a run, or of another version's")
+    if told := header_fault(header):
+        raise InputError(f"{path} is not the header of a run: {told}")
     return header
 
 
-def read_samples(folder: Path) -> Iterator[Line]:
-    """The lines of a run that count, one at a time; see `read_lines`."""
+def read_samples(folder: Path, header: Mapping[str, Any] | None = None) -> Iterator[Line]:
+    """The lines of a run that count, one at a time; see `read_lines`.
+
+    Raises:
+        InputError: a line is of a task or method that the header, if one is given, does not have.
+    """
     path = folder / SAMPLES
     if path.exists():
         last = {key(line): number for number, line in enumerate(read_lines(path))}
         for number, line in enumerate(read_lines(path)):
             if last[key(line)] == number:
+                if header is not None:
+                    _check_named(path, header, line)
                 yield line
+
+
+def _check_named(path: Path, header: Mapping[str, Any], line: Line) -> None:
+    for what in ("task", "method"):
+        if line[what] not in header[f"{what}s"]:
+            raise InputError(
+                f"{path} has an answer of the {what} {line[what]!r}, which {HEADER} beside it does "
+                "not name",
+                hint="put the two files of one run together; or delete the lines of that " + what,
+            )
 
 
 def _compact(folder: Path) -> None:
