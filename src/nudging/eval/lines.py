@@ -50,8 +50,9 @@ def nudge_rate(line: Line) -> float | None:
     return words["nudge"] / words.total() if words.total() else None
 
 
-def read_lines(path: Path) -> Iterator[Line]:
+def read_lines(path: Path, *, whole: bool = True) -> Iterator[Line]:
     """The lines of a file, one at a time. A last one that was cut off in the writing is left out.
+    `whole`: each must have all that a line has, as it should look; else only what it is about.
 
     Raises:
         InputError: another line is damaged, or is no sample's line.
@@ -67,7 +68,7 @@ def read_lines(path: Path) -> Iterator[Line]:
             line = _decode(data)
             if line is None:
                 broken = number
-            elif told := line_fault(line):
+            elif whole and (told := line_fault(line)):
                 raise InputError(
                     f"line {number} of {path} is no sample's line: {told}",
                     hint="delete that line; --resume asks its sample again",
@@ -76,13 +77,15 @@ def read_lines(path: Path) -> Iterator[Line]:
                 yield line
 
 
-def _decode(data: bytes) -> Any:
+def _decode(data: bytes) -> Line | None:
     if not data.endswith(b"\n"):
         return None
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
+        line = json.loads(data)
+        key(line)
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    return dict(line)
 
 
 def timeless(data: object) -> object:

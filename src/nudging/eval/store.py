@@ -133,15 +133,16 @@ def read_header(folder: Path) -> dict[str, Any]:
 
 
 def read_samples(folder: Path, header: Mapping[str, Any] | None = None) -> Iterator[Line]:
-    """The lines of a run that count, one at a time; see `read_lines`.
+    """The lines of a run that count, one at a time.
 
     Raises:
-        InputError: a line is of a task or method that the header, if one is given, does not have.
+        InputError: a line is damaged; or, where the header is given, it is no whole line, or of a
+            task or method that the header does not have.
     """
-    path = folder / SAMPLES
+    path, whole = folder / SAMPLES, header is not None
     if path.exists():
-        last = {key(line): number for number, line in enumerate(read_lines(path))}
-        for number, line in enumerate(read_lines(path)):
+        last = {key(line): number for number, line in enumerate(read_lines(path, whole=whole))}
+        for number, line in enumerate(read_lines(path, whole=False)):
             if last[key(line)] == number:
                 if header is not None:
                     _check_named(path, header, line)
