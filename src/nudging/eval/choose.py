@@ -175,7 +175,9 @@ def _patterns(labels: str) -> _Patterns:
         r"(?:(?:best|correct|final|only|right)\s(?=answer|choice|option))?"
         r"(?:correct|right|best|answer)\b"
     )
-    named = rf"(?:\(({either})\)|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s\(?([{labels}])(?!\w))"
+    named = (
+        rf"(?:\(({either})\)|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)\s\(?([{labels}])(?!\w))"
+    )
     opened = r"[\s:=\"'({\[\\$<>*-]{0,8}"
     kind = r"(?:(?:text|[Tt]he|[Oo]ption|[Cc]hoice|[Ll]etter|\w{3,10}ly)\b[\s({:]{0,3}){0,3}"
     ends = (
@@ -198,10 +200,10 @@ def _patterns(labels: str) -> _Patterns:
             ),
             re.compile(rf"^\W{{0,8}}({letter})\)?{rather}{other}"),
             re.compile(
-                r"\b(?:choose|chose|pick|select|go(?:ing)?\swith|guess|say|leaves|leaving"
+                r"\b(?:(?i:choose|chose|pick|select)|go(?:ing)?\s(?:for|with)|guess|say|leaves|leaving"
                 r"|(?<!if\s)(?<!ther\s)(?i:it|that|this)"
                 r"(?:'s|\s(?:is|must\sbe|has\sto\sbe|would\sbe))"
-                r"|,\sbut(?:\srather)?|not\s[A-Z]\sbut|\bthink|(?i:\b(?:hence|so|therefore|thus)\b),?)"
+                r"|,\sbut(?:\srather)?|(?:nor|not)\s\(?[A-Z]\)?,?\sbut|\bthink|(?i:\b(?:hence|so|therefore|thus)\b),?)"
                 r"\s(?:(?:probably|likely|clearly|definitely|option|choice|answer)\s)*"
                 rf"[\"'(\[$]{{0,2}}({letter}){alone}{ends}",
                 re.MULTILINE,

@@ -36,12 +36,13 @@ _NUMBERED = re.compile(
 )
 """Comes before a number that counts on its own: "in week 1 100 people came"."""
 _NEGATIVE = re.compile(
-    r"(?:(?<=[={(])|(?<=[={(]\s))-\s(?=[0-9])|\bnegative\s(?=[$€£]?[0-9])", re.IGNORECASE
+    r"(?:(?<=[={(])|(?<=[={(]\s)|(?<=\bis\s)|(?<=\bbe\s))-\s(?=[0-9])|\bnegative\s(?=[$€£]?[0-9])",
+    re.IGNORECASE,
 )
 _MONEY = "[$€£¥₹]"
 # A minus is a sign where it follows nothing that could be subtracted from: "is -3", not "5-3".
 _NUMBER = re.compile(
-    rf"(?P<sign>(?<![\w)\]}}%°])-(?={_MONEY}?[0-9.]))?"
+    rf"(?P<sign>(?<![\w)\]}}%°.])-(?={_MONEY}?[0-9.]))?"
     rf"(?P<money>{_MONEY})?"
     r"(?:(?:(?P<whole>(?<![0-9.,/])[0-9]{1,9})\s)?(?<![0-9.,/])"
     r"(?P<part>[0-9]{1,9})\s?/\s?(?P<of>0{0,8}[1-9][0-9]{0,8})(?![0-9]|[.,/][0-9])"
@@ -52,8 +53,8 @@ _BEFORE_IT = re.compile(
     r"\W{0,8}(?:(?:about|approximately|around|exactly|just|only|roughly|simply|a\stotal\sof)\s)?\W{0,3}"
 )
 _BY_THE_WAY = re.compile(
-    r"\s?%?(?:\s[a-z-]+){0,3}?(?:,?\s(?P<why>because|since|as|which|if|when|where)\b"
-    r"|\s(?:for|in|per|of|out\sof|over|across|among|between|from|with|at|on|each)\b|\s?\()",
+    r"\s?%?(?:\s(?:a|[a-z][a-z-]+)){0,3}?(?:,?\s(?P<why>because|since|as|which|if|when|where)\b"
+    r"|,?\s(?:for|in|per|of|out\sof|over|across|among|between|from|with|at|on|each)\b|\s?\()",
     re.IGNORECASE,
 )
 """Goes on about a number that has been stated, and what it is of."""
@@ -62,7 +63,8 @@ _RESULT = re.compile(
 )
 _BRACKETS = re.compile(r"\([^()]{0,200}\)")
 _KNOWN = re.compile(
-    r"\b(?:across|among|at|between|for|from|in|into|of|on|over|per|to|with|within)"
+    r"\b(?:across|among|at|between|for|from|in|into|of|on|over|per|to|with|within"
+    r"|to\s(?!be|get|have|make|total)[a-z]{2,12}|(?!leav|mak|total)[a-z]{2,12}ing)"
     r"\s(?:(?:all|each)\s(?:of\s)?)?(?:the|these|those|all|her|his|its|my|our|their|your)\s$",
     re.IGNORECASE,
 )
@@ -86,12 +88,20 @@ def number(text: str) -> str | None:
     """
     text = _as_digits(plain(text))
     for part in map(sentence, stated(text)):
-        if found := _stated_number(part):
+        if found := _result(part) or _stated_number(part):
             return _canonical(found)
-    for part in reversed(SENTENCE_END.split(text)):
-        if found := _last_number(part):
+    parts = [part for part in SENTENCE_END.split(text) if part.strip()]
+    for part in reversed(parts):
+        alone = len(parts) == 1  # then it is the statement
+        if found := _result(part) or (_stated_number if alone else _last_number)(part):
             return _canonical(found)
     return None
+
+
+def _result(part: str) -> re.Match[str] | None:
+    """What a sentence says after its last "="."""
+    _, equals, rest = part.rpartition("=")
+    return _stated_number(rest) if equals else None
 
 
 def _stated_number(part: str) -> re.Match[str] | None:

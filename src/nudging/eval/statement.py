@@ -23,8 +23,9 @@ _TEX_TEXT = re.compile(
     r"\\(?:text|textbf|textit|textrm|texttt|mathrm|mathbf|mathit|mathsf|mathtt|mbox|emph|bm"
     r"|operatorname)\s{0,2}\{([^{}\n]{0,400})\}"
 )
+_TEX_FONT = re.compile(r"\\(?:bf|it|rm|sf|tt|math(?:bf|it|rm|sf|tt))(?![a-z])\s?")
 _CUE = re.compile(
-    r"(?<!</)\b(?:answer|(?:correct|right|best|only|my)\s(?:option|choice|one|letter))\b"
+    r"(?<!</)\b(?:answer|(?:correct|right|best|only|my)\s(?:option|choice)|(?:correct|right)\s(?:one|letter))\b"
     r"(?:[^.:?\n]{0,80}?\b(?:is|are|was|(?:would|should|must)\sbe)\b"
     r"|[^.:=?\n]{0,40}[:=]|\s-(?=\s))"
     r"|\#{4}|\\(?:boxed|fbox)\b|<(?:final[ _-]?)?answer>",
@@ -42,7 +43,7 @@ def plain(text: str) -> str:
     text = text.translate(_PLAIN).replace("**", "").replace("__", "")
     for _ in range(2):  # a font within a font
         text = _TEX_TEXT.sub(r"\1", text)
-    return text
+    return _TEX_FONT.sub("", text)
 
 
 def stated(text: str) -> Iterator[str]:
