@@ -5,9 +5,11 @@ Knows no rule: `flow.py` decides what of a draft is taken.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from bisect import bisect_right
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
+from .scripts import begins_character
 from .text import complete
 from .tokens import Decision, Piece, Source, Step
 
@@ -28,6 +30,8 @@ class Ask:
 
 
 Event = Ask | Piece | Decision
+_CONTEXT = 256
+"""Bytes before a draft that say whether it begins inside of a character."""
 
 
 class Draft:
@@ -40,6 +44,9 @@ class Draft:
         self.data = b""
         self.text = ""
         """The whole characters of `data`."""
+        self._tokens: list[int] = []
+        """Where in `text` tokens begin, but for the first and those that begin with half a code
+        point."""
         self.ended = False
         """The nudging model ends here."""
         self.full = False
@@ -59,6 +66,14 @@ class Draft:
             length -= len(step.text)
         return None
 
+    def token_starts(self, begin: int = 0) -> Iterator[int]:
+        """The places after `begin` of `text` where a token begins, and with it a character as
+        readers see it: not a mark on the letter before, or the second half of a flag."""
+        before = self.start[-_CONTEXT:].decode(errors="ignore")
+        for at in self._tokens[bisect_right(self._tokens, begin) :]:
+            if at < len(self.text) and begins_character(before + self.text, len(before) + at):
+                yield at
+
     def more(self) -> Generator[Event, Step | None, bool]:
         """Ask for one more token. Whether one came."""
         if not self.open:
@@ -71,6 +86,8 @@ class Draft:
         if step.is_end or complete(self.data + step.text)[2]:  # bytes that are no character
             self.ended = True
             return False
+        if self.text and not complete(self.data)[1]:
+            self._tokens.append(len(self.text))
         self.steps.append(step)
         self.data += step.text
         self.text = complete(self.data)[0].decode()

@@ -25,6 +25,7 @@ from .text import (
     complete,
     first_marker,
     held_back,
+    is_no_word,
     last_of_sentence,
     official_length,
     whole_words,
@@ -125,14 +126,19 @@ class Nudging:
 
         if draft.ended:
             return (yield from self._take(draft, len(draft.text), handover)) or StopReason.NUDGE
-        length = whole_words(draft.text, config.words)
+        length = whole_words(draft.text, config.words, draft.token_starts())
         return (yield from self._take(draft, length, handover)) or Handover("more")
 
     def _next_word(self, draft: Draft, begin: int) -> Generator[Event, Step | None, int | None]:
-        """Where the next word of the draft starts, drafting on as needed; None if nowhere."""
-        while (at := word_start(draft.text, begin, self.config.words)) is None:
+        """Where the next word of the draft starts, drafting on as needed; None if nowhere. In a
+        long stretch without white space, each token counts as a word, or else the whole draft."""
+        words = self.config.words
+        while (at := word_start(draft.text, begin, words, draft.token_starts(begin))) is None:
+            no_word = words == "any" and is_no_word(self._tail() + draft.text)
+            if no_word and (at := next(draft.token_starts(begin), None)) is not None:
+                break
             if not (yield from draft.more()):
-                return None
+                return len(draft.text) if no_word and begin == 0 and not draft.ended else None
         return at
 
     def _takes_over(
