@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 CJK = "\u3005-\u3007\u3041-\u3096\u309d-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Kana and ideographs, as a set of a regular expression: each can be a word."""
-# Where Unicode lets a line end without a space: Thai, Lao, Khmer, Burmese and more (SA), Javanese,
-# Balinese and more (AK, AP, AS), ideographs, kana, Yi, emoji and more (ID, CJ, EB, RI); and Tibetan.
+# Where Unicode lets a line end without a space: Thai, Lao, Khmer, Burmese and more (SA),
+# Javanese, Balinese and more (AK, AP, AS), ideographs, kana, Yi, emoji and more (ID, CJ, EB, RI);
+# and Tibetan.
 _CLASSES = ("SA", "AK", "AP", "AS", "ID", "CJ", "EB", "RI")
 _MAYBE = re.compile("[\u0e00-\u1fff\u2300-\U0010ffff]")
 """All of them lie here: most texts need no tables."""
