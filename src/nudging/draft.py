@@ -31,7 +31,7 @@ class Ask:
 
 Event = Ask | Piece | Decision
 _CONTEXT = 256
-"""Bytes before a draft that say whether it begins inside of a character."""
+"""Bytes before a draft that say whether it begins inside of a character or of a word."""
 
 
 class Draft:
@@ -39,6 +39,8 @@ class Draft:
 
     def __init__(self, start: bytes, limit: int) -> None:
         self.start = start
+        self.before = start[-_CONTEXT:].decode(errors="ignore")
+        """The end of the text before it."""
         self.limit = limit
         self.steps: list[Step] = []
         self.data = b""
@@ -69,7 +71,7 @@ class Draft:
     def token_starts(self, begin: int = 0) -> Iterator[int]:
         """The places after `begin` of `text` where a token begins, and with it a character as
         readers see it: not a mark on the letter before, or the second half of a flag."""
-        before = self.start[-_CONTEXT:].decode(errors="ignore")
+        before = self.before
         for at in self._tokens[bisect_right(self._tokens, begin) :]:
             if at < len(self.text) and begins_character(before + self.text, len(before) + at):
                 yield at

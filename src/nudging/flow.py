@@ -134,7 +134,7 @@ class Nudging:
         long stretch without white space, each token counts as a word, or else the whole draft."""
         words = self.config.words
         while (at := word_start(draft.text, begin, words, draft.token_starts(begin))) is None:
-            no_word = words == "any" and is_no_word(self._tail() + draft.text)
+            no_word = words == "any" and is_no_word(draft.before + draft.text)
             if no_word and (at := next(draft.token_starts(begin), None)) is not None:
                 break
             if not (yield from draft.more()):
