@@ -124,7 +124,7 @@ class ToyRuntime(Runtime):
         self.rewinds = can_cut
         merges = [w.encode() for w in WORDS] + [
             w.encode()[int(n * 3) :] or b"q"
-            for w, n in zip(WORDS, _random(f"m{seed}", len(WORDS)), strict=True)
+            for w, n in zip(WORDS, itertools.cycle(_random(f"m{seed}", 15)), strict=False)
         ]
         self._pieces = [bytes([i]) for i in range(256)] + sorted(set(merges))
         self._first_control = len(self._pieces)

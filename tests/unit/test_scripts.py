@@ -30,9 +30,9 @@ TEXTS = {
     "Yi": "ꆈꌠꁱꂷꀋꉬꇉꄉꌋꆀꈨꃀꊿꌺꅉꂘꃅꄷꀕꑌꊨꏦꏱꅉꌠꅇꑟꐥꌐꃅꐯꇖꑌꌶꐚꊪꀉꄂꏓꃚ",
     "flags": "🇫🇷🇩🇪🇯🇵🇧🇷🇮🇳🇨🇦🇪🇸🇮🇹🇬🇷🇳🇴🇸🇪🇫🇮🇩🇰🇵🇱🇨🇿🇦🇹🇨🇭🇧🇪🇳🇱🇵🇹",
     "families": "👨‍👩‍👧‍👦👩🏽‍🚀🧑‍🤝‍🧑👨🏿‍🌾👩‍❤️‍👨🏳️‍🌈👩🏻‍🔬🧔🏾‍♂️👨‍👧🧑🏼‍🎨👩‍👩‍👦🏴‍☠️👨‍🍳",
-    "address": "https://example.org/a/very/long/path/to/some/page?with=query&and=more&x=abc123&name=val#here",
-    "base64": "TWFueSBoYW5kcyBtYWtlIGxpZ2h0IHdvcmsuIEFuZCBzbyBpdCBpcyB3aXRoIG51ZGdpbmcsIHRvby4gUXVpdGUgc28h",
-    "Chinese": "北京是中华人民共和国的首都,位于华北平原北部。天安门广场和故宫都在这里,每年有许多游客前来参观游览。",
+    "address": "https://example.org/a/very/long/path/to/some/page?with=query&and=more&x=1#here",
+    "base64": "TWFueSBoYW5kcyBtYWtlIGxpZ2h0IHdvcmsuIEFuZCBzbyBpdCBpcyB3aXRoIG51ZGdpbmcsIHRvby4=",
+    "Chinese": "北京是中华人民共和国的首都,位于华北平原北部。天安门广场和故宫都在这里,游客很多。",
 }
 
 
