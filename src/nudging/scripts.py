@@ -18,9 +18,10 @@ CJK = "\u3005-\u3007\u3041-\u3096\u309d-\u30ff\u3400-\u9fff\uf900-\ufaff\U000200
 _CLASSES = ("SA", "AK", "AP", "AS", "ID", "CJ", "EB", "RI")
 _MAYBE = re.compile("[\u0e00-\u1fff\u2300-\U0010ffff]")
 """All of them lie here: most texts need no tables."""
-_WINDOW = 256
-"""Most of a text before a place that says whether a character begins there. Only of a row of flags
-is more than a few characters needed: two letters of them are one."""
+_WINDOW, _FLAGS = 48, 512
+"""Most of a text before a place that says whether a character begins there; and where letters of
+flags do, two of which are one."""
+_PLAIN = re.compile(r"[ -~]{2}")
 
 
 class _Patterns(NamedTuple):
@@ -51,5 +52,8 @@ def is_beside_joined(text: str, at: int) -> bool:
 
 def begins_character(text: str, at: int) -> bool:
     """Whether a character as readers see it begins at a place inside of a text."""
-    found = _patterns().character.finditer(text, max(0, at - _WINDOW), at + 1)
+    if _PLAIN.match(text, at - 1):
+        return True
+    window = _FLAGS if "\U0001f1e6" <= text[at] <= "\U0001f1ff" else _WINDOW
+    found = _patterns().character.finditer(text, max(0, at - window), at + 1)
     return any(character.end() == at for character in found)
