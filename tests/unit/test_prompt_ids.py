@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ from nudging.engines.base import Want
 pytest.importorskip("transformers")
 pytest.importorskip("torch")
 
-from tokenizers import AddedToken, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
 
 from nudging.engines import hf
 from nudging.engines.spelling import Spelling
@@ -45,7 +47,7 @@ def like_llama_3() -> Any:
     )
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(__import__("tokenizers").Regex(pattern), "isolated"),
+            pre_tokenizers.Split(Regex(pattern), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -208,3 +210,77 @@ def test_a_space_of_the_vocabulary_is_no_part_of_an_answer(tmp_path: Path) -> No
     asyncio.run(run())
     assert seen
     assert all(seen)
+
+
+# --- the same vocabulary in a GGUF file ---------------------------------------------------------
+
+
+def write_gguf(path: Path, tokenizer: Any) -> None:
+    """A random model of one layer with a vocabulary of Llama-2's kind."""
+    gguf = pytest.importorskip("gguf")
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    ranks = {"".join(merge): -float(rank) for rank, merge in enumerate(merges)}
+    words = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    kinds = dict.fromkeys(("<s>", "</s>", *CONTROLS), gguf.TokenType.CONTROL)
+    kinds["<unk>"] = gguf.TokenType.UNKNOWN
+    kinds |= {f"<0x{byte:02X}>": gguf.TokenType.BYTE for byte in range(256)}
+    width = 32
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(512)
+    writer.add_embedding_length(width)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(width)
+    writer.add_head_count(2)
+    writer.add_rope_dimension_count(width // 2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(words)
+    writer.add_token_scores([ranks.get(word, -1e6) for word in words])
+    writer.add_token_types([kinds.get(word, gguf.TokenType.NORMAL) for word in words])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(True)
+    writer.add_add_space_prefix(True)
+    draw = np.random.default_rng(0).standard_normal
+    writer.add_tensor("token_embd.weight", draw((len(words), width), np.float32))
+    writer.add_tensor("output_norm.weight", np.ones(width, np.float32))
+    for name in ("attn_norm", "ffn_norm"):
+        writer.add_tensor(f"blk.0.{name}.weight", np.ones(width, np.float32))
+    for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
+        writer.add_tensor(f"blk.0.{name}.weight", draw((width, width), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.fixture(scope="module")
+def in_llama_cpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spelling]:
+    pytest.importorskip("xllamacpp")
+    from nudging.engines.llama import LlamaRuntime
+
+    path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
+    write_gguf(path, read("sentencepiece, by normalizer", "nothing", "").tokenizer)
+    runtime = LlamaRuntime(path)
+    yield Spelling(runtime)
+    runtime.close()
+
+
+few = st.lists(
+    st.sampled_from([" ", "  ", "\n", "\t", "the", "a", "x", "é", "漢", "capital", ". ", "Paris"]),
+    max_size=6,
+).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(lead=st.sampled_from(["", "<s>", "the "]), turns=st.lists(few, max_size=3), start=few)
+def test_llama_and_hf_agree(
+    in_llama_cpp: Spelling, lead: str, turns: list[str], start: str
+) -> None:
+    text = lead + "".join(f"<|user|>\n{turn}<|end|>\n" for turn in turns) + "<|assistant|>"
+    prompt = Prompt((Part(text),), add_special=False)
+    here = read("sentencepiece, by normalizer", "nothing", "")
+    for one in ("", start):
+        assert in_llama_cpp.ids(prompt, one) == here.spelling.ids(prompt, one)
+    assert in_llama_cpp.opens_with_space(prompt)
+    assert here.spelling.opens_with_space(prompt)
