@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from .scripts import begins_character
-from .text import complete
+from .text import Words, complete, is_no_word, word_start
 from .tokens import Decision, Piece, Source, Step
 
 
@@ -94,3 +94,15 @@ class Draft:
         self.data += step.text
         self.text = complete(self.data)[0].decode()
         return True
+
+    def next_word(self, begin: int, words: Words) -> Generator[Event, Step | None, int | None]:
+        """Where the next word of `text` starts after `begin`, drafting on as needed; None if
+        nowhere. With `any`, in a long stretch without white space each token counts as a word, or
+        else the whole draft."""
+        while (at := word_start(self.text, begin, words, self.token_starts(begin))) is None:
+            no_word = words == "any" and is_no_word(self.before + self.text)
+            if no_word and (at := next(self.token_starts(begin), None)) is not None:
+                break
+            if not (yield from self.more()):
+                return len(self.text) if no_word and begin == 0 and not self.ended else None
+        return at

@@ -25,12 +25,10 @@ from .text import (
     complete,
     first_marker,
     held_back,
-    is_no_word,
     last_of_sentence,
     official_length,
     whole_words,
     word_at,
-    word_start,
 )
 from .tokens import Decision, Handover, HandoverReason, Step, StopReason
 from .transcript import Transcript
@@ -107,7 +105,7 @@ class Nudging:
             return StopReason.LOOP
 
         begin = 0
-        while (at := (yield from self._next_word(draft, begin))) is not None:
+        while (at := (yield from draft.next_word(begin, config.words))) is not None:
             if config.takeover == "word":
                 stopped = yield from self._take(draft, at, handover)
                 return stopped or (yield from self._base_turn(None))
@@ -128,18 +126,6 @@ class Nudging:
             return (yield from self._take(draft, len(draft.text), handover)) or StopReason.NUDGE
         length = whole_words(draft.text, config.words, draft.token_starts())
         return (yield from self._take(draft, length, handover)) or Handover("more")
-
-    def _next_word(self, draft: Draft, begin: int) -> Generator[Event, Step | None, int | None]:
-        """Where the next word of the draft starts, drafting on as needed; None if nowhere. In a
-        long stretch without white space, each token counts as a word, or else the whole draft."""
-        words = self.config.words
-        while (at := word_start(draft.text, begin, words, draft.token_starts(begin))) is None:
-            no_word = words == "any" and is_no_word(draft.before + draft.text)
-            if no_word and (at := next(draft.token_starts(begin), None)) is not None:
-                break
-            if not (yield from draft.more()):
-                return len(draft.text) if no_word and begin == 0 and not draft.ended else None
-        return at
 
     def _takes_over(
         self, step: Step, draft: Draft, at: int, position: int
