@@ -6,12 +6,25 @@ server reads it (a span, an answer) it is `str`, and always whole characters.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 Source = Literal["base", "nudge"]
+
+# Thai, Lao, Tibetan, Burmese, Khmer, and what lies beside them; ideographs, kana, Yi.
+_NO_SPACES = (
+    "\u0e00-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1b7f\u3005-\u3007\u3041-\u30ff\u3400-\ua4cf"
+    "\ua980-\uaadf\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+_WORD = re.compile(rf"[{_NO_SPACES}]|[^\s{_NO_SPACES}]+")
+
+
+def count_words(text: str) -> int:
+    """Words are what white space divides; in scripts without spaces each character counts."""
+    return len(_WORD.findall(text))
 
 
 class Candidate(NamedTuple):
@@ -226,8 +239,8 @@ class Answer:
 
     @property
     def nudge_rate(self) -> float:
-        """Share of the answer's space-separated words that the nudging model wrote, 0 to 1."""
-        words = [(len(span.text.split()), span.source) for span in self.spans]
+        """Share of the answer's words (`count_words`) that the nudging model wrote, 0 to 1."""
+        words = [(count_words(span.text), span.source) for span in self.spans]
         total = sum(n for n, _ in words)
         return sum(n for n, source in words if source == "nudge") / total if total else 0.0
 

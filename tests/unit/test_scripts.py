@@ -16,7 +16,7 @@ from nudging import Answer, NudgedModel
 from nudging.draft import Draft
 from nudging.scripts import begins_character
 from nudging.text import word_start
-from nudging.tokens import Candidate, Step
+from nudging.tokens import Candidate, Step, count_words
 from tests.toys import writing_engine
 
 TEXTS = {
@@ -209,3 +209,12 @@ def test_importing_us_does_not_load_the_tables() -> None:
     code = "import sys, nudging; print('regex' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+@given(st.text("ab é—.", max_size=40))
+def test_words_are_what_white_space_divides(text: str) -> None:
+    assert count_words(text) == len(text.split())
+
+
+def test_in_scripts_without_spaces_each_character_is_a_word() -> None:
+    assert [count_words(text) for text in ("กรุงเทพ", "東京は a b", "ｱｲｳ", "ບ້ານ")] == [7, 5, 3, 4]

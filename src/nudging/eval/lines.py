@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..tokens import count_words
 from .shapes import line_fault
 
 Line = dict[str, Any]
@@ -46,7 +47,7 @@ def nudge_rate(line: Line) -> float | None:
     """Share of an answer's words that the nudging model wrote; None where there are none."""
     words: Counter[str] = Counter()
     for span in (line["answer"] or {}).get("spans", ()):
-        words[span["source"]] += len(span["text"].split())
+        words[span["source"]] += count_words(span["text"])
     return words["nudge"] / words.total() if words.total() else None
 
 
