@@ -19,8 +19,9 @@ from ...config import Config
 from ...draft import Ask, Draft, Event
 from ...drive import drive
 from ...engines.base import Engine, Want
+from ...markers import Markers
 from ...streams import Side
-from ...text import complete, first_marker, word_start
+from ...text import complete, word_start
 from ...tokens import Answer, Candidate, Decision, Handover, Step, StopReason
 from ...transcript import Transcript
 from .method import COMMON, Method, Role, answer_of
@@ -40,8 +41,8 @@ class Opening:
         self.config = config
         self.transcript = Transcript()
         self.rounds = 1
-        self._ends = tuple(text.encode() for text in ends)
-        self._stops = tuple(text.encode() for text in config.stop_strings)
+        self._ends = Markers([text.encode() for text in ends])
+        self._stops = Markers([text.encode() for text in config.stop_strings])
         self._beliefs: deque[float] = deque(maxlen=WINDOW)
 
     @property
@@ -72,7 +73,7 @@ class Opening:
             if self._cut_at(self._stops, before):
                 return StopReason.STOP
             # A word must be whole before it can be said by which token it begins.
-            while (following := word_start(draft.text, read, self.config.words)) is not None:
+            while (following := self._word_after(draft, read)) is not None:
                 there = draft.text[:read].encode()
                 view = yield Ask("base", there, there, self.base_limit)
                 if view is None:
@@ -86,6 +87,9 @@ class Opening:
                     return None
                 yield Decision("keep", len(there), "in doubt", view)
         return StopReason.NUDGE if draft.ended else StopReason.LENGTH
+
+    def _word_after(self, draft: Draft, read: int) -> int | None:
+        return word_start(draft.text, read, self.config.words, draft.token_starts(read))
 
     def _believes(self) -> bool:
         """Whether the geometric mean over a full window has reached the bound."""
@@ -109,9 +113,9 @@ class Opening:
                 return StopReason.BASE
         return StopReason.LENGTH
 
-    def _cut_at(self, markers: Sequence[bytes], since: int, least: int = 0) -> bool:
+    def _cut_at(self, markers: Markers, since: int, least: int = 0) -> bool:
         """Cut the answer, but not below a length, at a marker that has come up."""
-        at = first_marker(self.transcript.data, since, markers)
+        at = markers.first(self.transcript.data, since)
         if at is not None:
             self.transcript.cut(max(at, least))
         return at is not None
