@@ -1,25 +1,26 @@
 """How each model sees a conversation: the base model plain text, the nudging model a template.
 
-Templates come from model files, thus from strangers: they run in Jinja's immutable sandbox, see
-only the messages, and what they print is bounded. Text that a user typed never becomes a
-control token: `render` marks it `literal`. Knows no tokenizer.
+Templates come from model files, thus from strangers: they run in a process of their own
+(`sandbox.py`). Text that a user typed never becomes a control token: `render` marks it `literal`.
+Knows no tokenizer.
 """
 
 from __future__ import annotations
 
-import datetime
-import json
 import re
 import secrets
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast, get_args
 
+from . import sandbox
 from .errors import ConfigError, InputError, TemplateError
 
 Role = Literal["system", "user", "assistant"]
 SYSTEM = "You are a helpful assistant."
+MOST_MESSAGES = 2048
+MOST_CHARACTERS = 4_000_000
+"""The largest conversation. No model reads as much; templates would take seconds for more."""
 
 
 class Message(NamedTuple):
@@ -64,11 +65,13 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
     else:
         if not isinstance(question, Sequence):
             raise InputError(f"{question!r} is no question", hint="give a text, or messages")
+        check_count(question)
         messages = [_message(item) for item in question]
     if not messages or messages[-1].role != "user":
         raise InputError(
             "a conversation must end with a message of the user", hint="add what is asked"
         )
+    _check_size(messages)
     for place, message in enumerate(messages):
         _check_text(
             message.content, f"message {place + 1}" if len(messages) > 1 else "the question"
@@ -84,6 +87,23 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
     text = SYSTEM if system is None else system
     _check_text(text, "the system text")
     return (Message("system", text), *messages) if text else tuple(messages)
+
+
+def check_count(messages: Sequence[object]) -> None:
+    if len(messages) > MOST_MESSAGES:
+        raise InputError(
+            f"the conversation has {len(messages):,} messages; {MOST_MESSAGES:,} are the most",
+            hint="leave out the oldest",
+        )
+
+
+def _check_size(messages: Sequence[Message]) -> None:
+    size = sum(len(message.content) for message in messages)
+    if size > MOST_CHARACTERS:
+        raise InputError(
+            f"the conversation has {size:,} characters; {MOST_CHARACTERS:,} are the most",
+            hint="leave out its oldest messages, or shorten them",
+        )
 
 
 def _message(item: object) -> Message:
@@ -117,6 +137,10 @@ def _check_text(text: str, what: str) -> None:
 _TEMPLATE = "a template is Jinja over question, system, prefix and messages: {{ question }}"
 
 
+def is_template(form: str) -> bool:
+    return "{" in form
+
+
 def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "") -> Prompt:
     """The base model's prompt.
 
@@ -147,7 +171,7 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
         lines += [f"{names[m.role]}: {m.content}\n" for m in turns]
         text = "".join(lines) + "Assistant:"
         return Prompt((Part(text, literal=True),), ends=("\nUser:",))
-    if "{" not in form:
+    if not is_template(form):
         raise ConfigError(
             f"base prompt form {form!r} is none of auto, plain, dialogue, text, nor a template",
             option="base_form",
@@ -268,9 +292,12 @@ def render(
     `tokens` are names that templates expect, such as `bos_token`.
     """
     hidden, marks = shield(messages, controls)
+    _check_size(hidden)  # a mark is longer than what it stands for
     values: dict[str, Any] = {
         "messages": [m._asdict() for m in hidden],
         "add_generation_prompt": True,
+        "tools": None,  # as transformers has it: not there, but defined
+        "documents": None,
         "bos_token": "",
         "eos_token": "",
         **(tokens or {}),
@@ -278,122 +305,13 @@ def render(
     return unshield(_run(template, values), marks)
 
 
-_MOST = 4_000_000  # characters of any text; a template that makes more is broken or hostile
-_LOOPS = 100_000  # steps of all its counted loops together
-_SECONDS = 10.0
-_WIDE = {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"}
-"""Methods and filters that make a text of any width from a number. No chat template needs them."""
-
-
 def _run(template: str, values: Mapping[str, Any], *, keep_last_newline: bool = False) -> str:
-    """Run foreign code: in a sandbox, within bounds of loops and text, and for a while only.
-
-    Not bounded: what it does in that while. A thread can't be stopped, so one that loops without
-    end goes on until the process ends.
-    """
-    done: list[str | Exception] = []
-
-    def work() -> None:
-        try:
-            done.append(_printed(template, values, keep_last_newline))
-        except Exception as error:  # whatever foreign code does is its failure, told as ours
-            done.append(error)
-
-    worker = threading.Thread(target=work, name="template", daemon=True)
-    worker.start()
-    worker.join(_SECONDS)
-    if not done:
-        raise TemplateError(f"the template did not end within {_SECONDS:.0f} s")
-    if isinstance(done[0], TemplateError | InputError):
-        raise done[0]
-    if isinstance(done[0], Exception):
-        raise TemplateError(f"the template failed: {done[0]}") from done[0]
-    return done[0]
-
-
-def _printed(template: str, values: Mapping[str, Any], keep_last_newline: bool) -> str:
-    import jinja2  # 40 ms: only those who render pay for it
-    from jinja2.compiler import CodeGenerator, Frame
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def bounded(text: Any) -> Any:
-        if isinstance(text, str | list | tuple) and len(text) > _MOST:
-            raise TemplateError("the template makes a text without end")
-        return text
-
-    class Generator(CodeGenerator):
-        def visit_Concat(self, node: jinja2.nodes.Concat, frame: Frame) -> None:  # noqa: N802
-            self.write("environment.joined((")  # `~`, which no interception reaches
-            for part in node.nodes:
-                self.visit(part, frame)
-                self.write(", ")
-            self.write("))")
-
-    class Sandbox(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset(["*", "**", "%", "+"])
-        code_generator_class = Generator
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            numbers = isinstance(left, int | float) and isinstance(right, int | float)
-            if operator != "+" and not (numbers and max(abs(left), abs(right)) <= 10_000):
-                raise TemplateError("the template multiplies more than plain small numbers")
-            return bounded(super().call_binop(context, operator, left, right))
-
-        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-            wide = isinstance(obj, str) and attr in _WIDE
-            return not wide and super().is_safe_attribute(obj, attr, value)
-
-        def call(self, *args: Any, **kwargs: Any) -> Any:
-            return bounded(super().call(*args, **kwargs))
-
-        def joined(self, parts: Iterable[Any]) -> str:
-            return str(bounded("".join(map(str, parts))))
-
-    def refuse(message: str) -> None:
+    try:
+        return sandbox.run(template, values, keep_last_newline=keep_last_newline)
+    except sandbox.Refused as error:
         raise InputError(
-            f"the chat template refuses this conversation: {message}",
+            f"the chat template refuses this conversation: {error}",
             hint="a template may want turns of user and assistant only, one after the other",
-        )
-
-    steps = 0
-
-    def counted(*bounds: int) -> range:
-        nonlocal steps
-        steps += len(range(*bounds))
-        if steps > _LOOPS:
-            raise TemplateError("the template loops without end")
-        return range(*bounds)
-
-    def tojson(value: Any, indent: int | None = None) -> str:
-        return json.dumps(value, ensure_ascii=False, indent=indent and min(indent, 8))
-
-    environment = Sandbox(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=keep_last_newline,
-        extensions=[loopcontrols],
-    )
-    replace = environment.filters["replace"]
-    for name in (*_WIDE, "indent", "wordwrap"):
-        environment.filters.pop(name, None)
-    environment.filters["tojson"] = tojson
-    environment.filters["replace"] = jinja2.pass_eval_context(
-        lambda context, *args: bounded(replace(context, *args))
-    )
-    environment.globals.clear()
-    environment.globals.update(
-        raise_exception=refuse, strftime_now=_today, range=counted, namespace=jinja2.utils.Namespace
-    )
-    printed: list[str] = []
-    size = 0
-    for piece in environment.from_string(template).generate(**values):
-        size += len(piece)
-        if size > _MOST:
-            raise TemplateError("the template prints without end")
-        printed.append(piece)
-    return "".join(printed)
-
-
-def _today(form: str) -> str:
-    return datetime.datetime.now().strftime(form)
+        ) from None
+    except sandbox.Failed as error:
+        raise TemplateError(str(error)) from error

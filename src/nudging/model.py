@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from . import portal
-from .chat import Message, Question, base_prompt, conversation
+from .chat import Message, Question, base_prompt, conversation, is_template
 from .config import Config, changed
 from .drive import drive, map_ordered
 from .engines import open_engine
@@ -28,6 +28,7 @@ from .engines.base import Engine, Want, answers_at_once
 from .errors import ConfigError, NudgingError
 from .flow import Nudging
 from .policy import needs
+from .sandbox import aside
 from .streams import Side
 from .tokens import Answer, Decision, Piece
 
@@ -122,10 +123,12 @@ class NudgedModel:
         prefix: str = PREFIX,
         **options: Any,
     ) -> None:
-        """`base_form` and `prefix`: how the base model sees the question (`chat.base_prompt`)."""
+        """`base_form` and `prefix`: how the base model sees the question (`chat.base_prompt`). With
+        presets `official` and `paper` the nudging model sees the prefix, too, as the authors'
+        does (utils.py:29-63)."""
         self._options = options
         self._form, self._prefix = base_form, prefix
-        base_prompt(conversation("?"), base_form if "{" in base_form else "auto", prefix)
+        base_prompt(conversation("?"), base_form if is_template(base_form) else "auto", prefix)
         self.config = self._config({})
         self._opened: list[Engine] = []
         try:
@@ -168,7 +171,10 @@ class NudgedModel:
         config = self._config(options) if options else self.config
         self._check(config)
         messages = conversation(question, system)
-        prompt = base_prompt(messages, self._form, self._prefix)
+        given = (messages, self._form, self._prefix)
+        plain = None if is_template(self._form) else base_prompt(*given)
+        shared = config.shares_prefix and self._form in ("auto", "plain")
+        told = with_prefix(messages, self._prefix) if shared else messages
         head = "" if isinstance(question, str) else head_of(messages)  # a text is no conversation
         wanted = needs(config.in_doubt)
 
@@ -178,10 +184,11 @@ class NudgedModel:
             base = Want("base", config.base_sampling, most, entropy, _bound(config))
             unasked = config.stop == "lookahead" and not wanted.opinion
             nudge = Want("nudge", config.nudge_sampling, SHOWN if unasked else OPINION)
+            prompt = await aside(base_prompt, *given) if plain is None else plain
             run = drive(
                 Nudging(config, prompt.ends),
                 Side(self.base, prompt, base),
-                Side(self.nudge, await self.nudge.render(messages), nudge),
+                Side(self.nudge, await self.nudge.render(told), nudge),
                 head,
             )
             try:
@@ -267,6 +274,14 @@ class NudgedModel:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def with_prefix(messages: Sequence[Message], prefix: str) -> Sequence[Message]:
+    """One question with the prefix that the base model reads before it; a dialogue has none."""
+    *before, asked = messages
+    if any(message.role != "system" for message in before):
+        return messages
+    return [*before, asked._replace(content=prefix + asked.content)]
 
 
 def head_of(messages: Sequence[Message]) -> str:

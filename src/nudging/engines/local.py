@@ -21,6 +21,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from ..chat import Message, Prompt, named_template, render
 from ..errors import ContextOverflow, ModelError, TemplateError
+from ..sandbox import aside
 from ..text import common_prefix, complete
 from ..tokens import Step
 from .base import Capabilities, Engine, Want
@@ -134,7 +135,8 @@ class LocalEngine(Engine):
         if self._template is None:
             raise TemplateError(f"{self.spec} brings no chat template")
         tokens = self._runtime.template_tokens if self._own_template else {}
-        parts = render(self._template, messages, controls=self._spelling.controls, tokens=tokens)
+        controls = self._spelling.controls
+        parts = await aside(render, self._template, messages, controls=controls, tokens=tokens)
         return Prompt(parts, add_special=not self._own_template)
 
     async def forget(self) -> None:

@@ -36,6 +36,8 @@ from ..errors import (
     SpecError,
     TemplateError,
 )
+from ..sampling import GREEDY
+from ..sandbox import aside
 from ..text import complete
 from ..tokens import Step
 from .base import Capabilities, Engine, Want
@@ -160,7 +162,7 @@ class RemoteEngine(Engine):
 
     async def render(self, messages: Sequence[Message]) -> Prompt:
         if self._template:
-            prompt = Prompt(render(self._template, messages))
+            prompt = Prompt(await aside(render, self._template, messages))
         else:
             prompt = await self._rendered(messages)
         if self._dialect.tokenize:
@@ -173,7 +175,7 @@ class RemoteEngine(Engine):
         dialect = self._dialect
         if dialect.render is None:
             raise TemplateError(f"a server of the kind {dialect.name!r} does not tell its template")
-        hidden, marks = shield(messages, CONTROL_LIKE)
+        hidden, marks = await aside(shield, messages, CONTROL_LIKE)
         try:
             answer = await self._wire.post(*dialect.render(self.model, hidden))
         except ServerRefused as error:
@@ -186,7 +188,8 @@ class RemoteEngine(Engine):
             text = await self._wording.text_of(read_tokens(answer))
         else:
             text = read_prompt(answer)
-        return Prompt(unshield(text, marks), add_special=not dialect.rendered_begins)
+        parts = await aside(unshield, text, marks)
+        return Prompt(parts, add_special=not dialect.rendered_begins)
 
     async def ping(self) -> None:
         with suppress(ServerRefused):  # who says no is there
@@ -282,7 +285,8 @@ class RemoteEngine(Engine):
             add_special=prompt.add_special,
             n=n,
             top=max(LEAST if gate else 1, min(want.top_k, self._dialect.max_top_k)),
-            sampling=want.sampling,
+            # servers refuse the top_p of 0 that is greedy here
+            sampling=GREEDY if want.sampling.greedy else want.sampling,
             seed=request_seed(want.sampling, want.source, len(start)),
             stream=streamed,
             id=secrets.token_hex(8),

@@ -17,13 +17,16 @@ from ..config import Config, changed
 from ..engines.base import Engine, Want
 from ..errors import ConfigError, InputError, NudgingError
 from ..model import PREFIX, NudgedModel
+from ..sandbox import aside
 from ..tokens import Answer, Candidate, Piece, Source
 from .bounds import Bounds, check_bounds
-from .requests import Asked
+from .requests import Asked, Kind
 from .wire import Refused
 
 Name = Literal["nudged", "base", "nudge"]
 NAMES: tuple[Name, ...] = get_args(Name)
+QUESTION: Mapping[Kind, str] = {"chat": "messages", "text": "prompt", "response": "input"}
+"""The field that holds what is asked."""
 PROBE = Prompt((Part("Hello", literal=True),))
 
 
@@ -78,8 +81,7 @@ class Voices:
                 param=asked.field(error.option),
             ) from None
         except InputError as error:
-            field = "messages" if asked.kind == "chat" else "prompt"
-            raise Refused(str(error), param=field) from None
+            raise Refused(str(error), param=QUESTION[asked.kind]) from None
 
     def _answer(
         self, asked: Asked, question: Question, options: dict[str, Any]
@@ -107,7 +109,7 @@ class Voices:
     def _nudged(
         self, asked: Asked, question: Question, options: dict[str, Any]
     ) -> AsyncGenerator[Said | Answer, None]:
-        pair = self._pairs[asked.kind]
+        pair = self._pairs["text" if asked.kind == "text" else "chat"]
         stream = pair.stream(question, system=self._system_text(asked, question), **options)
         if asked.logprobs is not None:
             self._check_logprobs(asked, options)
@@ -129,7 +131,8 @@ class Voices:
         config = Config.of(**options)
         if not (config.base_sampling.greedy and config.nudge_sampling.greedy):
             raise Refused(
-                "the nudged model has log-probabilities at temperature 0 only", param="logprobs"
+                "the nudged model has log-probabilities at temperature 0 only",
+                param="include" if asked.kind == "response" else "logprobs",
             )
         if (asked.logprobs or 0) > 1:
             raise Refused(
@@ -152,7 +155,7 @@ class Voices:
         if asked.kind == "text":
             return base_prompt(messages, "text")
         if source == "base":
-            return base_prompt(messages, self._form, self._prefix)
+            return await aside(base_prompt, messages, self._form, self._prefix)
         return await self._engines["nudge"].render(messages)
 
     def tokenizer(self, model: object) -> Engine:
@@ -239,4 +242,4 @@ def _reads(name: object) -> Source:
 
 
 def _top_field(asked: Asked) -> str:
-    return "top_logprobs" if asked.kind == "chat" else "logprobs"
+    return "logprobs" if asked.kind == "text" else "top_logprobs"
