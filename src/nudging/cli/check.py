@@ -109,8 +109,8 @@ class Found(NamedTuple):
 
     @property
     def works(self) -> bool:
-        parts = (*self.reports.values(), self.nudged)
-        return not any(part.problems for part in parts)
+        problems = [report.problems for report in self.reports.values()]
+        return not any([*problems, self.nudged.problems])
 
     @property
     def told(self) -> str:
@@ -122,19 +122,19 @@ class Found(NamedTuple):
 def examine(base: str, nudge: str) -> Found:
     with ExitStack() as opened:
         reports: dict[Source, Report] = {"base": Report(base), "nudge": Report(nudge)}
-        engines = []
+        engines: dict[Source, Engine] = {}
         for source, report in reports.items():
             with show.busy(f"trying {report.spec}"):
                 engine = _opened(report)
                 if engine is not None:
                     opened.callback(lambda each: portal.call(each.aclose()), engine)
                     _examine(engine, source, report)
-                    engines.append(engine)
+                    engines[source] = engine
         nudged = Nudged()
         if not any(report.problems for report in reports.values()):
             with show.busy("nudging an answer"):
                 try:
-                    portal.call(_nudge(*engines, nudged))
+                    portal.call(_nudge(engines["base"], engines["nudge"], nudged))
                 except NudgingError as error:
                     nudged.problems.append(_told(error))
         return Found(reports, nudged)
