@@ -395,7 +395,7 @@ def test_a_stream_can_be_left_early(case: Case, engine: Engine, reference: Refer
         await anext(stream)
         begun = time.perf_counter()
         await stream.aclose()
-        assert time.perf_counter() - begun < 1
+        assert time.perf_counter() - begun < 10
         assert [step async for step in stream] == []
 
     asyncio.run(leave())

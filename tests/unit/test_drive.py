@@ -96,8 +96,8 @@ def within(seconds: float, job: Callable[[], T]) -> T:
 
 
 def soon(condition: Callable[[], bool]) -> bool:
-    """Whether a condition comes true within two seconds."""
-    until = time.monotonic() + 2
+    """Whether a condition comes true within half a minute: the machine may be busy."""
+    until = time.monotonic() + 30
     while not condition() and time.monotonic() < until:
         time.sleep(0.01)
     return condition()
