@@ -207,6 +207,10 @@ class Usage:
         }
 
 
+_LONG = 24
+"""Tokens of an answer in which the base model should have had a part."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A nudged answer: the text, who wrote what, why it ended, and what it cost."""
@@ -226,6 +230,25 @@ class Answer:
         words = [(len(span.text.split()), span.source) for span in self.spans]
         total = sum(n for n, _ in words)
         return sum(n for n, source in words if source == "nudge") / total if total else 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its reader should know of it, a sentence or two each: why the base model has no
+        part in a nudged answer that is long enough to have one."""
+        alone = self.usage.base.emitted == 0 and self.usage.nudge.emitted >= _LONG
+        if not (alone and self.usage.rounds):
+            return ()
+        found = {decision.note for decision in self.decisions}
+        if "in doubt" in found or "doubt" in found:
+            why = "it was in doubt wherever it was asked. A lower gamma lets it write more."
+        elif "end" in found:
+            why = "it took over, and ended there. Is it a base model, and does its prompt suit it?"
+        else:
+            why = (
+                "it was never asked, since no word began in the nudging model's drafts. With the "
+                "option words=any, scripts without spaces and long addresses have such places."
+            )
+        return (f"The base model wrote nothing of this answer: {why}",)
 
     def __str__(self) -> str:
         return self.text
