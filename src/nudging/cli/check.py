@@ -98,6 +98,8 @@ class Nudged:
     base_ms: float | None = None
     ratio: float | None = None
     """How many times the base model's time a token takes."""
+    notes: Sequence[str] = ()
+    """On the answer."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -184,7 +186,7 @@ async def _nudge(base: Engine, nudge: Engine, found: Nudged) -> None:
     await base.forget()
     alone_after = await alone(base, prompt, "base", NUDGED)
     tokens = found.tokens = answer.usage.tokens
-    found.share = answer.nudge_rate
+    found.share, found.notes = answer.nudge_rate, answer.notes
     both = (per_token(alone_before, tokens), per_token(alone_after, tokens))
     found.base_ms = (
         statistics.fmean(time for time in both if time is not None) if all(both) else None
@@ -245,15 +247,19 @@ def _lines(source: str, report: Report) -> list[str]:
 
 
 def _verdict(found: Found) -> str:
-    problems = "".join(f"\n  {show.one_line(each)}" for each in found.nudged.problems)
-    if not found.works:
-        return f"This pair will not work as it is.{problems}"
     nudged = found.nudged
+    told = [f"  {show.one_line(each)}" for each in (*nudged.problems, *nudged.notes)]
+    if not found.works:
+        return "\n".join(["This pair will not work as it is.", *told])
     if nudged.ratio is None:
-        return "This pair works. What it costs was not to be measured: the answer is too short."
-    return (
-        f"This pair works. Nudged: {nudged.ratio:.2f} times the base model's time a token, "
-        f"measured over {nudged.tokens} tokens, {nudged.share:.0%} of the words nudged.\n"
-        "  On a machine that does something else meanwhile, run it again. What answers of yours "
-        "cost: nudge bench."
+        first = "This pair works. Its answer was too short to measure what nudging costs."
+        return "\n".join([first, *told])
+    return "\n".join(
+        [
+            f"This pair works. Nudged: {nudged.ratio:.2f} times the base model's time a token, "
+            f"measured over {nudged.tokens} tokens, {nudged.share:.0%} of the words nudged.",
+            *told,
+            "  On a machine that does something else meanwhile, run it again. What answers of "
+            "yours cost: nudge bench.",
+        ]
     )
