@@ -16,7 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from nudging import config, errors, sampling
-from nudging.cli import app
+from nudging.cli.app import app
 from nudging.server.fields import documented
 
 HERE = Path(__file__).parent

@@ -24,7 +24,7 @@ from .chat import Message, Question, base_prompt, conversation, is_template
 from .config import Config, changed
 from .drive import drive, map_ordered
 from .engines import open_engine
-from .engines.base import Engine, Want
+from .engines.base import Engine, Want, answers_at_once
 from .errors import ConfigError, NudgingError
 from .flow import Nudging
 from .policy import needs
@@ -229,17 +229,17 @@ class NudgedModel:
     ) -> AsyncGenerator[Answer | NudgingError, None]:
         """Answer many, in their order. A question that fails gives its error in its place.
 
-        `concurrency`: answers at work at once; None for what both engines can do.
+        `concurrency`: answers at work at once; None for as many as is fastest: one where both
+        models are in this process, or as many as both engines can do.
         """
         self._check(self._config(options))  # a bad option fails once, not in every place
         if concurrency is not None and concurrency < 1:
             raise ConfigError(
                 f"concurrency is {concurrency}",
                 option="concurrency",
-                hint="1 or more, or None for what both engines can do",
+                hint="1 or more, or None for what is fastest",
             )
-        both = (self.base.capabilities.concurrency, self.nudge.capabilities.concurrency)
-        limit = concurrency or min(both)
+        limit = concurrency or answers_at_once(self.base, self.nudge)
 
         async def one(question: Question) -> Answer:
             return await self.answer_async(question, system=system, **options)

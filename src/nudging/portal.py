@@ -14,6 +14,8 @@ from collections.abc import AsyncGenerator, Coroutine, Generator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from .interrupts import Held
+
 T = TypeVar("T")
 
 _lock = threading.Lock()
@@ -43,7 +45,7 @@ def _running() -> asyncio.AbstractEventLoop:
 
 def call(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end and give the result. An interrupt (Ctrl-C) cancels the work, and waits until
-    its `finally` blocks have put things right."""
+    its `finally` blocks have put things right; a second one does not wait."""
     if threading.current_thread() is _thread:
         work.close()
         raise RuntimeError("a synchronous call from within an asynchronous one would never end")
@@ -68,15 +70,22 @@ def call(work: Coroutine[Any, Any, T]) -> T:
         else:
             task.cancel()
 
-    loop = _running()
-    try:  # an interrupt may come at any line: also before there is a future to cancel
-        return asyncio.run_coroutine_threadsafe(watched(), loop).result()
-    except BaseException:
+    def stop() -> None:
+        nonlocal stopped
         stopped = True
-        if not settled.is_set():
+        if loop is not None:
             loop.call_soon_threadsafe(cancel)
-            settled.wait(timeout=10)
-        raise
+
+    loop: asyncio.AbstractEventLoop | None = None
+    with Held(stop):
+        loop = _running()
+        try:  # signals of others' may raise at any line: also before there is a future to cancel
+            return asyncio.run_coroutine_threadsafe(watched(), loop).result()
+        except BaseException:
+            if not settled.is_set():
+                stop()
+                settled.wait(timeout=10)
+            raise
 
 
 def start(work: Coroutine[Any, Any, T]) -> Future[T]:

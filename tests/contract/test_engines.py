@@ -287,7 +287,8 @@ def test_capabilities_say_what_was_opened(case: Case, engine: Engine) -> None:
     assert found.kind == case.kind
     assert engine.spec == (case.spec or engine.spec)
     assert found.max_top_k >= 3
-    assert found.concurrency >= 1
+    assert found.concurrency >= (found.at_once or 1)
+    assert (found.at_once == 1) == isinstance(engine, LocalEngine)
     assert found.n_ctx == N_CTX or case.kind == "vllm"
     assert found.raw
     assert all(note.endswith(".") for note in found.notes)
@@ -394,7 +395,7 @@ def test_a_stream_can_be_left_early(case: Case, engine: Engine, reference: Refer
         await anext(stream)
         begun = time.perf_counter()
         await stream.aclose()
-        assert time.perf_counter() - begun < 1
+        assert time.perf_counter() - begun < 10
         assert [step async for step in stream] == []
 
     asyncio.run(leave())

@@ -351,7 +351,11 @@ def test_check_tells_what_a_pair_can_do(capsys: pytest.CaptureFixture[str]) -> N
     data = json.loads(capsys.readouterr().out)
     assert data["works"] is True
     assert data["base"]["token_ms"] >= 5
-    assert set(data["expected_cost"]) == {"0.1", "0.3"}
+    nudged = data["nudged"]
+    assert nudged["tokens"] > 1
+    assert 0 < nudged["share"] < 1
+    assert nudged["base_ms"] >= 5
+    assert nudged["ratio"] == nudged["token_ms"] / nudged["base_ms"]
 
 
 def test_check_exits_1_where_a_pair_will_not_work(capsys: pytest.CaptureFixture[str]) -> None:
@@ -424,7 +428,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_command_line_imports_no_model_library_and_no_drawing() -> None:
     code = (
-        "import sys, nudging.cli; print([m for m in ('rich', 'torch', 'numpy', 'xllamacpp', "
+        "import sys, nudging.cli.app; print([m for m in ('rich', 'torch', 'numpy', 'xllamacpp', "
         "'jinja2', 'aiohttp') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ import pytest
 
 from nudging.chat import Message, Prompt
 from nudging.cli import run
-from nudging.engines.base import Engine
+from nudging.engines.base import Engine, Want
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ModelError, PullError, TemplateError
-from nudging.tokens import Candidate
+from nudging.tokens import Candidate, Step
 
 MODELS = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
 NUDGE = f'"{sys.executable}" -c "from nudging.cli import main; main()"'
@@ -88,6 +88,40 @@ def checked(
     for line in capsys.readouterr().out.splitlines():
         lines.setdefault(line[2:16].strip(), []).append(line[16:])
     return code, lines
+
+
+def test_check_tells_that_the_base_model_never_took_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unsure(_: str, text: bytes) -> list[Candidate]:
+        return [Candidate(b" b", 0.1), Candidate(b" c", 0.05)]
+
+    def sure(_: str, text: bytes) -> list[Candidate]:
+        return [Candidate(b" w%d" % len(text), 0.9)]
+
+    engines = {MODELS[1]: ScriptedEngine(unsure), MODELS[3]: ScriptedEngine(sure)}
+    monkeypatch.setattr("nudging.cli.check.open_engine", lambda spec: copy.copy(engines[spec]))
+    assert run(["check", *MODELS]) == 0
+    out = capsys.readouterr().out
+    assert "100% of the words nudged" in out
+    assert "The base model wrote nothing of this answer: it was in doubt" in out
+
+
+def test_check_tells_that_an_answer_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each model may do by itself, and the pair may not."""
+
+    class Alone(Stranger):
+        def stream(
+            self, prompt: Prompt, start: bytes, n: int, want: Want
+        ) -> AsyncGenerator[Step, None]:
+            if want.top_k > 1:  # the rule asks for more than the first look does
+                raise ModelError("no candidates")
+            return super().stream(prompt, start, n, want)
+
+    code, _ = checked(monkeypatch, capsys, Alone())
+    assert code == 1
 
 
 def test_check_tames_what_a_model_says_of_itself(

@@ -41,7 +41,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield found
 
 
-def until_idle(served: Served, seconds: float = 1.0) -> None:
+def until_idle(served: Served, seconds: float = 30) -> None:
     left = time.monotonic()
     while served.figure("nudging_answers_running"):
         assert time.monotonic() < left + seconds

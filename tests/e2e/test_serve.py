@@ -185,8 +185,8 @@ def test_a_client_that_leaves_ends_its_answer(tmp_path: Path) -> None:
         assert served.figure("nudging_answers_running") == 1
         stream.close()
         left = time.monotonic()
-        while served.figure("nudging_answers_running"):
-            assert time.monotonic() < left + 1
+        while served.figure("nudging_answers_running"):  # 200 s, if it went on
+            assert time.monotonic() < left + 30
         lines = served.end(signal.SIGTERM)[2].splitlines()
     assert any(json.loads(line).get("hung_up") for line in lines)
 
@@ -228,7 +228,7 @@ def test_a_running_answer_gets_no_longer_than_it_may(tmp_path: Path) -> None:
     code, _, err = ended[0]
     assert code == 0
     assert json.loads(err)["error"] == "shutting_down"
-    assert time.monotonic() < begun + 8
+    assert time.monotonic() < begun + 15
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -246,9 +246,9 @@ def test_a_second_signal_ends_answers_with_an_error(tmp_path: Path, streamed: bo
             time.sleep(3)
             begun = time.monotonic()
             served.process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
+            time.sleep(1)
             code, _, err = served.end(signal.SIGTERM)
-            assert time.monotonic() < begun + 6
+            assert time.monotonic() < begun + 15
         assert answer.result().status_code == (200 if streamed else 503)
         last = answer.result().text.strip().split("\n\n")[-1].removeprefix("data: ")
         assert json.loads(last)["error"]["code"] == "shutting_down"
@@ -281,7 +281,7 @@ def test_a_model_that_goes_and_comes_back_needs_no_restart(tmp_path: Path) -> No
             with serving(tmp_path, "--port", port):
                 back = time.monotonic()
                 while told(client) != PARIS:
-                    assert time.monotonic() - back < 5
+                    assert time.monotonic() - back < 30
 
 
 def test_one_of_two_servers_may_go_in_the_middle_of_an_answer(tmp_path: Path) -> None:

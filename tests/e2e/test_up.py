@@ -59,7 +59,7 @@ def given(folder: Path, does: dict[str, Any], gpus: str = "") -> tuple[list[str]
 def all_gone(folder: Path) -> None:
     began = [json.loads(file.read_text()) for file in (folder / "seen").iterdir()]
     pids = [pid for one in began for pid in one["pids"]]
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while left := list(filter(lives, pids)):
         assert time.monotonic() < until, f"left behind: {left}"
         time.sleep(0.02)
@@ -255,7 +255,7 @@ def test_servers_end_even_when_nobody_ends_them(start: Starts) -> None:
     up.url()
     main = [up.of(name)["pids"][0] for name in ("base", "nudge")]
     up.process.kill()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while any(map(lives, main)):
         assert time.monotonic() < until
         time.sleep(0.02)

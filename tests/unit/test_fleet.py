@@ -157,7 +157,7 @@ def undisturbed(n: int = N) -> str:
     return text[3:]
 
 
-async def until(is_so: Callable[[], object], seconds: float = 5) -> None:
+async def until(is_so: Callable[[], object], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end

@@ -29,7 +29,7 @@ def python(code: str, *arguments: str) -> str:
 
 
 def test_all_is_sorted_and_is_what_the_package_shows() -> None:
-    code = "import nudging; print(*(n for n in vars(nudging) if not n.startswith('_')))"
+    code = "import nudging; print(*(n for n in dir(nudging) if not n.startswith('_')))"
     shown = {
         name
         for name in python(code).split()  # in a fresh process: tests import submodules too

@@ -242,7 +242,6 @@ def test_closing_hangs_up_and_the_engine_goes_on(server: FakeServer, how: str) -
             async for _ in engine.stream(HELLO, b"", 500, Want()):
                 taken += 1
 
-        begun = time.perf_counter()
         if how == "aclose":
             generator = engine.stream(HELLO, b"", 500, Want())
             await anext(generator)
@@ -254,8 +253,7 @@ def test_closing_hangs_up_and_the_engine_goes_on(server: FakeServer, how: str) -
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-        assert await asyncio.to_thread(server.hung_up.wait, 1)
-        assert time.perf_counter() - begun < 3
+        assert await asyncio.to_thread(server.hung_up.wait, 30)
         server.on(COMPLETIONS, ONE)
         assert len(await steps(engine, n=1)) == 1
 
@@ -831,7 +829,7 @@ def test_no_connection_outlives_its_loop_though_another_closes_the_engine(
         closing.join()
 
     asyncio.run(use_and_end())
-    end = time.monotonic() + 2
+    end = time.monotonic() + 30
     while server.open:
         assert time.monotonic() < end, f"{server.open} connections are left"
         time.sleep(0.01)

@@ -26,10 +26,11 @@ import ray
 from ray.data.datasource import FileBasedDatasource
 
 from .. import __version__
+from ..engines.base import answers_at_once
 from ..errors import NudgingError
 from ..model import NudgedModel
 from .folder import Folder
-from .manner import Manner, at_once_of
+from .manner import Manner
 from .part import answer_part, bounded
 from .parts import Files, Part, cut
 from .run import facts_of
@@ -155,7 +156,7 @@ class _Worker:
         with self._opening:
             if self._step is None:
                 model = self._task.open()
-                self._at_once = self._task.concurrency or at_once_of(model)
+                self._at_once = self._task.concurrency or answers_at_once(model.base, model.nudge)
                 step = self._task.manner.step(model, requests=self._task.requests)
                 self._step = bounded(step, self._at_once)
 

@@ -70,11 +70,6 @@ def are_requests(names: Sequence[str]) -> bool:
     return set(FIELDS) <= set(names)
 
 
-def at_once_of(model: NudgedModel) -> int:
-    """How many answers both models bear at the same time."""
-    return min(model.base.capabilities.concurrency, model.nudge.capabilities.concurrency)
-
-
 def _check_requests(kind: str, column: str | None, name_prefix: str) -> None:
     if kind != "jsonl":
         raise UsageError(

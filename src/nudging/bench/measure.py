@@ -69,13 +69,13 @@ async def compared(
     kind, gamma = base.capabilities.kind, model.config.gamma
     for question in request.questions:
         times = await _both_alone(base, nudge, question, request.tokens)
-        await _prepare(base, nudge, question)
+        await prepare(base, nudge, question)
         choices.clear()
         plain = await model.answer_async(question, speculate="off")
         chosen = choices.copy()
         yield _row(Row(suite, _case(label, "off"), kind), times, plain)
         for speculate in _ahead(request):
-            await _prepare(base, nudge, question)
+            await prepare(base, nudge, question)
             choices.clear()
             answer = await model.answer_async(question, speculate=speculate)
             same = answer.text == plain.text
@@ -103,7 +103,7 @@ async def _both_alone(base: Engine, nudge: Engine, question: str, tokens: int) -
     return Alone(base_times, await alone(nudge, await nudge.render(messages), "nudge", tokens))
 
 
-async def _prepare(base: Engine, nudge: Engine, question: str) -> None:
+async def prepare(base: Engine, nudge: Engine, question: str) -> None:
     """Have both prompts read, and nothing kept of an answer before."""
     messages = conversation(question)
     prompts = (base_prompt(messages, prefix=PREFIX), await nudge.render(messages))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import portal
+from ..engines.base import answers_at_once
 from ..errors import UsageError
 from . import show
 from .options import Plan, SystemOption, load, options_of, plan
@@ -53,7 +54,7 @@ def answer_file(
             "--concurrency",
             metavar="N",
             min=1,
-            help="Answers at work at once; what both models bear, unless given.",
+            help="Answers at work at once; as many as is fastest, unless given.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it was stopped.")] = False,
@@ -157,7 +158,6 @@ def _work(
     *,
     ordered: bool,
 ) -> Work:
-    from ..batch.manner import at_once_of
     from ..batch.run import facts_of, header
     from ..batch.store import check_same, opened, work_folder
 
@@ -170,7 +170,11 @@ def _work(
             try:
                 with show.bar("rows", total, len(work.settled), every=EVERY) as advance:
                     step = job.manner.step(model, requests=job.requests)
-                    portal.call(job.do(step, work, at_once or at_once_of(model), advance))
+                    portal.call(
+                        job.do(
+                            step, work, at_once or answers_at_once(model.base, model.nudge), advance
+                        )
+                    )
                 with show.busy(f"writing {job.out}"):
                     job.finish(work, ordered=ordered)
             except BaseException:

@@ -6,6 +6,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, NamedTuple
 
@@ -23,7 +24,8 @@ from .pull import fetch_if_missing
 
 QUESTION = "Tell me about the history of bread."
 TOKENS = 16
-SHARES = (0.1, 0.3)
+NUDGED = 48
+"""Tokens of the answer that is nudged, at most."""
 RAW = {
     True: "raw",
     False: "not raw: gamma means something else here",
@@ -33,7 +35,6 @@ GATE = {
     True: "in the server, at the first token in doubt",
     False: "by hanging up; vLLM can do it in the server, see docs/servers.md (nudging.vllm_gate)",
 }
-FORMULA = "(1 - share) * base + share * nudge + share / 2 * (both going on)"
 
 
 @dataclass(slots=True)
@@ -67,7 +68,7 @@ def check(
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """See whether a pair works together, and what nudging will cost."""
+    """See whether a pair works together, and what nudging costs."""
     made = plan(base, nudge, pair, config)
     fetch_if_missing(made.base, made.nudge)
     found = examine(made.base, made.nudge)
@@ -76,8 +77,7 @@ def check(
             {
                 "works": found.works,
                 **{source: asdict(report) for source, report in found.reports.items()},
-                "expected_cost": {f"{share:g}": ratio for share, ratio in found.cost.items()},
-                "formula": FORMULA,
+                "nudged": asdict(found.nudged),
             }
         )
     else:
@@ -86,41 +86,72 @@ def check(
         raise typer.Exit(1)
 
 
+@dataclass(slots=True)
+class Nudged:
+    """What was found out about the pair: an answer was nudged, and the base model wrote as much
+    alone, before and after it. Times in milliseconds; prompts had been read."""
+
+    tokens: int = 0
+    share: float = 0.0
+    """Of the words the nudging model wrote."""
+    token_ms: float | None = None
+    base_ms: float | None = None
+    ratio: float | None = None
+    """How many times the base model's time a token takes."""
+    notes: Sequence[str] = ()
+    """On the answer."""
+    problems: list[str] = field(default_factory=list)
+
+
 class Found(NamedTuple):
     """What was found out about a pair."""
 
     reports: Mapping[Source, Report]
+    nudged: Nudged
 
     @property
     def works(self) -> bool:
-        return not any(report.problems for report in self.reports.values())
-
-    @property
-    def cost(self) -> dict[float, float]:
-        return expected_cost(self.reports["base"], self.reports["nudge"])
+        problems = [report.problems for report in self.reports.values()]
+        return not any([*problems, self.nudged.problems])
 
     @property
     def told(self) -> str:
         """For people."""
         parts = ["\n".join(_lines(source, report)) for source, report in self.reports.items()]
-        return "\n\n".join([*parts, _verdict(self.works, self.cost)])
+        return "\n\n".join([*parts, _verdict(self)])
 
 
 def examine(base: str, nudge: str) -> Found:
-    reports: dict[Source, Report] = {}
-    for source, spec in (("base", base), ("nudge", nudge)):
-        with show.busy(f"trying {spec}"):
-            reports["base" if source == "base" else "nudge"] = _examine(spec, source == "nudge")
-    return Found(reports)
+    with ExitStack() as opened:
+        reports: dict[Source, Report] = {"base": Report(base), "nudge": Report(nudge)}
+        engines: dict[Source, Engine] = {}
+        for source, report in reports.items():
+            with show.busy(f"trying {report.spec}"):
+                engine = _opened(report)
+                if engine is not None:
+                    opened.callback(lambda each: portal.call(each.aclose()), engine)
+                    _examine(engine, source, report)
+                    engines[source] = engine
+        nudged = Nudged()
+        if not any(report.problems for report in reports.values()):
+            with show.busy("nudging an answer"):
+                try:
+                    portal.call(_nudge(engines["base"], engines["nudge"], nudged))
+                except NudgingError as error:
+                    nudged.problems.append(_told(error))
+        return Found(reports, nudged)
 
 
-def _examine(spec: str, nudges: bool) -> Report:
-    report = Report(spec)
+def _opened(report: Report) -> Engine | None:
     try:
-        engine = open_engine(spec)
+        return open_engine(report.spec)
     except NudgingError as error:
         report.problems.append(_told(error))
-        return report
+        return None
+
+
+def _examine(engine: Engine, source: Source, report: Report) -> None:
+    nudges = source == "nudge"
     try:
         capabilities = engine.capabilities
         report.kind, report.n_ctx = capabilities.kind, capabilities.n_ctx
@@ -133,14 +164,36 @@ def _examine(spec: str, nudges: bool) -> Report:
             report.template = True
         else:
             prompt = base_prompt(messages)
-        portal.call(_measure(engine, prompt, Want("nudge" if nudges else "base"), report))
+        portal.call(_measure(engine, prompt, Want(source), report))
     except NudgingError as error:
         if isinstance(error, TemplateError):
             report.template = False
         report.problems.append(_told(error))
-    finally:
-        portal.call(engine.aclose())
-    return report
+
+
+async def _nudge(base: Engine, nudge: Engine, found: Nudged) -> None:
+    """Nudge an answer, and have the base model write as much alone before and after it, so that
+    what else the machine does falls on both."""
+    from ..bench.measure import alone, per_token, prepare
+    from ..model import PREFIX, NudgedModel
+
+    prompt = base_prompt(conversation(QUESTION), prefix=PREFIX)
+    model = NudgedModel(base, nudge, max_tokens=NUDGED)
+    await model.answer_async(QUESTION, max_tokens=TOKENS)  # what is done once only is done
+    alone_before = await alone(base, prompt, "base", NUDGED)
+    await prepare(base, nudge, QUESTION)
+    answer = await model.answer_async(QUESTION)
+    await base.forget()
+    alone_after = await alone(base, prompt, "base", NUDGED)
+    tokens = found.tokens = answer.usage.tokens
+    found.share, found.notes = answer.nudge_rate, answer.notes
+    both = (per_token(alone_before, tokens), per_token(alone_after, tokens))
+    found.base_ms = (
+        statistics.fmean(time for time in both if time is not None) if all(both) else None
+    )
+    found.token_ms = 1000 * answer.usage.seconds / tokens if tokens else None
+    if found.base_ms and found.token_ms:
+        found.ratio = found.token_ms / found.base_ms
 
 
 def _told(error: NudgingError) -> str:
@@ -165,22 +218,6 @@ async def _measure(engine: Engine, prompt: Prompt, want: Want, report: Report) -
         async for _step in engine.stream(prompt, whole, 1, want):
             times.append(1000 * (time.perf_counter() - begun))
     report.again_ms = statistics.median(times) if times else None
-
-
-def expected_cost(base: Report, nudge: Report) -> dict[float, float]:
-    """Cost of a token at each nudged share, in tokens of the base model alone.
-
-    Each writes its share, and a handover, one for two nudged tokens, makes both go on anew.
-    Drafts that are thrown away are not in it.
-    """
-    if None in (base.token_ms, base.again_ms, nudge.token_ms, nudge.again_ms) or not base.token_ms:
-        return {}
-    alone, small = base.token_ms, nudge.token_ms or 0.0
-    turn = (base.again_ms or 0.0) + (nudge.again_ms or 0.0)
-    return {
-        share: round(((1 - share) * alone + share * small + share / 2 * turn) / alone, 2)
-        for share in SHARES
-    }
 
 
 def _lines(source: str, report: Report) -> list[str]:
@@ -209,12 +246,20 @@ def _lines(source: str, report: Report) -> list[str]:
     return found
 
 
-def _verdict(works: bool, cost: dict[float, float]) -> str:
-    if not works:
-        return "This pair will not work as it is."
-    told = ", ".join(f"{ratio:.2f}x at {share:.0%} nudged" for share, ratio in cost.items())
-    return (
-        f"This pair works. A token should cost {told} (1x is the base model alone).\n"
-        f"  An estimate from {TOKENS} tokens of each: {FORMULA}.\n"
-        "  Drafts that are thrown away come on top of it."
+def _verdict(found: Found) -> str:
+    nudged = found.nudged
+    told = [f"  {show.one_line(each)}" for each in (*nudged.problems, *nudged.notes)]
+    if not found.works:
+        return "\n".join(["This pair will not work as it is.", *told])
+    if nudged.ratio is None:
+        first = "This pair works. Its answer was too short to measure what nudging costs."
+        return "\n".join([first, *told])
+    return "\n".join(
+        [
+            f"This pair works. Nudged: {nudged.ratio:.2f} times the base model's time a token, "
+            f"measured over {nudged.tokens} tokens, {nudged.share:.0%} of the words nudged.",
+            *told,
+            "  On a machine that does something else meanwhile, run it again. What answers of "
+            "yours cost: nudge bench.",
+        ]
     )

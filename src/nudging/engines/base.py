@@ -64,6 +64,8 @@ class Capabilities:
     is of a kind that can't learn to, or no server."""
     concurrency: int = 1
     """Streams that make progress at the same time."""
+    at_once: int | None = None
+    """Answers at work at once that are fastest, where that is fewer than could be."""
     cores: int | None = None
     """Cores of this machine's processor that a pass keeps busy, where that is known."""
     n_ctx: int | None = None
@@ -171,3 +173,11 @@ class Engine(ABC):
 
     async def aclose(self) -> None:  # noqa: B027 - engines that hold nothing need not say so
         """Give everything back. The engine can't be used afterwards."""
+
+
+def answers_at_once(base: Engine, nudge: Engine) -> int:
+    """How many answers of a pair to have at work at once, unless somebody says: as many as is
+    fastest. One of the two that waits for the other is no reason to have fewer."""
+    both = (base.capabilities, nudge.capabilities)
+    most = min(each.concurrency for each in both)
+    return min(most, max(each.at_once or each.concurrency for each in both))

@@ -90,6 +90,7 @@ class LlamaRuntime(Runtime):
 
     kind = "llama"
     together = True
+    at_once = 1  # docs/performance.md has what more of them cost
 
     def __init__(
         self,

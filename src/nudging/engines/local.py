@@ -81,6 +81,7 @@ class LocalEngine(Engine):
             keyed_draws=True,
             looks_ahead=runtime.rewinds,
             concurrency=runtime.most_slots,
+            at_once=runtime.at_once,
             cores=runtime.cores,
             n_ctx=runtime.n_ctx,
             notes=runtime.notes,

@@ -46,6 +46,8 @@ class Runtime(ABC):
     """Caches that there are."""
     most_slots: int = 1
     """Caches that there can be."""
+    at_once: int | None = None
+    """Answers at once that are fastest, where that is fewer than there can be caches."""
     cores: int | None = None
     """Cores that a pass over one id keeps busy, where that is known."""
     together: bool = False

@@ -26,6 +26,7 @@ from ..chat import Question
 from ..cli.options import config_of, load, plan
 from ..config import changed
 from ..drive import map_ordered
+from ..engines.base import answers_at_once
 from ..errors import ConfigError, NudgingError, UsageError
 from ..model import NudgedModel
 
@@ -69,7 +70,7 @@ class NudgingLM(LM):  # type: ignore[misc]
         """`base` and `nudge` are specs; or `pair` names one of the config file, at `config` if not
         in the usual place. `options` are those of `Config.of`; a task's own go before them.
 
-        `concurrency`: answers at work at once; what both engines can do, unless given. lm_eval
+        `concurrency`: answers at work at once; as many as is fastest, unless given. lm_eval
         always names a batch size and a device, which say nothing here: a spec has its own.
         """
         super().__init__()
@@ -79,7 +80,7 @@ class NudgingLM(LM):  # type: ignore[misc]
         self._chat = load(made)
         engines = (self._chat.base, self._chat.nudge)
         self._text = NudgedModel(*engines, base_form="text", prefix="")
-        self._limit = concurrency or min(engine.capabilities.concurrency for engine in engines)
+        self._limit = concurrency or answers_at_once(*engines)
 
     # --- what tasks ask ---------------------------------------------------------------------
 
