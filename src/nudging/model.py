@@ -175,12 +175,13 @@ class NudgedModel:
         async def events() -> AsyncGenerator[Piece | Decision | Answer, None]:
             most = max(SHOWN, wanted.candidates)
             base = Want("base", config.base_sampling, most, wanted.entropy, _bound(config))
+            variables = config.template_variables
             unasked = config.stop == "lookahead" and not wanted.opinion
             nudge = Want("nudge", config.nudge_sampling, SHOWN if unasked else OPINION)
             run = drive(
                 Nudging(config, prompt.ends),
                 Side(self.base, prompt, base),
-                Side(self.nudge, await self.nudge.render(messages), nudge),
+                Side(self.nudge, await self.nudge.render(messages, variables), nudge),
                 head,
             )
             try:

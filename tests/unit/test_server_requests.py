@@ -233,3 +233,30 @@ def test_a_prompt_that_is_too_long_has_openais_code_and_no_name_of_a_file() -> N
 
 def test_what_utf8_can_not_hold_is_escaped() -> None:
     assert json.loads(encoded({"a": "\ud800é"})) == {"a": "\ud800é"}
+
+
+# --- conversations ----------------------------------------------------------------------------
+
+
+def test_variables_of_the_chat_template() -> None:
+    told = {"enable_thinking": True}
+    asked = chat(chat_template_kwargs=told)
+    assert asked.options == {"template_variables": told}
+    assert asked.field("template_variables") == "chat_template_kwargs"
+    assert asked.field("template_variables.tools") == "chat_template_kwargs.tools"
+    assert text(chat_template_kwargs=told).options == asked.options
+    assert chat(chat_template_kwargs=None) == chat()
+    asked = chat(chat_template_kwargs=told, nudging={"template_variables": {}})
+    assert asked.options == {"template_variables": {}}
+    with pytest.raises(Refused) as caught:
+        chat(chat_template_kwargs={"messages": 1}, nudging={"template_variables": {}})
+    assert caught.value.param == "chat_template_kwargs"
+
+
+def test_system_texts_may_stand_anywhere_by_either_name() -> None:
+    roles = ("system", "developer", "user", "developer", "user", "system")
+    turns = [{"role": role, "content": role} for role in roles]
+    (found,) = chat_request({"messages": turns}).questions
+    assert [turn["role"] if isinstance(turn, dict) else turn.role for turn in found] == [  # type: ignore[union-attr]
+        "system" if role == "developer" else role for role in roles
+    ]

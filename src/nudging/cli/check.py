@@ -14,7 +14,7 @@ import typer
 from .. import portal
 from ..chat import Prompt, base_prompt, conversation
 from ..engines import open_engine
-from ..engines.base import Engine, Want
+from ..engines.base import Engine, Want, no_answer
 from ..errors import NudgingError, TemplateError
 from ..tokens import Source
 from . import show
@@ -131,6 +131,7 @@ def _examine(spec: str, nudges: bool) -> Report:
         if nudges:
             prompt = portal.call(engine.render(messages))
             report.template = True
+            report.notes = (*report.notes, *prompt.notes)
         else:
             prompt = base_prompt(messages)
         portal.call(_measure(engine, prompt, Want("nudge" if nudges else "base"), report))
@@ -151,6 +152,8 @@ async def _measure(engine: Engine, prompt: Prompt, want: Want, report: Report) -
     text, times = b"", [time.perf_counter()]
     async for step in engine.stream(prompt, b"", TOKENS, want):
         times.append(time.perf_counter())
+        if step.control and not text.strip():
+            raise no_answer(engine.spec, step.control)
         if not step.is_end:
             text += step.text
     if len(times) < 3:

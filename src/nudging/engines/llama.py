@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..chat import NAMED
 from ..config import Spec
 from ..errors import ModelError, SpecError
+from ..templates import NAMED
+from ..variables import Scalar
 from .cores import physical_cores
 from .llama_c import (
     ATTR_CONTROL,
@@ -30,7 +31,7 @@ from .llama_c import (
     open_model,
 )
 from .local import LocalEngine
-from .options import check_options, spec_number
+from .options import check_options, spec_number, template_variables
 from .runtime import Row, Runtime, Work
 
 __all__ = ["LlamaRuntime", "LlamaUnavailable", "open_llama"]
@@ -52,6 +53,8 @@ class LlamaOptions(NamedTuple):
     parallel: int | None
     threads: int | None
     template: str | None
+    variables: dict[str, Scalar]
+    """Of the template."""
 
 
 def open_llama(spec: Spec) -> LocalEngine:
@@ -63,7 +66,7 @@ def open_llama(spec: Spec) -> LocalEngine:
         slots=given.parallel or PARALLEL,
         threads=given.threads,
     )
-    return LocalEngine(spec.text, runtime, template=given.template)
+    return LocalEngine(spec.text, runtime, template=given.template, variables=given.variables)
 
 
 def llama_options(spec: Spec) -> LlamaOptions:
@@ -79,6 +82,7 @@ def llama_options(spec: Spec) -> LlamaOptions:
         spec_number(spec.options, "parallel", 1, 256),
         spec_number(spec.options, "threads", 1, 512),
         template,
+        template_variables(spec.options),
     )
 
 

@@ -18,6 +18,7 @@ from ..config import Spec
 from ..errors import ModelError, SpecError
 from ..sampling import draw, uniform
 from ..tokens import Candidate, Step
+from ..variables import NONE, Variables
 from .base import Capabilities, Engine, Want
 
 Distribution = Sequence[Candidate]
@@ -73,7 +74,7 @@ class ScriptedEngine(Engine):
     async def count(self, prompt: Prompt) -> int:
         return len(prompt.text.split())
 
-    async def render(self, messages: Sequence[Message]) -> Prompt:
+    async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
         lines = [f"<{m.role}>{m.content}\n" for m in messages]
         return Prompt((*(Part(line, literal=True) for line in lines), Part("<assistant>")))
 

@@ -7,7 +7,7 @@ no cache, no pass and no stream.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..chat import Part, Prompt
 from ..errors import InputError
@@ -70,6 +70,11 @@ class Spelling:
             del ids[before:]
         add(plain, controls=True)
         return ids
+
+    def has_one_of(self, words: Iterable[str]) -> bool:
+        """Whether the vocabulary has a token for one of these."""
+        read = self._runtime.tokenize
+        return any(len(read(word, controls=True, begin=False)) == 1 for word in words)
 
     def text(self, ids: Sequence[int]) -> str:
         """

@@ -129,6 +129,7 @@ def _options(
         ("temperature", "temperature", body.get("temperature")),
         ("top_p", "top_p", body.get("top_p")),
         ("seed", "seed", body.get("seed")),
+        ("chat_template_kwargs", "template_variables", body.get("chat_template_kwargs")),
         ("stop", "stop_strings", [stop] if isinstance(stop, str) else stop),
         *((f"nudging.{name}", name, value) for name, value in own.items()),
     ]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from ..tokens import HandoverReason, Source, StopReason
-from .fields import BOUNDS, TEXTS, Schema, nullable, options_schema, sampling_schema
+from .fields import BOUNDS, TEXTS, VARIABLES, Schema, nullable, options_schema, sampling_schema
 from .requests import MOST_CHOICES, MOST_TOP, ROLES
 
 TEXT: Schema = {"type": "string"}
@@ -82,6 +82,11 @@ def _requests(models: Sequence[str]) -> dict[str, Schema]:
             "type": "object",
             "properties": {"include_usage": nullable(BOOL)},
         },
+        "chat_template_kwargs": {
+            **VARIABLES,
+            "description": "Variables of the nudging model's chat template, such as "
+            "enable_thinking. The same as nudging.template_variables.",
+        },
         "nudging": {
             **ref("Options"),
             "description": "Options of the rule and of sampling. Fields above that set the same "
@@ -100,7 +105,7 @@ def _requests(models: Sequence[str]) -> dict[str, Schema]:
     messages = {
         **array(ref("Message")),
         "minItems": 1,
-        "description": "A system text first, if there is one; a user's message last.",
+        "description": "A user's message last, but for system texts, which are joined into one.",
     }
     prompt = {"anyOf": [SAID, {**array(SAID), "minItems": 1}]}
     return {
@@ -110,7 +115,9 @@ def _requests(models: Sequence[str]) -> dict[str, Schema]:
         "TokenizeRequest": {
             "anyOf": [
                 _request({"prompt": TEXT}, {"model": TEXT, "add_special_tokens": BOOL}),
-                _request({"messages": messages}, {"model": TEXT}),
+                _request(
+                    {"messages": messages}, {"model": TEXT, "chat_template_kwargs": VARIABLES}
+                ),
             ]
         },
         "DetokenizeRequest": _request({"tokens": array(WHOLE)}, {"model": TEXT}),

@@ -73,10 +73,7 @@ class Voices:
                 for number in range(asked.n)
             ]
         except ConfigError as error:
-            raise Refused(
-                f"{error} ({error.hint})" if error.hint else str(error),
-                param=asked.field(error.option),
-            ) from None
+            raise _refused(asked, error) from None
         except InputError as error:
             field = "messages" if asked.kind == "chat" else "prompt"
             raise Refused(str(error), param=field) from None
@@ -153,7 +150,8 @@ class Voices:
             return base_prompt(messages, "text")
         if source == "base":
             return base_prompt(messages, self._form, self._prefix)
-        return await self._engines["nudge"].render(messages)
+        variables = self.config(asked).template_variables
+        return await self._engines["nudge"].render(messages, variables)
 
     def tokenizer(self, model: object) -> Engine:
         """The engine that tells a model's tokens: of the pair, and of no model, the base model's.
@@ -176,7 +174,10 @@ class Voices:
     async def prompt(self, asked: Asked) -> Prompt:
         """The one prompt of a request as its model sees it; of a pair, as the base model does."""
         try:
+            check_bounds(self.bounds, self.config(asked), asked.names)
             return await self._prompt(_reads(asked.model), asked, asked.questions[0])
+        except ConfigError as error:
+            raise _refused(asked, error) from None
         except InputError as error:
             raise Refused(str(error), param="messages") from None
 
@@ -196,7 +197,8 @@ class Voices:
         Raises:
             NudgingError: it can't; where it has no chat template, no request would do better.
         """
-        await self._engines["nudge"].render(conversation("Hello", self._system))
+        variables = self.config().template_variables
+        await self._engines["nudge"].render(conversation("Hello", self._system), variables)
 
     async def problems(self, seconds: float = 5.0) -> dict[Source, str]:
         """Of each model that does not answer in this time, what it says."""
@@ -231,6 +233,12 @@ def check_model(name: object) -> None:
             param="model",
             code="model_not_found",
         )
+
+
+def _refused(asked: Asked, error: ConfigError) -> Refused:
+    """A bad option, told by the field that set it."""
+    told = f"{error} ({error.hint})" if error.hint else str(error)
+    return Refused(told, param=asked.field(error.option))
 
 
 def _reads(name: object) -> Source:

@@ -89,7 +89,7 @@ async def joint(
 class Joint(Method):
     """The base model writes, and reads plain text; `plain` says which of the others do too."""
 
-    options = COMMON | {"base_sampling", "base_form"}
+    options = COMMON | {"base_sampling", "base_form", "template_variables"}
     plain: ClassVar[frozenset[Role]] = frozenset({"base"})
     _combined: Combined
 
@@ -154,7 +154,7 @@ class Joint(Method):
         return replace(answer, usage=replace(usage, base=base, nudge=_sum(voices[1:])))
 
     async def _prompt(self, role: Role, messages: Sequence[Message], plain: Prompt) -> Prompt:
-        return plain if role in self.plain else await self._engines[role].render(messages)
+        return plain if role in self.plain else await self._rendered(role, messages)
 
 
 def _itself(token: int) -> tuple[int]:
