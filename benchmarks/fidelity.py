@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nudging import Answer, Config, Decision, Engine, open_engine_async
+from nudging import Answer, Config, Decision, Engine, NudgedModel, open_engine_async
 from nudging.bench.chunked import Chunked
 from nudging.bench.watched import Choice, Watched
 from nudging.chat import Part, Prompt
@@ -146,12 +146,16 @@ async def whole(record: dict[str, Any], pair: Pair, servers: Servers) -> dict[st
         here = await chunked.answer(record["prompt_base"], record["prompt_nudge"])
         here_seconds = time.perf_counter() - begun
         tally = chunked.tally
+    model = NudgedModel(
+        pair.base,
+        pair.nudge,
+        preset="official",
+        gamma=record["gamma"],
+        max_tokens=record["max_token_total"],
+        prefix=record["question_prefix"],
+    )
     begun = time.perf_counter()
-    answer = None
-    async for event in drive(Nudging(config_of(record)), *pair.sides(record)):
-        if isinstance(event, Answer):
-            answer = event
-    assert answer is not None
+    answer = await model.answer_async(record["question"], system=record["system"])
     usage = answer.usage
     return {
         "same": answer.text == record["answer"],

@@ -28,6 +28,16 @@ FIELDS = (
     *("model", "messages", "prompt", "n", "stream", "stream_options", "logprobs", "top_logprobs"),
     *("stop", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "echo"),
     *("suffix", "nudging", "user", "tools", "response_format", "tokens", "add_special_tokens"),
+    *(
+        "input",
+        "instructions",
+        "include",
+        "text",
+        "metadata",
+        "max_output_tokens",
+        "top_k",
+        "min_p",
+    ),
 )
 PATIENCE, LIMIT = 0.5, 10.0
 """Seconds until a client says that nothing more will come, and in which each must be over."""
@@ -130,7 +140,7 @@ def anything(dice: random.Random, depth: int = 3) -> Any:
 
 def _fields(dice: random.Random) -> bytes:
     """A good body with some fields made bad."""
-    body = {**body_of("Count to five."), "prompt": "Count to five."}
+    body = {**body_of("Count to five."), "prompt": "Count to five.", "input": "Count."}
     for _ in range(dice.randrange(1, 4)):
         body[dice.choice(FIELDS)] = anything(dice)
     if dice.random() < 0.5:

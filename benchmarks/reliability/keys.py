@@ -61,7 +61,7 @@ async def _keys(models: Pair, served: Served, file: Path) -> Refusals:
         found.paths += [path] if path not in found.paths else []
         for name, header in BAD.items():
             headers = {} if header is None else {"Authorization": header}
-            body = body_of(STORY, prompt=STORY) if method == "POST" else None
+            body = body_of(STORY, prompt=STORY, input=STORY) if method == "POST" else None
             data = request(path, body, method=method, headers=headers)
             head = await _head(served, data)
             found.requests += 1

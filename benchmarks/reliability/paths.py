@@ -25,7 +25,7 @@ def routes() -> list[tuple[str, str]]:
     found = []
     for route in app.routes:
         assert isinstance(route, Route)
-        path = route.path.replace("{name}", "nudged")
+        path = route.path.replace("{name}", "nudged").replace("{id}", "resp_1")
         assert "{" not in path, f"what is {path} to be asked with?"
         found += [(path, method) for method in sorted(route.methods or ())]
     return found

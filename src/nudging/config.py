@@ -63,7 +63,7 @@ class Config:
     max_rounds: int | None = None
     """Most nudge turns, where there is a limit."""
     stop_strings: tuple[str, ...] = ()
-    """Texts that end the answer; they are not part of it."""
+    """Texts that end the answer; they are not part of it. An empty one counts as none."""
     base_sampling: Sampling = GREEDY
     nudge_sampling: Sampling = GREEDY
     template_variables: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
@@ -118,15 +118,22 @@ class Config:
         need(self.trigger is None or callable(self.trigger), "trigger", "a function of a Step")
         need(
             isinstance(self.stop_strings, tuple)
-            and all(isinstance(s, str) and s and _is_unicode(s) for s in self.stop_strings),
+            and all(isinstance(s, str) and _is_unicode(s) for s in self.stop_strings),
             "stop_strings",
-            "a list of texts that are valid and not empty",
+            "a list of valid texts",
         )
+        if "" in self.stop_strings:  # it would end every answer before it begins
+            object.__setattr__(self, "stop_strings", tuple(filter(None, self.stop_strings)))
 
     @property
     def in_doubt(self) -> Trigger:
         """The trigger in force."""
         return self.trigger or Bound("top1", self.gamma)
+
+    @property
+    def shares_prefix(self) -> bool:
+        """Whether both models read the prefix of a question, as the authors have it."""
+        return self.preset != "default"
 
     @classmethod
     def of(cls, preset: str = "default", **options: Any) -> Config:

@@ -17,18 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
+from . import guard
 from .config import Config
 from .draft import Ask, Draft, Event
-from .guard import LoopGuard
-from .policy import (
-    CONSENT,
-    agrees,
-    fires,
-    needs,
-    repeat,
-    seen_before,
-    without_repeated_suffix,
-)
+from .policy import CONSENT, agrees, fires, needs, seen_before, without_repeated_suffix
 from .text import (
     complete,
     first_marker,
@@ -65,7 +57,6 @@ class Nudging:
         self._stops = tuple(s.encode() for s in config.stop_strings)
         self._last_words = ""
         self._repeats = 0
-        self._guard = LoopGuard(self.transcript)
 
     @property
     def _y(self) -> bytes:
@@ -104,13 +95,14 @@ class Nudging:
                 return (yield from self._take(draft, len(draft.text), handover)) or StopReason.NUDGE
         else:
             yield from draft.more()
-            if draft.opinion is not None and self._would_end(draft.opinion, handover.reason):
+            opinion = draft.opinion
+            if opinion is not None and self._would_end(opinion, handover.reason, self._y):
                 return StopReason.NUDGE
         while not draft.text and (yield from draft.more()):
             pass
         if not draft.text:
             return StopReason.LENGTH if draft.full else StopReason.NUDGE
-        if handover.reason == "loop" and (yield from self._guard.joins_in(draft)):
+        if handover.reason == "loop" and (yield from self._joins_in(draft)):
             return StopReason.LOOP
 
         begin = 0
@@ -184,7 +176,7 @@ class Nudging:
         stopped: Handover | StopReason | None = self._stopped(before)
         if stopped is None and left:
             stopped = StopReason.LENGTH
-        if stopped is None and self._loop_cut():
+        if stopped is None and not draft.ended and self._loop() is not None:
             stopped = Handover("loop")
         yield from self._flush()
         return stopped
@@ -228,7 +220,7 @@ class Nudging:
             if at is not None:
                 self.transcript.cut(max(at, len(turn)))  # what the other model wrote stays
                 return Handover("end")
-            if self._loop_cut():
+            if self._loop() is not None:
                 return Handover("loop", step)
             yield from self._flush()
             taken = None
@@ -253,7 +245,7 @@ class Nudging:
         drafted on from the place before the step, and is not asked about it."""
         if self.config.stop == "lookahead" or complete(self._y)[1]:
             return False
-        rest = last_of_sentence(self._tail(), complete(step.text)[0].decode())
+        rest = last_of_sentence(_tail(self._y), complete(step.text)[0].decode())
         if rest is None or (taken and not rest):
             return False
         end = self._y + rest.encode()
@@ -267,17 +259,29 @@ class Nudging:
     def _consult(self, text: bytes) -> Generator[Event, Step | None, bool]:
         """Ask the nudging model whether it would end after a text."""
         opinion = yield Ask("nudge", text, text, self.config.lookahead)
-        ends = opinion is not None and self._would_end(opinion, "doubt")
+        ends = opinion is not None and self._would_end(opinion, "doubt", text)
         yield Decision("consult", len(text), "would end" if ends else "goes on", opinion)
         return ends
 
-    def _would_end(self, opinion: Step, reason: HandoverReason) -> bool:
-        """Whether the nudging model, at this point, counts as ending the answer."""
+    def _would_end(self, opinion: Step, reason: HandoverReason, text: bytes) -> bool:
+        """Whether the nudging model, after a text, counts as ending the answer there."""
         bound = CONSENT.get(reason, self.config.consent)
+        if self.config.guards == "loop":
+            bound = min(bound, guard.consent(_tail(text)))
         return opinion.is_end or opinion.end >= bound
 
-    def _loop_cut(self) -> bool:
-        return self.config.guards == "loop" and self._guard.cut(self._tail())
+    def _loop(self) -> str | None:
+        """What the answer repeats over and over, up to its end."""
+        return guard.loop(_tail(self._y)) if self.config.guards == "loop" else None
+
+    def _joins_in(self, draft: Draft) -> Generator[Event, Step | None, bool]:
+        """Whether the nudging model, too, would go on with what is repeated."""
+        unit = self._loop()
+        if unit is None:
+            return False
+        while len(draft.text) < len(unit) and (yield from draft.more()):
+            pass
+        return not draft.ended and guard.goes_on(draft.text, unit)
 
     def _chunks(self, first: Step | None) -> Turn:
         """The base turn of the authors' code, in calls of 16 tokens (utils.py:113-189)."""
@@ -361,10 +365,6 @@ class Nudging:
             return max(self.config.max_tokens, _WHOLE)
         return max(1, self.config.max_tokens - self.transcript.tokens)
 
-    def _tail(self, more: bytes = b"") -> str:
-        """The last of the answer, enough for every rule that looks back."""
-        return (self._y[-8000:] + more).decode(errors="ignore")
-
     def _stopped(self, since: int) -> StopReason | None:
         """Cut at a stop string that came up since some length of the answer."""
         at = first_marker(self._y, since, self._stops)
@@ -378,8 +378,6 @@ class Nudging:
         if self.config.guards != "official":
             half = len(complete(self._y)[1])
             keep = max(half, held_back(self._y, self._stops + self._ends))
-            if self.config.guards == "loop" and (found := repeat(self._tail())) is not None:
-                keep = max(keep, len(self._tail()[-found.length :].encode()))
             yield from self.transcript.flush(self._y[: len(self._y) - keep])
 
     def _trim(self) -> None:
@@ -389,6 +387,11 @@ class Nudging:
         self.transcript.cut(len(text[: lead + len(kept)].encode()))
         if not self._given:
             self.transcript.drop(len(text[:lead].encode()))
+
+
+def _tail(text: bytes) -> str:
+    """The last of an answer, enough for every rule that looks back."""
+    return text[-guard.TAIL :].decode(errors="ignore")
 
 
 _CONTINUING = bytes(range(0x80, 0xC0))

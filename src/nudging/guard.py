@@ -1,49 +1,70 @@
-"""The loop guard: what an answer repeats of itself is taken back.
+"""The loop guard: when an answer does nothing but repeat itself. Pure functions.
+
+A passage that is repeated is a refrain, a table row or a line that was asked for, and stays. Two
+things follow from exact copies, and nothing from copies that differ, if only in a digit:
+
+    stale   the words just written stand in the answer already: the nudging model is believed
+            sooner that the answer is over
+    loop    many copies in a row, up to the end of the answer: the nudging model is asked, and if
+            it would go on with the next copy, the answer ends
 
 Knows no model and no turn; the rule (`flow.py`) says when to look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+_STALE = 32
+"""Characters at the end of an answer that are looked for before them."""
+_LETTERS = 16
+"""Of these, to count as words."""
+_CONSENT = (0.02, 0.007)
+"""Probability of its end at which the nudging model counts as ending where the last words stand in
+the answer once, or twice, already; and more often than that:"""
+_LEAST_CONSENT = 0.0025
 
-from .draft import Draft, Event
-from .policy import fresh_length, repeat
-from .tokens import Step
-from .transcript import Transcript
+_MANY, _FEW, _LONG = 16, 6, 2000
+"""Copies of a loop: so many, or as many as fill so many characters, but never under the few."""
+_SHORTEST = 100
+"""Characters of a loop with all its copies."""
+_WORD = 300
+"""The same of copies without white space, or without a letter or digit: an address, a row of
+digits, a rule of dashes may go on for long."""
+_PROBE = 16
+TAIL = 8000
+"""Characters that are looked at."""
 
-_MOST = 3
-"""Loops of an answer, after which it ends."""
-_ALIKE = 24
-"""Characters by which a draft is known for what was just taken back."""
+
+def consent(text: str) -> float:
+    """The probability of its end from which the nudging model counts as ending an answer that says
+    what it has said before; 1 where the last words are new."""
+    last = text[-_STALE:]
+    if len(last) < _STALE or sum(map(str.isalpha, last)) < _LETTERS:
+        return 1.0
+    times = text.count(last, 0, len(text) - 1)
+    return (1.0, *_CONSENT, _LEAST_CONSENT)[min(times, 3)]
 
 
-class LoopGuard:
-    """Of one answer."""
+def loop(text: str) -> str | None:
+    """What the end of a text repeats over and over, if it does: the shortest such unit."""
+    tail = text[-TAIL:]
+    probe = tail[-_PROBE:]
+    if len(probe) < _PROBE or probe.isspace():
+        return None
+    at = tail.rfind(probe, 0, len(tail) - 1)
+    while at >= 0:
+        unit = tail[at + _PROBE :]
+        copies = max(_FEW, min(_MANY, _LONG // len(unit)))
+        words = any(map(str.isspace, unit)) and any(map(str.isalnum, unit))
+        least = _SHORTEST if words else _WORD
+        copies = max(copies, -(-least // len(unit)))
+        if len(unit) * copies > len(tail):
+            return None
+        if tail.endswith(unit * copies):
+            return unit
+        at = tail.rfind(probe, 0, at + _PROBE - 1)
+    return None
 
-    def __init__(self, transcript: Transcript) -> None:
-        self._transcript = transcript
-        self._loops = 0
-        self._cut = ""
-        """What was taken back last."""
 
-    def cut(self, text: str) -> bool:
-        """Take back what the answer, which ends with `text`, repeats of itself, if it has begun to
-        loop."""
-        found = repeat(text)
-        if found is None or not found.is_loop:
-            return False
-        written = self._transcript
-        hidden = written.data[written.shown :].decode(errors="ignore")
-        self._cut = text[fresh_length(text, found, len(text) - len(hidden)) :]
-        self._loops += 1
-        written.cut(len(written.data) - len(self._cut.encode()))
-        return True
-
-    def joins_in(self, draft: Draft) -> Generator[Event, Step | None, bool]:
-        """Whether the nudging model, too, would only repeat what was just taken back."""
-        if self._loops >= _MOST:
-            return True
-        while len(draft.text) < _ALIKE and (yield from draft.more()):
-            pass
-        return self._cut.startswith(draft.text[:_ALIKE])
+def goes_on(text: str, unit: str) -> bool:
+    """Whether a draft goes on with a loop of this unit, as far as it has been written."""
+    return bool(text) and (unit * (len(text) // len(unit) + 1)).startswith(text)

@@ -122,7 +122,9 @@ class NudgedModel:
         prefix: str = PREFIX,
         **options: Any,
     ) -> None:
-        """`base_form` and `prefix`: how the base model sees the question (`chat.base_prompt`)."""
+        """`base_form` and `prefix`: how the base model sees the question (`chat.base_prompt`). With
+        presets `official` and `paper` the nudging model sees the prefix, too, as the authors'
+        does (utils.py:29-63)."""
         self._options = options
         self._form, self._prefix = base_form, prefix
         base_prompt(conversation("?"), base_form if "{" in base_form else "auto", prefix)
@@ -169,6 +171,8 @@ class NudgedModel:
         self._check(config)
         messages = conversation(question, system)
         prompt = base_prompt(messages, self._form, self._prefix)
+        shared = config.shares_prefix and self._form in ("auto", "plain")
+        told = with_prefix(messages, self._prefix) if shared else messages
         head = "" if isinstance(question, str) else head_of(messages)  # a text is no conversation
         wanted = needs(config.in_doubt)
 
@@ -181,7 +185,7 @@ class NudgedModel:
             run = drive(
                 Nudging(config, prompt.ends),
                 Side(self.base, prompt, base),
-                Side(self.nudge, await self.nudge.render(messages, variables), nudge),
+                Side(self.nudge, await self.nudge.render(told, variables), nudge),
                 head,
             )
             try:
@@ -267,6 +271,14 @@ class NudgedModel:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def with_prefix(messages: Sequence[Message], prefix: str) -> Sequence[Message]:
+    """One question with the prefix that the base model reads before it; a dialogue has none."""
+    *before, asked = messages
+    if any(message.role != "system" for message in before):
+        return messages
+    return [*before, asked._replace(content=prefix + asked.content)]
 
 
 def head_of(messages: Sequence[Message]) -> str:

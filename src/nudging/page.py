@@ -24,7 +24,7 @@ from .tokens import (
 ENDED: Mapping[StopReason, str] = {
     StopReason.NUDGE: "the nudging model ended it",
     StopReason.BASE: "the base model ended it",
-    StopReason.LOOP: "stopped: it began to repeat itself",
+    StopReason.LOOP: "stopped: it repeated itself over and over",
     StopReason.STOP: "a stop text came up",
     StopReason.LENGTH: "stopped: the length limit",
     StopReason.ROUNDS: "stopped: the limit of nudge turns",

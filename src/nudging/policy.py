@@ -1,4 +1,4 @@
-"""Single decisions, as pure functions: triggers, agreement, repeats, and the authors' heuristics.
+"""Single decisions, as pure functions: triggers, agreement, and the authors' heuristics.
 
 Knows nothing of the order in which they are asked; that is `flow.py`.
 """
@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from .errors import ConfigError
-from .text import at_boundary
 from .tokens import HandoverReason, Step
 
 
@@ -189,81 +188,10 @@ def agrees(step: Step, next_word: str) -> bool:
 CONSENT: Mapping[HandoverReason, float] = {
     "opening": 1.0,
     "end": 0.02,
-    "loop": 0.0003,
 }
 """Probability of its end at which the nudging model counts as ending, where it is not `consent`.
-Never before its first word; soon where the base model is done too: it wants to end, or has
-nothing to add but what it has said. Measured on the built-in pair
-(`docs/decisions.md`): small aligned models seldom put the end first in a text not their own."""
-
-_DIGITS = re.compile(r"\d")
-_PROBE = 16
-_FAR = 2000
-
-
-class Repeat(NamedTuple):
-    """The end of a text that stands there already, `period` characters before."""
-
-    length: int
-    period: int
-
-    @property
-    def is_loop(self) -> bool:
-        """A unit of up to 40 characters fills at least 60 and three copies; of a longer one, a
-        whole copy or 100 characters have come again."""
-        if self.period <= 40:
-            return self.length >= max(2 * self.period, 60 - self.period)
-        return self.length >= min(self.period, 100)
-
-
-def repeat(text: str) -> Repeat | None:
-    """The longest end of the text that is a copy of what stands before it, if 16 characters are.
-
-    Digits count as equal in a unit of ten letters or more, so that a numbered list of the same
-    line is a copy too, and counting or a table of sums is not. A unit without any letter (a rule
-    of dashes, a row of zeros) is one from 300 characters on.
-    """
-    tail = text[-_FAR:]
-    found = [copy for copy in _copies(tail) if _letters(tail, copy) or copy.length >= 300]
-    folded = _DIGITS.sub("0", tail)
-    found += [copy for copy in _copies(folded) if _letters(folded, copy) >= 10]
-    return max(found, key=lambda copy: (copy.length, -copy.period), default=None)
-
-
-def _letters(text: str, copy: Repeat) -> int:
-    return sum(map(str.isalpha, text[-copy.period :]))
-
-
-def _copies(tail: str) -> Iterator[Repeat]:
-    probe = tail[-_PROBE:]
-    if len(probe) < _PROBE or probe.isspace():
-        return
-    at = tail.rfind(probe, 0, len(tail) - 1)
-    while at >= 0:
-        period = len(tail) - _PROBE - at
-        yield Repeat(_common_end(tail, tail[:-period]), period)
-        at = tail.rfind(probe, 0, at + _PROBE - 1)
-
-
-def _common_end(one: str, other: str) -> int:
-    """Length of the longest common suffix; slices are compared in C."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[len(one) - middle : len(one) - low] == other[len(other) - middle : len(other) - low]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def fresh_length(text: str, found: Repeat, shown: int = 0) -> int:
-    """How much of a looping text to keep: up to where the copy begins, and on to the end of the
-    sentence or line, or else of the word, that it begins in. Never less than has been shown."""
-    begin = max(len(text) - found.length, shown)
-    ends = (at for at in range(begin, len(text)) if at_boundary(text[:at], text[at : at + 1]))
-    words = (at for at in range(begin, len(text)) if text[at].isspace())
-    return next(ends, next(words, begin))
+Never before its first word; soon where the base model wants to end too. Measured on the built-in
+pair (`docs/decisions.md`): small aligned models seldom put the end first in others' texts."""
 
 
 def seen_before(chunk: str, text: str) -> bool:

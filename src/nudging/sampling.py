@@ -18,13 +18,13 @@ from .tokens import Source
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Settings of one model's draws. Temperature 0 is greedy and ignores the rest."""
+    """Settings of one model's draws. Greedy, at temperature 0 or top_p 0, ignores the rest."""
 
     temperature: float = 0.0
     top_p: float = 1.0
-    """Keep the smallest set of most likely tokens with at least this mass."""
+    """Keep the smallest set of most likely tokens with at least this mass; 0 is greedy."""
     top_k: int = 0
-    """Keep this many of the most likely tokens; 0 keeps all."""
+    """Keep this many of the most likely tokens; 0 or -1 keeps all."""
     min_p: float = 0.0
     """Keep tokens at least this share as likely as the most likely one."""
     seed: int = 0
@@ -52,14 +52,16 @@ class Sampling:
             "temperature",
             "from 0 to 100",
         )
-        need(0 < self.top_p <= 1, "top_p", "above 0 and at most 1")
-        need(self.top_k >= 0, "top_k", "0 (off) or more")
+        need(0 <= self.top_p <= 1, "top_p", "from 0 to 1")
+        need(self.top_k >= -1, "top_k", "0 (off) or more")
+        if self.top_k == -1:  # off, as vLLM writes it
+            object.__setattr__(self, "top_k", 0)
         need(0 <= self.min_p < 1, "min_p", "from 0 to below 1")
         need(0 <= self.seed < 2**63, "seed", "from 0 to 2^63 - 1")
 
     @property
     def greedy(self) -> bool:
-        return self.temperature == 0
+        return self.temperature == 0 or self.top_p == 0
 
 
 GREEDY = Sampling()

@@ -78,7 +78,7 @@ class Handover:
     """Why the nudging model got the word.
 
     `opening`: it opens the answer. `doubt`: the trigger fired on `step`. `end`: the base model
-    wanted to end. `loop`: the base model was about to repeat itself. `more`: the base model did
+    wanted to end. `loop`: the answer repeats itself over and over. `more`: the base model did
     not take over after the span before.
     """
 
@@ -109,7 +109,7 @@ class StopReason(StrEnum):
     BASE = "base"
     """The base model ended it while confident (stop rule `either`)."""
     LOOP = "loop"
-    """The answer began to repeat itself and the nudging model joined in."""
+    """The answer repeated itself over and over, and both models would have gone on."""
     STOP = "stop"
     """A stop string came up."""
     LENGTH = "length"

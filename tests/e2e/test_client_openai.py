@@ -17,6 +17,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletio
 from tests.e2e.test_serve import FRANCE, PARIS, Served, serving
 
 ASKED: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": FRANCE}]
+WEATHER = {"tools": [{"type": "function", "function": {"name": "weather", "parameters": {}}}]}
 KEY = "from-the-environment"
 
 
@@ -119,7 +120,14 @@ def test_what_other_servers_know_is_ignored(client: openai.OpenAI) -> None:
             {"role": "assistant", "content": "No."},
             {"role": "user", "content": [{"type": "text", "text": FRANCE}], "name": "Ann"},
         ],
-        tools=[{"type": "function", "function": {"name": "search", "parameters": {}}}],
+        tools=[],
+        tool_choice="auto",
+        response_format={"type": "text"},
+        presence_penalty=0,
+        frequency_penalty=0.0,
+        logit_bias={},
+        prediction={"type": "content", "content": "Berlin"},
+        reasoning_effort="low",
         user="ann",
         metadata={"a": "b"},
         store=True,
@@ -128,6 +136,23 @@ def test_what_other_servers_know_is_ignored(client: openai.OpenAI) -> None:
     )
     assert answer.choices[0].message.content == PARIS
     assert client.models.retrieve("base").owned_by == "nudging"
+
+
+def test_what_would_be_answered_wrongly_is_refused(client: openai.OpenAI) -> None:
+    """A client that parses what it asked for must not get prose in its place."""
+    for fields in (WEATHER, {"response_format": {"type": "json_object"}}):
+        with pytest.raises(openai.BadRequestError, match="not supported") as caught:
+            client.chat.completions.create(model="nudged", messages=ASKED, extra_body=fields)
+        assert caught.value.code == "unsupported_parameter"
+        assert caught.value.param == next(iter(fields))
+
+
+def test_an_operator_can_have_it_ignored(tmp_path: Path) -> None:
+    with serving(tmp_path, "--ignore-unsupported") as served, served.client() as client:
+        answer = client.chat.completions.create(
+            model="nudged", messages=ASKED, extra_body={**WEATHER, "tool_choice": "required"}
+        )
+        assert answer.choices[0].message.content == PARIS
 
 
 def test_many_at_once_from_the_asynchronous_client(served: Served) -> None:

@@ -46,14 +46,19 @@ def run(command: list[str | Path], folder: Path) -> str:
     return done.stdout
 
 
-def test_openais_node_client(served: Served, tmp_path: Path) -> None:
+def asked_by_node(script: str, served: Served, folder: Path) -> Any:
+    """What a script of OpenAI's Node client found."""
     if shutil.which("node") is None:
         pytest.skip("node is not installed")
     if not MODULES.is_dir():
         pytest.skip("the package openai is not installed for node: make clients")
-    shutil.copy(SCRIPTS / "openai.mjs", tmp_path)
-    (tmp_path / "node_modules").symlink_to(MODULES)
-    found = json.loads(run(["node", "openai.mjs", served.url, KEY], tmp_path))
+    shutil.copy(SCRIPTS / script, folder)
+    (folder / "node_modules").symlink_to(MODULES)
+    return json.loads(run(["node", script, served.url, KEY], folder))
+
+
+def test_openais_node_client(served: Served, tmp_path: Path) -> None:
+    found = asked_by_node("openai.mjs", served, tmp_path)
     assert found["models"] == ["nudged", "base", "nudge"]
     assert found["whole"] == [PARIS, PARIS]
     assert found["nudgeRate"] == 0.5
@@ -69,6 +74,27 @@ def test_openais_node_client(served: Served, tmp_path: Path) -> None:
         error = {"kind": kind, "status": status, "code": code, "param": param, "tagged": True}
         assert found[name] == error
     assert 2 <= found["left"] < 50  # what was on its way came, and not the hundreds to follow
+
+
+def test_openais_node_client_asks_for_responses(served: Served, tmp_path: Path) -> None:
+    found = asked_by_node("responses.mjs", served, tmp_path)
+    for name in ("whole", "again", "streamed", "snapshot", "helped"):
+        assert found[name] == PARIS, name
+    assert (found["status"], found["nudgeRate"], found["usage"]) == ("completed", 0.5, 7)
+    begun = ["response.created", "response.in_progress", "response.output_item.added"]
+    assert found["kinds"][:4] == [*begun, "response.content_part.added"]
+    assert found["kinds"][4:-4] == ["response.output_text.delta"] * 7
+    ended = ["response.output_text.done", "response.content_part.done"]
+    assert found["kinds"][-4:] == [*ended, "response.output_item.done", "response.completed"]
+    assert found["cut"] == ["incomplete", "max_output_tokens", "The capital"]
+    for name, kind, status, code, param in (
+        ("missing", "NotFoundError", 404, "model_not_found", "model"),
+        ("kept", "BadRequestError", 400, "unsupported_parameter", "previous_response_id"),
+        ("tools", "BadRequestError", 400, "unsupported_parameter", "tools"),
+        ("gone", "NotFoundError", 404, None, "id"),
+    ):
+        assert found[name] == {"kind": kind, "status": status, "code": code, "param": param}
+    assert 6 <= found["left"] < 50
 
 
 def python() -> Path:

@@ -327,6 +327,7 @@ def test_settings_come_from_the_config_file_and_the_command_line_wins(tmp_path: 
     settings = (
         "[pairs.default]\nbase = 'scripted:base'\nnudge = 'scripted:nudge'\ngamma = 0.3\n"
         "[serve]\nmax_body = 9\nmax_answers = 1\nmax_queue = 1\nlog_text = true\ncors = ['https://mine.org']\n"
+        "ignore_unsupported = true\n"
         f"bound = ['gamma=0.2:0.5', 'stop=fixed']\napi_key_file = '{tmp_path}/keys'\n"
     )
     given = tmp_path / "given.toml"
@@ -339,7 +340,7 @@ def test_settings_come_from_the_config_file_and_the_command_line_wins(tmp_path: 
                 )
             assert (caught.value.param, caught.value.code) == ("nudging.gamma", "out_of_bounds")
             with pytest.raises(openai.BadRequestError, match="2 answers at most") as many:
-                client.completions.create(model="nudged", prompt="a", n=128)
+                client.completions.create(model="nudged", prompt="a", n=128, presence_penalty=1)
         _, _, err = served.end(signal.SIGTERM)
     assert many.value.param == "n"
     assert json.loads(err.splitlines()[0])["question"] == ["a"]

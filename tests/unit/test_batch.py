@@ -451,6 +451,8 @@ def test_a_request_is_answered_as_the_server_would() -> None:
     assert reply["usage"]["completion_tokens"] == 14
     text = asked(request({"prompt": FRANCE, "model": "nudge"}, "/v1/completions"))
     assert text.data["response"]["body"]["object"] == "text_completion"
+    response = asked(request({"input": FRANCE}, "/v1/responses")).data["response"]["body"]
+    assert (response["object"], response["output"][0]["content"][0]["text"]) == ("response", PARIS)
 
 
 @pytest.mark.parametrize(
@@ -473,6 +475,7 @@ def test_what_is_no_request_is_a_bad_row(row: dict[str, Any], told: str) -> None
     ("row", "told"),
     [
         (request({}), "messages must hold"),
+        (request({"messages": [{}], "response_format": {"type": "json_object"}}), "not supported"),
         (request({"prompt": "x", "stream": True}, "/v1/completions"), "no streams"),
     ],
 )

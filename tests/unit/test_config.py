@@ -135,7 +135,6 @@ def test_an_unknown_option_is_named_with_those_there_are(option: str) -> None:
         ("trigger", "top1>0.4"),
         ("trigger", 0.4),
         ("stop_strings", "END"),
-        ("stop_strings", [""]),
         ("stop_strings", [1]),
         ("stop_strings", None),
         ("base_sampling", 0.7),
@@ -143,10 +142,10 @@ def test_an_unknown_option_is_named_with_those_there_are(option: str) -> None:
         ("temperature", -0.1),
         ("temperature", math.nan),
         ("temperature", math.inf),
-        ("top_p", 0),
+        ("top_p", -0.1),
         ("top_p", 1.1),
         ("top_p", math.nan),
-        ("top_k", -1),
+        ("top_k", -2),
         ("min_p", 1),
         ("min_p", -0.1),
         ("seed", -1),
@@ -389,3 +388,8 @@ def test_a_config_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) ->
 def test_pairs_and_presets_of_the_wrong_type_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError):
         read_config(config_file(tmp_path, text))["mine"].check()
+
+
+def test_an_empty_stop_string_counts_as_none() -> None:
+    assert Config.of(stop_strings=["", "END", ""]).stop_strings == ("END",)
+    assert Config(stop_strings=("",)) == Config()

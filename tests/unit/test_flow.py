@@ -8,6 +8,7 @@ after another text would fail.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -689,39 +690,40 @@ def test_rounds_are_limited_with_other_guards_too() -> None:
 
 # --- the loop guard -------------------------------------------------------------------------
 
-LOOP = " ha" * 20  # sixty characters of one word
+LOOP = " ha" * 34  # over a hundred characters of one word
 
 
 def looped(*more: Exchange) -> Played:
     return played(DEFAULT, *drafts("", "Go", " now"), base("Go", LOOP), *more)
 
 
-def test_a_loop_is_cut_and_the_nudging_model_asked() -> None:
-    # The copy begins after the first " ha", and the space after it ends the word it begins in.
-    found = looped(nudge_ends("Go ha"))
-    assert (found.text, found.stop) == ("Go ha", StopReason.NUDGE)
+def test_in_a_loop_the_nudging_model_is_asked_and_nothing_is_taken_back() -> None:
+    found = looped(nudge_ends("Go" + LOOP))
+    assert (found.text, found.stop) == ("Go" + LOOP, StopReason.NUDGE)
     assert found.notes("handover") == ["opening", "loop"]
-    assert found.pieces == ["Go", " ha"]
-
-
-def test_a_nudging_model_that_nearly_ends_ends_a_loop() -> None:
-    found = looped(nudge("Go ha", " so", end=CONSENT["loop"]))
-    assert (found.text, found.stop) == ("Go ha", StopReason.NUDGE)
+    assert found.pieces == ["Go", LOOP]
 
 
 def test_a_nudging_model_that_joins_in_is_the_loops_end() -> None:
-    found = looped(nudge("Go ha", " ha ha ha ha ha ha ha ha"))  # 24 characters of the same
-    assert (found.text, found.stop) == ("Go ha", StopReason.LOOP)
+    found = looped(nudge("Go" + LOOP, " ha"))
+    assert (found.text, found.stop) == ("Go" + LOOP, StopReason.LOOP)
+
+
+def test_a_nudging_model_that_would_end_after_one_more_copy_does_not_join_in() -> None:
+    said = "Go" + LOOP
+    found = looped(*drafts(said, " h"), nudge_ends(said + " h"))
+    assert (found.text, found.stop) == (said + " h", StopReason.NUDGE)
 
 
 def test_a_nudging_model_with_something_else_to_say_leads_out_of_a_loop() -> None:
+    said = "Go" + LOOP
     found = looped(
-        nudge("Go ha", " so we left the old town"),  # 24 characters of something else
-        base("Go ha so", ","),
-        base_ends("Go ha so,"),
-        nudge_ends("Go ha so,"),
+        nudge(said, " so we left the old town"),
+        base(said + " so", ","),
+        base_ends(said + " so,"),
+        nudge_ends(said + " so,"),
     )
-    assert found.spans == [("nudge", "Go"), ("base", " ha"), ("nudge", " so"), ("base", ",")]
+    assert found.spans == [("nudge", "Go"), ("base", LOOP), ("nudge", " so"), ("base", ",")]
     assert found.reasons == ["opening", "loop"]
 
 
@@ -736,14 +738,62 @@ def test_without_the_guard_a_loop_goes_on() -> None:
     assert found.text == "Go" + LOOP
 
 
-def test_a_base_that_loops_for_ever_is_given_up() -> None:
-    found = imagined(
+CHEESE = "The moon is made of nothing but green cheese."
+
+
+@pytest.mark.parametrize(
+    ("times", "end", "ends"),
+    [(1, 0.19, False), (2, 0.02, True), (2, 0.019, False), (3, 0.007, True), (4, 0.0025, True)],
+)
+def test_where_nothing_new_is_said_the_nudging_model_ends_sooner(
+    times: int, end: float, ends: bool
+) -> None:
+    copies = f"{CHEESE}\n" * (times - 1) + CHEESE
+    found = played(
         DEFAULT,
-        lambda text: step(" ha"),
-        lambda text: step(f" {chr(97 + len(text) % 26)}" if len(text) % 2 else "!", 0.5),
+        *drafts("", "So:", " now"),
+        base("So:", copies),
+        base("So:" + copies, "\n"),
+        nudge("So:" + copies, "\n", end=end),
+        *([] if ends else [base_ends("So:" + copies + "\n"), nudge_ends("So:" + copies + "\n")]),
     )
+    assert found.text == "So:" + copies + ("" if ends else "\n")
+    assert found.notes("consult") == ["would end" if ends else "goes on"]
+
+
+@pytest.mark.parametrize("unit", ["1.\n", "1. ", "ha ", "He said that it was so.\n", CHEESE * 4])
+@pytest.mark.parametrize("sure", [0.9, 0.1])
+@pytest.mark.parametrize("cut", [1, 3, 50])
+def test_an_answer_that_repeats_itself_for_ever_ends(unit: str, sure: float, cut: int) -> None:
+    """Written by the base model, or by the nudging model where the base is always in doubt."""
+
+    def writes(text: str, p: float) -> Step:
+        at = len(text) % len(unit)
+        return step(unit[at : at + cut], p)
+
+    config = Config.of(max_tokens=100_000, stop="either")
+    found = imagined(config, lambda text: writes(text, sure), lambda text: writes(text, 0.9))
     assert found.stop is StopReason.LOOP
-    assert found.tokens < 200
+    assert len(found.text) <= max(110, 16 * len(unit), 2000) + len(unit) + 50
+
+
+def test_the_guard_costs_the_same_at_every_length() -> None:
+    """Twice the digits take about twice the time: the rule's own work a token is bounded."""
+
+    def seconds(tokens: int) -> float:
+        numbers = random.Random(1)
+        digits = "".join(numbers.choice("01") for _ in range(tokens))
+        begun = time.thread_time()
+        found = imagined(
+            Config.of(max_tokens=tokens),
+            lambda text: step(digits[len(text)]),
+            lambda text: step(digits[len(text)]),
+            most=2 * tokens,
+        )
+        assert found.tokens == tokens
+        return time.thread_time() - begun
+
+    assert seconds(8000) < 8 * (seconds(2000) + 0.2)
 
 
 # --- preset official ------------------------------------------------------------------------

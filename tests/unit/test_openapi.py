@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -18,7 +19,7 @@ from nudging.server.fields import BOUNDS, options_schema
 from nudging.server.limits import Limits
 from nudging.server.openapi import document
 from nudging.server.voices import NAMES
-from tests.unit.test_server_app import CHAT, TEXT, client, events, question
+from tests.unit.test_server_app import CHAT, RESPONSES, TEXT, client, events, question
 
 ASKS = client(limits=Limits(128, 1024), max_tokens=20)
 DOCUMENT = document(NAMES, __version__)
@@ -128,12 +129,27 @@ def test_answers_hold_what_is_told_and_no_more(path: str, model: str, shown: boo
         checked(f"{name}Chunk", chunk)
 
 
+@pytest.mark.parametrize("shown", [False, True])
+@pytest.mark.parametrize("model", NAMES)
+def test_responses_hold_what_is_told_and_no_more(model: str, shown: bool) -> None:
+    body: dict[str, Any] = {"model": model, "input": "Count to five."}
+    if shown:
+        body |= {"include": ["message.output_text.logprobs"], "top_logprobs": 1}
+        body |= {"instructions": "Be brief.", "max_output_tokens": 3, "metadata": {"a": "b"}}
+    checked("Response", ASKS.post(RESPONSES, json=body).json())
+    found = ASKS.post(RESPONSES, json={**body, "stream": True}).text.split("\n\n")
+    assert found.pop() == ""
+    for event in found:
+        checked("ResponseEvent", json.loads(event.split("\ndata: ")[1]))
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [
         ("/v1/models", "Models"),
         ("/v1/models/base", "Model"),
         ("/v1/models/gpt", "Error"),
+        ("/v1/responses/resp_1", "Error"),
         ("/health", "Health"),
         ("/ready", "Ready"),
     ],
@@ -165,13 +181,14 @@ POSITIVE, NEGATIVE = schemathesis.GenerationMode.POSITIVE, schemathesis.Generati
 
 def sensible(body: Any) -> None:
     """What a schema can't say: a system text only comes first, and a user's message last."""
-    if isinstance(body.get("messages"), list):
-        body["messages"] = [turn for turn in body["messages"] if turn.get("role") != "system"]
-        body["messages"].append({"role": "user", "content": "Count to five."})
+    for name in ("messages", "input"):
+        if isinstance(body.get(name), list):
+            body[name] = [turn for turn in body[name] if turn.get("role") != "system"]
+            body[name].append({"role": "user", "content": "Count to five."})
 
 
 @pytest.mark.parametrize("mode", [POSITIVE, NEGATIVE])
-@pytest.mark.parametrize("path", [CHAT, TEXT])
+@pytest.mark.parametrize("path", [CHAT, TEXT, RESPONSES])
 def test_what_schemathesis_asks_is_answered_as_told(path: str, mode: Any) -> None:
     seen: Counter[int] = Counter()
 

@@ -1,9 +1,9 @@
-"""Single decisions: triggers and their grammar, agreement, loops, and the authors' heuristics."""
+"""Single decisions: triggers and their grammar, agreement, and the authors' heuristics."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nudging.errors import ConfigError
@@ -11,15 +11,12 @@ from nudging.policy import (
     Bound,
     Either,
     Needs,
-    Repeat,
     Trigger,
     agrees,
     fires,
-    fresh_length,
     needs,
     parse_trigger,
     rating,
-    repeat,
     seen_before,
     without_repeated_suffix,
 )
@@ -288,148 +285,6 @@ def test_agreement_is_a_word_that_begins_with_the_token(
 
 def test_the_end_agrees_with_no_word() -> None:
     assert not agrees(step(0.9, text=b"", is_end=True), " there")
-
-
-# --- loops ----------------------------------------------------------------------------------
-
-LINE = "The world is a cruel place.\n"  # 28 characters
-PARAGRAPH = (
-    "Kobe beef is dear because the cattle are few, are fed for long, and are graded with care "
-    "before any of it is sold."
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "found", "loops"),
-    [
-        # What has come again is the text less one unit; three copies and 60 characters in all.
-        ("ha " * 19, Repeat(54, 3), False),
-        ("ha " * 20, Repeat(57, 3), True),
-        # A unit without a letter may go on for long: a rule of a table, a row of zeros.
-        ("-" * 300, None, False),
-        ("-" * 301, Repeat(300, 1), True),
-        (LINE * 2, Repeat(28, 28), False),
-        (LINE * 3, Repeat(56, 28), True),
-        # Digits are equal: a numbered list of the same line, 31 characters each.
-        ("".join(f"{n}. {LINE}" for n in (1, 2)), Repeat(31, 31), False),
-        ("".join(f"{n}. {LINE}" for n in (1, 2, 3)), Repeat(62, 31), True),
-        # A unit of more than 40: a whole copy, or 100 characters of one.
-        (PARAGRAPH[:50] + PARAGRAPH[:49], Repeat(49, 50), False),
-        (PARAGRAPH[:50] * 2, Repeat(50, 50), True),
-        (PARAGRAPH + "\n\n" + PARAGRAPH[:99], Repeat(99, len(PARAGRAPH) + 2), False),
-        (PARAGRAPH + "\n\n" + PARAGRAPH[:100], Repeat(100, len(PARAGRAPH) + 2), True),
-    ],
-)
-def test_repeat_by_hand(text: str, found: Repeat | None, loops: bool) -> None:
-    assert repeat(text) == found
-    assert (found is not None and found.is_loop) is loops
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "Paris",
-        "The capital of France is Paris.",
-        PARAGRAPH,
-        "| Name | Born | Died |\n| --- | --- | --- | --- | --- |",
-        "|---|---|---|\n",
-        "1. Rice is cheap.\n2. Rice keeps for long.\n3. Rice is easy to cook.\n",
-        "def __init__(self, a, b):\n    self.a = a\n    self.b = b\n    self.c = None\n",
-        "It was the best of times, it was the worst of times, it was the age of wisdom",
-        "word" + " " * 300,  # white space alone is no copy
-        "word" + "\n" * 300,
-    ],
-)
-def test_honest_text_is_no_loop_at_any_point(text: str) -> None:
-    for size in range(len(text) + 1):
-        found = repeat(text[:size])
-        assert found is None or not found.is_loop, text[:size]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        ", ".join(map(str, range(1, 31))),
-        "".join(f"| {n} | {n * n} |\n" for n in range(10, 20)),
-    ],
-    ids=["counting", "a table of squares"],
-)
-def test_numbers_that_differ_are_no_loop(text: str) -> None:
-    found = repeat(text)
-    assert found is None or not found.is_loop
-
-
-def longest_copy(text: str) -> tuple[int, int] | None:
-    """(length, period) by trying every period and counting back, character by character."""
-    best: tuple[int, int] | None = None
-    folded = "".join("0" if c.isdecimal() else c for c in text)
-    for tail, least in ((text[-2000:], 1), (folded[-2000:], 10)):
-        for period in range(1, len(tail) if tail[-16:].strip() else 0):
-            length = 0
-            while length + period < len(tail) and tail[-1 - length] == tail[-1 - length - period]:
-                length += 1
-            letters = sum(c.isalpha() for c in tail[-period:])
-            counts = letters >= least or (least == 1 and length >= 300)
-            if (
-                length >= 16
-                and counts
-                and (best is None or (length, -period) > (best[0], -best[1]))
-            ):
-                best = length, period
-    return best
-
-
-units = st.text("ab 1\n7.", min_size=1, max_size=24)
-
-
-@given(st.lists(st.tuples(units, st.integers(1, 6)), max_size=4), st.integers(0, 10))
-@example([("ab", 9), ("1. a b.a b", 5)], 3)
-def test_repeat_is_the_longest_copy_there_is(parts: list[tuple[str, int]], cut: int) -> None:
-    text = "".join(unit * times for unit, times in parts)
-    text = text[: max(0, len(text) - cut)]
-    assert repeat(text) == longest_copy(text)
-
-
-def test_only_the_last_2000_characters_are_looked_at() -> None:
-    far = "".join(chr(0x4E00 + n) for n in range(1980))  # no two characters alike
-    assert repeat("a sentence so far away" + far + "a sentence so far away") is None
-    assert repeat("a sentence so far away" + far[:1900] + "a sentence so far away") is not None
-
-
-@pytest.mark.parametrize(
-    ("text", "shown", "kept"),
-    [
-        # The copy begins with the second word, which no sentence holds.
-        ("ha " * 20, 0, "ha ha"),
-        ("ha " * 20, 7, "ha ha ha"),  # and a third has been shown in part
-        # It begins with the second line, whose end is the end of a line.
-        (LINE * 3, 0, LINE + LINE[:-1]),
-        # It begins with " it is" of the second sentence, which is left to end.
-        (
-            "So it is. Now and then it is. Now and then it is. Now and then",
-            0,
-            "So it is. Now and then it is.",
-        ),
-    ],
-)
-def test_a_loop_is_kept_up_to_the_end_of_the_sentence_or_word_its_copy_begins_in(
-    text: str, shown: int, kept: str
-) -> None:
-    found = repeat(text)
-    assert found is not None
-    assert text[: fresh_length(text, found, shown)] == kept
-
-
-@given(st.lists(st.tuples(units, st.integers(1, 6)), max_size=4), st.data())
-def test_what_is_kept_of_a_loop_holds_all_that_is_new_and_all_that_was_shown(
-    parts: list[tuple[str, int]], choice: st.DataObject
-) -> None:
-    text = "".join(unit * times for unit, times in parts)
-    shown = choice.draw(st.integers(0, len(text)))
-    if (found := repeat(text)) is not None:
-        least = max(shown, len(text) - found.length)
-        assert least <= fresh_length(text, found, shown) <= len(text)
 
 
 # --- the authors' heuristics ----------------------------------------------------------------

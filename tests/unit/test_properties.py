@@ -100,7 +100,7 @@ def test_every_combination_of_options_ends_and_joins(seed: int, rules: dict[str,
 
 
 @given(seeds, st.integers(20, 120), st.sampled_from(["consult", "lookahead", "either"]))
-def test_what_a_loop_takes_back_was_never_shown(seed: int, max_tokens: int, stop: str) -> None:
+def test_answers_that_repeat_themselves_are_whole(seed: int, max_tokens: int, stop: str) -> None:
     whole = NudgedModel(looping_engine(seed), looping_engine(seed // 2), stop=stop)
     stream = whole.stream("q", max_tokens=max_tokens)
     pieces = [piece for piece in stream if isinstance(piece, Piece)]

@@ -221,6 +221,17 @@ def test_sampling_and_seeds(server: FakeServer) -> None:
     using(server.url, use)
 
 
+def test_a_top_p_of_zero_is_asked_for_as_temperature_zero(server: FakeServer) -> None:
+    """Servers refuse it."""
+
+    async def use(engine: RemoteEngine) -> None:
+        await steps(engine, n=1, want=Want(sampling=Sampling(temperature=0.7, top_p=0.0)))
+        asked = server.asked(COMPLETIONS)[-1]
+        assert (asked["temperature"], asked["top_p"]) == (0, 1)
+
+    using(server.url, use)
+
+
 @pytest.mark.parametrize("how", ["aclose", "cancel"])
 def test_closing_hangs_up_and_the_engine_goes_on(server: FakeServer, how: str) -> None:
     endless = stream(words(*[" x"] * 500), pause=0.01)

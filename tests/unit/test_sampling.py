@@ -105,6 +105,16 @@ def test_draw_by_hand(sampling: Sampling, number: float, drawn: int) -> None:
     assert draw([0.5, 0.125, 0.25, 0.125], sampling, number) == drawn
 
 
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=1.5, top_p=0.0)])
+def test_temperature_zero_and_top_p_zero_are_greedy(sampling: Sampling) -> None:
+    assert sampling.greedy
+    assert draw([0.2, 0.5, 0.3], sampling, 0.999) == 1
+
+
+def test_a_top_k_of_minus_one_is_off() -> None:
+    assert Sampling(temperature=1.0, top_k=-1) == Sampling(temperature=1.0)
+
+
 @given(weights, numbers)
 def test_greedy_is_the_most_likely_and_of_equals_the_first(
     weights: list[int], number: float

@@ -38,7 +38,7 @@ FRANCE = "What is the capital of France?"
 PARIS = "The capital of France is Paris."
 UM = [{"text": " um", "prob": 0.25}, {"text": " Pari", "prob": 0.2}, {"text": " er", "prob": 0.15}]
 FIVE = "Sure! Here you go: one, two, three, four, five."
-CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+CHAT, TEXT, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
 LIMITS = Limits(8)
 
 
@@ -50,11 +50,19 @@ def client(
     keys: tuple[str, ...] = (),
     origins: tuple[str, ...] = (),
     log_text: bool = False,
+    ignore_unsupported: bool = False,
     **options: Any,
 ) -> TestClient:
     engines = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
     voices = Voices(base or engines[0], engines[1], **options)
-    app = make_app(voices, Line(limits), Keys(keys), origins=origins, log_text=log_text)
+    app = make_app(
+        voices,
+        Line(limits),
+        Keys(keys),
+        origins=origins,
+        log_text=log_text,
+        ignore_unsupported=ignore_unsupported,
+    )
     return TestClient(app)
 
 
@@ -140,6 +148,18 @@ def test_choices_of_several_prompts_stand_in_a_row() -> None:
     assert [choice["text"] for choice in data["choices"]] == [PARIS, PARIS, FIVE, FIVE]
 
 
+def test_an_answer_that_the_loop_guard_cut_is_not_finished_to_a_client() -> None:
+    def following(prompt: str, text: bytes) -> Distribution:
+        return [Candidate(b"1.\n", 0.9)]
+
+    engine = ScriptedEngine(following)
+    asks = TestClient(make_app(Voices(engine, engine), Line(LIMITS), Keys([])))
+    (choice,) = asks.post(CHAT, json=question(max_tokens=500)).json()["choices"]
+    assert (choice["finish_reason"], choice["nudging"]["stop_reason"]) == ("length", "loop")
+    asked = question(max_tokens=500, stream=True)
+    assert '"finish_reason":"length"' in asks.post(CHAT, json=asked).text.replace(": ", ":")
+
+
 def test_options_of_openai_and_of_the_rule_are_heeded() -> None:
     asks = client()
     short = asks.post(CHAT, json=question(max_completion_tokens=2)).json()["choices"][0]
@@ -177,6 +197,15 @@ def test_a_seed_repeats_its_choices_and_each_choice_has_its_own() -> None:
     assert drawn(seed=5) == drawn(seed=5)
     assert len(set(drawn(seed=5))) > 1
     assert len({tuple(drawn()) for _ in range(5)}) > 1
+
+
+@pytest.mark.parametrize("greedy", [{"top_p": 0}, {"temperature": 0}, {"top_k": 1}])
+def test_a_greedy_answer_is_the_same_by_any_name(greedy: dict[str, Any]) -> None:
+    fields = {"temperature": 3, "seed": 5, **greedy, "stop": ["", ""], "min_p": 0}
+    for model in ("nudged", "base", "nudge"):
+        data = client().post(CHAT, json=question(model=model, max_tokens=6, **fields)).json()
+        plain = client().post(CHAT, json=question(model=model, max_tokens=6)).json()
+        assert data["choices"][0]["message"] == plain["choices"][0]["message"]
 
 
 def test_a_system_text_comes_from_the_request_or_the_operator() -> None:
@@ -381,7 +410,8 @@ def test_a_tokenizer_that_is_not_described() -> None:
         ({"model": "gpt"}, 404, "model", "model_not_found"),
         ({"max_tokens": 0}, 400, "max_tokens", None),
         ({"temperature": "hot"}, 400, "temperature", None),
-        ({"top_p": 0}, 400, "top_p", None),
+        ({"top_p": -1}, 400, "top_p", None),
+        ({"top_k": -2}, 400, "top_k", None),
         ({"nudging": {"gamma": 2}}, 400, "nudging.gamma", None),
         ({"nudging": {"trigger": "never"}}, 400, "nudging.trigger", None),
         ({"nudging": {"preset": "none"}}, 400, "nudging.preset", None),
@@ -393,7 +423,7 @@ def test_a_tokenizer_that_is_not_described() -> None:
             None,
         ),
         ({"nudging": {"base_sampling": {"x": 1}}}, 400, "nudging.base_sampling.x", None),
-        ({"top_p": 0, "nudging": {"base_sampling": {"seed": 1}}}, 400, "top_p", None),
+        ({"top_p": -1, "nudging": {"base_sampling": {"seed": 1}}}, 400, "top_p", None),
         ({"nudging": {"page": True}, "model": "base"}, 400, "nudging.page", None),
         ({"nudging": {"preset": "official", "stop": "either"}}, 400, "nudging.stop", None),
         ({"messages": [{"role": "user", "content": " "}]}, 400, "messages", None),
@@ -488,17 +518,20 @@ ANYTHING = st.recursive(
     max_leaves=5,
 )
 FIELDS = ["model", "messages", "prompt", "n", "stream", "stream_options", "logprobs", "stop"]
+FIELDS += ["input", "instructions", "metadata", "include", "text", "max_output_tokens", "tools"]
+FIELDS += ["previous_response_id", "top_k", "min_p", "response_format", "presence_penalty"]
 FIELDS += ["top_logprobs", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed"]
 
 
 @given(
-    path=st.sampled_from([CHAT, TEXT]),
+    path=st.sampled_from([CHAT, TEXT, RESPONSES]),
     fields=st.dictionaries(st.sampled_from([*FIELDS, "echo", "suffix"]), ANYTHING, max_size=3),
     own=st.dictionaries(st.sampled_from(OPTIONS), ANYTHING, max_size=3),
 )
 @settings(max_examples=300)
 def test_no_request_is_our_mistake(path: str, fields: dict[str, Any], own: dict[str, Any]) -> None:
-    body = {**question("Hello"), "prompt": "Hello", "nudging": own, **fields}
+    asked = {"input": "Hello"} if path == RESPONSES else {"prompt": "Hello"}
+    body = {**question("Hello"), **asked, "nudging": own, **fields}
     response = SHARED.post(path, content=json.dumps(body))
     assert response.status_code in (200, 400, 404)
     assert own or fields or response.status_code == 200
@@ -669,6 +702,38 @@ def test_what_is_not_there_is_told_in_openais_shape() -> None:
     for response, status in ((asks.get("/nowhere"), 404), (asks.get(CHAT), 405)):
         assert response.status_code == status
         assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+ROUTES = ["/", "/health", "/ready", "/metrics", "/openapi.json", "/tokenizer_info"]
+ROUTES += ["/v1/models", "/v1/models/base", "/v1/models/gpt"]
+
+
+@pytest.mark.parametrize("path", [*ROUTES, CHAT, TEXT, "/tokenize", "/detokenize"])
+def test_a_path_is_what_its_address_means(path: str) -> None:
+    """People give clients addresses that end in a slash, or in `/v1/`, or lack the `/v1`."""
+    asks = with_tokenizer()
+    asks.follow_redirects = False
+    body = None if path in ROUTES else {**question(max_tokens=1), "prompt": "a", "tokens": [1]}
+    if path == "/tokenize":
+        body = {"prompt": "a"}
+
+    def told(asked: str) -> tuple[int, str]:
+        response = asks.get(asked) if body is None else asks.post(asked, json=body)
+        return response.status_code, response.headers["content-type"]
+
+    right = told(path)
+    assert right[0] == (404 if path.endswith("gpt") else 200)
+    doubled = path.replace("/", "//")
+    for asked in (f"{path}/", f"{path}//", f"http://testserver{doubled}", path.removeprefix("/v1")):
+        assert told(asked) == right
+    assert 'path="other"' not in asks.get("/metrics").text or path.endswith("gpt")
+
+
+def test_a_slash_too_many_opens_nothing() -> None:
+    locked = client(keys=("secret",))
+    assert locked.get("http://testserver//health/").status_code == 200
+    for path in ("//ready", "//v1//models", "/models/", "//metrics", "/health/../ready"):
+        assert locked.get(f"http://testserver{path}").status_code == 401
 
 
 def test_ready_is_who_has_two_models_that_answer() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nudging.chat import Message
+from nudging.config import Config
 from nudging.errors import ContextOverflow, ServerBusy, ServerDown, ServerFailed
 from nudging.server.requests import Asked, chat_request, text_request
 from nudging.server.wire import Refused, decoded, encoded, failure
@@ -47,6 +48,8 @@ def test_every_field_of_openai_that_has_a_meaning_here() -> None:
         max_tokens=5,
         temperature=0.5,
         top_p=0.9,
+        top_k=40,
+        min_p=0.1,
         seed=7,
     )
     assert (asked.model, asked.n, asked.answers, asked.streamed) == ("base", 3, 3, True)
@@ -56,6 +59,8 @@ def test_every_field_of_openai_that_has_a_meaning_here() -> None:
         "max_tokens": 5,
         "temperature": 0.5,
         "top_p": 0.9,
+        "top_k": 40,
+        "min_p": 0.1,
         "seed": 7,
     }
     assert asked.names["stop_strings"] == "stop"
@@ -90,7 +95,42 @@ def test_there_is_a_bound_on_the_number_of_stop_texts(fields: str, param: str) -
 
 
 def test_a_negative_seed_is_a_seed() -> None:
-    assert chat(seed=-1).options["seed"] == 2**63 - 1
+    assert chat(seed=-2).options["seed"] == 2**63 - 2
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "seed"])
+def test_minus_one_is_no_limit_and_no_seed(name: str) -> None:
+    assert chat(**{name: -1}) == chat()
+    assert text(**{name: -1}) == text()
+
+
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        {"top_p": 1},
+        {"top_p": 0},
+        {"top_k": 0},
+        {"top_k": -1},
+        {"min_p": 0},
+        {"temperature": 0},
+        {"stop": ""},
+        {"stop": []},
+        {"stop": ["", "\n", ""]},
+        {"n": 1},
+        {"logprobs": False},
+        {"logprobs": None},
+        {"top_logprobs": 0},
+        {"logprobs": False, "top_logprobs": 0},
+        {"stream": False, "stream_options": {"include_usage": True}},
+    ],
+)
+def test_values_that_clients_send_for_nothing_in_particular_are_taken(
+    neutral: dict[str, Any],
+) -> None:
+    asked = chat(**neutral)
+    assert asked.logprobs is None
+    assert Config.of(**asked.options).stop_strings in ((), ("\n",))
+    assert Config.of(**asked.options).base_sampling.greedy
 
 
 def test_every_role_and_parts_of_text() -> None:
@@ -140,7 +180,7 @@ def test_every_role_and_parts_of_text() -> None:
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"top_logprobs": 1}, "top_logprobs"),
         ({"stop": 1}, "stop"),
-        ({"stop": ["a", ""]}, "stop"),
+        ({"stop": ["a", None]}, "stop"),
         ({"seed": 0.5}, "seed"),
         ({"nudging": []}, "nudging"),
         ({"nudging": {"cls": 1}}, "nudging.cls"),

@@ -19,7 +19,8 @@ from ..alone import Said
 from ..config import settings
 from ..errors import InputError, ServerError
 from ..server.replies import Reply, usage_data
-from ..server.requests import Asked, chat_request, text_request
+from ..server.requests import Asked, chat_request, response_request, text_request
+from ..server.response_replies import ResponseReply
 from ..server.voices import Voices
 from ..server.wire import Refused, failure
 from ..tokens import Answer
@@ -30,6 +31,7 @@ FIELDS = ("custom_id", "method", "url", "body")
 URLS: Mapping[str, Callable[[Mapping[str, Any]], Asked]] = {
     "/v1/chat/completions": chat_request,
     "/v1/completions": text_request,
+    "/v1/responses": response_request,
 }
 MOST_IDS = 50_000
 """Rows whose ids are looked through: all that OpenAI takes in one file."""
@@ -46,7 +48,8 @@ class RequestStep:
             return bad(error)
         try:
             asked = _asked(row)
-            body = await patient(lambda: self._body(asked))
+            reply = ResponseReply if row["url"] == "/v1/responses" else Reply
+            body = await patient(lambda: self._body(asked, reply))
         except Exception as error:
             if is_for_all(error):
                 raise
@@ -54,7 +57,7 @@ class RequestStep:
             return Result("failed", _line(row, told.status, told.body))
         return Result("answered", _line(row, 200, body))
 
-    async def _body(self, asked: Asked) -> dict[str, Any]:
+    async def _body(self, asked: Asked, shape: type[Reply | ResponseReply]) -> dict[str, Any]:
         voices = self._voices
         made = [await _whole(stream) for stream in voices.answers(asked)]
         try:
@@ -65,7 +68,7 @@ class RequestStep:
         def told() -> dict[str, str]:
             return {**settings(voices.config(asked)), "made by": f"nudging {__version__}"}
 
-        reply = Reply(asked, secrets.token_hex(12), int(time.time()), told)
+        reply = shape(asked, secrets.token_hex(12), int(time.time()), told)
         answers = [answer for _, answer in made]
         return reply.whole([said for said, _ in made], answers, usage_data(prompt, answers))
 

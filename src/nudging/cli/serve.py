@@ -36,6 +36,7 @@ SETTINGS = (
     "bound",
     "cors",
     "log_text",
+    "ignore_unsupported",
 )
 """What the table `serve` of the config file may set."""
 
@@ -150,6 +151,13 @@ def ready(
     log_text: Annotated[
         bool, typer.Option("--log-text", help="Write questions and answers into the log.")
     ] = False,
+    ignore_unsupported: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-unsupported",
+            help="Ignore what requests ask for in vain, such as tools, instead of refusing them.",
+        ),
+    ] = False,
     **options: Any,
 ) -> Iterator[Callable[[], None]]:
     """Refuse what can't be served and take the address. Gives what opens the pair and serves it."""
@@ -184,7 +192,14 @@ def ready(
                 portal.call(voices.check())
             both = min(e.capabilities.concurrency for e in (model.base, model.nudge))
             line = Line(Limits(max_answers or both, max_queue, first_limit, time_limit, max_body))
-            app = make_app(voices, line, keys, origins=origins, log_text=log_text)
+            app = make_app(
+                voices,
+                line,
+                keys,
+                origins=origins,
+                log_text=log_text,
+                ignore_unsupported=ignore_unsupported,
+            )
 
             def began() -> None:
                 typer.echo(f"serving {run.address_of(listener)}/v1")

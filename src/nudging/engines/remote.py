@@ -28,6 +28,7 @@ from ..errors import (
     SpecError,
     TemplateError,
 )
+from ..sampling import GREEDY
 from ..templates import Shield, named_template, render
 from ..text import complete
 from ..tokens import Step
@@ -288,7 +289,8 @@ class RemoteEngine(Engine):
             add_special=prompt.add_special,
             n=n,
             top=max(LEAST if gate else 1, min(want.top_k, self._dialect.max_top_k)),
-            sampling=want.sampling,
+            # servers refuse the top_p of 0 that is greedy here
+            sampling=GREEDY if want.sampling.greedy else want.sampling,
             seed=request_seed(want.sampling, want.source, len(start)),
             stream=streamed,
             id=secrets.token_hex(8),

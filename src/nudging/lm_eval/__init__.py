@@ -199,8 +199,7 @@ def as_options(wanted: Mapping[str, Any]) -> dict[str, Any]:
     """
     options = dict(wanted)
     if (until := options.pop("until", None)) is not None:
-        texts = [until] if isinstance(until, str) else until
-        options["stop_strings"] = [text for text in texts if text]
+        options["stop_strings"] = [until] if isinstance(until, str) else until
     lengths = [found for name in _LENGTHS if (found := options.pop(name, None)) is not None]
     if lengths:
         options["max_tokens"] = int(lengths[0])

@@ -28,8 +28,9 @@ from .log import Record, logger
 from .metrics import Metrics
 from .replies import Reply, usage_data
 from .requests import Asked
+from .response_replies import ResponseReply
 from .voices import Voices
-from .wire import DONE, Refused, decoded, encoded, event, failure
+from .wire import Refused, decoded, encoded, event, failure
 
 One = AsyncGenerator[Said | Answer, None]
 Event = tuple[int, Said | Answer]
@@ -54,8 +55,13 @@ class Desk:
 class Asking:
     """The endpoint of one kind of request, as an ASGI application."""
 
-    def __init__(self, desk: Desk, parse: Callable[[Mapping[str, Any]], Asked]) -> None:
-        self._desk, self._parse = desk, parse
+    def __init__(
+        self,
+        desk: Desk,
+        parse: Callable[[Mapping[str, Any]], Asked],
+        reply: type[Reply | ResponseReply],
+    ) -> None:
+        self._desk, self._parse, self._reply = desk, parse, reply
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record: Record = scope["state"]["record"]
@@ -72,7 +78,7 @@ class Asking:
         record.model = asked.model
         if self._desk.log_text:
             record.question = [_plain(question) for question in asked.questions]
-        work = _Work(self._desk, asked, record, sending)
+        work = _Work(self._desk, asked, record, sending, self._reply)
         record.hung_up = not await unless_gone(receive, work.run())
 
 
@@ -81,7 +87,7 @@ class _Sending:
 
     def __init__(self, send: Send, record: Record) -> None:
         self._send, self._record = send, record
-        self._streaming = False
+        self._streams: Reply | ResponseReply | None = None
 
     async def whole(self, status: int, data: object, headers: Mapping[str, str]) -> None:
         body = encoded(data)
@@ -89,30 +95,30 @@ class _Sending:
         await self._start(status, {**own, **headers})
         await self._body(body, more=False)
 
-    async def begin(self) -> None:
-        """From here on there are events."""
-        self._streaming = True
+    async def begin(self, reply: Reply | ResponseReply) -> None:
+        """From here on there are events, those of this reply."""
+        self._streams = reply
         headers = {"content-type": "text/event-stream", "cache-control": "no-cache"}
         # nginx would gather events into blocks unless it is told not to.
         await self._start(200, {**headers, "x-accel-buffering": "no"})
 
-    async def events(self, data: Iterable[object]) -> None:
+    async def events(self, data: Iterable[Mapping[str, Any]], *, more: bool = True) -> None:
         """In one write: each costs more than all else that is done for a token here."""
-        await self._body(b"".join(map(event, data)), more=True)
+        await self._body(b"".join(map(event, data)), more=more)
 
-    async def done(self) -> None:
-        await self._body(DONE, more=False)
+    async def done(self, end: bytes) -> None:
+        await self._body(end, more=False)
 
     async def failure(self, error: Exception) -> None:
-        """Tell what went wrong: as the response, or as the stream's last event."""
+        """Tell what went wrong: as the response, or at the stream's end."""
         if not isinstance(error, NudgingError):
             logger.error("request %s failed", self._record.id, exc_info=error)
         told = failure(error)
         self._record.error = told.kind
-        if self._streaming:
-            await self._body(event(told.body), more=False)
-        else:
+        if self._streams is None:
             await self.whole(told.status, told.body, told.headers)
+        else:
+            await self.events(self._streams.failures(told), more=False)
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -125,10 +131,17 @@ class _Sending:
 class _Work:
     """The answers to one request in the making."""
 
-    def __init__(self, desk: Desk, asked: Asked, record: Record, sending: _Sending) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        asked: Asked,
+        record: Record,
+        sending: _Sending,
+        reply: type[Reply | ResponseReply],
+    ) -> None:
         self._desk, self._asked, self._record = desk, asked, record
         self._sending = sending
-        self._reply = Reply(asked, secrets.token_hex(12), int(time.time()), self._settings)
+        self._reply = reply(asked, secrets.token_hex(12), int(time.time()), self._settings)
         self._made = _Made(0)
 
     async def run(self) -> None:
@@ -155,24 +168,24 @@ class _Work:
         await self._sending.whole(200, data, {})
 
     async def _stream(self, first: list[Event], events: Events) -> None:
-        await self._sending.begin()
-        openings = map(self._reply.opening, range(self._asked.answers))
-        await self._sending.events(opening for opening in openings if opening is not None)
+        await self._sending.begin(self._reply)
+        await self._sending.events(self._reply.openings())
         await self._show(first)
         async for some in events:
             await self._show(some)
         if self._asked.usage:
-            await self._sending.events([self._reply.cost(await self._usage())])
-        await self._sending.done()
+            await self._sending.events([self._reply.last(await self._usage())])
+        await self._sending.done(self._reply.end)
 
     async def _show(self, some: list[Event]) -> None:
         self._made.add(some)
-        await self._sending.events(
-            self._reply.piece(index, happened)
-            if isinstance(happened, Said)
-            else self._reply.closing(index, happened)
-            for index, happened in some
-        )
+        data: list[Mapping[str, Any]] = []
+        for index, happened in some:
+            if isinstance(happened, Said):
+                data.append(self._reply.piece(index, happened))
+            else:
+                data.extend(self._reply.closings(index, happened))
+        await self._sending.events(data)
 
     # --- how it is made -------------------------------------------------------------------------
 

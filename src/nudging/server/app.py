@@ -23,8 +23,9 @@ from .limits import Line
 from .metrics import Metrics
 from .openapi import document
 from .playground import playground
-from .replies import models_data
-from .requests import chat_request, text_request
+from .replies import Reply, models_data
+from .requests import chat_request, response_request, text_request
+from .response_replies import ResponseReply
 from .tokenizer import tokenizer_routes
 from .voices import NAMES, Voices, check_model
 from .wire import Failure, Refused, encoded, failure
@@ -37,8 +38,13 @@ def make_app(
     *,
     origins: Sequence[str] = (),
     log_text: bool = False,
+    ignore_unsupported: bool = False,
 ) -> ASGIApp:
-    """The server as an ASGI application. `origins`: whose pages may ask it from a browser."""
+    """The server as an ASGI application.
+
+    `origins`: whose pages may ask it from a browser. `ignore_unsupported`: fields of requests that
+    ask for what there is not are not refused.
+    """
     metrics = Metrics()
     metrics.watch("nudging_answers_running", "Answers at work.", lambda: line.running)
     metrics.watch("nudging_answers_waiting", "Answers in line.", lambda: line.held - line.running)
@@ -47,7 +53,10 @@ def make_app(
             metrics.watch(f"nudging_{source}_servers", "Servers in use.", partial(_up, engine))
     desk = Desk(voices, line, metrics, log_text)
     models = models_data(NAMES, int(time.time()), voices.config(), voices.bounds)
-    described = document(NAMES, __version__)
+    described = document(NAMES, __version__, ignore_unsupported=ignore_unsupported)
+    chat = partial(chat_request, ignore_unsupported=ignore_unsupported)
+    text = partial(text_request, ignore_unsupported=ignore_unsupported)
+    response = partial(response_request, ignore_unsupported=ignore_unsupported)
 
     async def list_models(request: Request) -> Response:
         return _json(models)
@@ -56,6 +65,9 @@ def make_app(
         name = request.path_params["name"]
         check_model(name)
         return _json(models["data"][NAMES.index(name)])
+
+    async def no_response(request: Request) -> Response:
+        raise Refused("this server keeps no answers", status=404, param="id")
 
     async def health(request: Request) -> Response:
         return _json({"status": "up"})
@@ -84,9 +96,11 @@ def make_app(
 
     routes = [
         Route("/", playground),
-        Route("/v1/chat/completions", Asking(desk, chat_request), methods=["POST"]),
-        Route("/v1/completions", Asking(desk, text_request), methods=["POST"]),
-        *tokenizer_routes(voices, line.limits),
+        Route("/v1/chat/completions", Asking(desk, chat, Reply), methods=["POST"]),
+        Route("/v1/completions", Asking(desk, text, Reply), methods=["POST"]),
+        Route("/v1/responses", Asking(desk, response, ResponseReply), methods=["POST"]),
+        Route("/v1/responses/{id}", no_response, methods=["GET", "DELETE"]),
+        *tokenizer_routes(voices, line.limits, ignore_unsupported=ignore_unsupported),
         Route("/v1/models", list_models),
         Route("/v1/models/{name}", one_model),
         Route("/health", health),
@@ -96,6 +110,7 @@ def make_app(
     ]
     handlers = {HTTPException: not_there, NudgingError: refused, Exception: refused}
     app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False  # no path that `Front` lets through has one too many
     paths = {route.path for route in routes} | {f"/v1/models/{name}" for name in NAMES}
     return Front(app, keys, metrics, paths, origins)
 

@@ -27,8 +27,8 @@ BOUNDS: Mapping[str, Schema] = {
     "max_tokens": {"minimum": 1},
     "max_rounds": {"minimum": 1},
     "temperature": {"minimum": 0, "maximum": 100},
-    "top_p": {"exclusiveMinimum": 0, "maximum": 1},
-    "top_k": {"minimum": 0},
+    "top_p": {"minimum": 0, "maximum": 1},
+    "top_k": {"minimum": -1},
     "min_p": {"minimum": 0, "exclusiveMaximum": 1},
     "seed": {"minimum": 0, "maximum": 2**63 - 1},
     "speculate": {"minimum": 1, "maximum": 64},
@@ -42,9 +42,9 @@ TRIGGER: Schema = {
 TEXTS: Schema = {
     "type": "array",
     "maxItems": 64,
-    "items": {"type": "string", "minLength": 1},
+    "items": {"type": "string"},
 }
-"""Texts that end an answer."""
+"""Texts that end an answer; an empty one counts as none."""
 VARIABLES: Schema = {
     "type": "object",
     "propertyNames": {

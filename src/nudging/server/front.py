@@ -37,6 +37,7 @@ class Front:
         """`paths`: those that there are; others are counted as one. `origins`: of pages that may
         ask from a browser."""
         self.app, self._keys, self._metrics, self._paths = app, keys, metrics, paths
+        self._under_v1 = {path.split("/")[2] for path in paths if path.startswith("/v1/")}
         self._origins = {origin.encode() for origin in origins}
         # Outside of the lock: what a browser asks beforehand has no key, and a page is to see why
         # it was refused.
@@ -46,6 +47,7 @@ class Front:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        scope = {**scope, "path": self._meant(scope["path"])}
         headers = dict(scope["headers"])
         known = _SANE.fullmatch(headers.get(b"x-request-id", b""))
         number = known[0].decode() if known else f"req-{secrets.token_hex(12)}"
@@ -74,6 +76,14 @@ class Front:
             if record.error:
                 self._metrics.failures.add(1, path, record.error)
             record.write()
+
+    def _meant(self, path: str) -> str:
+        """The path without a slash too many, and with the `/v1` that it needs: a client puts the
+        rest behind an address that people write in either way."""
+        parts = [part for part in path.split("/") if part]
+        if parts and parts[0] in self._under_v1:
+            parts.insert(0, "v1")
+        return "/" + "/".join(parts)
 
     async def _locked(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])

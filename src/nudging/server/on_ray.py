@@ -67,6 +67,7 @@ class _Settings(NamedTuple):
             keys,
             origins=check_origins(table.get("cors", ())),
             log_text=table.get("log_text", False),
+            ignore_unsupported=table.get("ignore_unsupported", False),
         )
 
 

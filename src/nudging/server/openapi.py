@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .fields import Schema
+from .response_schemas import response_components
 from .schemas import components, ref
+from .unsupported import IN_RESPONSES, UNSUPPORTED
 
 ASKING = (400, 401, 403, 404, 408, 413, 429, 500, 502, 503, 504)
 """Statuses, beside 200, of a request for an answer."""
@@ -17,7 +19,7 @@ MEANING = {
     400: "A bad field or option, or a prompt that is too long",
     401: "The API key is missing or wrong",
     403: "The page of an origin that is not named asks",
-    404: "There is no such model",
+    404: "There is no such model, or it was not kept",
     408: "The body did not come in time",
     413: "The body is too large",
     429: "All places are taken and the line is full",
@@ -32,8 +34,16 @@ EVENTS = (
 )
 
 
-def document(models: Sequence[str], version: str) -> dict[str, Any]:
-    """The document of a server with these models."""
+RESPONDING = (
+    "With `stream: true`: events of the type that their data have, the last of them "
+    "`response.completed`, `response.incomplete`, or after `response.failed` an `error`."
+)
+
+
+def document(
+    models: Sequence[str], version: str, *, ignore_unsupported: bool = False
+) -> dict[str, Any]:
+    """The document of a server with these models. `ignore_unsupported`: as of the server."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -47,6 +57,8 @@ def document(models: Sequence[str], version: str) -> dict[str, Any]:
         "paths": {
             "/v1/chat/completions": {"post": _asking("ChatCompletion", "Answer a conversation")},
             "/v1/completions": {"post": _asking("Completion", "Answer or go on with a prompt")},
+            "/v1/responses": {"post": _responding()},
+            "/v1/responses/{id}": {"get": _no_response(), "delete": _no_response()},
             "/v1/models": {"get": _get("The models that can be asked", "Models")},
             "/v1/models/{name}": {"get": _one_model()},
             "/tokenize": {"post": _posting("Tokenize", "The tokens of a text or a conversation")},
@@ -58,7 +70,10 @@ def document(models: Sequence[str], version: str) -> dict[str, Any]:
             "/openapi.json": {"get": _get("This document", None)},
         },
         "components": {
-            "schemas": components(models),
+            "schemas": {
+                **components(models, {} if ignore_unsupported else UNSUPPORTED),
+                **response_components(models, {} if ignore_unsupported else IN_RESPONSES),
+            },
             "headers": {
                 "RequestId": {
                     "description": "The client's own x-request-id, or a new one.",
@@ -76,15 +91,27 @@ def document(models: Sequence[str], version: str) -> dict[str, Any]:
 
 def _asking(kind: str, summary: str) -> dict[str, Any]:
     chunk = f"{kind}Chunk"
-    data: Schema = {
-        "contentMediaType": "application/json",
-        "contentSchema": {"anyOf": [ref(chunk), ref("Error")]},
-    }
+    data = {"anyOf": [{"const": "[DONE]"}, _json({"anyOf": [ref(chunk), ref("Error")]})]}
+    return _streaming(kind, summary, data, EVENTS.format(chunk=chunk))
+
+
+def _responding() -> dict[str, Any]:
+    data = _json(ref("ResponseEvent"))
+    return _streaming("Response", "Answer a conversation, in the newer API", data, RESPONDING)
+
+
+def _json(schema: Schema) -> Schema:
+    """A text that holds it."""
+    return {"contentMediaType": "application/json", "contentSchema": schema}
+
+
+def _streaming(kind: str, summary: str, data: Schema, description: str) -> dict[str, Any]:
+    """What is answered whole or, where a client wants it, in events with these data."""
     stream: Schema = {
         "type": "object",
         "required": ["data"],
-        "properties": {"data": {"type": "string", "anyOf": [{"const": "[DONE]"}, data]}},
-        "description": EVENTS.format(chunk=chunk),
+        "properties": {"data": {"type": "string", **data}},
+        "description": description,
     }
     content = {"application/json": {"schema": ref(kind)}, "text/event-stream": {"schema": stream}}
     return {
@@ -114,6 +141,12 @@ def _posting(kind: str, summary: str) -> dict[str, Any]:
 def _one_model() -> dict[str, Any]:
     name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
     return {**_get("One model", "Model", (401, 404)), "parameters": [name]}
+
+
+def _no_response() -> dict[str, Any]:
+    name = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    found = {"summary": "Nothing: no answer is kept", "parameters": [name]}
+    return {**found, "responses": _errors((401, 404))}
 
 
 def _tokenizer() -> dict[str, Any]:

@@ -7,7 +7,7 @@ model and no socket.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..alone import Said
@@ -17,14 +17,19 @@ from ..page import answer_page
 from ..tokens import Answer, Candidate, StopReason
 from .bounds import Bounds
 from .requests import Asked
+from .wire import DONE, Failure
 
-LENGTH = (StopReason.LENGTH, StopReason.ROUNDS)
+UNFINISHED = (StopReason.LENGTH, StopReason.ROUNDS, StopReason.LOOP, StopReason.REPEATED)
+"""Of an answer that was cut, by a limit or for repeating itself: clients must not take it for a
+whole one."""
 IMPOSSIBLE = -9999.0
 """How OpenAI writes the logarithm of next to nothing."""
 
 
 class Reply:
     """What all objects of one answer share: id, time, model, and how they are built."""
+
+    end = DONE
 
     def __init__(
         self, asked: Asked, number: str, created: int, settings: Callable[[], Mapping[str, str]]
@@ -68,30 +73,32 @@ class Reply:
 
     # --- in chunks ------------------------------------------------------------------------------
 
-    def opening(self, index: int) -> dict[str, Any] | None:
-        """The chunk before a choice's text; completions have none."""
-        if not self._chat:
-            return None
-        return self._chunk(index, {"role": "assistant", "content": ""})
+    def openings(self) -> Iterator[dict[str, Any]]:
+        """The chunks before any text, one for each choice; completions have none."""
+        if self._chat:
+            for index in range(self._asked.answers):
+                yield self._chunk(index, {"role": "assistant", "content": ""})
 
     def piece(self, index: int, said: Said) -> dict[str, Any]:
-        own: dict[str, Any] = {"source": said.source, "top1": said.top1}
-        if said.handover:
-            own["handover"] = handover_data(said.handover)
         text = {"content": said.text} if self._chat else said.text
-        return self._chunk(index, text, logprobs=self._logprobs(index, [said]), nudging=own)
+        shown = self._logprobs(index, [said])
+        return self._chunk(index, text, logprobs=shown, nudging=author_data(said))
 
-    def closing(self, index: int, answer: Answer) -> dict[str, Any]:
-        return self._chunk(
+    def closings(self, index: int, answer: Answer) -> Iterator[dict[str, Any]]:
+        yield self._chunk(
             index,
             {} if self._chat else "",
             finish_reason=finish_reason(answer),
             nudging=self._own(index, answer),
         )
 
-    def cost(self, usage: dict[str, Any]) -> dict[str, Any]:
-        """The last chunk, for those who asked for it."""
+    def last(self, usage: dict[str, Any]) -> dict[str, Any]:
+        """The chunk that tells what it cost, for those who asked for it."""
         return {**self._chunks(), "choices": [], "usage": usage}
+
+    def failures(self, told: Failure) -> Iterator[dict[str, Any]]:
+        """What went wrong in the middle."""
+        yield told.body
 
     def _chunk(
         self,
@@ -118,18 +125,7 @@ class Reply:
         return {**self._shared, "object": kind}
 
     def _own(self, index: int, answer: Answer) -> dict[str, Any]:
-        """What is ours: who wrote what, how much of it was nudged, why it ended, what it cost."""
-        data = answer_data(answer)
-        own = {
-            "spans": data["spans"],
-            "nudge_rate": round(answer.nudge_rate, 4),
-            "stop_reason": data["stop_reason"],
-            "usage": answer.usage.as_dict(),
-        }
-        if self._asked.page:
-            question = self._asked.questions[index // self._asked.n]
-            own["page"] = answer_page(answer, question, self._settings())
-        return own
+        return own_data(self._asked, index, answer, self._settings)
 
     # --- probabilities --------------------------------------------------------------------------
 
@@ -138,14 +134,7 @@ class Reply:
         if most is None:
             return None
         if self._chat:
-            content = [
-                {
-                    **_token(said.text.encode(), said.prob),
-                    "top_logprobs": [_token(*candidate) for candidate in said.top[:most]],
-                }
-                for said in tokens
-            ]
-            return {"content": content, "refusal": None}
+            return {"content": [chosen(said, most) for said in tokens], "refusal": None}
         offsets = []
         for said in tokens:
             offsets.append(self._offsets.get(index, 0))
@@ -156,6 +145,36 @@ class Reply:
             "top_logprobs": [_by_text(said, said.top[:most]) for said in tokens],
             "text_offset": offsets,
         }
+
+
+def own_data(
+    asked: Asked, index: int, answer: Answer, settings: Callable[[], Mapping[str, str]]
+) -> dict[str, Any]:
+    """What is ours: who wrote what, how much of it was nudged, why it ended, what it cost."""
+    data = answer_data(answer)
+    own = {
+        "spans": data["spans"],
+        "nudge_rate": round(answer.nudge_rate, 4),
+        "stop_reason": data["stop_reason"],
+        "usage": answer.usage.as_dict(),
+    }
+    if asked.page:
+        own["page"] = answer_page(answer, asked.questions[index // asked.n], settings())
+    return own
+
+
+def author_data(said: Said) -> dict[str, Any]:
+    """Who wrote a piece of a stream, and how sure it was."""
+    own: dict[str, Any] = {"source": said.source, "top1": said.top1}
+    if said.handover:
+        own["handover"] = handover_data(said.handover)
+    return own
+
+
+def chosen(said: Said, most: int) -> dict[str, Any]:
+    """A token's probability, and at most so many candidates."""
+    top = [_token(*candidate) for candidate in said.top[:most]]
+    return {**_token(said.text.encode(), said.prob), "top_logprobs": top}
 
 
 def _by_text(said: Said, candidates: Iterable[Candidate]) -> dict[str, float]:
@@ -173,7 +192,7 @@ def _log(prob: float) -> float:
 
 
 def finish_reason(answer: Answer) -> str:
-    return "length" if answer.stop_reason in LENGTH else "stop"
+    return "length" if answer.stop_reason in UNFINISHED else "stop"
 
 
 def usage_data(prompt: int, answers: Iterable[Answer]) -> dict[str, Any]:

@@ -1,28 +1,55 @@
-"""What a client asks, read from the JSON of a request: chat completions and completions.
+"""What a client asks, read from the JSON of a request: chat completions, completions, responses.
 
 Pure. Every refusal names the field. Fields that are not known are ignored, as OpenAI's clients
-expect; those known by their name that would be answered wrongly are refused. Knows no model:
+expect; those that would be answered wrongly are refused (`unsupported.py`). Knows no model:
 options are only collected here, and those in force checked where an answer is made (`voices.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from ..chat import Message, Question, Role
 from ..config import Config
 from ..errors import ConfigError
 from ..sampling import Sampling
+from .unsupported import IN_RESPONSES, UNSUPPORTED, check_supported
 from .wire import Refused
 
-Kind = Literal["chat", "text"]
+Kind = Literal["chat", "text", "response"]
 
 MOST_CHOICES = 128
 MOST_TOP = 20
 MOST_STOPS = 64
 """Each token of an answer is compared with all of them."""
+SETS: Mapping[str, str] = {
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "seed": "seed",
+    "chat_template_kwargs": "template_variables",
+    "stop": "stop_strings",
+}
+"""Fields of a request, and the option that each sets. Of two for one option the later wins."""
+OPEN = ("max_tokens", "max_completion_tokens", "max_output_tokens", "seed")
+"""Fields in which -1 counts as not given: it is what clients of llama.cpp, LM Studio and vLLM send
+where they want no limit, and no certain seed."""
+RESPONSE_PARTS = ("input_text", "output_text", "text")
+PROBABILITIES = "message.output_text.logprobs"
+_GONE = "this server keeps no answers; send the whole conversation as input"
+ELSEWHERE: Mapping[str, str] = {
+    "previous_response_id": _GONE,
+    "conversation": _GONE,
+    "prompt": "this server keeps no prompts; send the text as instructions or input",
+    "background": "this server keeps no answers; leave it out and wait, or stream",
+}
+"""Fields of a response that name what another request left, or would leave, at the server."""
 OPTIONS = sorted({known.name for kind in (Config, Sampling) for known in fields(kind)})
 """What a request may set under `nudging`."""
 ROLES: Mapping[str, Role] = {
@@ -54,6 +81,8 @@ class Asked:
     """Options of `Config.of` that the request sets."""
     names: Mapping[str, str] = field(default_factory=dict)
     """The request's field for each of the options, to be named where it is bad."""
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the request that its answer tells again."""
 
     @property
     def answers(self) -> int:
@@ -65,30 +94,75 @@ class Asked:
         return f"{self.names[name]}{dot}{inner}" if name in self.names else None
 
 
-def chat_request(body: Mapping[str, Any]) -> Asked:
+def chat_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -> Asked:
+    """`ignore_unsupported`: fields that ask for what there is not are not refused."""
+    if not ignore_unsupported:
+        check_supported(body, UNSUPPORTED)
     messages = _field(body, "messages", _is_list, "a list of messages")
     if not messages:
         raise Refused("messages must hold at least one message", param="messages")
     turns = [_message(item, f"messages[{place}]") for place, item in enumerate(messages)]
     shown = _field(body, "logprobs", _is_bool, "true or false")
     top = _field(body, "top_logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")
-    if top is not None and not shown:
+    if top and not shown:
         raise Refused("top_logprobs needs logprobs: true", param="top_logprobs")
     return _asked("chat", (turns,), (top or 0) if shown else None, body)
 
 
-def text_request(body: Mapping[str, Any]) -> Asked:
+def text_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -> Asked:
+    """`ignore_unsupported`: as of `chat_request`."""
+    if not ignore_unsupported:
+        check_supported(body, UNSUPPORTED)
     prompt = _field(body, "prompt", _is_prompt, "a text or a list of texts (no token ids)")
     if not prompt:
         raise Refused("prompt must hold a text", param="prompt")
-    _field(body, "echo", _is_bool, "false")
-    _field(body, "suffix", _is_text, "empty")
-    for name in ("echo", "suffix"):  # an answer that left them out would be taken for another
-        if body.get(name):
-            raise Refused(f"{name} is not supported", param=name, code="unsupported_parameter")
-    top = _field(body, "logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")
+    top = None
+    if body.get("logprobs") is not False:
+        top = _field(body, "logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")
     questions = (prompt,) if isinstance(prompt, str) else tuple(prompt)
     return _asked("text", questions, top, body)
+
+
+def response_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -> Asked:
+    """`ignore_unsupported`: as of `chat_request`."""
+    for name, why in ELSEWHERE.items():  # an answer would be one to another question
+        if body.get(name):
+            what = f"{name} is not supported: {why}"
+            raise Refused(what, param=name, code="unsupported_parameter")
+    text = _field(body, "text", _is_table, "an object") or {}
+    if not ignore_unsupported:
+        check_supported({**body, "text.format": text.get("format")}, IN_RESPONSES)
+    instructions = _field(body, "instructions", _is_text, "a text")
+    told = {
+        "instructions": instructions,
+        "metadata": _field(body, "metadata", _is_texts, "an object of texts") or {},
+        **{name: body.get(name) for name in ("max_output_tokens", "temperature", "top_p")},
+    }
+    turns = _turns(body.get("input"))
+    if instructions:
+        turns.insert(0, Message("system", instructions))
+    include = _field(body, "include", _is_list, "a list of texts") or []
+    top = _field(body, "top_logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}") or 0
+    shown = top if top or PROBABILITIES in include else None
+    asked = _asked("response", (turns,), shown, {**body, "n": None})
+    return replace(asked, usage=True, told={**told, "top_logprobs": top})
+
+
+def _turns(given: object) -> list[Message]:
+    """The conversation of a response. What another model thought is no part of it."""
+    if isinstance(given, str):
+        return [Message("user", given)]
+    if not isinstance(given, list):
+        raise Refused("input must be a text or a list of items", param="input")
+    turns = []
+    for number, item in enumerate(given):
+        place = f"input[{number}]"
+        kind = item.get("type", "message") if isinstance(item, dict) else "message"
+        if kind == "message":
+            turns.append(_message(item, place, RESPONSE_PARTS))
+        elif kind != "reasoning":
+            raise Refused(f"{place}.type must be message", param=f"{place}.type")
+    return turns
 
 
 def _asked(
@@ -122,19 +196,15 @@ def _options(
         if name not in OPTIONS:
             there = f"there are {', '.join(OPTIONS)}"
             raise Refused(f"there is no option {name!r} ({there})", param=f"nudging.{name}")
-    stop = _field(body, "stop", _is_stop, "a text or a list of texts, none of them empty")
+    stop = _field(body, "stop", _is_stop, "a text or a list of texts")
+    outer = {**body, "stop": [stop] if isinstance(stop, str) else stop}
     given = [
-        ("max_tokens", "max_tokens", body.get("max_tokens")),
-        ("max_completion_tokens", "max_tokens", body.get("max_completion_tokens")),
-        ("temperature", "temperature", body.get("temperature")),
-        ("top_p", "top_p", body.get("top_p")),
-        ("seed", "seed", body.get("seed")),
-        ("chat_template_kwargs", "template_variables", body.get("chat_template_kwargs")),
-        ("stop", "stop_strings", [stop] if isinstance(stop, str) else stop),
+        *((name, option, outer.get(name)) for name, option in SETS.items()),
         *((f"nudging.{name}", name, value) for name, value in own.items()),
     ]
     for name, option, value in given:
-        if value is not None:
+        unset = name in OPEN and _is_whole(value) and value == -1
+        if value is not None and not unset:
             if option == "seed":
                 value = _seed(value, name)
             if option == "stop_strings" and isinstance(value, list) and len(value) > MOST_STOPS:
@@ -159,7 +229,8 @@ def _check_overruled(option: str, value: Any, name: str) -> None:
         raise Refused(str(error), param=name) from None
 
 
-def _message(item: object, place: str) -> Message:
+def _message(item: object, place: str, parts: Collection[str] = ("text",)) -> Message:
+    """`parts`: the types that parts of its text may have."""
     if not isinstance(item, dict):
         raise Refused(f"{place} must be an object", param=place)
     role = item.get("role")
@@ -169,19 +240,21 @@ def _message(item: object, place: str) -> Message:
     if content is None and role == "assistant":  # a turn that only called tools
         content = ""
     if isinstance(content, list):
-        texts = [_part(part, f"{place}.content[{number}]") for number, part in enumerate(content)]
-        content = "".join(texts)
+        content = "".join(
+            _part(part, f"{place}.content[{number}]", parts) for number, part in enumerate(content)
+        )
     if not isinstance(content, str):
         what = f"{place}.content must be a text or a list of parts"
         raise Refused(what, param=f"{place}.content")
     return Message(ROLES[role], content)
 
 
-def _part(part: object, place: str) -> str:
-    if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
-        text: str = part["text"]
-        return text
-    raise Refused(f"{place} must be a part of type text", param=place)
+def _part(part: object, place: str, kinds: Collection[str]) -> str:
+    if isinstance(part, dict) and isinstance(part.get("text"), str):
+        kind, text = part.get("type"), part["text"]
+        if isinstance(kind, str) and kind in kinds:
+            return str(text)
+    raise Refused(f"{place} must be a part of type {' or '.join(kinds)}", param=place)
 
 
 # --- single fields --------------------------------------------------------------------------
@@ -209,6 +282,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
 def _is_bool(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -227,7 +304,7 @@ def _is_top(value: Any) -> bool:
 
 def _is_stop(value: object) -> bool:
     texts = value if isinstance(value, list) else [value]
-    return all(isinstance(text, str) and text for text in texts)
+    return all(isinstance(text, str) for text in texts)
 
 
 def _is_prompt(value: object) -> bool:

@@ -12,6 +12,7 @@ from typing import get_args
 from ..tokens import HandoverReason, Source, StopReason
 from .fields import BOUNDS, TEXTS, VARIABLES, Schema, nullable, options_schema, sampling_schema
 from .requests import MOST_CHOICES, MOST_TOP, ROLES
+from .unsupported import Unsupported
 
 TEXT: Schema = {"type": "string"}
 SAID: Schema = {"type": "string", "pattern": r"\S"}
@@ -22,6 +23,8 @@ COUNT: Schema = {"type": "integer", "minimum": 0}
 SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 BOOL: Schema = {"type": "boolean"}
 NULL: Schema = {"type": "null"}
+LENGTH: Schema = {"anyOf": [{**WHOLE, **BOUNDS["max_tokens"]}, {"const": -1}]}
+"""-1 counts as not given."""
 SOURCE: Schema = {"enum": list(get_args(Source))}
 
 
@@ -39,10 +42,11 @@ def table(properties: Mapping[str, Schema], optional: Sequence[str] = ()) -> Sch
     return {"type": "object", "required": required, "properties": dict(properties)}
 
 
-def components(models: Sequence[str]) -> dict[str, Schema]:
-    """Every schema that the paths, or others of them, refer to."""
+def components(models: Sequence[str], unsupported: Mapping[str, Unsupported]) -> dict[str, Schema]:
+    """Every schema that the paths, or others of them, refer to. `unsupported`: fields of requests
+    that are refused."""
     return {
-        **_requests(models),
+        **_requests(models, unsupported),
         "Options": options_schema(),
         "Sampling": sampling_schema(),
         **_answers(models),
@@ -54,26 +58,23 @@ def components(models: Sequence[str]) -> dict[str, Schema]:
 # --- requests -------------------------------------------------------------------------------
 
 
-def _requests(models: Sequence[str]) -> dict[str, Schema]:
-    top = {"type": "integer", "minimum": 0, "maximum": MOST_TOP}
-    shared: dict[str, Schema] = {
+def shared_fields(models: Sequence[str]) -> dict[str, Schema]:
+    """Fields that every request for an answer may have."""
+    return {
         "model": {"enum": list(models), "default": models[0]},
         "max_tokens": {
-            **WHOLE,
-            **BOUNDS["max_tokens"],
+            **LENGTH,
             "description": "Tokens of both models together. Not looked at beside the next.",
         },
-        "max_completion_tokens": {
-            **WHOLE,
-            **BOUNDS["max_tokens"],
-            "description": "The same by its newer name.",
-        },
+        "max_completion_tokens": {**LENGTH, "description": "The same by its newer name."},
         "temperature": {**NUMBER, **BOUNDS["temperature"]},
-        "top_p": {**NUMBER, **BOUNDS["top_p"]},
+        "top_p": {**NUMBER, **BOUNDS["top_p"], "description": "0 is greedy."},
+        "top_k": {**WHOLE, **BOUNDS["top_k"], "description": "0 or -1 is off."},
+        "min_p": {**NUMBER, **BOUNDS["min_p"]},
         "seed": {
             **WHOLE,
             "description": "The same request with the same seed has the same answers, as far as "
-            "the engines repeat themselves.",
+            "the engines repeat themselves. -1 counts as not given.",
         },
         "n": {"type": "integer", "minimum": 1, "maximum": MOST_CHOICES},
         "stop": {"anyOf": [TEXTS["items"], TEXTS]},
@@ -93,15 +94,17 @@ def _requests(models: Sequence[str]) -> dict[str, Schema]:
             "are not looked at.",
         },
     }
+
+
+def _requests(models: Sequence[str], unsupported: Mapping[str, Unsupported]) -> dict[str, Schema]:
+    top = {"type": "integer", "minimum": 0, "maximum": MOST_TOP}
+    refused = {name: field.schema() for name, field in unsupported.items()}
+    shared = {**shared_fields(models), **refused}
     chat: dict[str, Schema] = {
         "logprobs": BOOL,
         "top_logprobs": {**top, "description": "Needs logprobs: true."},
     }
-    text: dict[str, Schema] = {
-        "logprobs": top,
-        "echo": {"const": False, "description": "Not supported."},
-        "suffix": {"const": "", "description": "Not supported."},
-    }
+    text: dict[str, Schema] = {"logprobs": {"anyOf": [top, {"const": False}]}}
     messages = {
         **array(ref("Message")),
         "minItems": 1,
@@ -109,23 +112,24 @@ def _requests(models: Sequence[str]) -> dict[str, Schema]:
     }
     prompt = {"anyOf": [SAID, {**array(SAID), "minItems": 1}]}
     return {
-        "ChatCompletionRequest": _request({"messages": messages}, {**chat, **shared}),
-        "CompletionRequest": _request({"prompt": prompt}, {**text, **shared}),
+        "ChatCompletionRequest": request({"messages": messages}, {**chat, **shared}),
+        "CompletionRequest": request({"prompt": prompt}, {**text, **shared}),
         "Message": {"anyOf": [_message(role) for role in ROLES]},
         "TokenizeRequest": {
             "anyOf": [
-                _request({"prompt": TEXT}, {"model": TEXT, "add_special_tokens": BOOL}),
-                _request(
-                    {"messages": messages}, {"model": TEXT, "chat_template_kwargs": VARIABLES}
+                request({"prompt": TEXT}, {"model": TEXT, "add_special_tokens": BOOL}),
+                request(
+                    {"messages": messages},
+                    {"model": TEXT, "chat_template_kwargs": VARIABLES, **refused},
                 ),
             ]
         },
-        "DetokenizeRequest": _request({"tokens": array(WHOLE)}, {"model": TEXT}),
+        "DetokenizeRequest": request({"tokens": array(WHOLE)}, {"model": TEXT}),
         "TextPart": table({"type": {"const": "text"}, "text": TEXT}),
     }
 
 
-def _request(needed: Mapping[str, Schema], others: Mapping[str, Schema]) -> Schema:
+def request(needed: Mapping[str, Schema], others: Mapping[str, Schema]) -> Schema:
     """Fields that are not named are ignored."""
     fields = {**needed, **{name: nullable(schema) for name, schema in others.items()}}
     return {"type": "object", "required": list(needed), "properties": fields}
@@ -210,7 +214,6 @@ def _piece(text: Mapping[str, Schema], logprobs: Schema, author: Schema) -> Sche
 
 def _parts() -> dict[str, Schema]:
     chosen = {"token": TEXT, "logprob": NUMBER, "bytes": array(COUNT)}
-    entry = table({**chosen, "top_logprobs": array(table(chosen))})
     counts = ("emitted", "drafted", "discarded", "calls", "forwards", "ahead", "met")
     spent = table({**dict.fromkeys(counts, COUNT), "seconds": NUMBER})
     cost = {"base": spent, "nudge": spent, "rounds": COUNT, "tokens": COUNT, "seconds": NUMBER}
@@ -249,7 +252,8 @@ def _parts() -> dict[str, Schema]:
             **table({"source": SOURCE, "top1": SHARE, "handover": ref("Handover")}, ["handover"]),
             "description": "Who wrote a piece of a stream, and how sure it was.",
         },
-        "ChatLogprobs": table({"content": array(entry), "refusal": NULL}),
+        "ChosenToken": table({**chosen, "top_logprobs": array(table(chosen))}),
+        "ChatLogprobs": table({"content": array(ref("ChosenToken")), "refusal": NULL}),
         "TextLogprobs": table(
             {
                 "tokens": array(TEXT),

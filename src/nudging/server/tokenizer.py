@@ -7,6 +7,7 @@ reads when it is asked for an answer. Knows no engine but through `Voices`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -24,7 +25,12 @@ from .wire import Refused, decoded, encoded
 Handle = Callable[[Voices, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
-def tokenizer_routes(voices: Voices, limits: Limits) -> list[Route]:
+def tokenizer_routes(
+    voices: Voices, limits: Limits, *, ignore_unsupported: bool = False
+) -> list[Route]:
+    """`ignore_unsupported`: as of the server."""
+    counted = partial(tokenize, ignore_unsupported=ignore_unsupported)
+
     def posted(handle: Handle) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             body = await body_of(request.receive, limits)
@@ -43,19 +49,23 @@ def tokenizer_routes(voices: Voices, limits: Limits) -> list[Route]:
             raise Refused(str(error), status=404, code="no_tokenizer") from None
 
     return [
-        Route("/tokenize", posted(tokenize), methods=["POST"]),
+        Route("/tokenize", posted(counted), methods=["POST"]),
         Route("/detokenize", posted(detokenize), methods=["POST"]),
         Route("/tokenizer_info", info),
     ]
 
 
-async def tokenize(voices: Voices, body: Mapping[str, Any]) -> dict[str, Any]:
+async def tokenize(
+    voices: Voices, body: Mapping[str, Any], *, ignore_unsupported: bool = False
+) -> dict[str, Any]:
     """Tokens of a prompt, or of a conversation as the model sees it."""
     engine = voices.tokenizer(body.get("model"))
     if "messages" in body:
         if body.get("prompt") is not None:
             raise Refused("give a prompt or messages, not both", param="prompt")
-        prompt = await voices.prompt(chat_request({**body, "model": body.get("model") or "base"}))
+        whole = {**body, "model": body.get("model") or "base"}
+        asked = chat_request(whole, ignore_unsupported=ignore_unsupported)
+        prompt = await voices.prompt(asked)
     else:
         text, special = body.get("prompt"), body.get("add_special_tokens", True)
         if not isinstance(text, str):

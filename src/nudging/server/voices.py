@@ -19,11 +19,13 @@ from ..errors import ConfigError, InputError, NudgingError
 from ..model import PREFIX, NudgedModel
 from ..tokens import Answer, Candidate, Piece, Source
 from .bounds import Bounds, check_bounds
-from .requests import Asked
+from .requests import Asked, Kind
 from .wire import Refused
 
 Name = Literal["nudged", "base", "nudge"]
 NAMES: tuple[Name, ...] = get_args(Name)
+QUESTION: Mapping[Kind, str] = {"chat": "messages", "text": "prompt", "response": "input"}
+"""The field that holds what is asked."""
 PROBE = Prompt((Part("Hello", literal=True),))
 
 
@@ -75,8 +77,7 @@ class Voices:
         except ConfigError as error:
             raise _refused(asked, error) from None
         except InputError as error:
-            field = "messages" if asked.kind == "chat" else "prompt"
-            raise Refused(str(error), param=field) from None
+            raise Refused(str(error), param=QUESTION[asked.kind]) from None
 
     def _answer(
         self, asked: Asked, question: Question, options: dict[str, Any]
@@ -104,7 +105,7 @@ class Voices:
     def _nudged(
         self, asked: Asked, question: Question, options: dict[str, Any]
     ) -> AsyncGenerator[Said | Answer, None]:
-        pair = self._pairs[asked.kind]
+        pair = self._pairs["text" if asked.kind == "text" else "chat"]
         stream = pair.stream(question, system=self._system_text(asked, question), **options)
         if asked.logprobs is not None:
             self._check_logprobs(asked, options)
@@ -126,7 +127,8 @@ class Voices:
         config = Config.of(**options)
         if not (config.base_sampling.greedy and config.nudge_sampling.greedy):
             raise Refused(
-                "the nudged model has log-probabilities at temperature 0 only", param="logprobs"
+                "the nudged model has log-probabilities at temperature 0 only",
+                param="include" if asked.kind == "response" else "logprobs",
             )
         if (asked.logprobs or 0) > 1:
             raise Refused(
@@ -247,4 +249,4 @@ def _reads(name: object) -> Source:
 
 
 def _top_field(asked: Asked) -> str:
-    return "top_logprobs" if asked.kind == "chat" else "logprobs"
+    return "logprobs" if asked.kind == "text" else "top_logprobs"

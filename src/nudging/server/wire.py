@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,9 +82,10 @@ def encoded(data: object) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def event(data: object) -> bytes:
-    """One event of a stream."""
-    return b"data: " + encoded(data) + b"\n\n"
+def event(data: Mapping[str, Any]) -> bytes:
+    """One event of a stream, named by its type where it has one."""
+    name = b"event: %s\n" % data["type"].encode() if "type" in data else b""
+    return name + b"data: " + encoded(data) + b"\n\n"
 
 
 DONE = b"data: [DONE]\n\n"
