@@ -1,8 +1,8 @@
 """A conversation, checked, and how the base model sees it: as plain text.
 
-The nudging model sees it in its chat template (`templates.py`). Templates run in a sandbox
-(`sandbox.py`). Text that a user typed never becomes a control token: it is marked `literal`. Knows
-no tokenizer.
+The nudging model sees it in its chat template (`templates.py`). Templates run in a process of their
+own (`sandbox.py`). Text that a user typed never becomes a control token: it is marked `literal`.
+Knows no tokenizer.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from .errors import ConfigError, InputError, TemplateError
 
 Role = Literal["system", "user", "assistant"]
 SYSTEM = "You are a helpful assistant."
+MOST_MESSAGES = 2048
+MOST_CHARACTERS = 4_000_000
+"""The largest conversation. No model reads as much; templates would take seconds for more."""
 
 
 class Message(NamedTuple):
@@ -62,6 +65,7 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
     else:
         if not isinstance(question, Sequence):
             raise InputError(f"{question!r} is no question", hint="give a text, or messages")
+        check_count(question)
         messages = [_message(item) for item in question]
     own = [message.content for message in messages if message.role == "system"]
     turns = [message for message in messages if message.role != "system"]
@@ -69,6 +73,7 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
         raise InputError(
             "a conversation must end with a message of the user", hint="add what is asked"
         )
+    check_size(messages)
     for place, message in enumerate(messages):
         _check_text(
             message.content, f"message {place + 1}" if len(messages) > 1 else "the question"
@@ -87,6 +92,23 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
 def _joined(texts: Sequence[str]) -> str:
     """System texts as one. A text that stands alone is left as it is."""
     return texts[0] if len(texts) == 1 else "\n\n".join(filter(str.strip, texts))
+
+
+def check_count(messages: Sequence[object]) -> None:
+    if len(messages) > MOST_MESSAGES:
+        raise InputError(
+            f"the conversation has {len(messages):,} messages; {MOST_MESSAGES:,} are the most",
+            hint="leave out the oldest",
+        )
+
+
+def check_size(messages: Sequence[Message]) -> None:
+    size = sum(len(message.content) for message in messages)
+    if size > MOST_CHARACTERS:
+        raise InputError(
+            f"the conversation has {size:,} characters; {MOST_CHARACTERS:,} are the most",
+            hint="leave out its oldest messages, or shorten them",
+        )
 
 
 def _message(item: object) -> Message:
@@ -123,6 +145,10 @@ def _check_text(text: str, what: str) -> None:
 _TEMPLATE = "a template is Jinja over question, system, prefix and messages: {{ question }}"
 
 
+def is_template(form: str) -> bool:
+    return "{" in form
+
+
 def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "") -> Prompt:
     """The base model's prompt.
 
@@ -153,7 +179,7 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
         lines += [f"{names[m.role]}: {m.content}\n" for m in turns]
         text = "".join(lines) + "Assistant:"
         return Prompt((Part(text, literal=True),), ends=("\nUser:",))
-    if "{" not in form:
+    if not is_template(form):
         raise ConfigError(
             f"base prompt form {form!r} is none of auto, plain, dialogue, text, nor a template",
             option="base_form",

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from . import portal
-from .chat import Message, Question, base_prompt, conversation
+from .chat import Message, Question, base_prompt, conversation, is_template
 from .config import Config, changed
 from .drive import drive, map_ordered
 from .engines import open_engine
@@ -28,6 +28,7 @@ from .engines.base import Engine, Want
 from .errors import ConfigError, NudgingError
 from .flow import Nudging
 from .policy import needs
+from .sandbox import aside
 from .streams import Side
 from .tokens import Answer, Decision, Piece
 
@@ -127,7 +128,7 @@ class NudgedModel:
         does (utils.py:29-63)."""
         self._options = options
         self._form, self._prefix = base_form, prefix
-        base_prompt(conversation("?"), base_form if "{" in base_form else "auto", prefix)
+        base_prompt(conversation("?"), base_form if is_template(base_form) else "auto", prefix)
         self.config = self._config({})
         self._opened: list[Engine] = []
         try:
@@ -170,7 +171,8 @@ class NudgedModel:
         config = self._config(options) if options else self.config
         self._check(config)
         messages = conversation(question, system)
-        prompt = base_prompt(messages, self._form, self._prefix)
+        given = (messages, self._form, self._prefix)
+        plain = None if is_template(self._form) else base_prompt(*given)
         shared = config.shares_prefix and self._form in ("auto", "plain")
         told = with_prefix(messages, self._prefix) if shared else messages
         head = "" if isinstance(question, str) else head_of(messages)  # a text is no conversation
@@ -182,6 +184,7 @@ class NudgedModel:
             variables = config.template_variables
             unasked = config.stop == "lookahead" and not wanted.opinion
             nudge = Want("nudge", config.nudge_sampling, SHOWN if unasked else OPINION)
+            prompt = await aside(base_prompt, *given) if plain is None else plain
             run = drive(
                 Nudging(config, prompt.ends),
                 Side(self.base, prompt, base),

@@ -1,14 +1,38 @@
-"""Where chat templates run. They come from model files, thus from strangers: they run in Jinja's
-immutable sandbox, see only the values they are given, and what they print is bounded.
+"""Where templates run: in processes of their own, which can be ended.
+
+Templates come from model files, thus from strangers. A process that renders has a bound on time
+and on memory, sees nothing of this one's environment, and is started again after it was ended.
+What runs in it is `sandbox_worker.py`.
 """
 
 from __future__ import annotations
 
-import datetime
+import asyncio
+import atexit
 import json
-import threading
-from collections.abc import Iterable, Mapping
-from typing import Any
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from queue import Empty, Full, LifoQueue
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SECONDS = 3.0
+"""How long a template may take."""
+MEMORY = 512_000_000
+"""Bytes of address space that the process which renders may have. Only Linux keeps to it."""
+_AT_ONCE = 4  # renderings at once: while one of them is not slow, nobody waits long
+_KEPT = 2  # idle processes
+_INHERITED = ("TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")  # what Python needs to start, and to tell time
 
 
 class Refused(Exception):
@@ -19,119 +43,135 @@ class Failed(Exception):
     """The template is broken, forbidden, or takes too much."""
 
 
-_MOST = 4_000_000  # characters of any text; a template that makes more is broken or hostile
-_LOOPS = 100_000  # steps of all its counted loops together
-_SECONDS = 10.0
-_WIDE = {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"}
-"""Methods and filters that make a text of any width from a number. No chat template needs them."""
+Worker = subprocess.Popen[bytes]
+_idle: LifoQueue[Worker] = LifoQueue(_KEPT)
+_threads = ThreadPoolExecutor(_AT_ONCE, "template")
 
 
 def run(template: str, values: Mapping[str, Any], *, keep_last_newline: bool = False) -> str:
-    """Run foreign code: in a sandbox, within bounds of loops and text, and for a while only.
+    """Render a template. Blocks: on an event loop, call it `aside`.
 
-    Not bounded: what it does in that while. A thread can't be stopped, so one that loops without
-    end goes on until the process ends.
+    Raises:
+        Refused: the template says that it does not take these values.
+        Failed: it is broken, forbidden, or takes too much.
     """
-    done: list[str | Exception] = []
-
-    def work() -> None:
-        try:
-            done.append(_printed(template, values, keep_last_newline))
-        except Exception as error:  # whatever foreign code does is its failure, told as ours
-            done.append(error)
-
-    worker = threading.Thread(target=work, name="template", daemon=True)
-    worker.start()
-    worker.join(_SECONDS)
-    if not done:
-        raise Failed(f"the template did not end within {_SECONDS:.0f} s")
-    if isinstance(done[0], Failed | Refused):
-        raise done[0]
-    if isinstance(done[0], Exception):
-        raise Failed(f"the template failed: {done[0]}") from done[0]
-    return done[0]
+    job = {
+        "template": template,
+        "values": values,
+        "keep_last_newline": keep_last_newline,
+        "seconds": SECONDS,
+    }
+    came = _ask(json.dumps(job, ensure_ascii=False).encode(errors="surrogatepass") + b"\n")
+    if "refused" in came:
+        raise Refused(came["refused"])
+    if "failed" in came:
+        raise Failed(f"the template failed: {came['failed']}")
+    return came["text"]
 
 
-def _printed(template: str, values: Mapping[str, Any], keep_last_newline: bool) -> str:
-    import jinja2  # 40 ms: only those who render pay for it
-    from jinja2.compiler import CodeGenerator, Frame
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+async def aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call what renders in a thread, so that the event loop goes on."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_threads, partial(work, *args, **kwargs))
 
-    def bounded(text: Any) -> Any:
-        if isinstance(text, str | list | tuple) and len(text) > _MOST:
-            raise Failed("the template makes a text without end")
-        return text
 
-    class Generator(CodeGenerator):
-        def visit_Concat(self, node: jinja2.nodes.Concat, frame: Frame) -> None:  # noqa: N802
-            self.write("environment.joined((")  # `~`, which no interception reaches
-            for part in node.nodes:
-                self.visit(part, frame)
-                self.write(", ")
-            self.write("))")
+def _ask(job: bytes) -> dict[str, str]:
+    try:
+        worker = _taken()
+    except OSError as error:
+        raise Failed(f"no process can be started for the template: {error}") from error
+    assert worker.stdin
+    assert worker.stdout
+    begun = time.monotonic()
+    try:
+        worker.stdin.write(job)
+        worker.stdin.flush()
+        line = worker.stdout.readline()
+    except OSError:
+        line = b""
+    except BaseException:  # an interrupt: the answer to come would be taken for another's
+        _end(worker)
+        raise
+    if line.endswith(b"\n"):
+        _give_back(worker)
+        came: dict[str, str] = json.loads(line.decode(errors="surrogatepass"))
+        return came
+    took = time.monotonic() - begun
+    _end(worker)
+    if took >= SECONDS:
+        raise Failed(f"the template did not end within {SECONDS:g} s")
+    most = f"{MEMORY // 1_000_000} MB of memory"
+    raise Failed(f"the template takes more than {most}, or breaks the process that it runs in")
 
-    class Sandbox(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset(["*", "**", "%", "+"])
-        code_generator_class = Generator
 
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            numbers = isinstance(left, int | float) and isinstance(right, int | float)
-            if operator != "+" and not (numbers and max(abs(left), abs(right)) <= 10_000):
-                raise Failed("the template multiplies more than plain small numbers")
-            return bounded(super().call_binop(context, operator, left, right))
+def _taken() -> Worker:
+    with suppress(Empty):
+        while True:
+            worker = _idle.get_nowait()
+            if worker.poll() is None:
+                return worker
+            _end(worker)  # something else has ended it, such as a system short of memory
+    return _started()
 
-        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-            wide = isinstance(obj, str) and attr in _WIDE
-            return not wide and super().is_safe_attribute(obj, attr, value)
 
-        def call(self, *args: Any, **kwargs: Any) -> Any:
-            return bounded(super().call(*args, **kwargs))
-
-        def joined(self, parts: Iterable[Any]) -> str:
-            return str(bounded("".join(map(str, parts))))
-
-    def refuse(message: str) -> None:
-        raise Refused(message)
-
-    steps = 0
-
-    def counted(*bounds: int) -> range:
-        nonlocal steps
-        steps += len(range(*bounds))
-        if steps > _LOOPS:
-            raise Failed("the template loops without end")
-        return range(*bounds)
-
-    def tojson(value: Any, indent: int | None = None) -> str:
-        return json.dumps(value, ensure_ascii=False, indent=indent and min(indent, 8))
-
-    environment = Sandbox(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=keep_last_newline,
-        extensions=[loopcontrols],
+def _started() -> Worker:
+    found = (find_spec(name) for name in ("jinja2", "markupsafe"))
+    places = {str(Path(spec.origin).parents[1]) for spec in found if spec and spec.origin}
+    program = Path(__file__).with_name("sandbox_worker.py")
+    worker = subprocess.Popen(
+        # No setting, folder or package of the user's is looked at: it starts in 60 ms.
+        [sys.executable, "-I", "-S", str(program), str(MEMORY), *sorted(places)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+        # The terminal's Ctrl-C is for this process, which ends the others.
+        start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
-    replace = environment.filters["replace"]
-    for name in (*_WIDE, "indent", "wordwrap"):
-        environment.filters.pop(name, None)
-    environment.filters["tojson"] = tojson
-    environment.filters["replace"] = jinja2.pass_eval_context(
-        lambda context, *args: bounded(replace(context, *args))
-    )
-    environment.globals.clear()
-    environment.globals.update(
-        raise_exception=refuse, strftime_now=_today, range=counted, namespace=jinja2.utils.Namespace
-    )
-    printed: list[str] = []
-    size = 0
-    for piece in environment.from_string(template).generate(**values):
-        size += len(piece)
-        if size > _MOST:
-            raise Failed("the template prints without end")
-        printed.append(piece)
-    return "".join(printed)
+    assert worker.stdout
+    try:
+        ready = worker.stdout.readline()  # the time until then is not the template's
+    except BaseException:
+        _end(worker)
+        raise
+    if not ready:
+        _end(worker)
+        raise ChildProcessError(f"{sys.executable} ended with exit code {worker.returncode}")
+    return worker
 
 
-def _today(form: str) -> str:
-    return datetime.datetime.now().strftime(form)
+def _give_back(worker: Worker) -> None:
+    try:
+        _idle.put_nowait(worker)
+    except Full:
+        _end(worker)
+
+
+def _end(worker: Worker) -> None:
+    worker.kill()
+    worker.wait()
+    for pipe in (worker.stdin, worker.stdout):
+        assert pipe
+        with suppress(OSError):  # what was not written never will be
+            pipe.close()
+
+
+@atexit.register
+def _end_all() -> None:
+    with suppress(Empty):
+        while True:
+            _end(_idle.get_nowait())
+
+
+def _forget() -> None:
+    """A forked child has no threads, and its parent's processes are not its own."""
+    global _idle, _threads
+    for worker in _idle.queue:
+        worker.returncode = 0  # nothing to end, nor to wait for
+        _end(worker)
+    _idle, _threads = LifoQueue(_KEPT), ThreadPoolExecutor(_AT_ONCE, "template")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

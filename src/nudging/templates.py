@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from .chat import Message, Part, Prompt, run_template
+from .chat import Message, Part, Prompt, check_size, run_template
 from .controls import CONTROL_LIKE, MARKERS
 from .errors import ConfigError
 from .text import common_prefix
@@ -180,10 +180,13 @@ def render(
     shield = Shield(messages, variables, controls)
     texts = []
     for view in shield.views:
+        check_size(view)  # a mark is longer than what it stands for
         values: dict[str, Any] = {
             **shield.variables,
             "messages": [m._asdict() for m in view],
             "add_generation_prompt": True,
+            "tools": None,  # as transformers has it: not there, but defined
+            "documents": None,
             "bos_token": "",
             "eos_token": "",
             **tokens,

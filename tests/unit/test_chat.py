@@ -11,6 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nudging.chat import (
+    MOST_CHARACTERS,
+    MOST_MESSAGES,
     SYSTEM,
     Message,
     Part,
@@ -348,10 +350,10 @@ HOSTILE = {
     "changing a message": "{{ messages.append(1) }}",
     "a long range": "{% for i in range(10**9) %}{% endfor %}",
     "a long string": "{{ 'a' * 10**10 }}",
-    "a long string the other way": "{{ 10000 * 'a' }}",
+    "a long string the other way": "{{ 10**10 * 'a' }}",
     "a long list": "{{ [1] * 10**8 }}",
-    "a large power": "{{ 10**10**10 }}",
-    "a large power, grouped": "{% set x = (10**10)**10 %}",
+    "a large power": "{{ 10**(10**10) }}",
+    "a large power, grouped": "{% set x = 10**(10**10) %}",
     "endless printing": (
         "{% for i in range(100000) %}{% for j in range(100000) %}aaaaaaaaaaaaaaaa{% endfor %}"
         "{% endfor %}"
@@ -368,6 +370,12 @@ HOSTILE = {
 }
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nudging.sandbox.SECONDS", 1)
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("template", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_template_fails_at_once_as_ours(template: str) -> None:
     begun = time.monotonic()
@@ -376,6 +384,7 @@ def test_a_hostile_template_fails_at_once_as_ours(template: str) -> None:
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("template", HOSTILE.values(), ids=HOSTILE)
 def test_so_does_a_hostile_base_form(template: str) -> None:
     with pytest.raises(TemplateError):
@@ -397,6 +406,7 @@ def test_a_question_is_never_run_as_a_template() -> None:
     assert rendered("chatml", [user("{{ 7 * 7 }}{% bad %}")]).count("{{ 7 * 7 }}{% bad %}") == 1
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "template",
     [
@@ -421,8 +431,26 @@ def test_a_template_that_would_take_all_memory_or_time_is_stopped(template: str)
 
 
 def test_a_template_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nudging.sandbox._SECONDS", 0.05)
-    letters = "y" * 200
+    monkeypatch.setattr("nudging.sandbox.SECONDS", 0.5)
+    letters = "y" * 5000
     loops = "".join(f"{{% for {name} in '{letters}' %}}" for name in "abc")
     with pytest.raises(TemplateError, match="did not end"):
         render(loops + "{% endfor %}" * 3, conversation("Why?"))
+
+
+# --- as much as may be asked ----------------------------------------------------------------
+
+
+def test_a_conversation_has_so_many_messages_and_characters_and_no_more() -> None:
+    assert len(conversation([user("q")] * MOST_MESSAGES, "")) == MOST_MESSAGES
+    with pytest.raises(InputError, match=r"2,049 messages; 2,048 are the most"):
+        conversation([user("q")] * (MOST_MESSAGES + 1))
+    assert conversation("q" * MOST_CHARACTERS, "")
+    for question in ("q" * (MOST_CHARACTERS + 1), [user("q" * (MOST_CHARACTERS // 2 + 1))] * 2):
+        with pytest.raises(InputError, match=r"characters; 4,000,000 are the most"):
+            conversation(question, "")
+
+
+def test_marks_for_control_tokens_count_among_the_characters() -> None:
+    with pytest.raises(InputError, match="characters"):
+        render(NAMED["chatml"], [user("<a>" * (MOST_CHARACTERS // 8))])

@@ -30,6 +30,7 @@ from nudging.engines.dialects import (
     stretches,
     typed_controls,
 )
+from nudging.engines.refusals import read_error
 from nudging.engines.replies import (
     BROKEN,
     UNNAMED,
@@ -39,7 +40,6 @@ from nudging.engines.replies import (
     Reader,
     SglangReader,
     probability,
-    read_error,
     share,
     to_bytes,
 )

@@ -21,6 +21,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from ..chat import Message, Part, Prompt
 from ..errors import ContextOverflow, ModelError, TemplateError
+from ..sandbox import aside
 from ..templates import named_template, render
 from ..text import common_prefix, complete
 from ..tokens import Step
@@ -151,7 +152,7 @@ class LocalEngine(Engine):
     ) -> tuple[Part, ...]:
         if self._template is None:
             raise TemplateError(f"{self.spec} brings no chat template")
-        return await asyncio.to_thread(
+        return await aside(
             render,
             self._template,
             messages,

@@ -29,6 +29,7 @@ from ..errors import (
     TemplateError,
 )
 from ..sampling import GREEDY
+from ..sandbox import aside
 from ..templates import Shield, named_template, render
 from ..text import complete
 from ..tokens import Step
@@ -166,9 +167,10 @@ class RemoteEngine(Engine):
         self, messages: Sequence[Message], variables: Variables
     ) -> tuple[Part, ...]:
         if self._template:
-            return await asyncio.to_thread(render, self._template, messages, variables=variables)
-        shield = Shield(messages, variables, CONTROL_LIKE)
-        return shield.parts([await self._printed(v, shield.variables) for v in shield.views])
+            return await aside(render, self._template, messages, variables=variables)
+        shield = await aside(Shield, messages, variables, CONTROL_LIKE)
+        texts = [await self._printed(view, shield.variables) for view in shield.views]
+        return await aside(shield.parts, texts)
 
     async def _printed(self, messages: Sequence[Message], variables: Variables) -> str:
         """What the server's own template makes of a conversation."""

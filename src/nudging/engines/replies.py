@@ -1,4 +1,4 @@
-"""What servers answer, read into steps and errors: small state machines, no I/O.
+"""What servers answer, read into steps: small state machines, no I/O.
 
 A reader is fed the events of one stream, or one whole answer, and gives steps. Every answer is
 foreign: a wrong type is `ServerNonsense`, never a `KeyError`. Text that is held back (half a
@@ -16,15 +16,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..controls import CONTROL_LIKE, TURN_ENDS
-from ..errors import (
-    ContextOverflow,
-    NudgingError,
-    ServerBusy,
-    ServerFailed,
-    ServerNonsense,
-    ServerRefused,
-)
+from ..errors import ServerFailed, ServerNonsense
 from ..tokens import Candidate, Step
+from .refusals import in_words, read_error
 
 UNNAMED = "a control token"
 """One whose name the answer does not tell."""
@@ -249,7 +243,7 @@ class SglangReader(Reader):
         self.finished = self.finished or finish is not None
         stopped = isinstance(finish, dict) and finish.get("type") == "stop"
         if isinstance(finish, dict) and finish.get("type") == "abort":
-            raise ServerFailed(f"the server gave up the request: {finish.get('message') or ''}")
+            raise ServerFailed(f"the server gave up the request: {in_words(finish.get('message'))}")
         count = whole(meta.get("completion_tokens"))
         new, self._seen = max(0, count - self._seen), max(count, self._seen)
         text = string(answer.get("text") or "", "text")
@@ -366,51 +360,3 @@ def probability(logprob: object) -> float:
     if not isinstance(logprob, int | float) or isinstance(logprob, bool) or not logprob <= math.inf:
         raise ServerNonsense("a log-probability of the answer is missing or not a number")
     return math.exp(max(min(logprob, 0.0), -1000.0))  # whole numbers may be larger than floats
-
-
-# --- errors ---------------------------------------------------------------------------------
-
-_TOO_LONG = re.compile(
-    r"context.{0,3}(length|size|window)|exceed_context_size|maximum model length", re.IGNORECASE
-)
-_LIMIT = re.compile(r"(?:context|model)[ _](?:length|size|window)\D{0,20}?(\d+)", re.IGNORECASE)
-
-
-def read_error(
-    status: int | None, body: object, *, retry_after: float | None = None
-) -> NudgingError:
-    """The error that a server's answer amounts to. `status` is None inside a stream, whose HTTP
-    status was sent before; the error's own code stands for it."""
-    inner = body.get("error", body) if isinstance(body, dict) else body
-    told: dict[str, Any] = inner if isinstance(inner, dict) else {"message": inner}
-    message = str(told.get("message") or told.get("detail") or "no reason given")[:500]
-    if status is None:
-        code = told.get("code")
-        status = code if isinstance(code, int) and 400 <= code < 600 else 500
-    kind = f"{told.get('type')} {told.get('code')}"
-    if status in (400, 413, 422) and _TOO_LONG.search(f"{message} {kind}"):
-        return _overflow(message, told)
-    if status == 429:
-        return ServerBusy(f"the server is busy: {message}", retry_after=retry_after)
-    if status >= 500 or status == 408:
-        return ServerFailed(f"the server failed ({status}): {message}")
-    if status < 400:
-        return ServerNonsense(f"the server answers with status {status}")
-    hint = {
-        401: "the server wants an API key: name its environment variable with ?api_key_env=NAME",
-        403: "does the API key (?api_key_env=NAME) allow this?",
-        404: "is the model's name right, and does the address end in /v1?",
-    }.get(status, "")
-    return ServerRefused(f"the server refused ({status}): {message}", code=status, hint=hint)
-
-
-def _overflow(message: str, told: dict[str, Any]) -> ContextOverflow:
-    tokens, limit = told.get("n_prompt_tokens"), told.get("n_ctx")
-    if not isinstance(tokens, int) or not isinstance(limit, int):
-        stated = _LIMIT.search(message)
-        limit = int(stated[1]) if stated else 0
-        numbers = [int(n) for n in re.findall(r"\d+", message)]
-        tokens = max([n for n in numbers if n != limit], default=0)
-    return ContextOverflow(
-        f"the text does not fit the model's context: {message}", tokens=tokens, limit=limit
-    )

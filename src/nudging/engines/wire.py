@@ -36,7 +36,7 @@ from ..errors import (
     SpecError,
 )
 from .options import spec_number
-from .replies import read_error
+from .refusals import read_error
 from .sessions import Session, is_loopback, proxy_for, reason
 
 _MOST_BYTES = 32_000_000  # an answer or a line that is longer is no answer

@@ -18,6 +18,7 @@ from ..chat import Prompt, base_prompt, conversation
 from ..drive import map_ordered
 from ..engines.base import Engine, Want
 from ..errors import NudgingError
+from ..sandbox import aside
 from ..tokens import Answer, Source, Step, StopReason
 
 CANDIDATES = 20
@@ -79,7 +80,7 @@ class Trio:
         # Its end is a choice too. What was cut off is none: a longer token may have been meant.
         starts = [*starts, len(text)] if ended else starts[:-1]
         found = []
-        prompt = base_prompt(messages, **self.form)
+        prompt = await aside(base_prompt, messages, **self.form)
         async with aclosing(_steps(self.base, prompt, text, starts, "base")) as steps:
             async for start, step in steps:
                 found.append((start, Place(step.top1, rank(step, text[start:]))))

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from ..chat import Message, Question, Role
+from ..chat import Message, Question, Role, check_count
 from ..config import Config
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
 from ..sampling import Sampling
 from .unsupported import IN_RESPONSES, UNSUPPORTED, check_supported
 from .wire import Refused
@@ -101,6 +101,10 @@ def chat_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -
     messages = _field(body, "messages", _is_list, "a list of messages")
     if not messages:
         raise Refused("messages must hold at least one message", param="messages")
+    try:
+        check_count(messages)
+    except InputError as error:
+        raise Refused(str(error), param="messages") from None
     turns = [_message(item, f"messages[{place}]") for place, item in enumerate(messages)]
     shown = _field(body, "logprobs", _is_bool, "true or false")
     top = _field(body, "top_logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")

@@ -17,6 +17,7 @@ from ..config import Config, changed
 from ..engines.base import Engine, Want
 from ..errors import ConfigError, InputError, NudgingError
 from ..model import PREFIX, NudgedModel
+from ..sandbox import aside
 from ..tokens import Answer, Candidate, Piece, Source
 from .bounds import Bounds, check_bounds
 from .requests import Asked, Kind
@@ -151,7 +152,7 @@ class Voices:
         if asked.kind == "text":
             return base_prompt(messages, "text")
         if source == "base":
-            return base_prompt(messages, self._form, self._prefix)
+            return await aside(base_prompt, messages, self._form, self._prefix)
         variables = self.config(asked).template_variables
         return await self._engines["nudge"].render(messages, variables)
 

@@ -141,7 +141,7 @@ class Joint(Method):
     ) -> Answer:
         config = self._limited(max_tokens)
         messages = conversation(question, system)
-        plain = self._plain_prompt(messages, prefix)
+        plain = await self._plain_prompt(messages, prefix)
         readers: list[Reads] = [_itself, *(read.tokens for read, _ in self._combined.spellings)]
         voices = [
             Voice(self._whole(role), await self._prompt(role, messages, plain), reader)

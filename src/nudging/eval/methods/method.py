@@ -19,6 +19,7 @@ from ...config import Config
 from ...engines.base import Engine
 from ...model import PREFIX
 from ...sampling import Sampling
+from ...sandbox import aside
 from ...tokens import Answer
 from ...variables import NONE
 
@@ -95,9 +96,10 @@ class Method(ABC):
             return self.config
         return dataclasses.replace(self.config, max_tokens=max_tokens)
 
-    def _plain_prompt(self, messages: Sequence[Message], prefix: str | None) -> Prompt:
+    async def _plain_prompt(self, messages: Sequence[Message], prefix: str | None) -> Prompt:
         """What a base model reads, as where it is nudged."""
-        return base_prompt(messages, self._form, self._prefix if prefix is None else prefix)
+        prefix = self._prefix if prefix is None else prefix
+        return await aside(base_prompt, messages, self._form, prefix)
 
 
 async def answer_of(events: AsyncGenerator[T | Answer, None]) -> Answer:

@@ -151,7 +151,7 @@ class OpeningOnly(Method):
     ) -> Answer:
         config = self._limited(max_tokens)
         messages = conversation(question, system)
-        plain = self._plain_prompt(messages, prefix)
+        plain = await self._plain_prompt(messages, prefix)
         base, nudge = self._engines["base"], self._engines["nudge"]
         return await answer_of(
             drive(

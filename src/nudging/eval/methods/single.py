@@ -51,7 +51,7 @@ class Base(Single):
     source = "base"
 
     async def _prompt(self, messages: Sequence[Message], prefix: str | None) -> Prompt:
-        return self._plain_prompt(messages, prefix)
+        return await self._plain_prompt(messages, prefix)
 
 
 class Icl(Single):
