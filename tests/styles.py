@@ -212,8 +212,11 @@ class _Replies(list[Reply]):
         return self._reply(self._server.seen[-1].body)
 
 
-def serve_vllm(server: FakeServer, template: str, following: Speaker) -> None:
-    """Have a server answer as vLLM does with such a model."""
+def serve_vllm(
+    server: FakeServer, template: str, following: Speaker, *, refusal: int = 400
+) -> None:
+    """Have a server answer as vLLM does with such a model. `refusal`: the status that it has for
+    a template's own."""
 
     def tokenize(body: Any) -> Reply:
         if "messages" not in body:
@@ -222,7 +225,7 @@ def serve_vllm(server: FakeServer, template: str, following: Speaker) -> None:
         try:
             text = rendered(template, body["messages"], **variables)
         except jinja2.TemplateError as error:
-            return answer({"error": {"message": str(error)}}, 400)
+            return answer({"error": {"message": str(error)}}, refusal)
         return answer({"tokens": ids_of(text)})
 
     def complete(body: Any) -> Reply:

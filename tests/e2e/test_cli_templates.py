@@ -130,6 +130,18 @@ def test_a_variable_that_can_not_be_set(
     assert told in capsys.readouterr().err
 
 
+def test_check_knows_the_variables_of_a_pair(
+    server: FakeServer, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve_vllm(server, QWEN3, speaker())
+    (home / "config.toml").write_text(
+        f'[pairs.default]\nbase = "scripted:base"\nnudge = "{server.url}#m"\n'
+        "template_variables = { enable_thinking = true }\n"
+    )
+    assert run(["check"]) == 0
+    assert OFF not in capsys.readouterr().out
+
+
 def test_check_tells_the_notes_as_json_too(
     server: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -177,6 +177,20 @@ def test_a_template_is_tried_once(server: FakeServer) -> None:
     assert asyncio.run(use()) == 3
 
 
+def test_a_server_that_fails_where_a_template_refuses(server: FakeServer) -> None:
+    async def use() -> Prompt:
+        engine = await open_remote(parse_spec(f"{server.url}#m?retries=0"))
+        try:
+            return await engine.render(conversation("a", "Be brief."))
+        finally:
+            await engine.aclose()
+
+    serve_vllm(server, GEMMA2, speaker(), refusal=500)
+    prompt = asyncio.run(use())
+    assert prompt.notes == (FOLDED,)
+    assert "Be brief.\n\na" in prompt.text
+
+
 def test_a_server_that_is_away_is_tried_again(server: FakeServer) -> None:
     """What it can do is found out when it is there."""
 

@@ -17,6 +17,7 @@ from ..engines import open_engine
 from ..engines.base import Engine, Want, no_answer
 from ..errors import NudgingError, TemplateError
 from ..tokens import Source
+from ..variables import NONE, Variables
 from . import show
 from .options import BaseOption, ConfigOption, NudgeOption, PairOption, plan
 from .pull import fetch_if_missing
@@ -70,7 +71,7 @@ def check(
     """See whether a pair works together, and what nudging will cost."""
     made = plan(base, nudge, pair, config)
     fetch_if_missing(made.base, made.nudge)
-    found = examine(made.base, made.nudge)
+    found = examine(made.base, made.nudge, made.config.template_variables)
     if as_json:
         show.print_json(
             {
@@ -106,15 +107,18 @@ class Found(NamedTuple):
         return "\n\n".join([*parts, _verdict(self.works, self.cost)])
 
 
-def examine(base: str, nudge: str) -> Found:
+def examine(base: str, nudge: str, variables: Variables = NONE) -> Found:
+    """`variables`: of the nudging model's chat template."""
     reports: dict[Source, Report] = {}
     for source, spec in (("base", base), ("nudge", nudge)):
         with show.busy(f"trying {spec}"):
-            reports["base" if source == "base" else "nudge"] = _examine(spec, source == "nudge")
+            reports["base" if source == "base" else "nudge"] = _examine(
+                spec, source == "nudge", variables
+            )
     return Found(reports)
 
 
-def _examine(spec: str, nudges: bool) -> Report:
+def _examine(spec: str, nudges: bool, variables: Variables) -> Report:
     report = Report(spec)
     try:
         engine = open_engine(spec)
@@ -129,7 +133,7 @@ def _examine(spec: str, nudges: bool) -> Report:
         report.gate = None if nudges else capabilities.gate
         messages = conversation(QUESTION)
         if nudges:
-            prompt = portal.call(engine.render(messages))
+            prompt = portal.call(engine.render(messages, variables))
             report.template = True
             report.notes = (*report.notes, *prompt.notes)
         else:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..chat import Message, Part, Prompt
 from ..controls import CHANNEL, SWITCHES, THOUGHTS, closing, empty_thought
-from ..errors import ContextOverflow, InputError, TemplateError
+from ..errors import ContextOverflow, InputError, ServerFailed, TemplateError
 from ..variables import NONE, Variables
 
 Render = Callable[[Sequence[Message], Variables], Awaitable[tuple[Part, ...]]]
@@ -115,9 +115,10 @@ class Chats:
     async def _tried(
         self, messages: Sequence[Message], variables: Variables
     ) -> tuple[Part, ...] | None:
+        """None where it is refused. Some servers fail where a template refuses."""
         try:
             return await self._render(messages, variables)
-        except (InputError, TemplateError):
+        except (InputError, TemplateError, ServerFailed):
             return None
 
 
