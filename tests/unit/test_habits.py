@@ -290,6 +290,26 @@ def test_variables_of_the_spec_and_of_the_request(asks: Asks) -> None:
     assert found == ["high<", "low<|", "<|end"]
 
 
+def test_variables_of_a_model_and_of_one_answer(server: FakeServer) -> None:
+    serve_vllm(server, HARMONY, speaker("<|channel|>"))
+
+    def effort() -> object:
+        (*_, body) = [body for body in server.asked("/tokenize") if "messages" in body]
+        return body["chat_template_kwargs"]
+
+    with NudgedModel(
+        "scripted:base",
+        f"{server.url}#m?template.other=1",
+        template_variables={"reasoning_effort": "high"},
+    ) as model:
+        model.answer("Why?", max_tokens=4)
+        assert effort() == {"other": 1, "reasoning_effort": "high"}
+        model.answer("Why?", max_tokens=4, template_variables={"reasoning_effort": "low"})
+        assert effort() == {"other": 1, "reasoning_effort": "low"}
+        for _ in model.map(["Why?"], max_tokens=4, template_variables={"other": 2}):
+            assert effort() == {"other": 2, "reasoning_effort": "high"}
+
+
 def test_a_variable_may_be_any_scalar(asks: Asks) -> None:
     shown = "{{ messages[0].content }}{{ [a, b, c, d, e, f] }}"
     options = "template.a=true&template.b=1.5&template.c=null&template.d=%22a%22&template.e=high"

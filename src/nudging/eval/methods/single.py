@@ -84,3 +84,4 @@ class Aligned(Nudge):
 
     name = "aligned"
     roles: ClassVar[tuple[Role, ...]] = ("aligned",)
+    options = COMMON | {"nudge_sampling"}
