@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from jinja2.runtime import Macro
 
 _MOST = 10_000_000  # characters that a template may print: more than any conversation has
+_WORDS = 2000  # characters of an error that are told
 
 
 class Refusal(jinja2.TemplateError):
@@ -131,11 +132,11 @@ def answer(job: dict[str, Any]) -> dict[str, str]:
         pieces = compiled(job["template"], job["keep_last_newline"]).generate(job["values"])
         return {"text": "".join(_bounded(pieces))}
     except Refusal as error:
-        return {"refused": str(error)}
+        return {"refused": str(error)[:_WORDS]}
     except MemoryError:
         raise  # the end of this process: who knows what is left of it
     except Exception as error:  # whatever foreign code does is its failure
-        return {"failed": str(error) or type(error).__name__}
+        return {"failed": str(error)[:_WORDS] or type(error).__name__}
 
 
 def _bounded(pieces: Iterator[str]) -> Iterator[str]:

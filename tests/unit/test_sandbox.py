@@ -95,7 +95,7 @@ def test_what_takes_too_much_is_ended_and_the_next_is_rendered(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resource = pytest.importorskip("resource")
-    monkeypatch.setattr(sandbox, "SECONDS", 2)
+    monkeypatch.setattr(sandbox, "SECONDS", 1)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     with pytest.raises(Failed):
@@ -124,6 +124,8 @@ def test_a_refusal_is_told_in_the_templates_words_and_costs_no_process() -> None
         run("{{ raise_exception('only ' ~ a ~ ' & 東') }}", {"a": {"a": 1}})
     with pytest.raises(Failed, match="failed: 'b' is undefined"):
         run("{{ b.c }}", {})
+    with pytest.raises(Refused, match=r"^a{2000}$"):
+        run("{{ raise_exception('a' * 10000000) }}", {})
     assert only_worker() is worker
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from nudging.chat import Message
+from nudging.chat import MOST_MESSAGES, Message
 from nudging.config import Config
 from nudging.errors import ContextOverflow, ServerBusy, ServerDown, ServerFailed
-from nudging.server.requests import Asked, chat_request, text_request
+from nudging.server.requests import Asked, chat_request, response_request, text_request
 from nudging.server.wire import Refused, decoded, encoded, failure
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -300,3 +300,10 @@ def test_system_texts_may_stand_anywhere_by_either_name() -> None:
     assert [turn["role"] if isinstance(turn, dict) else turn.role for turn in found] == [  # type: ignore[union-attr]
         "system" if role == "developer" else role for role in roles
     ]
+
+
+def test_a_conversation_of_too_many_messages_is_refused_before_they_are_read() -> None:
+    for ask, name in ((chat_request, "messages"), (response_request, "input")):
+        with pytest.raises(Refused, match="2,049 messages; 2,048 are the most") as caught:
+            ask({name: [None] * (MOST_MESSAGES + 1)})
+        assert caught.value.param == name

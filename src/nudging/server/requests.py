@@ -7,7 +7,7 @@ options are only collected here, and those in force checked where an answer is m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -101,10 +101,7 @@ def chat_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -
     messages = _field(body, "messages", _is_list, "a list of messages")
     if not messages:
         raise Refused("messages must hold at least one message", param="messages")
-    try:
-        check_count(messages)
-    except InputError as error:
-        raise Refused(str(error), param="messages") from None
+    _check_count(messages, "messages")
     turns = [_message(item, f"messages[{place}]") for place, item in enumerate(messages)]
     shown = _field(body, "logprobs", _is_bool, "true or false")
     top = _field(body, "top_logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")
@@ -158,6 +155,7 @@ def _turns(given: object) -> list[Message]:
         return [Message("user", given)]
     if not isinstance(given, list):
         raise Refused("input must be a text or a list of items", param="input")
+    _check_count(given, "input")
     turns = []
     for number, item in enumerate(given):
         place = f"input[{number}]"
@@ -167,6 +165,14 @@ def _turns(given: object) -> list[Message]:
         elif kind != "reasoning":
             raise Refused(f"{place}.type must be message", param=f"{place}.type")
     return turns
+
+
+def _check_count(messages: Sequence[object], name: str) -> None:
+    """Before each is looked at: that alone would hold up others."""
+    try:
+        check_count(messages)
+    except InputError as error:
+        raise Refused(str(error), param=name) from None
 
 
 def _asked(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..chat import MOST_MESSAGES
 from .fields import Schema, nullable
 from .requests import ELSEWHERE, MOST_TOP, RESPONSE_PARTS, ROLES
 from .schemas import (
@@ -85,7 +86,9 @@ def _asked(models: Sequence[str], unsupported: Mapping[str, Unsupported]) -> Sch
     # as where any other field would set `n`
     shared = {name: schema for name, schema in shared_fields(models).items() if name != "n"}
     refused = {name: unsupported[name].schema() for name in unsupported if "." not in name}
-    given = {"anyOf": [SAID, {**array(ref("ResponseItem")), "minItems": 1}]}
+    given = {
+        "anyOf": [SAID, {**array(ref("ResponseItem")), "minItems": 1, "maxItems": MOST_MESSAGES}]
+    }
     return request({"input": {**given, "description": DESCRIPTION}}, {**shared, **refused, **own})
 
 

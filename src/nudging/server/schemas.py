@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
+from ..chat import MOST_MESSAGES
 from ..tokens import HandoverReason, Source, StopReason
 from .fields import BOUNDS, TEXTS, VARIABLES, Schema, nullable, options_schema, sampling_schema
 from .requests import MOST_CHOICES, MOST_TOP, ROLES
@@ -108,6 +109,7 @@ def _requests(models: Sequence[str], unsupported: Mapping[str, Unsupported]) -> 
     messages = {
         **array(ref("Message")),
         "minItems": 1,
+        "maxItems": MOST_MESSAGES,
         "description": "A user's message last, but for system texts, which are joined into one.",
     }
     prompt = {"anyOf": [SAID, {**array(SAID), "minItems": 1}]}
