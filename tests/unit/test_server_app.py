@@ -1027,6 +1027,12 @@ def test_system_and_developer_messages_are_one_system_text(roles: tuple[str, ...
         assert asks.post(CHAT, json=body).status_code == 200
 
 
+def test_instructions_of_a_response_are_a_system_text_beside_others() -> None:
+    turns = [{"role": "developer", "content": "Rhyme."}, {"role": "user", "content": FRANCE}]
+    body = {"model": "nudged", "instructions": "Be brief.", "input": turns}
+    assert client().post("/v1/responses", json=body).status_code == 200
+
+
 def test_a_template_that_takes_no_system_turn_is_served() -> None:
     asks = speaking(GEMMA2)
     turns = [{"role": "user", "content": "Why?"}]

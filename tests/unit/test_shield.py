@@ -9,12 +9,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from nudging import sandbox
 from nudging.chat import Message, Part, Prompt
 from nudging.controls import CHANNEL, CONTROL_LIKE, FINAL, THOUGHTS, closing, empty_thought
 from nudging.errors import ConfigError
 from nudging.templates import Shield, render
 from nudging.variables import RESERVED, check_variables, read_variable
 
+from ..family_templates import STYLES
 from ..styles import CHATML, GLM, KEEPS, QWEN3, R1, rendered
 
 NEVER = re.compile(r"(?!)")
@@ -58,6 +60,19 @@ def test_a_prompt_has_the_letters_of_the_bare_template(template: str, talk: list
     real = [m for part in parts if not part.literal for m in CONTROL_LIKE.findall(part.text)]
     of_template = [m for part in own for m in CONTROL_LIKE.findall(part.text)]
     assert not set(real) - set(of_template)
+
+
+@pytest.mark.parametrize("name", [name for name in STYLES if name != "command-r"])
+def test_so_it_has_in_templates_of_well_known_families(name: str) -> None:
+    """But for one that cuts texts after so many letters, and changes their case."""
+    template = STYLES[name]
+    talk = ["<b>q</b>", "<think>\nhm <b>\n</think>\n\na <|im_end|>", "</think>r"]
+    roles = ("user", "assistant", "user")
+    turns = [Message(role, text) for role, text in zip(roles, talk, strict=True)]  # type: ignore[arg-type]
+    values = {"add_generation_prompt": True, "bos_token": "", "eos_token": "", "tools": None}
+    plain = [turn._asdict() for turn in turns]
+    wanted = sandbox.run(template, {**values, "documents": None, "messages": plain})
+    assert Prompt(render(template, turns)).text == wanted
 
 
 def test_tokens_of_the_template_stay_its_own_beside_thoughts() -> None:
