@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import AsyncGenerator, Sequence
 
 import numpy as np
@@ -31,6 +32,8 @@ WORDS = [
     "\n\n",
     "e\u0301",
 ]
+UNSPACED = ["ที่", "นี้", "ส", "วัส", "သည်", "ខ្មែ", "ﾊﾞ", "བོ", "東", "🇫🇷", "👩🏽", "/x", "a", " ", "\n"]
+"""Words of scripts without spaces."""
 
 
 def _random(key: str, count: int) -> list[float]:
@@ -115,13 +118,21 @@ class ToyRuntime(Runtime):
     controls: tuple[str, ...] = ("<|end|>", "<|user|>")
     template: str | None = "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}<|end|>"
 
-    def __init__(self, seed: int, *, can_cut: bool = True, n_ctx: int = 4000) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        can_cut: bool = True,
+        n_ctx: int = 4000,
+        words: Sequence[str] = WORDS,
+    ) -> None:
         self.n_ctx = n_ctx
         self._seed, self._can_cut = seed, can_cut
         self.rewinds = can_cut
-        merges = [w.encode() for w in WORDS] + [
+        self._words = words
+        merges = [w.encode() for w in words] + [
             w.encode()[int(n * 3) :] or b"q"
-            for w, n in zip(WORDS, _random(f"m{seed}", 15), strict=True)
+            for w, n in zip(words, _random(f"m{seed}", 15), strict=True)
         ]
         self._pieces = [bytes([i]) for i in range(256)] + sorted(set(merges))
         self._first_control = len(self._pieces)
@@ -190,9 +201,10 @@ class EchoRuntime(ToyRuntime):
         slots: int = 1,
         end: float = 0.0,
         cores: int | None = None,
+        words: Sequence[str] = WORDS,
     ) -> None:
         """`cores`: 0 lets two of them compute at the same time on any machine."""
-        super().__init__(seed)
+        super().__init__(seed, words=words)
         self.cores = cores
         self.together = True
         self._plan, self._agreement, self._end = plan, agreement, end
@@ -218,7 +230,7 @@ class EchoRuntime(ToyRuntime):
         own = _random(f"{self._seed}/{tail!r}", 4)
         plan = self._plan if own[0] < self._agreement else self._seed + 1
         numbers = _random(f"plan{plan}/{tail!r}", 5)
-        coming = "".join(WORDS[int(n * 1e6) % len(WORDS)] for n in numbers[:3]).encode()
+        coming = "".join(self._words[int(n * 1e6) % 15] for n in numbers[:3]).encode()
         logits = np.full(self.size, -6.0, np.float32)
         for number, piece in enumerate(self._pieces):
             if coming.startswith(piece):
@@ -228,3 +240,20 @@ class EchoRuntime(ToyRuntime):
         if numbers[4] < self._end:
             logits[self._first_control] = 4.0
         return logits
+
+
+def writing_engine(tokens: Sequence[bytes], *, doubtful: Sequence[int] = ()) -> ScriptedEngine:
+    """A model that writes one text in such tokens and ends; from inside of one, it writes the
+    rest of it. Sure of each (0.9), but not where `doubtful` (0.2), lengths of the text so far."""
+    whole = b"".join(tokens)
+    ends = list(itertools.accumulate(map(len, tokens)))
+
+    def following(prompt: str, text: bytes) -> Distribution:
+        assert whole.startswith(text)
+        end = next((end for end in ends if end > len(text)), None)
+        if end is None:
+            return [Candidate(b"", 0.9), Candidate(b" um", 0.05)]
+        sure = 0.2 if len(text) in doubtful else 0.9
+        return [Candidate(whole[len(text) : end], sure), Candidate(b" um", 0.05)]
+
+    return ScriptedEngine(following)

@@ -44,7 +44,9 @@ class Config:
     the nudging model's next word begins with its token; `confident`: not in doubt; `word`: after
     one word, asked or not."""
     words: Words = "any"
-    """What divides words: `space` (the authors') or `any` white space."""
+    """What divides words: `space` (the authors') or `any` white space. With `any`, an ideograph or
+    kana is a word too, in other scripts without spaces each token that begins a character, and in
+    32 characters without white space any token."""
     stop: StopRule = "consult"
     """`lookahead`: the nudging model ends within its draft, all of which is taken; `consult`: it
     ends at the point itself, asked at nudge turns, when the base model ends, and at ends of

@@ -5,10 +5,12 @@ Knows no rule: `flow.py` decides what of a draft is taken.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from bisect import bisect_right
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from .text import complete
+from .scripts import begins_character
+from .text import Words, complete, is_no_word, word_start
 from .tokens import Decision, Piece, Source, Step
 
 
@@ -28,6 +30,8 @@ class Ask:
 
 
 Event = Ask | Piece | Decision
+_CONTEXT = 256
+"""Bytes before a draft that say whether it begins inside of a character or of a word."""
 
 
 class Draft:
@@ -35,11 +39,16 @@ class Draft:
 
     def __init__(self, start: bytes, limit: int) -> None:
         self.start = start
+        self.before = start[-_CONTEXT:].decode(errors="ignore")
+        """The end of the text before it."""
         self.limit = limit
         self.steps: list[Step] = []
         self.data = b""
         self.text = ""
         """The whole characters of `data`."""
+        self._tokens: list[int] = []
+        """Where in `text` tokens begin, but for the first and those that begin with half a code
+        point."""
         self.ended = False
         """The nudging model ends here."""
         self.full = False
@@ -59,6 +68,14 @@ class Draft:
             length -= len(step.text)
         return None
 
+    def token_starts(self, begin: int = 0) -> Iterator[int]:
+        """The places after `begin` of `text` where a token begins, and with it a character as
+        readers see it: not a mark on the letter before, or the second half of a flag."""
+        before = self.before
+        for at in self._tokens[bisect_right(self._tokens, begin) :]:
+            if at < len(self.text) and begins_character(before + self.text, len(before) + at):
+                yield at
+
     def more(self) -> Generator[Event, Step | None, bool]:
         """Ask for one more token. Whether one came."""
         if not self.open:
@@ -71,7 +88,21 @@ class Draft:
         if step.is_end or complete(self.data + step.text)[2]:  # bytes that are no character
             self.ended = True
             return False
+        if self.text and not complete(self.data)[1]:
+            self._tokens.append(len(self.text))
         self.steps.append(step)
         self.data += step.text
         self.text = complete(self.data)[0].decode()
         return True
+
+    def next_word(self, begin: int, words: Words) -> Generator[Event, Step | None, int | None]:
+        """Where the next word of `text` starts after `begin`, drafting on as needed; None if
+        nowhere. With `any`, in a long stretch without white space each token counts as a word, or
+        else the whole draft."""
+        while (at := word_start(self.text, begin, words, self.token_starts(begin))) is None:
+            no_word = words == "any" and is_no_word(self.before + self.text)
+            if no_word and (at := next(self.token_starts(begin), None)) is not None:
+                break
+            if not (yield from self.more()):
+                return len(self.text) if no_word and begin == 0 and not self.ended else None
+        return at

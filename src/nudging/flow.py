@@ -29,7 +29,6 @@ from .text import (
     official_length,
     whole_words,
     word_at,
-    word_start,
 )
 from .tokens import Decision, Handover, HandoverReason, Step, StopReason
 from .transcript import Transcript
@@ -106,7 +105,7 @@ class Nudging:
             return StopReason.LOOP
 
         begin = 0
-        while (at := (yield from self._next_word(draft, begin))) is not None:
+        while (at := (yield from draft.next_word(begin, config.words))) is not None:
             if config.takeover == "word":
                 stopped = yield from self._take(draft, at, handover)
                 return stopped or (yield from self._base_turn(None))
@@ -125,15 +124,8 @@ class Nudging:
 
         if draft.ended:
             return (yield from self._take(draft, len(draft.text), handover)) or StopReason.NUDGE
-        length = whole_words(draft.text, config.words)
+        length = whole_words(draft.text, config.words, draft.token_starts())
         return (yield from self._take(draft, length, handover)) or Handover("more")
-
-    def _next_word(self, draft: Draft, begin: int) -> Generator[Event, Step | None, int | None]:
-        """Where the next word of the draft starts, drafting on as needed; None if nowhere."""
-        while (at := word_start(draft.text, begin, self.config.words)) is None:
-            if not (yield from draft.more()):
-                return None
-        return at
 
     def _takes_over(
         self, step: Step, draft: Draft, at: int, position: int

@@ -7,6 +7,7 @@ from typing import Any
 
 Header = Mapping[str, Any]
 _SHOWN = 3
+_PLACES = (("models", "spec"), ("tasks", "file"))
 
 
 def differences(old: Header, new: Header, parts: Iterable[str]) -> list[str]:
@@ -30,10 +31,11 @@ def some(found: Sequence[str]) -> str:
 
 
 def _flat(name: str, value: object) -> Iterator[tuple[str, object]]:
-    """Plain data as one level of dotted names. A model's address is no part of what it is."""
+    """Plain data as one level of dotted names. Where a model or a task's file lies is no part of
+    what it is."""
     if isinstance(value, Mapping):
         for inner, each in value.items():
-            if not (name.startswith("models.") and inner == "spec"):
+            if (name.partition(".")[0], inner) not in _PLACES:
                 yield from _flat(f"{name}.{inner}", each)
     else:
         yield name, value

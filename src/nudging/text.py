@@ -1,33 +1,32 @@
 """Byte seams and words: where characters, words and sentences begin and end. Pure functions.
 
 Knows no model and no rule. Words follow one of two conventions: `space` is the authors' (single
-spaces divide, a newline is part of a word), `any` is ours (any white space divides, and each
-character of a script written without spaces is a word).
+spaces divide, a newline is part of a word), `any` is ours (any white space divides; an ideograph
+or kana is a word; in other scripts without spaces, each token that begins a character is one).
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 from .errors import MissingExtra
+from .scripts import CJK, has_joined, is_beside_joined
 
 Words = Literal["space", "any"]
 
-# Kana and CJK ideographs: written without spaces, and each character can be a word. (Thai and its
-# neighbours write words of several letters and marks without spaces; they are taken as one.)
-_NO_SPACES = (
-    "\u3005-\u3007\u3041-\u3096\u309d-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
 # Marks that belong to the character before them: combining, voicing, variation.
 _MARKS = "\u0300-\u036f\u3099\u309a\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_LONGEST = 32
+"""Characters of a word. "Counterrevolutionaries" has 22."""
 _START: dict[Words, re.Pattern[str]] = {
     "space": re.compile(r"(?<=.) (?=[^ ])", re.DOTALL),
     "any": re.compile(
-        rf"(?<=\S)(?=\s)|(?<=\S)(?=[{_NO_SPACES}])"
-        rf"|(?<=[{_NO_SPACES}])(?=[^\s{_MARKS}])|(?<=[{_NO_SPACES}][{_MARKS}])(?=[^\s{_MARKS}])"
+        rf"(?<=\S)(?=\s)|(?<=\S)(?=[{CJK}])"
+        rf"|(?<=[{CJK}])(?=[^\s{_MARKS}])|(?<=[{CJK}][{_MARKS}])(?=[^\s{_MARKS}])"
     ),
 }
 
@@ -61,16 +60,39 @@ def common_prefix(a: Sequence[object], b: Sequence[object]) -> int:
     return low
 
 
-def word_start(text: str, begin: int, words: Words) -> int | None:
-    """The first place after `begin` where a further word starts, or None.
+def word_start(text: str, begin: int, words: Words, tokens: Iterable[int] = ()) -> int | None:
+    """The first place after `begin` where a further word starts, or None. `tokens`: the places
+    after `begin` where tokens begin that begin a character, in order.
 
     The place is before the white space that divides, so that text up to there is whole words
     and text from there is how a model would go on. White space before the first word belongs to
     the first word.
     """
-    lead = len(text) - len(text.lstrip(" " if words == "space" else None))
+    lead = _lead(text, words)
     found = _START[words].search(text, max(begin + 1, lead + 1))
-    return found.start() if found else None
+    starts = [found.start()] if found else []
+    if words == "any" and has_joined(text, begin):
+        starts += itertools.islice(_joined_starts(text, lead, tokens), 1)
+    return min(starts, default=None)
+
+
+def _joined_starts(text: str, lead: int, tokens: Iterable[int]) -> Iterator[int]:
+    """Where, of those places, a word starts in a script without spaces."""
+    for at in tokens:
+        if at > lead and not text[at - 1].isspace() and is_beside_joined(text, at):
+            yield at
+
+
+def _lead(text: str, words: Words) -> int:
+    """Length of the white space before the first word."""
+    return len(text) - len(text.lstrip(" " if words == "space" else None))
+
+
+def is_no_word(text: str) -> bool:
+    """Whether a text ends with a longer stretch without white space than words are: an address, a
+    key, a script that nobody told us of."""
+    end = text[-_LONGEST:]
+    return len(end) == _LONGEST and not any(map(str.isspace, end))
 
 
 def word_at(text: str, begin: int, words: Words) -> tuple[str, bool]:
@@ -85,10 +107,11 @@ def word_at(text: str, begin: int, words: Words) -> tuple[str, bool]:
     return (text[begin:end], True) if end >= 0 else (text[begin:], False)
 
 
-def whole_words(text: str, words: Words) -> int:
-    """Length of `text` without its last word, which may be cut; all of it if there is only one."""
+def whole_words(text: str, words: Words, tokens: Iterable[int] = ()) -> int:
+    """Length of `text` without its last word, which may be cut; all of it if there is only one.
+    `tokens`: the places where tokens begin that begin a character."""
+    lead = _lead(text, words)
     if words == "space":
-        lead = len(text) - len(text.lstrip(" "))
         cut = text.rfind(" ", lead)
         return cut if cut > lead else len(text)
     body = text.rstrip()
@@ -97,9 +120,8 @@ def whole_words(text: str, words: Words) -> int:
     if len(body) < len(text):
         return len(body)
     starts = [found.start() for found in _START["any"].finditer(text)]
-    lead = len(text) - len(text.lstrip())
-    starts = [start for start in starts if start > lead]
-    return starts[-1] if starts else len(text)
+    starts += _joined_starts(text, lead, tokens) if has_joined(text) else ()
+    return max((start for start in starts if start > lead), default=len(text))
 
 
 _UNSPACED_END = re.compile(r"[。！？][」』）”’]*$")

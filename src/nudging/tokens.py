@@ -6,12 +6,25 @@ server reads it (a span, an answer) it is `str`, and always whole characters.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 Source = Literal["base", "nudge"]
+
+# Thai, Lao, Tibetan, Burmese, Khmer, and what lies beside them; ideographs, kana, Yi.
+_NO_SPACES = (
+    "\u0e00-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1b7f\u3005-\u3007\u3041-\u30ff\u3400-\ua4cf"
+    "\ua980-\uaadf\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+_WORD = re.compile(rf"[{_NO_SPACES}]|[^\s{_NO_SPACES}]+")
+
+
+def count_words(text: str) -> int:
+    """Words are what white space divides; in scripts without spaces each character counts."""
+    return len(_WORD.findall(text))
 
 
 class Candidate(NamedTuple):
@@ -209,6 +222,10 @@ class Usage:
         }
 
 
+_LONG = 24
+"""Tokens of an answer in which the base model should have had a part."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A nudged answer: the text, who wrote what, why it ended, and what it cost."""
@@ -224,10 +241,29 @@ class Answer:
 
     @property
     def nudge_rate(self) -> float:
-        """Share of the answer's space-separated words that the nudging model wrote, 0 to 1."""
-        words = [(len(span.text.split()), span.source) for span in self.spans]
+        """Share of the answer's words (`count_words`) that the nudging model wrote, 0 to 1."""
+        words = [(count_words(span.text), span.source) for span in self.spans]
         total = sum(n for n, _ in words)
         return sum(n for n, source in words if source == "nudge") / total if total else 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its reader should know of it, a sentence or two each: why the base model has no
+        part in a nudged answer that is long enough to have one."""
+        alone = self.usage.base.emitted == 0 and self.usage.nudge.emitted >= _LONG
+        if not (alone and self.usage.rounds):
+            return ()
+        found = {decision.note for decision in self.decisions}
+        if "in doubt" in found or "doubt" in found:
+            why = "it was in doubt wherever it was asked. A lower gamma lets it write more."
+        elif "end" in found:
+            why = "it took over, and ended there. Is it a base model, and does its prompt suit it?"
+        else:
+            why = (
+                "it was never asked, since no word began in the nudging model's drafts. With the "
+                "option words=any, scripts without spaces and long addresses have such places."
+            )
+        return (f"The base model wrote nothing of this answer: {why}",)
 
     def __str__(self) -> str:
         return self.text

@@ -85,6 +85,19 @@ def test_gamma_decides_how_much_is_nudged(capsys: pytest.CaptureFixture[str]) ->
     assert never["nudge_rate"] < always["nudge_rate"]
 
 
+def test_a_note_is_told_beside_an_answer_and_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    alone = [*MODELS, "--gamma", "1", "--set", "takeover=confident", "--max-tokens", "40"]
+    assert run(["ask", "Tell me a story.", *alone]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("note: The base model wrote nothing of this answer: it was in doubt")
+    assert "note" not in out
+    assert run(["ask", "Tell me a story.", *alone, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["notes"]) == 1
+    assert err == ""
+    assert ask_json(capsys, *MODELS)["notes"] == []
+
+
 def test_the_other_options_reach_the_rule(capsys: pytest.CaptureFixture[str]) -> None:
     short = ask_json(capsys, *MODELS, "--max-tokens", "3")
     assert (short["stop_reason"], short["usage"]["tokens"]) == ("length", 3)

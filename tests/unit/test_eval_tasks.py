@@ -19,8 +19,8 @@ from nudging.errors import InputError, SpecError
 from nudging.eval.load import find_rows, read_jsonl, samples
 from nudging.eval.measures import distinct, is_refusal, measure, repetition
 from nudging.eval.own import own_task
-from nudging.eval.read import fold
 from nudging.eval.rubrics import ASPECTS, MATCH, SAFETY
+from nudging.eval.statement import fold
 from nudging.eval.task import REASONING, Sample, Task
 from nudging.eval.tasks import TASKS, find_task
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging.alone import written
-from nudging.chat import base_prompt, conversation
+from nudging.chat import Part, Prompt, base_prompt, conversation
 from nudging.engines.base import Want
 from nudging.engines.local import LocalEngine
 from nudging.engines.runtime import Row, Vocabulary
@@ -27,10 +27,12 @@ from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ConfigError, ContextOverflow
 from nudging.eval.methods import Method, Role, open_method, open_method_async
 from nudging.eval.methods.arithmetic import Mean
+from nudging.eval.methods.healing import Healing
 from nudging.eval.methods.method import answer_of
 from nudging.eval.methods.spelling import NONE, Spelling
 from nudging.model import PREFIX
 from nudging.sampling import Sampling, draw, uniform
+from nudging.text import complete
 from nudging.tokens import Answer, Candidate, Step, StopReason
 from tests.toys import ToyRuntime
 
@@ -52,17 +54,39 @@ class Direct:
     """A model and its vocabulary, by the plainest means: a pass over the whole text a token."""
 
     model: Any
+    engine: LocalEngine
     pieces: Sequence[bytes]
+    asked: Prompt
     prompt: list[int]
     tokens_of: list[list[int]] | None = None
+    begin: list[list[int]] | None = None
     _begins: dict[bytes, int] = field(default_factory=dict)
 
     def probs(self, written: list[int]) -> Probs:
+        return self.probs_of(self.prompt + written)
+
+    def probs_of(self, ids: list[int]) -> Probs:
         from tests.tiny import afresh
 
-        logits = afresh(self.model, self.prompt + written)[-1].astype(np.float64)
+        logits = afresh(self.model, ids)[-1].astype(np.float64)
         weights = np.exp(logits - logits.max())
         return list(weights / weights.sum())
+
+    async def reads(self, text: bytes) -> Probs:
+        """What it says after a text, which another vocabulary wrote."""
+        whole, rest, _ = complete(text)
+        parts = (*self.asked.parts, Part(whole.decode(errors="replace"), literal=True))
+        ids = await self.engine.ids(replace(self.asked, parts=parts))
+        ids += self.spelled(rest)
+        own, after = self.pieces[ids[-1]], self.probs_of(ids)
+        if not own or not text.endswith(own):
+            return after
+        before = self.probs_of(ids[:-1])
+        joint = [p * before[ids[-1]] for p in after]
+        for number, piece in enumerate(self.pieces):
+            if piece.startswith(own) and piece != own:
+                joint[self.begins(piece[len(own) :])] += before[number]
+        return [p / sum(joint) for p in joint]
 
     @property
     def silent(self) -> list[int]:
@@ -93,11 +117,25 @@ def place(writer: Direct, other: Direct, number: int) -> int:
     return number if same else writer.begins(piece)
 
 
+def beginning_with(writer: Direct, other: Direct) -> list[list[int]]:
+    """Of each token of another model, the writer's that begin with it there."""
+    if other.begin is None:
+        other.begin = [[] for _ in other.pieces]
+        for number, piece in enumerate(writer.pieces):
+            if piece:
+                other.begin[place(other, writer, number)].append(number)
+    return other.begin
+
+
 def mean(base: Direct, probs: Probs, others: list[tuple[Direct, Probs]]) -> Probs:
     ((other, said),) = others
     joint = [p / 2 if piece else 0.0 for p, piece in zip(probs, base.pieces, strict=True)]
     for number, piece in enumerate(other.pieces):
-        if piece:
+        have = beginning_with(base, other)[number]
+        whole = sum(probs[token] for token in have)
+        for token in have:
+            joint[token] += said[number] / 2 * probs[token] / whole
+        if piece and not have:
             joint[place(base, other, number)] += said[number] / 2
     joint[END] = (base.of_end(probs) + other.of_end(said)) / 2
     return joint
@@ -141,10 +179,11 @@ async def steps(
     name: str, base: Direct, others: Sequence[Direct], sampling: Sampling
 ) -> AsyncGenerator[Step, None]:
     ids: list[int] = []
-    others_ids: list[list[int]] = [[] for _ in others]
     text = b""
     for _ in range(MOST):
-        said = [(o, o.probs(own)) for o, own in zip(others, others_ids, strict=True)]
+        said = [
+            (o, o.probs(ids) if o.pieces == base.pieces else await o.reads(text)) for o in others
+        ]
         probs = COMBINED[name](base, base.probs(ids), said)
         chosen = draw(probs, sampling, uniform(sampling.seed, "base", len(text)))
         piece = base.pieces[chosen]
@@ -153,8 +192,6 @@ async def steps(
             return
         ids.append(chosen)
         text += piece
-        for other, own in zip(others, others_ids, strict=True):
-            own.extend([chosen] if other.pieces == base.pieces else other.spelled(piece))
 
 
 # --- the models -----------------------------------------------------------------------------
@@ -211,7 +248,8 @@ async def directly(name: str, question: str, world: World, sampling: Sampling) -
         engine = world.engine(role)
         prompt = await engine.render(messages) if role == "nudge" else plain
         pieces = (await engine.vocabulary()).pieces
-        parts.append(Direct(world.models[role], pieces, await engine.ids(prompt)))
+        ids = await engine.ids(prompt)
+        parts.append(Direct(world.models[role], engine, pieces, prompt, ids))
     made = steps(name, parts[0], parts[1:], sampling)
     return await answer_of(written(made, "base", plain.ends, ()))
 
@@ -348,7 +386,8 @@ def test_work_is_counted_by_model() -> None:
 
 def test_stop_strings_and_the_next_question_end_it() -> None:
     text = asked(open_method("ensemble", toys(), {"max_tokens": 30})).text
-    middle = text[len(text) // 2 : len(text) // 2 + 3]
+    places = range(len(text) // 4, len(text))
+    middle = next(found for at in places if "\ufffd" not in (found := text[at : at + 3]))
     stopped = asked(open_method("ensemble", toys(), {"max_tokens": 30, "stop_strings": [middle]}))
     assert stopped.text == text[: text.index(middle)]
     assert stopped.stop_reason is StopReason.STOP
@@ -412,6 +451,52 @@ def test_a_mean_loses_nothing_but_what_can_not_be_written() -> None:
     # The other's "?" is not there: the rest is 0.8. Its "bb" begins with "b". It can't read "!".
     expected = [(0.1 + 0.1 / 0.8) / 2, (0.2 + 0.3 / 0.8) / 2, (0.3 + 0.1 / 0.8) / 2]
     assert joint == pytest.approx([*expected, (0.2 + 0.3 / 0.8) / 2, 0.0])
+
+
+def test_what_is_said_of_a_beginning_is_divided_as_the_writer_would() -> None:
+    """The other spells " Zeisik" by tokens of which the first is " Z": what it says of " Z" is said
+    of both, and of the end nothing."""
+    writer = Vocabulary((b" Z", b" Zeisik", b" Zell", b"", b"x"), 3)
+    other = Vocabulary((b"", b" Z", b"eisik", b"ell", b"x"), 0)
+    rows = [
+        np.log(np.array(probs, np.float32))
+        for probs in ([0.01, 0.3, 0.09, 0.5, 0.1], [0.01, 0.97, 0.005, 0.005, 0.01])
+    ]
+    joint = np.exp(Mean(writer, other)(rows))
+    assert joint[1] == pytest.approx((0.3 + 0.97 * 0.3 / 0.4) / 2, abs=0.01)
+    assert joint.argmax() == 1
+    assert joint.sum() == pytest.approx(1.0, abs=0.02)  # "eisik" begins nothing here
+
+
+def test_a_token_that_was_cut_short_goes_on_as_it_would_have() -> None:
+    """The writer wrote "3"; the other would have written "35", and after a lone "3" says "3"."""
+    pieces = (b"", b"3", b"5", b"35", b"9")
+    healing = Healing(pieces)
+    before = np.log(np.array([0.01, 0.01, 0.01, 0.95, 0.02], np.float32))
+    after = np.log(np.array([0.05, 0.8, 0.05, 0.05, 0.05], np.float32))
+    healed = np.exp(healing(before, after, 1))
+    assert healed.argmax() == 2
+    expected = [0.0005, 0.008, 0.9505, 0.0005, 0.0005]  # of 0.96
+    assert healed == pytest.approx([each / 0.96 for each in expected], rel=1e-4)
+    assert healing(before, after, 4) is after  # nothing goes on from a "9"
+    assert [healing.may_go_on(token, b"3") for token in range(5)] == [False, True, *[False] * 3]
+
+
+@given(st.lists(st.binary(min_size=1, max_size=3), min_size=1, max_size=12, unique=True), st.data())
+def test_healing_gives_a_distribution_and_leaves_what_is_whole(
+    pieces: list[bytes], data: st.DataObject
+) -> None:
+    healing = Healing([*pieces, b""])
+    rows = [
+        np.array([data.draw(st.floats(-9, 9)) for _ in range(len(pieces) + 1)], np.float32)
+        for _ in range(2)
+    ]
+    token = data.draw(st.integers(0, len(pieces) - 1))
+    healed = healing(rows[0], rows[1], token)
+    longer = [p for p in pieces if p != pieces[token] and p.startswith(pieces[token])]
+    assert (healed is rows[1]) >= (not longer)
+    if healed is not rows[1]:
+        assert np.exp(healed.astype(np.float64)).sum() == pytest.approx(1.0, abs=1e-4)
 
 
 # --- what is refused ------------------------------------------------------------------------

@@ -107,6 +107,7 @@ def test_a_chat_completion_has_openais_fields_and_ours() -> None:
     assert [span["source"] for span in own["spans"]] == ["nudge", "base", "nudge"]
     assert "".join(span["text"] for span in own["spans"]) == PARIS
     assert (own["nudge_rate"], own["stop_reason"]) == (0.5, "nudge")
+    assert own["notes"] == []
     usage = data["usage"]
     assert usage["completion_tokens"] == 7
     assert usage["prompt_tokens"] == 12

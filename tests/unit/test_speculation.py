@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from nudging.engines.local import LocalEngine
 from nudging.engines.pace import Pace
 from nudging.errors import ModelError
 from nudging.speculate import Odds
-from tests.toys import EchoRuntime, ToyRuntime
+from tests.toys import UNSPACED, WORDS, EchoRuntime, ToyRuntime
 
 seeds = st.integers(0, 10**6)
 options = st.fixed_dictionaries(
@@ -39,12 +40,17 @@ depths = st.sampled_from(["auto", 1, 2, 3, 8, 64])
 
 
 def pair(
-    seed: int, agreement: float, *, slots: int = 1, together: bool = False
+    seed: int,
+    agreement: float,
+    *,
+    slots: int = 1,
+    together: bool = False,
+    words: Sequence[str] = WORDS,
 ) -> tuple[LocalEngine, LocalEngine]:
     """`together`: both may compute at the same time."""
-    cores = 0 if together else None
-    base = EchoRuntime(seed, seed, slots=slots, cores=cores)
-    nudge = EchoRuntime(seed + 1, seed, agreement=agreement, slots=slots, end=0.02, cores=cores)
+    both: dict[str, Any] = {"slots": slots, "cores": 0 if together else None, "words": words}
+    base = EchoRuntime(seed, seed, **both)
+    nudge = EchoRuntime(seed + 1, seed, agreement=agreement, end=0.02, **both)
     return LocalEngine("toy:base", base), LocalEngine("toy:nudge", nudge)
 
 
@@ -66,6 +72,18 @@ def test_every_answer_is_the_same_with_and_without(
         same(model.answer("why 東?", speculate=depth), plain)  # with a warm cache
     base, nudge = pair(seed, agreement, together=together)
     same(NudgedModel(base, nudge, **options).answer("why 東?", speculate=depth), plain)
+
+
+@given(seeds, options, depths, st.sampled_from([0.5, 1.0]), st.booleans())
+@settings(max_examples=150)
+def test_and_so_in_scripts_without_spaces(
+    seed: int, options: dict[str, Any], depth: int | str, agreement: float, together: bool
+) -> None:
+    base, nudge = pair(seed, agreement, together=together, words=UNSPACED)
+    with NudgedModel(base, nudge, **options) as model:
+        plain = model.answer("ไหน 東?", speculate="off")
+        same(model.answer("ไหน 東?", speculate=depth), plain)
+        same(model.answer("ไหน 東?", speculate=depth), plain)  # with a warm cache
 
 
 @given(seeds, options, depths)

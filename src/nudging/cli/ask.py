@@ -57,6 +57,8 @@ def ask(
     if page is not None:
         _write_page(page, answer, question, made)
     if not as_json:
+        for note in answer.notes:
+            show.tell(f"note: {note}")
         show.aside(summary(answer))
 
 
@@ -79,6 +81,7 @@ def _print_json(answer: Answer, made: Plan, trace: bool) -> None:
         "gamma": config.gamma,
         "preset": config.preset,
         "nudge_rate": round(answer.nudge_rate, 4),
+        "notes": list(answer.notes),
         "usage": answer.usage.as_dict(),
         "seconds": round(answer.usage.seconds, 4),
     }

@@ -66,6 +66,10 @@ def evaluate(
     merge: Annotated[
         bool, typer.Option("--merge", help="Put runs of several machines together.")
     ] = False,
+    rescore: Annotated[
+        bool,
+        typer.Option("--rescore", help="Score a run's answers by today's code; asks no model."),
+    ] = False,
     judge: Annotated[
         str | None,
         typer.Option("--judge", metavar="SPEC", help="URL#MODEL of a model that scores answers."),
@@ -102,8 +106,15 @@ def evaluate(
     """Ask tasks of several methods, and compare what comes.
 
     Each sample's line is written as it is done; what is interrupted, or has failed, is done by the
-    same command with --resume. --merge RUN... puts runs of several machines together.
+    same command with --resume. --merge RUN... puts runs of several machines together. --rescore RUN
+    scores the answers of a run anew, where the code that scores has changed.
     """
+    if rescore:
+        if len(runs or ()) != 1 or merge or resume:
+            raise UsageError("--rescore takes one run", hint="nudge eval --rescore RUN")
+        _rescore((runs or [])[0], tasks, data_dir)
+        _finish((runs or [])[0], as_json)
+        return
     if out is None:
         raise UsageError("--out is missing: the folder of the run", hint="--out RUN")
     if merge:
@@ -227,6 +238,27 @@ def _run(request: Request, out: Path, *, resume: bool) -> None:
         portal.call(evaluation.aclose())
 
 
+def _rescore(run: Path, tasks: str | None, data_dir: Path | None) -> None:
+    """Score a run's answers anew, and tell what has changed."""
+    from ..eval.rescore import rescore
+    from ..eval.run import read_task
+    from ..eval.store import read_header
+
+    seed = read_header(run)["seed"]
+    named = _listed(tasks, "--tasks") if tasks else ()
+    changes = portal.call(rescore(run, [read_task(text, data_dir, None, seed) for text in named]))
+    for change in changes:
+        was, now = change.right
+        if change.otherwise:
+            show.tell(
+                f"{change.task} {change.method}: {change.otherwise} of "
+                f"{show.counted(change.answers, 'answer')} scored otherwise; {was} were right, "
+                f"{now} are"
+            )
+    if not any(change.otherwise for change in changes):
+        show.tell("no score has changed")
+
+
 def _tell_failed(out: Path) -> None:
     from ..eval.store import read_samples
 
@@ -245,12 +277,15 @@ def _finish(out: Path, as_json: bool) -> None:
     from ..eval.store import SUMMARY, read_header, read_samples
     from ..eval.summary import summary
 
-    found = summary(read_header(out), read_samples(out))
+    header = read_header(out)
+    found = summary(header, read_samples(out, header))
     write_json(out / SUMMARY, found)
     if as_json:
         show.print_json(found)
     else:
         show.table([["task", "method", "setting", *HEAD], *_lines(found["cells"])], left=3)
+    for note in header.get("notes", ()):
+        show.tell(f"note: {note}")
 
 
 def _lines(cells: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:

@@ -110,9 +110,22 @@ class Vocabulary:
         for place, stretch in enumerate(stretches):
             if place:
                 ids += self._low_line_ids
-            backend = self._outer if begin and not place else self._inner
-            ids += self._encode(backend, stretch, controls)
+            if begin and not place:
+                ids += self._encode(self._outer, stretch, controls)
+            else:
+                ids += self._go_on(stretch, controls)
         return ids
+
+    def _go_on(self, text: str, controls: bool) -> list[int]:
+        """A text that goes on from another: no space goes first, but one may after a control
+        token."""
+        found = self._written.search(text) if controls and self._inner is not self._outer else None
+        if found is None:
+            return self._encode(self._inner, text, controls)
+        # The control token is read with what is before it and with what is after it: it may take
+        # the white space on either side.
+        before = self._encode(self._inner, text[: found.end()], controls)
+        return before + self._encode(self._outer, text[found.start() :], controls)[1:]
 
     def _encode(self, backend: Any, text: str, controls: bool) -> list[int]:
         backend.encode_special_tokens = not controls

@@ -24,7 +24,7 @@ from ..errors import ContextOverflow, ModelError, TemplateError
 from ..sandbox import aside
 from ..templates import named_template, render
 from ..text import common_prefix, complete
-from ..tokens import Step
+from ..tokens import Candidate, Step
 from ..variables import NONE, Variables
 from .base import Capabilities, Engine, Want
 from .habits import OPENINGS, Chats
@@ -109,6 +109,7 @@ class LocalEngine(Engine):
         if len(ids) >= self._runtime.n_ctx and not start:
             raise self._overflow(len(ids))
         text = start
+        spaced = not start and await self._run(self._spelling.opens_with_space, prompt)
         with self._reading(prompt):
             for _ in range(min(n, self._runtime.n_ctx - len(ids))):
                 guess = b""
@@ -116,6 +117,8 @@ class LocalEngine(Engine):
                     guess = await want.propose(text)
                 find = self._step_finder(len(ids), len(text), want)
                 step = await self._answer_to(_Request(ids, prompt, find, text, guess))
+                if spaced:
+                    step, spaced = _without_space(step), False
                 yield step
                 if step.is_end or step.id is None:
                     return
@@ -376,3 +379,13 @@ class LocalEngine(Engine):
             tokens=tokens,
             limit=limit,
         )
+
+
+def _without_space(step: Step) -> Step:
+    """A step whose tokens begin with a space that is the vocabulary's. A space alone is text."""
+
+    def bare(text: bytes) -> bytes:
+        return text[1:] if text.startswith(b" ") and len(text) > 1 else text
+
+    top = tuple(Candidate(bare(text), prob) for text, prob in step.top)
+    return replace(step, text=bare(step.text), top=top)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 from ..chat import Part, Prompt
 from ..errors import InputError
@@ -25,6 +26,12 @@ class Spelling:
         found = sorted(filter(None, runtime.controls), key=len, reverse=True)
         self.controls = re.compile("|".join(map(re.escape, found)) or r"(?!)")
 
+    @cached_property
+    def _pads(self) -> bool:
+        """Whether the vocabulary ever puts a space of its own before a text."""
+        ids = self._runtime.tokenize("a", controls=False, begin=True)
+        return b"".join(map(self._runtime.piece, ids)) != b"a"
+
     def too_long(self, prompt: Prompt) -> int:
         """How many tokens a prompt has at least, if by its length alone it can't fit; else 0."""
         length, most = len(prompt.text.encode()), self._runtime.n_ctx
@@ -34,23 +41,22 @@ class Spelling:
         return fewest if fewest > most else 0
 
     def ids(self, prompt: Prompt, start: str) -> list[int]:
-        """Those of the prompt and the answer so far. Control tokens count only where they are not
-        literal, so the text is divided around those that are."""
+        """Those of the prompt and the answer so far, read as one text. Control tokens count only
+        where they are not literal, so the text is divided around those that are."""
         ids: list[int] = []
-        plain = ""
+        plain, begins = "", True
 
         def add(text: str, controls: bool) -> None:
+            nonlocal begins
             if text:
                 # To look for each of thousands of control tokens takes ten times as long.
                 controls = controls and self.controls.search(text) is not None
-                begin = prompt.add_special and not ids
-                ids.extend(self._runtime.tokenize(text, controls=controls, begin=begin))
+                ids.extend(self._runtime.tokenize(text, controls=controls, begin=begins))
+                if begins and not prompt.add_special:
+                    del ids[: len(self._runtime.tokenize("", controls=False, begin=True))]
+                begins = False
 
         for part in (*prompt.parts, Part(start, literal=True)):
-            if part.text and self._ends_in_control(plain):
-                # Some vocabularies put a space after a control token; the answer has its own.
-                add(plain, controls=True)
-                plain = ""
             if not part.literal:
                 plain += part.text
                 continue
@@ -60,14 +66,16 @@ class Spelling:
                 add(found[0], controls=False)
                 plain, rest = "", found.end()
             plain += part.text[rest:]
-        if plain and plain[-1].isspace():
+        written = not start and not prompt.parts[-1].literal  # by a template
+        if plain and plain[-1].isspace() and not written:
             # At the very end, some vocabularies (GPT-2's) read white space otherwise than before
             # a word, and their models then go on with more of it: so it is read before one.
-            before = len(ids)
+            before = len(ids), begins
             add(plain + "a", controls=True)
             if self._runtime.piece(ids[-1]) == b"a":
                 return ids[:-1]
-            del ids[before:]
+            del ids[before[0] :]
+            begins = before[1]
         add(plain, controls=True)
         return ids
 
@@ -75,6 +83,19 @@ class Spelling:
         """Whether the vocabulary has a token for one of these."""
         read = self._runtime.tokenize
         return any(len(read(word, controls=True, begin=False)) == 1 for word in words)
+
+    def opens_with_space(self, prompt: Prompt) -> bool:
+        """Whether the vocabulary puts a space of its own between a prompt, which ends with a
+        control token, and the answer. The model writes it, and it is no part of the answer."""
+        if not self._pads or prompt.text.endswith(" "):
+            return False
+        text = b""
+        for token in reversed(self.ids(prompt, "a")):
+            piece = self._runtime.piece(token)
+            if not piece or len(text) > 2:
+                break
+            text = piece + text
+        return text == b" a"
 
     def text(self, ids: Sequence[int]) -> str:
         """
@@ -88,7 +109,3 @@ class Spelling:
                 raise InputError(f"there is no token {token}: they go from 0 to {last}")
             text += runtime.piece(token) or runtime.name(token).encode()
         return text.decode(errors="replace")
-
-    def _ends_in_control(self, text: str) -> bool:
-        tail = text[-64:]
-        return any(found.end() == len(tail) for found in self.controls.finditer(tail))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from ..tokens import Answer
+from ..tokens import Answer, count_words
 from .interval import interval
 
 Ends = tuple[float, float]
@@ -41,7 +41,7 @@ class Doubt:
         tops = []
         for answer in answers:
             for span in answer.spans:
-                count = len(span.text.split())
+                count = count_words(span.text)
                 self._words += count
                 if span.source == "base":
                     tops += [token.top1 for token in span.tokens]
@@ -173,8 +173,8 @@ def nudged(answers: Sequence[Answer]) -> tuple[float, Ends | None]:
     """The share of nudged words in all answers together, and its 95 % interval over prompts."""
     counts = [
         (
-            sum(len(span.text.split()) for span in answer.spans if span.source == "nudge"),
-            len(answer.text.split()),
+            sum(count_words(span.text) for span in answer.spans if span.source == "nudge"),
+            count_words(answer.text),
         )
         for answer in answers
     ]

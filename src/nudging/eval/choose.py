@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from typing import NamedTuple
 
-from .read import fold, plain, stated
+from .statement import fold, plain, stated
 
 Choices = Mapping[str, str]
 """Labels and texts, in order."""
@@ -18,6 +19,7 @@ Choices = Mapping[str, str]
 _BARE = re.compile(r"\W{0,8}(\w)\s?[.):]\s?(.*)|\W{0,8}(\w)\W{0,8}$")
 """A line such as `B. blue`, `(B) blue`, `B: blue` or `B`."""
 
+_ARTICLE = re.compile(r"(?:an?|the) ")
 _FURTHER = re.compile(r"$|[.;] |,? (?:because|since|as|is|which)\b| [-(]")
 """What goes on about a choice after its text, and not in it."""
 
@@ -51,10 +53,10 @@ def _mentioned(lines: list[str], choices: Choices) -> str | None:
     """The one choice that is called right, or mentioned, or whose text occurs: at the end, or at
     all. None where there are several."""
     text = "\n".join(lines)
-    mention = _patterns("".join(choices))[-1]
+    mention = _patterns("".join(choices)).mention
     found = (
         _called(text, choices),
-        {_first(each) for each in mention.finditer(text)},
+        {label.upper() for each in mention.finditer(text) for label in each.groups() if label},
         set(_said("".join(lines[-1:]), choices)),
         set(_said(text, choices)),
     )
@@ -63,7 +65,7 @@ def _mentioned(lines: list[str], choices: Choices) -> str | None:
 
 def _called(text: str, choices: Choices) -> set[str]:
     """The choices that are called right."""
-    called = _patterns("".join(choices))[1:-1]
+    called = _patterns("".join(choices)).called
     return {_first(each) for pattern in called for each in pattern.finditer(text)}
 
 
@@ -92,10 +94,18 @@ def _named(rest: str, choices: Choices) -> str | None:
     """The choice with which a statement of the answer begins; empty where it names two."""
     line = rest.lstrip().partition("\n")[0]
     said = fold(line)
-    by_text = [label for label in choices if _begins(said, fold(choices[label]))]
+    bare = _ARTICLE.sub("", said)
+    by_text = [
+        label
+        for label, text in choices.items()
+        if _begins(said, fold(text)) or _begins(bare, _ARTICLE.sub("", fold(text)))
+    ]
     if by_text:
         return max(by_text, key=lambda label: len(choices[label]))
-    found = _patterns("".join(choices))[0].match(line)
+    patterns = _patterns("".join(choices))
+    if patterns.several.match(line):
+        return ""
+    found = patterns.stated.match(line)
     if not found:
         return None
     label = _first(found)
@@ -128,31 +138,76 @@ def _said(text: str, choices: Choices) -> Iterator[str]:
             yield label
 
 
-@cache
-def _patterns(labels: str) -> tuple[re.Pattern[str], ...]:
-    """A label where the answer is stated; one that is called right, as a choice, by its letter
-    alone, or by being chosen; and one in any mention as a choice.
+class _Patterns(NamedTuple):
+    """How choices are named by their labels."""
 
-    A small letter counts where it is set off: "the answer is a complete job" names no choice, and
-    neither does "A job is the best".
-    """
+    stated: re.Pattern[str]
+    """Where a statement of the answer begins."""
+    several: re.Pattern[str]
+    """There, too, but two of them."""
+    called: tuple[re.Pattern[str], ...]
+    """Called right as a choice, or by its letter alone; or chosen."""
+    mention: re.Pattern[str]
+    """Any mention as a choice."""
+
+
+@cache
+def _patterns(labels: str) -> _Patterns:
+    """A small letter counts where it is set off: "the answer is a complete job" names no choice,
+    and neither does "A job is the best"."""
     either = f"[{labels}{labels.lower()}]"
-    letter = (
-        f"[{''.join(filter(str.isalpha, labels))}]" if labels.upper() != labels.lower() else "(?!)"
+    letters = "".join(filter(str.isalpha, labels))
+    letter = f"[{letters}]" if letters else "(?!)"
+    other = rf"\(?(?:[{labels}](?![\w'])|{either}\))"
+    another = rf"\(?(?:([{labels}])(?![\w'])|({either})\))"
+    verb = r"(?:can|could|does|has|is|looks|refers|says|seems|was|would)(?:n't)?\b"
+    link = r"\)?,?\s?(?:(?:and|or)\s(?:(?!not\b)\w{3,8}\s)?|and/or\s|[/&]\s?|,\s?)"
+    joined = rf"{link}{other}(?!\s{verb})"
+    alone = (
+        rf"(?!{joined})(?!(?<=\bI)(?:'|\s(?:am|believe|can|could|did|do|don|guess|have|think)\b))"
     )
-    right = r"is\s(?:the\s)?(?:correct|right|best)\b"
-    named = rf"(?:\(({either})\)|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s\(?([{labels}])(?!\w))"
-    return (
+    first = "".join(
+        rf"(?<!{end}\s{word}\s)" for end in (letter, r"\)") for word in ("or", "and", "nor")
+    )
+    right = (
+        r"(?:is|must\sbe|should\sbe|would\sbe|seems|looks|appears(?:\sto\sbe)?|has\sto\sbe)\s"
+        r"(?:(?:clearly|definitely|likely|most\slikely|probably|therefore|thus|indeed|the|my|our)\s)*"
+        r"(?:(?:best|correct|final|only|right)\s(?=answer|choice|option))?"
+        r"(?:correct|right|best|answer)\b"
+    )
+    named = (
+        rf"(?:\(({either})\)|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)\s\(?([{labels}])(?!\w))"
+    )
+    opened = r"[\s:=\"'({\[\\$<>*-]{0,8}"
+    kind = r"(?:(?:text|[Tt]he|[Oo]ption|[Cc]hoice|[Ll]etter|\w{3,10}ly)\b[\s({:]{0,3}){0,3}"
+    ends = (
+        r"(?=[).,:;!}\]$<\"']|\s*$|\s[-(]"
+        r"|\s(?:and\snot|as|because|but|for|not|over|rather|since)\b)"
+    )
+    rather = r",?\s(?:and\snot|instead\sof|not|rather\sthan)\s"
+    return _Patterns(
         re.compile(
-            rf"[\s:=\"'({{\[\\]{{0,8}}(?:(?:text|[Oo]ption|[Cc]hoice|letter)\b[\s({{]{{0,3}})?"
-            rf"(?:([{labels}])(?!\w)|({either})(?=\s?[).\]}}:]|\s*$))[\s).:,\"'}}\]-]*",
+            rf"{opened}{kind}"
+            rf"(?:([{labels}])(?!\w){alone}|({either})(?=\s?[).\]}}:$<]|\s*$){alone})"
+            r"[\s).:,\"'}\]$-]*",
         ),
-        re.compile(rf"{named}[^.\n]{{0,80}}?\b{right}"),
-        re.compile(rf"(?<![\w'-])(?<![Nn]or\s)(?<![Ii]f\s)(?<![Ww]hether\s)({letter})\s{right}"),
-        re.compile(
-            rf"\b(?:choose|chose|pick|select|go\swith)\s\(?({letter})"
-            r"(?=[).,:;]|\s*$|\s(?:because|since|as)\b)",
-            re.MULTILINE,
+        re.compile(rf"{opened}{kind}(?:both\s|either\s)?\(?{other}{joined}"),
+        (
+            re.compile(rf"{named}{alone}[^.\n]{{0,80}}?\b{right}"),
+            re.compile(
+                rf"(?<![\w'-]){first}(?<![Nn]or\s)(?<![Ii]f\s)(?<![Ww]hether\s)"
+                rf"({letter})[)\]$\"']?\s{right}"
+            ),
+            re.compile(rf"^\W{{0,8}}({letter})\)?{rather}{other}"),
+            re.compile(
+                r"\b(?:(?i:choose|chose|pick|select)|go(?:ing)?\s(?:for|with)|guess|say|leaves|leaving"
+                r"|(?<!if\s)(?<!ther\s)(?i:it|that|this)"
+                r"(?:'s|\s(?:is|must\sbe|has\sto\sbe|would\sbe))"
+                r"|,\sbut(?:\srather)?|(?:nor|not)\s\(?[A-Z]\)?,?\sbut|\bthink|(?i:\b(?:hence|so|therefore|thus)\b),?)"
+                r"\s(?:(?:probably|likely|clearly|definitely|option|choice|answer)\s)*"
+                rf"[\"'(\[$]{{0,2}}({letter}){alone}{ends}",
+                re.MULTILINE,
+            ),
         ),
-        re.compile(named),
+        re.compile(rf"{named}(?:{link}{another})?"),
     )

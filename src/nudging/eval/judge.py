@@ -47,6 +47,23 @@ class Judge:
 
     async def ask(self, rubric: Rubric, sample: Sample, answer: str) -> Verdict:
         """Raises the wire's errors (`ServerError`) once trying again has not helped."""
+        body = self._body(rubric, sample, answer)
+        key = self._key(body)
+        reply = self._kept.get(key)
+        if reply is None:
+            async with self._wire.seat():
+                reply = _content(await self._wire.post("{url}/chat/completions", body))
+        verdict = _read(rubric, reply)
+        if not verdict.unread:
+            self._kept.put(key, reply)
+        return verdict
+
+    async def recall(self, rubric: Rubric, sample: Sample, answer: str) -> Verdict:
+        """What it said before, without asking it."""
+        reply = self._kept.get(self._key(self._body(rubric, sample, answer)))
+        return Verdict({}, "", "no reply is kept") if reply is None else _read(rubric, reply)
+
+    def _body(self, rubric: Rubric, sample: Sample, answer: str) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [
@@ -56,25 +73,29 @@ class Judge:
         }
         if self._temperature is not None:
             body["temperature"] = self._temperature
-        key = hashlib.sha256(json.dumps([self._wire.url, body]).encode()).hexdigest()
-        reply = self._kept.get(key)
-        if reply is None:
-            async with self._wire.seat():
-                reply = _content(await self._wire.post("{url}/chat/completions", body))
-        try:
-            scores = rubric.read(reply)
-        except Unread as problem:
-            return Verdict({}, reply, str(problem))
-        self._kept.put(key, reply)
-        return Verdict(scores, reply)
+        return body
+
+    def _key(self, body: Mapping[str, Any]) -> str:
+        return hashlib.sha256(json.dumps([self._wire.url, body]).encode()).hexdigest()
 
     async def aclose(self) -> None:
         await self._wire.aclose()
 
 
-def open_judge(spec: str, cache: Path | None = None) -> Judge:
-    """A judge from its spec. `cache`: the file of its replies, made where it is not there."""
+def _read(rubric: Rubric, reply: str) -> Verdict:
+    try:
+        return Verdict(rubric.read(reply), reply)
+    except Unread as problem:
+        return Verdict({}, reply, str(problem))
+
+
+def open_judge(spec: str, cache: Path | None = None, *, asked: bool = True) -> Judge:
+    """A judge from its spec. `cache`: the file of its replies, made where it is not there.
+    `asked`: without, it needs no key, and only what it has said can be recalled."""
     parsed, temperature = check_judge(spec)
+    if not asked:
+        options = {name: value for name, value in parsed.options.items() if name != "api_key_env"}
+        parsed = parsed._replace(options=options)
     return Judge(open_wire(parsed), parsed.model, temperature=temperature, cache=cache)
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..tokens import count_words
+from .shapes import line_fault
 
 Line = dict[str, Any]
 
@@ -45,12 +47,13 @@ def nudge_rate(line: Line) -> float | None:
     """Share of an answer's words that the nudging model wrote; None where there are none."""
     words: Counter[str] = Counter()
     for span in (line["answer"] or {}).get("spans", ()):
-        words[span["source"]] += len(span["text"].split())
+        words[span["source"]] += count_words(span["text"])
     return words["nudge"] / words.total() if words.total() else None
 
 
-def read_lines(path: Path) -> Iterator[Line]:
+def read_lines(path: Path, *, whole: bool = True) -> Iterator[Line]:
     """The lines of a file, one at a time. A last one that was cut off in the writing is left out.
+    `whole`: each must have all that a line has, as it should look; else only what it is about.
 
     Raises:
         InputError: another line is damaged, or is no sample's line.
@@ -66,6 +69,11 @@ def read_lines(path: Path) -> Iterator[Line]:
             line = _decode(data)
             if line is None:
                 broken = number
+            elif whole and (told := line_fault(line)):
+                raise InputError(
+                    f"line {number} of {path} is no sample's line: {told}",
+                    hint="delete that line; --resume asks its sample again",
+                )
             else:
                 yield line
 
@@ -76,7 +84,7 @@ def _decode(data: bytes) -> Line | None:
     try:
         line = json.loads(data)
         key(line)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return dict(line)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from .read import plain
+from .statement import plain
 
 _GRAM = 4  # words of a repeated stretch: shorter ones are repeated in any good prose
 _HEAD = 300  # characters in which a refusal comes, if it comes

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UsageError
+from ..headers import Header
 from ..kept import encode, write_json
 from .header import merged
 from .lines import Key, canonical, key, timeless
@@ -27,8 +28,9 @@ def merge(runs: Sequence[Path], out: Path) -> None:
     """
     if check_place(out, resume=True) is not None:
         raise UsageError(f"{out} is there already", hint="name another --out for the merged run")
-    header = merged(runs, [read_header(run) for run in runs])
-    chosen = _chosen(runs)
+    headers = [read_header(run) for run in runs]
+    header = merged(runs, headers)
+    chosen = _chosen(runs, headers)
     out.mkdir(parents=True, exist_ok=True)
     new = out / f"{SAMPLES}.new"
     with new.open("wb") as file:
@@ -41,12 +43,12 @@ def merge(runs: Sequence[Path], out: Path) -> None:
     write_json(out / HEADER, header)  # the last: what has no header is no run
 
 
-def _chosen(runs: Sequence[Path]) -> dict[Key, tuple[int, bool]]:
+def _chosen(runs: Sequence[Path], headers: Sequence[Header]) -> dict[Key, tuple[int, bool]]:
     """Of each sample the run whose line counts, and whether that is a failure."""
     chosen: dict[Key, tuple[int, bool]] = {}
     seen: dict[Key, bytes] = {}
-    for number, run in enumerate(runs):
-        for line in read_samples(run):
+    for number, (run, header) in enumerate(zip(runs, headers, strict=True)):
+        for line in read_samples(run, header):
             about = key(line)
             if line["error"] is not None:
                 chosen.setdefault(about, (number, True))

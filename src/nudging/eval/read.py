@@ -2,8 +2,9 @@
 
 Where the text states its answer ("The answer is ...", "Answer:", "####", "\\boxed"), that counts,
 the last such place first; else what stands last. A reading is canonical text, so two answers say
-the same exactly when their readings are equal; None means that nothing was found. Lettered
-choices are read in `choose.py`. Every pattern is linear in the length of the text. Knows no task.
+the same exactly when their readings are equal; None means that nothing was found. Numbers are read
+in `numerals.py`, lettered choices in `choose.py`. Every pattern is linear in the length of the
+text. Knows no task.
 """
 
 from __future__ import annotations
@@ -12,121 +13,17 @@ import datetime
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from decimal import Decimal, localcontext
-from fractions import Fraction
 from functools import cache
 from typing import TypeVar
 
+from .numerals import number as number
+from .statement import fold, plain, sentence, stated
+
 T = TypeVar("T")
-
-_PLAIN = str.maketrans(
-    {
-        "’": "'",
-        "‘": "'",
-        "“": '"',
-        "”": '"',
-        "−": "-",
-        "\u2011": "-",
-        "\u00a0": " ",
-        "\u202f": " ",
-        "\r": "\n",
-        "`": None,
-    }
-)
-_CUE = re.compile(
-    r"\b(?:answer|(?:correct|right|best|only|my)\s(?:option|choice))\b"
-    r"(?:[^.:?\n]{0,80}?\b(?:is|are|was|(?:would|should|must)\sbe)\b|[^.:=?\n]{0,40}[:=])"
-    r"|\#{4}|\\boxed\b",
-    re.IGNORECASE,
-)
-_MOST = 20  # statements that are looked at: who makes more is in a loop
-_FAR = 400  # characters after a cue in which the answer is looked for
-_MOST_DIGITS = 100  # of a number that is reckoned with
-_OPENING = " \t\n:=*_{(["  # what may stand between a cue and the answer
-_SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)")
-
-
-def plain(text: str) -> str:
-    """Without emphasis, and with plain quotes, hyphens and spaces."""
-    return text.translate(_PLAIN).replace("**", "").replace("__", "")
-
-
-def stated(text: str) -> Iterator[str]:
-    """What follows the places where a plain text states its answer, the last place first."""
-    for cue in reversed(deque(_CUE.finditer(text), maxlen=_MOST)):
-        yield text[cue.end() : cue.end() + _FAR]
-
-
-def sentence(rest: str) -> str:
-    """The first sentence, or line, that has anything in it."""
-    return _SENTENCE_END.split(rest.lstrip(_OPENING), maxsplit=1)[0]
-
-
-def fold(text: str) -> str:
-    """For comparing phrases: case, spaces, quotes and punctuation at the ends do not count."""
-    return " ".join(text.casefold().split()).strip(" .,;:!?\"'*")
 
 
 def _last(found: Iterable[T]) -> T | None:
     return next(iter(deque(found, maxlen=1)), None)
-
-
-# --- numbers --------------------------------------------------------------------------------
-
-_TEX_FRACTION = re.compile(r"([0-9]?)\\[dt]?frac\{([0-9]{1,9})\}\{([0-9]{1,9})\}")
-# A minus is a sign where it follows nothing that could be subtracted from: "is -3", not "5-3".
-_NUMBER = re.compile(
-    r"(?P<sign>(?<![\w)\]}])-(?=\$?[0-9.]))?\$?"
-    r"(?:(?:(?P<whole>(?<![0-9.,/])[0-9]{1,9})\s)?(?<![0-9.,/])"
-    r"(?P<part>[0-9]{1,9})\s?/\s?(?P<of>0{0,8}[1-9][0-9]{0,8})(?![0-9]|[.,/][0-9])"
-    r"|(?P<digits>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?"
-    r"|(?<![0-9])\.[0-9]+)(?:[eE](?P<power>[+-]?[0-9]{1,2})(?!\w))?)"
-)
-
-
-def number(text: str) -> str | None:
-    """The last number of the sentence that states the answer, or else of the whole text.
-
-    The last, because who computes ends with the result: "The answer is 9 * 2 = 18." A fraction
-    (3/4, 1 1/2, \\frac{3}{4}) is one number.
-    """
-    text = _TEX_FRACTION.sub(_as_typed, plain(text))
-    for part in (*map(sentence, stated(text)), text):
-        if found := _last(_NUMBER.finditer(part)):
-            return _canonical(found)
-    return None
-
-
-def _as_typed(tex: re.Match[str]) -> str:
-    return f"{tex[1]} {tex[2]}/{tex[3]}" if tex[1] else f"{tex[2]}/{tex[3]}"
-
-
-def _canonical(found: re.Match[str]) -> str:
-    """As text, since a number may be longer than any machine's: 18 for 018, 18.0 and 18.00. What
-    has no end as a decimal stays a fraction."""
-    if found["part"]:
-        value = int(found["whole"] or 0) + Fraction(int(found["part"]), int(found["of"]))
-        digits = _decimal(value) or str(value)
-    elif found["power"] and len(found["digits"]) <= _MOST_DIGITS:
-        digits = f"{Decimal(found['digits'].replace(',', '') + 'e' + found['power']):f}"
-    else:
-        digits = found["digits"].replace(",", "")
-    whole, _, rest = digits.partition(".")
-    whole, rest = whole.lstrip("0") or "0", rest.rstrip("0")
-    said = f"{whole}.{rest}" if rest else whole
-    return said if said == "0" else (found["sign"] or "") + said
-
-
-def _decimal(value: Fraction) -> str | None:
-    """Digits of a number, if they end."""
-    rest = value.denominator
-    for prime in (2, 5):
-        while rest % prime == 0:
-            rest //= prime
-    if rest > 1:
-        return None
-    with localcontext(prec=_MOST_DIGITS):
-        return f"{Decimal(value.numerator) / Decimal(value.denominator):f}"
 
 
 # --- verdicts -------------------------------------------------------------------------------

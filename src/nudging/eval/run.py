@@ -7,7 +7,7 @@ command line and no screen.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +15,17 @@ from typing import Any, NamedTuple
 
 from ..engines import open_engine_async
 from ..engines.base import Engine
+from ..errors import InputError
 from ..fingerprint import made_now, model_facts, versions
+from .code import own_sum, rules_sum
 from .header import FORMAT
-from .judge import Judge, judged, open_judge
+from .judge import Judge, Verdict, judged, open_judge
 from .lines import Line, canonical
 from .load import find_rows, read_jsonl, samples
 from .measures import measure
 from .methods import Method, Role, models_of, open_method_async
 from .own import own_task
+from .rubrics import Rubric
 from .store import Run
 from .summary import ENDED
 from .task import Sample, Score, Task
@@ -39,6 +42,8 @@ class Asked(NamedTuple):
     limit: int | None
     options: str
     """How the task was described, where it is the user's own."""
+    file: Path | None = None
+    """Where its rows are, unless they came from the hub."""
 
     @property
     def samples(self) -> Sequence[Sample]:
@@ -48,8 +53,11 @@ class Asked(NamedTuple):
     def facts(self) -> dict[str, Any]:
         said = [(each.id, each.question, each.system, each.gold) for each in self.whole]
         digest = hashlib.sha256(canonical(said).encode()).hexdigest()
-        facts = {"samples": len(self.whole), "sha256": digest}
-        return facts | ({"options": self.options} if self.options else {})
+        facts: dict[str, Any] = {"samples": len(self.whole), "sha256": digest}
+        facts |= {"options": self.options} if self.options else {}
+        facts |= {"file": str(self.file.absolute())} if self.file else {}
+        code = own_sum(type(self.task))
+        return facts | ({"code": code} if code else {})
 
 
 def read_task(text: str, data_dir: Path | None, limit: int | None, seed: int) -> Asked:
@@ -61,9 +69,27 @@ def read_task(text: str, data_dir: Path | None, limit: int | None, seed: int) ->
     if "=" in text:
         task, path = own_task(text)
         rows = read_jsonl(path)
-        return Asked(task, samples(task, rows, seed=seed), limit, text.partition("?")[2])
+        return Asked(task, samples(task, rows, seed=seed), limit, text.partition("?")[2], path)
     task = find_task(text)
-    return Asked(task, samples(task, find_rows(text, data_dir), seed=seed), limit, "")
+    found = samples(task, find_rows(text, data_dir), seed=seed)
+    return Asked(task, found, limit, "", data_dir / f"{text}.jsonl" if data_dir else None)
+
+
+def read_again(name: str, facts: Mapping[str, Any], seed: int) -> Asked:
+    """A task of a run, by what the run's header says of it.
+
+    Raises:
+        InputError: as in `read_task`, or the header does not say where an own task's rows are.
+    """
+    file, options = facts.get("file"), facts.get("options")
+    if options is None:
+        return read_task(name, Path(file).parent if file else None, None, seed)
+    if file is None:
+        raise InputError(
+            f"the run does not say where the rows of {name} are",
+            hint=f"--tasks '{name}=FILE.jsonl?{options}'",
+        )
+    return read_task(f"{name}={file}?{options}", None, None, seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +124,7 @@ class Request:
             "limit": self.limit,
             "seed": self.seed,
             "judge": self.judge,
+            "rules": rules_sum(),
         }
 
 
@@ -175,7 +202,7 @@ class Evaluation:
                 each.task.name,
                 each.samples,
                 method,
-                self._scorer(each.task),
+                scorer(each.task, self.judge.ask if self.judge else None),
                 self.request.at_once or self._bears(method),
             )
             for each in self.request.tasks
@@ -186,19 +213,6 @@ class Evaluation:
         engines = models_of(method.name, self.engines).values()
         in_memory = any(engine.pace is not None for engine in engines)
         return 1 if in_memory else method.concurrency
-
-    def _scorer(self, task: Task) -> Scorer:
-        async def score(sample: Sample, line: Line) -> Score:
-            text, reason = line["answer"]["text"], line["answer"]["stop_reason"]
-            found = task.score(sample, text)
-            measures = {**measure(text, ended=reason in ENDED), **found.measures}
-            found = Score(found.correct, found.reading, measures)
-            if self.judge is None or task.rubric is None:
-                return found
-            verdict = await self.judge.ask(task.rubric, sample, text)
-            return judged(found, task.rubric, verdict)
-
-        return score
 
     async def lines(self, run: Run) -> AsyncGenerator[Line, None]:
         """The lines that a run still lacks, each as it is made."""
@@ -211,3 +225,22 @@ class Evaluation:
 
     async def aclose(self) -> None:
         await self._open.aclose()
+
+
+Asks = Callable[[Rubric, Sample, str], Awaitable[Verdict]]
+"""What a judge says of an answer."""
+
+
+def scorer(task: Task, judge: Asks | None) -> Scorer:
+    """How a task's answers are scored: by its rule, and by a judge where there is one."""
+
+    async def score(sample: Sample, line: Line) -> Score:
+        text, reason = line["answer"]["text"], line["answer"]["stop_reason"]
+        found = task.score(sample, text)
+        measures = {**measure(text, ended=reason in ENDED), **found.measures}
+        found = Score(found.correct, found.reading, measures)
+        if judge is None or task.rubric is None:
+            return found
+        return judged(found, task.rubric, await judge(task.rubric, sample, text))
+
+    return score

@@ -16,8 +16,9 @@ from typing import Any
 
 from ..errors import InputError, UsageError
 from ..kept import Growing, encode, locked, write_json
-from .header import ALL, FORMAT
+from .header import FORMAT
 from .lines import Key, Line, is_settled, key, read_lines
+from .shapes import header_fault
 
 HEADER, SAMPLES, SUMMARY = "header.json", "samples.jsonl", "summary.json"
 
@@ -64,9 +65,7 @@ class Run:
 def opened(folder: Path, header: Mapping[str, Any]) -> Iterator[Run]:
     """Begin a run, or go on with one: `check_place` and `check_resumed` have let it pass."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        if not locked(lock):
-            raise UsageError(f"another process is writing to {folder}")
+    with alone(folder):
         if not (folder / HEADER).exists():
             write_json(folder / HEADER, header)
         elif (before := read_header(folder)).get("limit") != header.get("limit"):
@@ -76,6 +75,19 @@ def opened(folder: Path, header: Mapping[str, Any]) -> Iterator[Run]:
             yield run
         finally:
             run.close()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a run.
+
+    Raises:
+        UsageError: one does.
+    """
+    with (folder / ".lock").open("w") as lock:
+        if not locked(lock):
+            raise UsageError(f"another process is writing to {folder}")
+        yield
 
 
 def check_place(folder: Path, *, resume: bool) -> Mapping[str, Any] | None:
@@ -111,25 +123,40 @@ def read_header(folder: Path) -> dict[str, Any]:
         header = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{folder} is no run: can't read {path}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
-    if (
-        not isinstance(header, dict)
-        or header.get("format") != FORMAT
-        or not header.keys() >= {*ALL}
-    ):
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise InputError(f"{path} is not the header of a run, or of another version's")
+    if told := header_fault(header):
+        raise InputError(f"{path} is not the header of a run: {told}")
     return header
 
 
-def read_samples(folder: Path) -> Iterator[Line]:
-    """The lines of a run that count, one at a time; see `read_lines`."""
-    path = folder / SAMPLES
+def read_samples(folder: Path, header: Mapping[str, Any] | None = None) -> Iterator[Line]:
+    """The lines of a run that count, one at a time.
+
+    Raises:
+        InputError: a line is damaged; or, where the header is given, it is no whole line, or of a
+            task or method that the header does not have.
+    """
+    path, whole = folder / SAMPLES, header is not None
     if path.exists():
-        last = {key(line): number for number, line in enumerate(read_lines(path))}
-        for number, line in enumerate(read_lines(path)):
+        last = {key(line): number for number, line in enumerate(read_lines(path, whole=whole))}
+        for number, line in enumerate(read_lines(path, whole=False)):
             if last[key(line)] == number:
+                if header is not None:
+                    _check_named(path, header, line)
                 yield line
+
+
+def _check_named(path: Path, header: Mapping[str, Any], line: Line) -> None:
+    for what in ("task", "method"):
+        if line[what] not in header[f"{what}s"]:
+            raise InputError(
+                f"{path} has an answer of the {what} {line[what]!r}, which {HEADER} beside it does "
+                "not name",
+                hint="put the two files of one run together; or delete the lines of that " + what,
+            )
 
 
 def _compact(folder: Path) -> None:

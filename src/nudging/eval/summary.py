@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..tokens import StopReason
+from ..tokens import StopReason, count_words
 from .interval import interval
 from .lines import Line, canonical
 
@@ -45,7 +45,7 @@ class _Cell:
             self._asked += 1
             self._read += score["reading"] is not None
         for span in answer["spans"]:
-            self._words[span["source"]] += len(span["text"].split())
+            self._words[span["source"]] += count_words(span["text"])
         for name, value in numbers(answer["usage"]):
             self._usage.setdefault(name, []).append(value)
         if score["correct"] is not None:

@@ -111,11 +111,23 @@ async def _line(
                 # the task has put its own prefix before the question
                 answer = await cell.method.answer(sample.question, system=sample.system, prefix="")
             line["answer"] = plain_answer(answer)
-        scored = line | {"score": plain_score(await cell.score(sample, line))}
-        encode(scored)  # a score of someone's own may hold what JSON can't
-        return scored
     except Exception as error:
-        return line | {"error": {"kind": type(error).__name__, "message": str(error)}}
+        return line | {"error": plain_error(error)}
+    return await scored(line, sample, cell.score)
+
+
+async def scored(line: Line, sample: Sample, score: Scorer) -> Line:
+    """The line of an answer with its score, or the error of who scores."""
+    try:
+        found = line | {"score": plain_score(await score(sample, line)), "error": None}
+        encode(found)  # a score of someone's own may hold what JSON can't
+        return found
+    except Exception as error:
+        return line | {"score": None, "error": plain_error(error)}
+
+
+def plain_error(error: Exception) -> dict[str, str]:
+    return {"kind": type(error).__name__, "message": str(error)}
 
 
 def plain_answer(answer: Answer) -> dict[str, Any]:

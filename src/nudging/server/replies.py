@@ -156,6 +156,7 @@ def own_data(
         "spans": data["spans"],
         "nudge_rate": round(answer.nudge_rate, 4),
         "stop_reason": data["stop_reason"],
+        "notes": list(answer.notes),
         "usage": answer.usage.as_dict(),
     }
     if asked.page:

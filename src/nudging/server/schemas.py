@@ -230,6 +230,7 @@ def _parts() -> dict[str, Schema]:
                     "spans": array(ref("Span")),
                     "nudge_rate": SHARE,
                     "stop_reason": {"enum": [reason.value for reason in StopReason]},
+                    "notes": array(TEXT),
                     "usage": table(cost),
                     "page": {**TEXT, "description": "The answer as a page of HTML."},
                 },

@@ -7,10 +7,11 @@
 The answer is written in the tokens of the first model, the *writer*. What another vocabulary says
 of them goes by their bytes (`spelling.py`):
 
-    a token that only the other has    counts for the longest token of the writer's that begins it
-    a token that only the writer has   gets nothing in a mean. In a difference, whose parts are no
-                                       shares, it gets what is said of the longest token of the
-                                       other's that begins it
+    a token of the other's             is said of all the writer's tokens that begin with it, as
+                                       the other spells them. In a mean, its share is divided among
+                                       these as the writer divides its own; in a difference, whose
+                                       parts are no shares, each gets what is said of it
+    one that begins none of them       counts for the longest token of the writer's that begins it
     the end                            is one outcome, with the sum of all tokens that end a turn:
                                        models end by different ones
     a token that can't be spelled      in the other vocabulary: the writer's is never written, the
@@ -54,7 +55,7 @@ class Mean(Combined):
 
     def __call__(self, rows: Sequence[Row]) -> Row:
         mine, theirs = (np.exp(_logs(row)) for row in rows)
-        said, end = self._said.shares(theirs)
+        said, end = self._said.shares(theirs, mine)
         joint = mine + said
         joint[self._said.never] = 0.0
         joint[self._end.token] = mine[self._end.tokens].sum() + end
@@ -97,17 +98,31 @@ class _Said:
         self._unsaid = np.flatnonzero(unsaid & ~self.never)
         """The writer's tokens that begin none of the other's."""
         self._beginnings = read.first[self._unsaid]
+        self._begin = (~self.never).astype(np.float64)
+        self._beginning = np.where(self.never, 0, read.first)
+        counts = np.bincount(self._beginning[~self.never], minlength=len(other.pieces))
+        self._alone = np.flatnonzero((counts[self._beginning] == 1) & ~self.never)
 
-    def shares(self, probs: Wide) -> tuple[Wide, float]:
-        """A distribution over the writer's tokens, and the end's share of it."""
+    def shares(self, probs: Wide, mine: Wide) -> tuple[Wide, float]:
+        """A distribution over the writer's tokens, and the end's share of it. `mine`: what the
+        writer says, by which the share of a beginning is divided among the tokens that have it."""
         probs = self._sayable(probs)
-        said = np.bincount(self._places, probs[self._known], len(self.never))
-        return np.asarray(said, dtype=np.float64), float(probs[self._ends].sum())
+        own = mine * self._begin
+        whole = np.bincount(self._beginning, own, len(probs))
+        divided = whole > 0
+        parts = np.divide(probs, whole, where=divided, out=np.zeros_like(probs))
+        said = own * parts[self._beginning]
+        said[self._alone] = (probs * divided)[self._beginning[self._alone]]
+        rest = np.where(divided, 0.0, probs)[self._known]
+        said += np.bincount(self._places, rest, len(said))
+        return said, float(probs[self._ends].sum())
 
     def logs(self, probs: Wide) -> tuple[Wide, float]:
         """Logarithms, with something said of every token that the other can read."""
-        said, end = self.shares(probs)
-        said[self._unsaid] = self._sayable(probs)[self._beginnings]
+        probs = self._sayable(probs)
+        said = np.bincount(self._places, probs[self._known], len(self.never))
+        end = float(probs[self._ends].sum())
+        said[self._unsaid] = probs[self._beginnings]
         return np.log(np.maximum(said, LEAST)), float(np.log(max(end, LEAST)))
 
     def _sayable(self, probs: Wide) -> Wide:

@@ -1,8 +1,9 @@
 """Several models that write as one: each token is drawn from what all of them say together.
 
 Every model reads its own prompt and then the same answer, each in its own tokens. The first is the
-*writer*, in whose vocabulary the answer is written. Needs whole distributions, which engines in
-this process give.
+*writer*, in whose vocabulary the answer is written; one with another vocabulary reads the answer's
+text afresh at each token, and its last token is healed (`healing.py`). Needs whole distributions,
+which engines in this process give.
 """
 
 from __future__ import annotations
@@ -10,34 +11,33 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from ...alone import written
-from ...chat import Message, Prompt, Question, conversation
+from ...chat import Message, Part, Prompt, Question, conversation
 from ...engines.base import Engine, Want
 from ...engines.local import LocalEngine
 from ...engines.runtime import Row, Vocabulary
 from ...errors import ConfigError
+from ...text import complete
 from ...tokens import Answer, ModelUsage, Step
 from .arithmetic import Combined, Difference, Mean
+from .healing import Healing
 from .method import COMMON, Method, Role, answer_of
 from .spelling import Spelling
 
-Reads = Callable[[int], Sequence[int]]
-"""A token of the writer's in a model's own."""
 LOST = 0.01
 """Largest share of a vocabulary that another model may be unable to read."""
 
 
 @dataclass(slots=True)
 class Voice:
-    """One model's part in an answer."""
+    """One model's part in an answer that is written in its own tokens."""
 
     engine: LocalEngine
     prompt: Prompt
-    reads: Reads
     ids: list[int] = field(default_factory=list)
     passes: int = 0
     seconds: float = 0.0
@@ -46,22 +46,59 @@ class Voice:
         await self.engine.check_room(self.prompt)
         self.ids = await self.engine.ids(self.prompt)
 
+    async def add(self, token: int, text: bytes) -> None:
+        """The writer's next token."""
+        self.ids.append(token)
+
     @property
     def is_full(self) -> bool:
         limit = self.engine.capabilities.n_ctx
         return limit is not None and len(self.ids) >= limit
 
     async def logits(self) -> Row:
+        """What it says of the next token."""
+        return await self._row(self.ids)
+
+    async def _row(self, ids: Sequence[int]) -> Row:
         begun = time.perf_counter()
         try:
             self.passes += 1
-            return await self.engine.logits(self.prompt, self.ids)
+            return await self.engine.logits(self.prompt, ids)
         finally:
             self.seconds += time.perf_counter() - begun
 
     @property
     def usage(self) -> ModelUsage:
         return ModelUsage(0, self.passes, 1, self.passes, seconds=self.seconds)
+
+
+@dataclass(slots=True)
+class Reader(Voice):
+    """One model's part in an answer that another vocabulary writes: it reads its text."""
+
+    healing: Healing = field(kw_only=True)
+    text: bytes = b""
+    _last: tuple[Sequence[int], Row] | None = None
+    """The last row, and what it followed."""
+
+    async def add(self, token: int, text: bytes) -> None:
+        self.text += text
+        whole, rest, _ = complete(self.text)
+        answer = Part(whole.decode(errors="replace"), literal=True)
+        self.ids = await self.engine.ids(replace(self.prompt, parts=(*self.prompt.parts, answer)))
+        self.ids.extend(self.healing.spelled(rest))
+
+    async def logits(self) -> Row:
+        last = self.ids[-1]
+        if not self.healing.may_go_on(last, self.text):
+            return await self._known(self.ids)
+        before = await self._known(self.ids[:-1])
+        return self.healing(before, await self._known(self.ids), last)
+
+    async def _known(self, ids: Sequence[int]) -> Row:
+        if self._last is None or self._last[0] != list(ids):
+            self._last = (list(ids), await self._row(ids))
+        return self._last[1]
 
 
 async def joint(
@@ -82,7 +119,7 @@ async def joint(
         if step.is_end or step.id is None:
             return
         for voice in voices:
-            voice.ids.extend(voice.reads(step.id))
+            await voice.add(step.id, step.text)
         position += len(step.text)
 
 
@@ -92,6 +129,8 @@ class Joint(Method):
     options = COMMON | {"base_sampling", "base_form", "template_variables"}
     plain: ClassVar[frozenset[Role]] = frozenset({"base"})
     _combined: Combined
+    _foreign: Mapping[Role, Healing]
+    """Of the models with another vocabulary than the writer's."""
 
     async def prepare(self) -> None:
         vocabularies = [await self._whole(role).vocabulary() for role in self.roles]
@@ -99,6 +138,11 @@ class Joint(Method):
             if all(vocabulary.pieces):
                 raise ConfigError(f"{self.name}: the {role} model has no token to end with")
         self._combined = await asyncio.to_thread(self._combine, *vocabularies)
+        self._foreign = {
+            role: await asyncio.to_thread(Healing, vocabulary.pieces)
+            for role, vocabulary in zip(self.roles, vocabularies, strict=True)
+            if vocabulary.pieces != vocabularies[0].pieces
+        }
         notes = []
         for role, (read, write) in zip(self.roles[1:], self._combined.spellings, strict=True):
             self._check(read, "base", role)
@@ -106,8 +150,7 @@ class Joint(Method):
             if read.whole < 1:
                 notes.append(
                     f"{write.whole:.0%} of the {role} model's tokens are tokens of the base model "
-                    f"too, and {read.whole:.0%} the other way; the others were compared by the "
-                    "token that begins them."
+                    f"too, and {read.whole:.0%} the other way; it read the answer by its text."
                 )
         self.notes = tuple(notes)
 
@@ -142,10 +185,8 @@ class Joint(Method):
         config = self._limited(max_tokens)
         messages = conversation(question, system)
         plain = await self._plain_prompt(messages, prefix)
-        readers: list[Reads] = [_itself, *(read.tokens for read, _ in self._combined.spellings)]
         voices = [
-            Voice(self._whole(role), await self._prompt(role, messages, plain), reader)
-            for role, reader in zip(self.roles, readers, strict=True)
+            self._voice(role, await self._prompt(role, messages, plain)) for role in self.roles
         ]
         steps = joint(voices, self._combined, Want("base", config.base_sampling), config.max_tokens)
         answer = await answer_of(written(steps, "base", plain.ends, config.stop_strings))
@@ -153,12 +194,12 @@ class Joint(Method):
         base = replace(voices[0].usage, emitted=usage.base.emitted)
         return replace(answer, usage=replace(usage, base=base, nudge=_sum(voices[1:])))
 
+    def _voice(self, role: Role, prompt: Prompt) -> Voice:
+        engine, healing = self._whole(role), self._foreign.get(role)
+        return Reader(engine, prompt, healing=healing) if healing else Voice(engine, prompt)
+
     async def _prompt(self, role: Role, messages: Sequence[Message], plain: Prompt) -> Prompt:
         return plain if role in self.plain else await self._rendered(role, messages)
-
-
-def _itself(token: int) -> tuple[int]:
-    return (token,)
 
 
 def _sum(voices: Sequence[Voice]) -> ModelUsage:

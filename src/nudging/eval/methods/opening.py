@@ -72,7 +72,7 @@ class Opening:
             if self._cut_at(self._stops, before):
                 return StopReason.STOP
             # A word must be whole before it can be said by which token it begins.
-            while (following := word_start(draft.text, read, self.config.words)) is not None:
+            while (following := self._word_after(draft, read)) is not None:
                 there = draft.text[:read].encode()
                 view = yield Ask("base", there, there, self.base_limit)
                 if view is None:
@@ -86,6 +86,9 @@ class Opening:
                     return None
                 yield Decision("keep", len(there), "in doubt", view)
         return StopReason.NUDGE if draft.ended else StopReason.LENGTH
+
+    def _word_after(self, draft: Draft, read: int) -> int | None:
+        return word_start(draft.text, read, self.config.words, draft.token_starts(read))
 
     def _believes(self) -> bool:
         """Whether the geometric mean over a full window has reached the bound."""

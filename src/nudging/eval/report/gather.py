@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ...errors import InputError
 from ...headers import Header
 from ..figures import apart
+from ..header import notes_of
 from ..lines import Line, canonical
 from ..store import read_header, read_samples
 from ..summary import summary
@@ -40,6 +41,10 @@ class Gathered:
     """Of the ways: what tells each from the others."""
     cells: list[tuple[int, Cell]] = field(default_factory=list)
     """With the number of their way."""
+    notes: dict[str, None] = field(default_factory=dict)
+    """What a reader should know of ways to answer, each once, in order."""
+    noted: list[list[int]] = field(default_factory=list)
+    """Of each way the numbers of its notes, from 1."""
     counts: list[Counts] = field(default_factory=list)
     """Of each way."""
     samples: Samples = field(default_factory=Samples)
@@ -62,12 +67,14 @@ def gather(folders: Sequence[Path]) -> Gathered:
         found.headers[name] = header
         shown = name if len(folders) > 1 else ""
 
-        def number(of: Mapping[str, Any], run: str = shown) -> int:
-            about = canonical([run, of["method"], of["setting"]])
+        def number(of: Mapping[str, Any], run: str = shown, of_run: Header = header) -> int:
+            method = of["method"]
+            about = canonical([run, method, of["setting"]])
             if about not in numbers:
                 numbers[about] = len(found.ways)
-                found.ways.append(Way(run, of["method"], of["setting"]))
+                found.ways.append(Way(run, method, of["setting"]))
                 found.counts.append(Counts())
+                found.noted.append(_note(found.notes, notes_of(of_run, method)))
             return numbers[about]
 
         def each(lines: Iterable[Line]) -> Iterator[Line]:
@@ -77,7 +84,7 @@ def gather(folders: Sequence[Path]) -> Gathered:
                 found.samples.add(way, line)
                 yield line
 
-        cells = summary(header, each(read_samples(folder)))["cells"]
+        cells = summary(header, each(read_samples(folder, header)))["cells"]
         if not cells:
             raise InputError(f"{folder} has no samples yet")
         tasks = list(header["tasks"])
@@ -87,6 +94,13 @@ def gather(folders: Sequence[Path]) -> Gathered:
         )
     found.names = [way_name(way, found.ways) for way in found.ways]
     return found
+
+
+def _note(notes: dict[str, None], found: Sequence[str]) -> list[int]:
+    """The numbers of notes, new ones added."""
+    notes.update(dict.fromkeys(found))
+    every = list(notes)
+    return [every.index(note) + 1 for note in found]
 
 
 def run_names(folders: Sequence[Path]) -> list[str]:

@@ -35,7 +35,8 @@ def write_logs(folders: Sequence[Path], out: Path) -> list[Path]:
     """
     found: list[tuple[Header, Way, Cell, list[Line]]] = []
     for run, folder in zip(run_names(folders), folders, strict=True):
-        header, lines = read_header(folder), list(read_samples(folder))
+        header = read_header(folder)
+        lines = list(read_samples(folder, header))
         if not lines:
             raise InputError(f"{folder} has no samples yet")
         for cell in summary(header, lines)["cells"]:

@@ -170,6 +170,10 @@ def _figures(gathered: Gathered) -> str:
     return (
         f'<p class="about">{escape(tables.NOTE)}</p>'
         + _table(tables.HEAD, tables.rows(gathered))
+        + "".join(
+            f'<p class="about">[{number}] {escape(note)}</p>'
+            for number, note in enumerate(gathered.notes, 1)
+        )
         + '<p class="about">Means of what can be measured without a right answer.</p>'
         + _table(head, rows)
     )

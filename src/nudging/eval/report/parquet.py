@@ -54,9 +54,9 @@ def _figures(folders: Sequence[Path]) -> dict[str, Any]:
     """The columns of figures that lines have. Those that are whole everywhere stay so."""
     found: dict[str, Any] = {}
     for folder in folders:
-        read_header(folder)
+        header = read_header(folder)
         empty = True
-        for line in read_samples(folder):
+        for line in read_samples(folder, header):
             empty = False
             for name, value in _measured(line).items():
                 whole = isinstance(value, int) and found.get(name, pa.int64()) == pa.int64()

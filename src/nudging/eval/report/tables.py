@@ -8,11 +8,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 from .. import figures
 from .gather import Gathered
 
+T = TypeVar("T")
 HEAD = ("task", "way", *figures.HEAD)
 NOTE = (
     "Shares are in percent. Over base: the mean gain over the base model alone, sample by sample; "
@@ -22,11 +25,21 @@ NOTE = (
 )
 
 
-def rows(gathered: Gathered) -> list[list[str]]:
-    """A row a cell, in the columns of `HEAD`."""
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
+_RUN_BY_SPREADSHEETS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+"""What begins a formula, half-width or full-width, or is skipped before one."""
+
+
+def rows(gathered: Gathered, mark: str = "[{}]") -> list[list[str]]:
+    """A row a cell, in the columns of `HEAD`. `mark`: how the number of a note is shown."""
     return [
-        [cell["task"], gathered.names[way], *figures.figures(cell)] for way, cell in gathered.cells
+        [cell["task"], _marked(gathered, way, mark), *figures.figures(cell)]
+        for way, cell in gathered.cells
     ]
+
+
+def _marked(gathered: Gathered, way: int, mark: str) -> str:
+    return " ".join([gathered.names[way], *(mark.format(n) for n in gathered.noted[way])])
 
 
 def measured(gathered: Gathered) -> tuple[list[str], list[list[str]]]:
@@ -40,15 +53,21 @@ def measured(gathered: Gathered) -> tuple[list[str], list[list[str]]]:
 
 
 def markdown(gathered: Gathered) -> str:
-    table = [HEAD, ["---", "---", *["---:"] * (len(HEAD) - 2)], *rows(gathered)]
-    return "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in table)
+    table = [HEAD, ["---", "---", *["---:"] * (len(HEAD) - 2)], *rows(gathered, "[^{}]")]
+    notes = "".join(f"\n[^{n}]: {_cell(note)}\n" for n, note in enumerate(gathered.notes, 1))
+    return "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in table) + notes
 
 
 def as_csv(gathered: Gathered) -> str:
-    """A line a cell; the setting as JSON, and inner figures by dotted names."""
-    found = [
-        {"run": gathered.ways[way].run, **dict(_flat("", cell))} for way, cell in gathered.cells
-    ]
+    """A line a cell; the setting as JSON, inner figures by dotted names, and notes, if any. Texts
+    that a spreadsheet would run as formulas have an apostrophe before them."""
+    notes = list(gathered.notes)
+    found: list[dict[str, object]] = []
+    for way, cell in gathered.cells:
+        row = {"run": gathered.ways[way].run, **dict(_flat("", cell))}
+        if notes:
+            row["notes"] = " ".join(notes[number - 1] for number in gathered.noted[way])
+        found.append({_inert(name): _inert(value) for name, value in row.items()})
     names = list(dict.fromkeys(name for row in found for name in row))
     if len(gathered.headers) == 1:
         names.remove("run")
@@ -57,6 +76,13 @@ def as_csv(gathered: Gathered) -> str:
     writer.writeheader()
     writer.writerows(found)
     return out.getvalue()
+
+
+def _inert(value: T) -> T | str:
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    mark = "'" if value.startswith(tuple(_RUN_BY_SPREADSHEETS)) else ""
+    return mark + value.replace("\r", " ")  # which the writer does not quote, and ends a row
 
 
 def _mean(value: float | None) -> str:
