@@ -192,7 +192,8 @@ def _large(dice: random.Random) -> bytes:
 
 
 def _posted(dice: random.Random, body: bytes, headers: list[bytes]) -> bytes:
-    head = f"POST {dice.choice(PATHS)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}".encode()
+    line = f"POST {dice.choice(PATHS)} HTTP/1.1\r\nHost: localhost\r\n"
+    head = f"{line}Content-Length: {len(body)}".encode()
     return b"\r\n".join([head, *headers, b"", body])
 
 
@@ -231,13 +232,14 @@ def _headers(dice: random.Random) -> bytes:
         ]
     )
     head = f"POST {dice.choice(PATHS)} HTTP/1.1\r\n".encode()
-    host = dice.choice([b"Host: x\r\n", b"", b"Host: \r\n", b"Host: a\r\nHost: b\r\n"])
+    host = dice.choice([b"Host: localhost\r\n", b"", b"Host: \r\n", b"Host: a\r\nHost: b\r\n"])
     return head + host + b"\r\n".join([*some, b"", body])
 
 
 def _chunks(dice: random.Random) -> bytes:
     """Chunked bodies with wrong sizes or ends."""
-    head = f"POST {dice.choice(PATHS)} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    line = f"POST {dice.choice(PATHS)} HTTP/1.1\r\nHost: localhost\r\n"
+    head = f"{line}Transfer-Encoding: chunked\r\n\r\n"
     body = json.dumps(body_of("Hello")).encode()
     cut = dice.randrange(len(body))
     chunks = dice.choice(
@@ -272,7 +274,7 @@ def _lines(dice: random.Random) -> bytes:
         ]
     )
     version = dice.choice(["HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/9.9", "", "ICY"])
-    line = f"{method} {path} {version}\r\nHost: x\r\n\r\n"
+    line = f"{method} {path} {version}\r\nHost: localhost\r\n\r\n"
     return line.encode(dice.choice(["utf-8", "latin-1"]))
 
 

@@ -14,7 +14,8 @@ from typing import get_args
 
 from .chat import Prompt
 from .engines.base import Engine, Want, no_answer
-from .text import complete, first_marker, held_back
+from .markers import Markers
+from .text import complete
 from .tokens import (
     Answer,
     Candidate,
@@ -110,7 +111,8 @@ async def written(
     turn that a base model makes up."""
     begun = time.perf_counter()
     ended = StopReason.NUDGE if source == "nudge" else StopReason.BASE
-    markers = {text.encode(): reason for text, reason in _markers(ends, stops, ended)}
+    reasons = {text.encode(): reason for text, reason in _markers(ends, stops, ended)}
+    markers = Markers(tuple(reasons))
     text, reason, drawn = _Text(source), StopReason.LENGTH, 0
     length: int | None = None
     async with aclosing(steps):
@@ -121,11 +123,11 @@ async def written(
                 break
             before = len(text.data)
             text.add(step)
-            if (length := first_marker(text.data, before, tuple(markers))) is not None:
-                found = next(m for m in markers if text.data.startswith(m, length))
-                reason = markers[found]
+            if (length := markers.first(text.data, before)) is not None:
+                found = next(m for m in reasons if text.data.startswith(m, length))
+                reason = reasons[found]
                 break
-            for said in text.show(before + len(step.text) - held_back(text.data, (*markers,))):
+            for said in text.show(before + len(step.text) - markers.held_back(text.data)):
                 yield said
     for said in text.end(len(text.data) if length is None else length):
         yield said

@@ -15,18 +15,18 @@ Sources: the paper, section 3; the authors' code, utils.py:113-371 (`completion_
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 
 from . import guard
 from .config import Config
 from .draft import Ask, Draft, Event
+from .markers import Markers
 from .policy import CONSENT, agrees, fires, needs, seen_before, without_repeated_suffix
 from .text import (
     complete,
-    first_marker,
-    held_back,
     last_of_sentence,
-    official_length,
+    official_reaches,
     whole_words,
     word_at,
 )
@@ -44,16 +44,20 @@ Turn = Generator[Event, Step | None, Handover | StopReason]
 class Nudging:
     """One answer in the making. `run()` is the generator; it returns why the answer ended."""
 
-    def __init__(self, config: Config, ends: Sequence[str] = (), text: str = "") -> None:
+    def __init__(
+        self, config: Config, ends: Sequence[str] = (), text: str = "", *, most: int | None = None
+    ) -> None:
         """`ends`: texts that show that the base model is done (see `Prompt.ends`). `text`: the
-        answer so far, to go on from; it is not part of the transcript."""
+        answer so far, to go on from; it is not part of the transcript. `most`: tokens of both
+        models that the answer may have, in whatever measure `config.max_tokens` is."""
         self.config = config
+        self._most = math.inf if most is None else most
         self.transcript = Transcript(text.encode())
         self.rounds = 0
         self._given = bool(text)
         self._asks_both = needs(config.in_doubt).opinion
-        self._ends = tuple(e.encode() for e in ends) if config.stop != "lookahead" else ()
-        self._stops = tuple(s.encode() for s in config.stop_strings)
+        self._ends = Markers([e.encode() for e in ends] if config.stop != "lookahead" else ())
+        self._stops = Markers([s.encode() for s in config.stop_strings])
         self._last_words = ""
         self._repeats = 0
 
@@ -88,6 +92,7 @@ class Nudging:
         config = self.config
         draft = Draft(self._y, config.lookahead)
         if config.stop == "lookahead":
+            draft.limit = int(min(config.lookahead, self._room + 1))  # one may be the end
             while (yield from draft.more()):
                 pass
             if draft.ended:  # all of the lookahead is taken, unasked (utils.py:228-234)
@@ -156,10 +161,10 @@ class Nudging:
             if self._repeats >= 3:
                 return StopReason.REPEATED
         before = len(self._y)
-        room = self.config.max_tokens - self.transcript.tokens
+        room = self._room
         left = words.encode()
         for step in draft.steps:
-            if not left or (self.config.length == "tokens" and room <= 0):
+            if not left or room <= 0:
                 break
             self.transcript.add("nudge", step, left[: len(step.text)], handover)
             left = left[len(step.text) :]
@@ -208,7 +213,7 @@ class Nudging:
             yield from self._accept(step)
             if (stopped := self._stopped(len(turn))) is not None:
                 return stopped
-            at = first_marker(self._y, len(turn), self._ends)
+            at = self._ends.first(self._y, len(turn))
             if at is not None:
                 self.transcript.cut(max(at, len(turn)))  # what the other model wrote stays
                 return Handover("end")
@@ -237,7 +242,7 @@ class Nudging:
         drafted on from the place before the step, and is not asked about it."""
         if self.config.stop == "lookahead" or complete(self._y)[1]:
             return False
-        rest = last_of_sentence(_tail(self._y), complete(step.text)[0].decode())
+        rest = last_of_sentence(guard.tail(self._y), complete(step.text)[0].decode())
         if rest is None or (taken and not rest):
             return False
         end = self._y + rest.encode()
@@ -259,12 +264,12 @@ class Nudging:
         """Whether the nudging model, after a text, counts as ending the answer there."""
         bound = CONSENT.get(reason, self.config.consent)
         if self.config.guards == "loop":
-            bound = min(bound, guard.consent(_tail(text)))
+            bound = min(bound, guard.consent(guard.tail(text)))
         return opinion.is_end or opinion.end >= bound
 
     def _loop(self) -> str | None:
         """What the answer repeats over and over, up to its end."""
-        return guard.loop(_tail(self._y)) if self.config.guards == "loop" else None
+        return guard.loop(guard.tail(self._y)) if self.config.guards == "loop" else None
 
     def _joins_in(self, draft: Draft) -> Generator[Event, Step | None, bool]:
         """Whether the nudging model, too, would go on with what is repeated."""
@@ -278,7 +283,7 @@ class Nudging:
     def _chunks(self, first: Step | None) -> Turn:
         """The base turn of the authors' code, in calls of 16 tokens (utils.py:113-189)."""
         start, carried = self._y, first is not None
-        if self.config.length == "tokens" and self._full(start):
+        if self._room <= 0:
             return StopReason.LENGTH
         before = start
         if first is not None:
@@ -292,7 +297,7 @@ class Nudging:
             text = b""
             doubt: Step | None = None
             ended = full = False
-            for _ in range(OFFICIAL_CHUNK - carried):
+            for _ in range(int(min(OFFICIAL_CHUNK - carried, self._room))):
                 step = yield Ask("base", start, self._y + text, OFFICIAL_CHUNK)
                 full = step is None
                 if step is None or step.is_end:
@@ -313,7 +318,7 @@ class Nudging:
             if seen_before(new.decode(errors="ignore"), self._y.decode(errors="ignore")):
                 return Handover("loop", doubt)
             for step in chunk:
-                if self.config.length == "official" or not self._full(self._y):
+                if self._room > 0:
                     yield from self._accept(step)
             if (stopped := self._stopped(len(start))) is not None:
                 return stopped
@@ -340,26 +345,27 @@ class Nudging:
         return StopReason.LENGTH if self._full(self._y) else None
 
     def _full(self, *parts: bytes) -> bool:
-        """Whether the answer, in these parts, has all the length it may have. The authors add up
-        the lengths of two parts (utils.py:137 and 344), which may differ from that of the whole."""
-        if self.config.length == "tokens":
-            return self.transcript.tokens >= self.config.max_tokens
-        count = official_length()
-        used = sum(count(part.decode(errors="ignore")) for part in parts)
-        return used >= self.config.max_tokens
+        """Whether the answer, in these parts, has all the length it may have."""
+        if self._room <= 0 or self.config.length == "tokens":
+            return self._room <= 0
+        return official_reaches(parts, self.config.max_tokens)
+
+    @property
+    def _room(self) -> float:
+        """Tokens that the answer may still get, where they are counted."""
+        counted = self.config.max_tokens if self.config.length == "tokens" else math.inf
+        return min(counted, self._most) - self.transcript.tokens
 
     @property
     def base_limit(self) -> int:
         """Most tokens that a stream of the base model begun now would be asked for."""
-        if self.config.guards == "official":
-            return OFFICIAL_CHUNK
-        if self.config.length == "official":
-            return max(self.config.max_tokens, _WHOLE)
-        return max(1, self.config.max_tokens - self.transcript.tokens)
+        chunks = self.config.guards == "official"
+        limit = OFFICIAL_CHUNK if chunks else max(self.config.max_tokens, _WHOLE)
+        return max(1, int(min(limit, self._room)))
 
     def _stopped(self, since: int) -> StopReason | None:
         """Cut at a stop string that came up since some length of the answer."""
-        at = first_marker(self._y, since, self._stops)
+        at = self._stops.first(self._y, since)
         if at is None:
             return None
         self.transcript.cut(at)
@@ -369,7 +375,7 @@ class Nudging:
         """Show what is final. The authors trim the whole answer at its end, so nothing is."""
         if self.config.guards != "official":
             half = len(complete(self._y)[1])
-            keep = max(half, held_back(self._y, self._stops + self._ends))
+            keep = max(half, *(some.held_back(self._y) for some in (self._stops, self._ends)))
             yield from self.transcript.flush(self._y[: len(self._y) - keep])
 
     def _trim(self) -> None:
@@ -379,11 +385,6 @@ class Nudging:
         self.transcript.cut(len(text[: lead + len(kept)].encode()))
         if not self._given:
             self.transcript.drop(len(text[:lead].encode()))
-
-
-def _tail(text: bytes) -> str:
-    """The last of an answer, enough for every rule that looks back."""
-    return text[-guard.TAIL :].decode(errors="ignore")
 
 
 _CONTINUING = bytes(range(0x80, 0xC0))

@@ -30,8 +30,13 @@ _WORD = 300
 """The same of copies without white space, or without a letter or digit: an address, a row of
 digits, a rule of dashes may go on for long."""
 _PROBE = 16
-TAIL = 8000
+_TAIL = 8000
 """Characters that are looked at."""
+
+
+def tail(text: bytes) -> str:
+    """The last of an answer, enough for every rule that looks back."""
+    return text[-_TAIL:].decode(errors="ignore")
 
 
 def consent(text: str) -> float:
@@ -46,7 +51,7 @@ def consent(text: str) -> float:
 
 def loop(text: str) -> str | None:
     """What the end of a text repeats over and over, if it does: the shortest such unit."""
-    tail = text[-TAIL:]
+    tail = text[-_TAIL:]
     probe = tail[-_PROBE:]
     if len(probe) < _PROBE or probe.isspace():
         return None

@@ -162,11 +162,18 @@ class NudgedModel:
     # --- answers ----------------------------------------------------------------------------
 
     def stream(
-        self, question: Question, *, system: str | None = None, trace: bool = False, **options: Any
+        self,
+        question: Question,
+        *,
+        system: str | None = None,
+        trace: bool = False,
+        limit: int | None = None,
+        **options: Any,
     ) -> AnswerStream:
         """Answer as it is written. Bad input is found now, not at the first piece.
 
         `system`: None for the default text, empty for none. `trace`: decisions come along.
+        `limit`: tokens that the answer may have, in whatever measure `max_tokens` is.
         """
         config = self._config(options) if options else self.config
         self._check(config)
@@ -186,7 +193,7 @@ class NudgedModel:
             nudge = Want("nudge", config.nudge_sampling, SHOWN if unasked else OPINION)
             prompt = await aside(base_prompt, *given) if plain is None else plain
             run = drive(
-                Nudging(config, prompt.ends),
+                Nudging(config, prompt.ends, most=limit),
                 Side(self.base, prompt, base),
                 Side(self.nudge, await self.nudge.render(told, variables), nudge),
                 head,

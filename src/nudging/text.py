@@ -11,7 +11,7 @@ import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from .errors import MissingExtra
 from .scripts import CJK, has_joined, is_beside_joined
@@ -146,23 +146,31 @@ def last_of_sentence(text: str, following: str) -> str | None:
     return last if last and at_boundary(text + last, following[len(last) :]) else None
 
 
-def held_back(text: bytes, markers: Sequence[bytes]) -> int:
-    """How many bytes at the end may still turn out to be the beginning of a marker."""
-    most = 0
-    for marker in markers:
-        for size in range(min(len(marker) - 1, len(text)), most, -1):
-            if text.endswith(marker[:size]):
-                most = size
-                break
-    return most
+_DEEP = 100
+"""Characters of a text up to which its place in a pattern is found by one after the other."""
 
 
-def first_marker(text: bytes, begin: int, markers: Sequence[bytes]) -> int | None:
-    """Where the earliest marker that ends after `begin` starts, or None."""
-    found = [
-        at for marker in markers if (at := text.find(marker, max(0, begin - len(marker) + 1))) >= 0
-    ]
-    return min(found, default=None)
+def any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    """A pattern of any of the texts, the longest that fits. To look for thousands takes no longer
+    than to look for one: each character tells which of them are left."""
+    chosen = set(texts) - {""}
+    plain = sorted((text for text in chosen if len(text) > _DEEP), key=len, reverse=True)
+    tree: dict[str, Any] = {}
+    for text in sorted(chosen.difference(plain)):
+        place = tree
+        for character in text:
+            place = place.setdefault(character, {})
+        place[""] = {}
+
+    def written(place: dict[str, Any]) -> str:
+        begins: dict[str, list[str]] = {}  # what goes on alike is written once
+        for character, rest in place.items():
+            if character:
+                begins.setdefault(written(rest), []).append(re.escape(character))
+        ways = "|".join(f"[{''.join(some)}]{rest}" for rest, some in begins.items())
+        return f"(?:{ways}){'?' if '' in place else ''}" if ways else ""
+
+    return re.compile("|".join([*map(re.escape, plain), written(tree) or r"(?!)"]))
 
 
 @functools.cache
@@ -174,3 +182,13 @@ def official_length() -> Callable[[str], int]:
         raise MissingExtra("preset 'official' (length in GPT-3.5 tokens)", "paper") from None
     encoding = bpe_openai.get_encoding("cl100k_base")
     return lambda text: len(encoding.encode_ordinary(text))
+
+
+def official_reaches(parts: Iterable[bytes], most: int) -> bool:
+    """Whether texts have so much length together by the authors' measure. They add up the lengths
+    of two parts (utils.py:137 and 344), which may differ from that of the whole."""
+    parts = list(parts)
+    if sum(map(len, parts)) < most:  # a token has a byte at least
+        return False
+    count = official_length()
+    return sum(count(part.decode(errors="ignore")) for part in parts) >= most

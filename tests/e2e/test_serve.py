@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import openai
@@ -37,6 +38,7 @@ class Served:
         *arguments: str,
         delay: float = 0.0,
         pair: tuple[str, str] | None = None,
+        key: str = "from-the-environment",
     ) -> None:
         (folder / "config.toml").write_text("")
         base, nudge = pair or [f"scripted:{name}?delay={delay}" for name in ("base", "nudge")]
@@ -46,7 +48,7 @@ class Served:
             env={
                 **os.environ,
                 "NUDGING_CONFIG": str(folder / "config.toml"),
-                "NUDGING_API_KEYS": "from-the-environment",
+                "NUDGING_API_KEYS": key,
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -75,10 +77,9 @@ class Served:
 
 
 @contextmanager
-def serving(
-    folder: Path, *arguments: str, delay: float = 0.0, pair: tuple[str, str] | None = None
-) -> Iterator[Served]:
-    served = Served(folder, *arguments, delay=delay, pair=pair)
+def serving(folder: Path, *arguments: str, **fields: Any) -> Iterator[Served]:
+    """`fields`: of `Served`."""
+    served = Served(folder, *arguments, **fields)
     try:
         yield served
     finally:
@@ -147,6 +148,32 @@ def test_openais_client_raises_its_own_errors(served: Served) -> None:
         assert bad.value.param == "top_p"
     with served.client("wrong") as stranger, pytest.raises(openai.AuthenticationError):
         stranger.models.list()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "others"),
+    [((), "", 403), ((), "secret", 200), (("--host", "0.0.0.0"), "", 200)],
+)
+def test_a_server_of_this_machine_goes_by_its_names(
+    arguments: tuple[str, ...], key: str, others: int, tmp_path: Path
+) -> None:
+    """Without keys: else every page that a browser here shows could ask (DNS rebinding)."""
+    with serving(tmp_path, *arguments, "--allow-host", "chat.example.org", key=key) as served:
+        port = served.url.split(":")[-1].removesuffix("/v1")
+        for host, status in (
+            (f"localhost:{port}", 200),
+            ("chat.example.org", 200),
+            (f"evil.example:{port}", others),
+        ):
+            response = httpx2.get(
+                f"http://127.0.0.1:{port}/ready",
+                headers={
+                    "host": host,
+                    "origin": f"http://{host}",
+                    "authorization": f"Bearer {key or 'none'}",
+                },
+            )
+            assert response.status_code == status
 
 
 def test_a_client_that_leaves_ends_its_answer(tmp_path: Path) -> None:
@@ -353,6 +380,7 @@ def test_settings_come_from_the_config_file_and_the_command_line_wins(tmp_path: 
         ("serve = 1", "must be a table"),
         ("[serve]\nport = 'x'", "it is port in [serve]"),
         ("[serve]\ncors = 'https://a'", "[serve] cors must be a list of texts"),
+        ("[serve]\nallow_host = 'a'", "[serve] allow_host must be a list of texts"),
         ("[serve]\nmax_queue = -1", "--max-queue"),
         ("[server]", "no section 'server'"),
         ("[serve]\nbound = ['gamma=0.5:1']", "gamma is 0.4 here"),
@@ -382,6 +410,7 @@ def test_bad_settings_are_told(
         (["--bound", "gamma=0.6:0.1"], "OPTION=LOW:HIGH, LOW first"),
         (["--cors", "example.org"], "example.org"),
         (["--cors", "https://example.org/"], "https://example.org/"),
+        (["--allow-host", "https://example.org"], "'https://example.org' is no host"),
         (["--max-body", "0"], "--max-body"),
     ],
 )

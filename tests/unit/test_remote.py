@@ -10,9 +10,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from nudging import NudgedModel
 from nudging.chat import Message, Part, Prompt
@@ -38,6 +42,7 @@ from nudging.errors import (
     TemplateError,
 )
 from nudging.sampling import Sampling
+from nudging.server.wire import failure
 from nudging.tokens import Answer, Step, StopReason
 
 from ..fake_server import MODELS, FakeServer, Reply, answer, html, stream, words
@@ -493,10 +498,26 @@ def test_retries_end(server: FakeServer, pauses: list[float]) -> None:
     using(f"{server.url}#m?retries=2", use)
 
 
-@pytest.mark.parametrize("value", ["", "x", "-5", "nan", "Mon, 23 Nov 2026 09:00:00 GMT"])
+@given(
+    st.text(max_size=40)
+    | st.floats().map(str)
+    | st.integers().map(str)
+    | st.datetimes(timezones=st.just(UTC) | st.none()).map(format_datetime)
+)
+@example("inf")
+@example("1e999")
+@example("-inf")
+@example("nan")
+@example("9" * 5000)
+@example("Mon, 23 Nov 2026 09:00:00 GMT")
+@example("Fri, 31 Dec 9999 23:59:59 -2359")
+@example("Mon, 01 Jan 0001 00:00:00 -0000")
 def test_retry_after_may_be_anything(value: str) -> None:
     found = wire.read_retry_after(value)
-    assert found is None or found >= 0
+    assert found is None or 0 <= found <= 3600
+    told = failure(ServerBusy("busy", retry_after=found))
+    assert told.status == 503
+    assert found is None or 1 <= int(told.headers["retry-after"]) <= 3600
 
 
 def test_overflow(server: FakeServer) -> None:

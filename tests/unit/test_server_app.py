@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -383,6 +384,56 @@ def test_bad_tokens_name_the_field(
     assert response.headers["x-request-id"]
 
 
+def test_no_more_tokens_are_told_than_a_context_holds() -> None:
+    asks = with_tokenizer()
+    assert len(asks.post("/detokenize", json={"tokens": [97] * 4000}).json()["prompt"]) == 4000
+    response = asks.post("/detokenize", json={"tokens": [97] * 4001})
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert (error["param"], error["code"]) == ("tokens", "context_length_exceeded")
+    assert error["message"] == "tokens holds 4001 tokens, and the model's context 4000"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/tokenize", {"prompt": "a"}), ("/detokenize", {"tokens": [97]})]
+)
+def test_nothing_is_read_for_a_client_that_has_left(path: str, body: dict[str, Any]) -> None:
+    """What it asked for waits until others are served, and is then not done."""
+    free = threading.Event()
+    read: list[object] = []
+
+    class Slow(EchoRuntime):
+        def tokenize(self, text: str, *, controls: bool, begin: bool) -> list[int]:
+            read.append(text)
+            return super().tokenize(text, controls=controls, begin=begin)
+
+        def piece(self, id: int) -> bytes:
+            read.append(id)
+            return super().piece(id)
+
+    engine = LocalEngine("toy", Slow(1, 1), template="chatml")
+    app = make_app(Voices(engine, engine), Line(LIMITS), Keys([]))
+
+    async def main() -> None:
+        engine._submit(free.wait)
+        came = asyncio.Queue[Sent]()
+        came.put_nowait({"type": "http.request", "body": json.dumps(body).encode()})
+        came.put_nowait({"type": "http.disconnect"})
+
+        async def send(message: Sent) -> None:
+            assert not message.get("body"), message
+
+        before = len(read)
+        try:
+            await asyncio.wait_for(app(scope_of(path), came.get, send), 60)
+        finally:
+            free.set()
+            await engine.aclose()
+        assert len(read) == before
+
+    asyncio.run(main())
+
+
 def test_a_model_that_does_not_tell_its_tokens() -> None:
     for response in (
         client().post("/tokenize", json={"prompt": "a"}),
@@ -545,7 +596,7 @@ def test_a_body_has_a_bound() -> None:
 
 
 def test_more_answers_than_there_could_be_places_are_refused_before_they_are_prepared() -> None:
-    body = {"prompt": ["a"] * 700_000, "n": 128}  # hours, if each were looked at
+    body = {"prompt": ["a"] * 400_000, "n": 128}  # hours, if each were looked at
     begun = time.monotonic()
     response = client(limits=Limits(2, queue=3)).post(TEXT, json=body)
     assert time.monotonic() < begun + 5

@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from nudging.config import Config
+from nudging.engines import open_engine
 from nudging.errors import UsageError
-from nudging.server.bounds import check_bounds, read_bounds
+from nudging.server.app import make_app
+from nudging.server.bounds import check_bounds, read_bounds, usual
+from nudging.server.keys import Keys
+from nudging.server.limits import Limits, Line
+from nudging.server.voices import Voices
 from nudging.server.wire import Refused
 
 
@@ -157,3 +163,62 @@ def test_what_the_server_sets_of_a_template_may_be_fixed() -> None:
 def test_what_is_no_bound_on_variables_is_refused(bound: str) -> None:
     with pytest.raises(UsageError):
         read_bounds([bound], Config())
+
+
+# --- bounds on what is computed -------------------------------------------------------------
+
+
+def answered(bounds: list[str], own: dict[str, Any], **asked: Any) -> Any:
+    """A server's JSON answer to a request for a story."""
+    pair = [open_engine(f"scripted:{name}") for name in ("base", "nudge")]
+    config = Config.of(**own)
+    voices = Voices(*pair, bounds=usual(read_bounds(bounds, config), config), **own)
+    client = TestClient(make_app(voices, Line(Limits(8)), Keys([])))
+    body = {"messages": [{"role": "user", "content": "Tell me a story."}], **asked}
+    return client.post("/v1/chat/completions", json=body).json()
+
+
+@pytest.mark.parametrize("most", [1, 5, 16])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"preset": "official"},
+        {"preset": "paper"},
+        {"stop": "lookahead", "lookahead": 64},
+        {"stop": "lookahead", "lookahead": 64, "length": "official", "guards": "official"},
+        {"length": "official"},
+        {"gamma": 1.0, "takeover": "word"},
+    ],
+)
+def test_a_bound_on_the_length_holds_for_what_is_computed(
+    options: dict[str, Any], most: int
+) -> None:
+    if {options.get("preset"), options.get("length")} & {"official", "paper"}:
+        pytest.importorskip("bpe_openai")
+    asked = {"max_tokens": most, "nudging": options}
+    data = answered([f"max_tokens=:{most}"], {"max_tokens": most}, **asked)
+    (choice,) = data["choices"]
+    assert choice["finish_reason"] == "length"
+    assert data["usage"]["completion_tokens"] <= most
+    usage = choice["nudging"]["usage"]
+    drafted = usage["base"]["drafted"] + usage["nudge"]["drafted"]
+    assert drafted <= most * (min(most, options.get("lookahead", 16)) + 4)
+
+
+def test_drafts_have_a_bound_unless_the_operator_gives_another() -> None:
+    long = {"nudging": {"lookahead": 1024, "stop": "lookahead"}, "max_tokens": 8}
+    assert answered([], {}, **long)["error"]["code"] == "out_of_bounds"
+    assert answered([], {"lookahead": 128}, **long)["error"]["code"] == "out_of_bounds"
+    for bounds, own in ((["lookahead=:1024"], {}), ([], {"lookahead": 1024})):
+        usage = answered(bounds, own, **long)["choices"][0]["nudging"]["usage"]
+        assert usage["nudge"]["drafted"] <= 8 * 9
+
+
+def test_what_fits_a_bound_is_answered_as_without_one() -> None:
+    for options in ({}, {"stop": "lookahead"}):
+        whole = answered([], {}, nudging=options)["choices"][0]
+        bound = answered(["max_tokens=:512"], {}, nudging=options)["choices"][0]
+        assert whole["message"] == bound["message"]
+        assert whole["finish_reason"] == bound["finish_reason"] == "stop"
+        assert whole["nudging"]["spans"] == bound["nudging"]["spans"]

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nudging.chat import MOST_MESSAGES, Message
 from nudging.config import Config
@@ -92,6 +94,22 @@ def test_there_is_a_bound_on_the_number_of_stop_texts(fields: str, param: str) -
     with pytest.raises(Refused, match="64 texts at most") as caught:
         asked(65)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"), [("stop", "stop"), ("nudging", "nudging.stop_strings")]
+)
+def test_there_is_a_bound_on_the_length_of_stop_texts(fields: str, param: str) -> None:
+    def asked(*sizes: int) -> Asked:
+        texts = ["é" * (size // 2) for size in sizes]
+        return chat(**{fields: texts if fields == "stop" else {"stop_strings": texts}})
+
+    assert len(asked(4000, 6000).options["stop_strings"]) == 2
+    with pytest.raises(Refused, match="10002 bytes together, and may have 10000") as caught:
+        asked(4002, 6000)
+    assert caught.value.param == param
+    with pytest.raises(Refused, match="10000"):
+        chat(stop="x" * 10_001)
 
 
 def test_a_negative_seed_is_a_seed() -> None:
@@ -237,6 +255,30 @@ def test_a_large_number_is_a_number() -> None:
     }
     with pytest.raises(Refused, match="300 digits"):
         decoded(b'{"seed": ' + b"9" * 301 + b"}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": [%s1]}' % (b"1," * 500_001),
+        b'{"a": [%s1]}' % (b"[]," * 100_001),
+        b'{"a": [%s1]}' % (b"{}," * 100_001),
+        b'{"a": [%s1]}' % (b'"",' * 600_001),
+        b"{%s}" % b",".join(b'"%d":1' % key for key in range(100_001)),
+        b'{"a": "%s", "b": [%s1]}' % (rb"\\\"" * 10_000, b"1," * 500_001),
+    ],
+)
+def test_a_body_has_a_bound_on_what_it_holds(body: bytes) -> None:
+    with pytest.raises(Refused, match="500000 values, or 100000 fields and lists") as caught:
+        decoded(body)
+    assert (caught.value.status, caught.value.code) == (413, "too_large")
+
+
+@settings(max_examples=30)
+@given(st.text(alphabet='a,:[{"\\\n', max_size=50))
+def test_what_a_text_holds_counts_as_one_value(text: str) -> None:
+    body = {"a": text * 10_000, "b": [text] * 1000}
+    assert decoded(json.dumps(body).encode()) == body
 
 
 # --- what is told ---------------------------------------------------------------------------

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from nudging.text import (
     Words,
+    any_of,
     at_boundary,
     common_prefix,
     complete,
-    first_marker,
-    held_back,
     official_length,
     whole_words,
     word_at,
@@ -253,44 +252,28 @@ def test_a_sentence_of_a_script_without_spaces_ends_at_its_full_stop() -> None:
     assert at_boundary("東京です。", "はい")
 
 
-# --- stop strings ---------------------------------------------------------------------------
+# --- many texts at once ---------------------------------------------------------------------
 
-short = st.binary(max_size=8).map(lambda data: bytes(b"ab\n"[n % 3] for n in data))
-markers = st.lists(short.filter(bool), max_size=3)
+few = st.text("ab<]-^", min_size=1, max_size=5)
 
 
-@given(short, markers)
-def test_held_back_is_the_longest_end_that_begins_a_marker(
-    text: bytes, markers: list[bytes]
-) -> None:
-    begun = [
-        size
-        for marker in markers
-        for size in range(1, len(marker))
-        if size <= len(text) and text[len(text) - size :] == marker[:size]
+@given(st.lists(few, max_size=8), st.text("ab<]-^\n", max_size=20))
+def test_any_of_finds_what_the_longest_first_would(texts: list[str], text: str) -> None:
+    ordered = sorted(texts, key=len, reverse=True)
+    plain = re.compile("|".join(map(re.escape, ordered)) or "(?!)")
+    assert [found.span() for found in any_of(texts).finditer(text)] == [
+        found.span() for found in plain.finditer(text)
     ]
-    assert held_back(text, markers) == max(begun, default=0)
 
 
-@given(short, markers, st.integers(0, 8))
-def test_first_marker_is_the_earliest_that_ends_after_begin(
-    text: bytes, markers: list[bytes], begin: int
-) -> None:
-    places = [
-        at
-        for at in range(len(text))
-        for marker in markers
-        if text[at : at + len(marker)] == marker and at + len(marker) > begin
-    ]
-    assert first_marker(text, begin, markers) == min(places, default=None)
+def test_any_of_takes_texts_of_any_length() -> None:
+    found = any_of(["<" * 5000, "<", "<" * 101]).findall("<" * 5102)
+    assert [len(text) for text in found] == [5000, 101, 1]
 
 
-def test_markers_by_hand() -> None:
-    assert held_back(b"go on EN", [b"END"]) == 2
-    assert held_back(b"go on END", [b"END"]) == 0  # a whole one is not held back, it is cut
-    assert first_marker(b"go END on END", 0, [b"END"]) == 3
-    assert first_marker(b"go END on END", 6, [b"END"]) == 10  # the first ended at 6 already
-    assert first_marker(b"go END", 5, [b"END"]) == 3
+def test_thousands_of_texts_are_no_longer_pattern_than_one() -> None:
+    """Else each `<` of a text is compared with all of them: 190 KB took five seconds."""
+    assert len(any_of(f"<unused{number}>" for number in range(10_000)).pattern) < 1000
 
 
 def test_official_length_counts_tokens_of_gpt35() -> None:

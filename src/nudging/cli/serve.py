@@ -35,13 +35,14 @@ SETTINGS = (
     "drain",
     "bound",
     "cors",
+    "allow_host",
     "log_text",
     "ignore_unsupported",
 )
 """What the table `serve` of the config file may set."""
 
 
-LISTS = ("bound", "cors")
+LISTS = ("bound", "cors", "allow_host")
 
 
 def _is_texts(value: object) -> bool:
@@ -148,6 +149,15 @@ def ready(
             help="Whose pages may ask from a browser, such as https://example.org; repeatable.",
         ),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="A name by which a server of this machine alone, without keys, may be asked: that "
+            "of a proxy before it; repeatable.",
+        ),
+    ] = None,
     log_text: Annotated[
         bool, typer.Option("--log-text", help="Write questions and answers into the log.")
     ] = False,
@@ -172,16 +182,18 @@ def ready(
     except ModuleNotFoundError:
         raise MissingExtra("nudge serve", "server") from None
     from ..server.app import make_app
-    from ..server.bounds import read_bounds
-    from ..server.front import check_origins
+    from ..server.bounds import read_bounds, usual
+    from ..server.front import check_hosts, check_origins, is_here
     from ..server.keys import gather
     from ..server.limits import Limits, Line
     from ..server.voices import Voices
 
     keys = gather(api_keys or (), api_key_file)
     origins = check_origins(cors or ())
-    bounds = read_bounds(bound or (), made.config)
+    names = check_hosts(allow_host or ())
+    bounds = usual(read_bounds(bound or (), made.config), made.config)
     listener = run.listen(host, port)
+    guarded = not keys and is_here(listener.getsockname()[0])
     given: dict[str, Any] = {**made.prompt, **made.options}
     run.log_to_stderr()
 
@@ -197,6 +209,7 @@ def ready(
                 line,
                 keys,
                 origins=origins,
+                hosts=names if guarded else None,
                 log_text=log_text,
                 ignore_unsupported=ignore_unsupported,
             )

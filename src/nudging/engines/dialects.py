@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from ..chat import Message, Part
@@ -102,13 +103,10 @@ def request_seed(sampling: Sampling, source: Source, position: int) -> int:
 
 def joined(parts: Iterable[Part]) -> list[Part]:
     """Neighbours of one kind joined: a control token may lie across their seam."""
-    found: list[Part] = []
-    for part in parts:
-        if found and found[-1].literal == part.literal:
-            found[-1] = Part(found[-1].text + part.text, part.literal)
-        else:
-            found.append(part)
-    return found
+    return [
+        Part("".join(part.text for part in some), literal)
+        for literal, some in groupby(parts, key=lambda part: part.literal)
+    ]
 
 
 def typed_controls(parts: Iterable[Part]) -> set[str]:

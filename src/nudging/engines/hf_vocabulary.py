@@ -14,6 +14,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ..errors import ModelError
+from ..text import any_of
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 _LOW_LINE = "▁"
@@ -52,8 +53,7 @@ class Vocabulary:
             if token.special or key in special or _CONTROL_LOOK.fullmatch(token.content)
         }
         self.controls = tuple(self._control.values())
-        found = sorted(self.controls, key=len, reverse=True)
-        self._written = re.compile("|".join(map(re.escape, found)) or r"(?!)")
+        self._written = any_of(self.controls)
         parts = f"{backend.normalizer!r} {backend.pre_tokenizer!r} {backend.decoder!r}"
         self._byte_level = "ByteLevel" in parts
         self._low_lines = not self._byte_level and _LOW_LINE in parts

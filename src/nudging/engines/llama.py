@@ -18,6 +18,7 @@ import numpy as np
 from ..config import Spec
 from ..errors import ModelError, SpecError
 from ..templates import NAMED
+from ..text import any_of
 from ..variables import Scalar
 from .cores import physical_cores
 from .llama_c import (
@@ -157,8 +158,7 @@ class LlamaRuntime(Runtime):
         pads = b"".join(map(self.piece, self._read("a", False))) != b"a"
         self._guard = self._read(_GUARD, False) if pads else []
         joints = (self.name(i) for i, found in enumerate(attributes) if found & ATTR_USER_DEFINED)
-        longest_first = sorted(filter(None, joints), key=len, reverse=True)
-        self._joints = re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
+        self._joints = re.compile(f"({any_of(joints).pattern})")
 
     def _check(self) -> None:
         """Read and decode a known text: what a C API that has moved would not survive."""

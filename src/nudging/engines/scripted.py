@@ -11,6 +11,7 @@ import asyncio
 import functools
 import math
 import re
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from ..chat import Message, Part, Prompt
@@ -21,6 +22,8 @@ from ..tokens import Candidate, Step
 from ..variables import NONE, Variables
 from .base import Capabilities, Engine, Want
 
+_TURN = 0.001
+"""Seconds."""
 Distribution = Sequence[Candidate]
 """The next token of a model: texts with probabilities, an empty text being the end."""
 
@@ -59,20 +62,25 @@ class ScriptedEngine(Engine):
             await self.check_room(prompt)
         limit = self.capabilities.n_ctx
         room = n if limit is None else limit - await self.count(prompt) - len(start.split())
-        text = start
+        asked, text, since = prompt.text, start, time.perf_counter()
         for _ in range(min(n, room)):
-            if self._delay:
+            # Without a delay, too, others get their turn, as they do while real models compute.
+            if self._delay or time.perf_counter() > since + _TURN:
                 await asyncio.sleep(self._delay)
+                since = time.perf_counter()
             if self._closed:
                 raise ModelError(f"{self.spec} is closed")
-            step = self._step(self._following(prompt.text, text), len(text), want)
+            step = self._step(self._following(asked, text), len(text), want)
             yield step
             if step.is_end:
                 return
             text += step.text
 
     async def count(self, prompt: Prompt) -> int:
-        return len(prompt.text.split())
+        text = prompt.text
+        if len(text) < 100_000:
+            return len(text.split())
+        return await asyncio.to_thread(lambda: len(text.split()))
 
     async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
         lines = [f"<{m.role}>{m.content}\n" for m in messages]
@@ -127,6 +135,7 @@ OTHERWISE = (
 Doubts = Sequence[tuple[int, int]]
 
 
+@functools.lru_cache(maxsize=8)  # to look through megabytes takes a while
 def known_answer(question: str) -> tuple[str, Doubts]:
     """The pair's answer to a question, and the byte ranges in which the base model is in doubt.
     Of a conversation the known question that was asked last counts."""

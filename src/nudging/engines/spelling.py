@@ -6,12 +6,12 @@ no cache, no pass and no stream.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from ..chat import Part, Prompt
 from ..errors import InputError
+from ..text import any_of
 from .runtime import Runtime
 
 _SHORT = 16
@@ -23,8 +23,7 @@ class Spelling:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        found = sorted(filter(None, runtime.controls), key=len, reverse=True)
-        self.controls = re.compile("|".join(map(re.escape, found)) or r"(?!)")
+        self.controls = any_of(runtime.controls)
 
     @cached_property
     def _pads(self) -> bool:
@@ -102,10 +101,10 @@ class Spelling:
         Raises:
             InputError: one of them is no token.
         """
-        runtime, text = self._runtime, b""
+        runtime = self._runtime
         for token in ids:
             if not 0 <= token < runtime.size:
                 last = runtime.size - 1
                 raise InputError(f"there is no token {token}: they go from 0 to {last}")
-            text += runtime.piece(token) or runtime.name(token).encode()
-        return text.decode(errors="replace")
+        pieces = (runtime.piece(token) or runtime.name(token).encode() for token in ids)
+        return b"".join(pieces).decode(errors="replace")

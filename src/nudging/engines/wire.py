@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import email.utils
 import json
+import math
 import os
 import random
 import secrets
@@ -41,6 +42,7 @@ from .sessions import Session, is_loopback, proxy_for, reason
 
 _MOST_BYTES = 32_000_000  # an answer or a line that is longer is no answer
 _LONGEST_PAUSE = 20.0
+_LONGEST_WAIT = 3600.0
 
 sleep = asyncio.sleep
 """How a pause is made."""
@@ -318,14 +320,15 @@ def parse(content: bytes) -> object:
 
 
 def read_retry_after(value: str | None) -> float | None:
-    """Seconds of a `Retry-After` header: a number, or a date."""
+    """Seconds of a `Retry-After` header: a number, or a date. An hour at most, whatever it says;
+    nothing where it can't be read."""
     if not value:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError, OSError):  # no date, or one that no clock holds
+            return None
+    return None if math.isnan(seconds) else min(max(0.0, seconds), _LONGEST_WAIT)

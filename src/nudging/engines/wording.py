@@ -7,6 +7,8 @@ connection, no stream and no engine.
 
 from __future__ import annotations
 
+import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +26,22 @@ from .dialects import (
     typed_controls,
 )
 
+MOST_TYPED, MOST_STRETCHES = 256, 512
+"""Of one text: different strings that look like control tokens, and pieces that it is cut into
+around those that are. The server is asked about each."""
+MOST_KEPT = 4096
+"""Of the server's answers to that, from all texts."""
+
+
+_LONG = 100_000
+"""Characters that take long enough to be noticed by others."""
+
+
+async def _looked_through(parts: Sequence[Part]) -> set[str]:
+    if sum(len(part.text) for part in parts) < _LONG:
+        return typed_controls(parts)
+    return await asyncio.to_thread(typed_controls, parts)
+
 
 class Wording:
     """Prompts for one model of one server."""
@@ -31,8 +49,8 @@ class Wording:
     def __init__(self, spec: str, model: str, dialect: Dialect, get: Get, post: Post) -> None:
         self._spec, self._model, self._dialect = spec, model, dialect
         self._get, self._post = get, post
-        self._special: dict[str, bool] = {}
-        """Whether strings that look like control tokens are, as far as was asked."""
+        self._special: OrderedDict[str, bool] = OrderedDict()
+        """Whether strings that look like control tokens are, as far as was asked of late."""
         self.controls: set[str] = set()
         """Those that are."""
 
@@ -51,29 +69,41 @@ class Wording:
 
     async def learn_controls(self, prompt: Prompt) -> None:
         """Learn which control tokens a template writes."""
-        for text in typed_controls(Part(part.text, literal=True) for part in prompt.parts):
+        own = [Part(part.text, literal=True) for part in prompt.parts if not part.literal]
+        for text in typed_controls(own):
             await self._is_special(text)
 
     async def _typed_controls(self, parts: Sequence[Part]) -> set[str]:
         """Strings in literal text that the server would read as control tokens."""
-        found = typed_controls(parts)
+        found = await _looked_through(parts)
         if found and self._dialect.tokenize is None:
-            template = "".join(part.text for part in parts if not part.literal)
-            for text in found:
-                if text in template:
-                    raise InputError(
-                        f"the text holds {text!r}, a control token of {self._spec}",
-                        hint="this server takes text only, and would take it for the real one",
-                    )
+            own = typed_controls(
+                Part(part.text, literal=True) for part in parts if not part.literal
+            )
+            if text := min(found & own, default=""):
+                raise InputError(
+                    f"the text holds {text!r}, a control token of {self._spec}",
+                    hint="this server takes text only, and would take it for the real one",
+                )
             return set()
+        if len(found) > MOST_TYPED:
+            raise InputError(
+                f"the text holds {len(found)} different strings that look like control tokens, "
+                f"such as {min(found)!r}; {MOST_TYPED} are the most",
+                hint="put a space into those that are none",
+            )
         return {text for text in found if await self._is_special(text)}
 
     async def _is_special(self, text: str) -> bool:
-        if text not in self._special:
-            self._special[text] = await self._ask_special(text)
-            if self._special[text]:
+        if (special := self._special.get(text)) is None:
+            special = await self._ask_special(text)
+            if special:
                 self.controls.add(text)
-        return self._special[text]
+        self._special[text] = special
+        self._special.move_to_end(text)
+        if len(self._special) > MOST_KEPT:
+            self._special.popitem(last=False)
+        return special
 
     async def _ask_special(self, text: str) -> bool:
         ids = await self.tokenize(text, begin=False, controls=True)
@@ -91,7 +121,14 @@ class Wording:
         """Ids of a prompt whose literal parts hold the control tokens `typed`."""
         ids: list[int] = []
         spares = self._dialect.spares_controls
-        for text, controls in stretches(prompt.parts, typed, spares=spares):
+        found = list(stretches(prompt.parts, typed, spares=spares))
+        if len(found) > MOST_STRETCHES:
+            raise InputError(
+                f"the text holds control tokens such as {min(typed)!r} in {len(found) - 1} places; "
+                f"{MOST_STRETCHES - 1} are the most",
+                hint="leave them out, or put a space into each",
+            )
+        for text, controls in found:
             begin = prompt.add_special and not ids
             ids += await self.tokenize(text, begin=begin, controls=controls)
         return ids

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -23,14 +23,15 @@ from ..chat import Message, Question
 from ..config import settings
 from ..errors import NudgingError, ServerError
 from ..tokens import Answer
-from .limits import Limits, Line, late
+from .body import body_of, understood, unless_gone
+from .limits import Line, late
 from .log import Record, logger
 from .metrics import Metrics
 from .replies import Reply, usage_data
 from .requests import Asked
 from .response_replies import ResponseReply
 from .voices import Voices
-from .wire import Refused, decoded, encoded, event, failure
+from .wire import Refused, decoded, encoded, encoded_aside, event, failure
 
 One = AsyncGenerator[Said | Answer, None]
 Event = tuple[int, Said | Answer]
@@ -71,7 +72,7 @@ class Asking:
             if body is None:
                 record.hung_up = True
                 return
-            asked = self._parse(decoded(body))
+            asked = await understood(lambda body: self._parse(decoded(body)), body)
         except Refused as error:
             await sending.failure(error)
             return
@@ -89,8 +90,7 @@ class _Sending:
         self._send, self._record = send, record
         self._streams: Reply | ResponseReply | None = None
 
-    async def whole(self, status: int, data: object, headers: Mapping[str, str]) -> None:
-        body = encoded(data)
+    async def whole(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         own = {"content-type": "application/json", "content-length": str(len(body))}
         await self._start(status, {**own, **headers})
         await self._body(body, more=False)
@@ -114,9 +114,9 @@ class _Sending:
         if not isinstance(error, NudgingError):
             logger.error("request %s failed", self._record.id, exc_info=error)
         told = failure(error)
-        self._record.error = told.kind
+        self._record.error, self._record.cause = told.kind, told.cause
         if self._streams is None:
-            await self.whole(told.status, told.body, told.headers)
+            await self.whole(told.status, encoded(told.body), told.headers)
         else:
             await self.events(self._streams.failures(told), more=False)
 
@@ -164,8 +164,9 @@ class _Work:
         made.add(first)
         async for some in events:
             made.add(some)
-        data = self._reply.whole(made.said, made.answers, await self._usage())
-        await self._sending.whole(200, data, {})
+        usage = await self._usage()
+        body = await encoded_aside(lambda: self._reply.whole(made.said, made.answers, usage))
+        await self._sending.whole(200, body, {})
 
     async def _stream(self, first: list[Event], events: Events) -> None:
         await self._sending.begin(self._reply)
@@ -325,43 +326,3 @@ async def merged(streams: Sequence[One]) -> Events:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def body_of(receive: Receive, limits: Limits) -> bytes | None:
-    """A request's body; None if the client left before its end."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(limits.first):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                body += message.get("body", b"")
-                if len(body) > limits.body:
-                    what = f"the body is larger than {limits.body} bytes"
-                    raise Refused(what, status=413, code="too_large")
-                if not message.get("more_body"):
-                    return bytes(body)
-    except TimeoutError:
-        what = f"the body did not come within {limits.first:g} s"
-        raise Refused(what, status=408, code="timeout") from None
-
-
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
-    """Do it while the client is there, and no longer. Whether it was done."""
-
-    async def gone() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    doing, leaving = asyncio.create_task(work), asyncio.create_task(gone())
-    try:
-        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            await doing
-            return True
-        return False
-    finally:
-        for task in (doing, leaving):
-            task.cancel()
-        await asyncio.gather(doing, leaving, return_exceptions=True)

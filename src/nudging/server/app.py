@@ -37,12 +37,14 @@ def make_app(
     keys: Keys,
     *,
     origins: Sequence[str] = (),
+    hosts: Sequence[str] | None = None,
     log_text: bool = False,
     ignore_unsupported: bool = False,
 ) -> ASGIApp:
     """The server as an ASGI application.
 
-    `origins`: whose pages may ask it from a browser. `ignore_unsupported`: fields of requests that
+    `origins`: whose pages may ask it from a browser. `hosts`: by which names it may be asked,
+    beside those of this machine's own; None: by any. `ignore_unsupported`: fields of requests that
     ask for what there is not are not refused.
     """
     metrics = Metrics()
@@ -73,7 +75,11 @@ def make_app(
         return _json({"status": "up"})
 
     async def ready(request: Request) -> Response:
-        problems = await voices.problems()
+        errors = await voices.problems()
+        told = {source: failure(error) for source, error in errors.items()}
+        problems = {source: one.body["error"]["message"] for source, one in told.items()}
+        causes = [one.cause for one in told.values() if one.cause]
+        request.state.record.cause = "; ".join(causes) or None
         status = {"status": "not ready" if problems else "ready", "problems": problems}
         return _json(status, 503 if problems else 200)
 
@@ -91,7 +97,7 @@ def make_app(
 
     async def refused(request: Request, error: Exception) -> Response:
         told = failure(error)
-        request.state.record.error = told.kind
+        request.state.record.error, request.state.record.cause = told.kind, told.cause
         return _json(told.body, told.status, told.headers)
 
     routes = [
@@ -112,7 +118,7 @@ def make_app(
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False  # no path that `Front` lets through has one too many
     paths = {route.path for route in routes} | {f"/v1/models/{name}" for name in NAMES}
-    return Front(app, keys, metrics, paths, origins)
+    return Front(app, keys, metrics, paths, origins, hosts)
 
 
 def _up(engine: Engine) -> int:

@@ -24,6 +24,8 @@ _RULE = {field.name for field in dataclasses.fields(Config)} - {"base_sampling",
 NUMBERS = {"gamma", "consent", "lookahead", "max_tokens", "max_rounds", "speculate", *_SAMPLING}
 VARIABLES = "template_variables"
 _RANGE = re.compile(r"([-+.\de]*):([-+.\de]*)")
+MOST_AHEAD = 64
+"""Tokens of a draft that a request may ask for where the operator says nothing else."""
 FORMS = "OPTION=LOW:HIGH, OPTION=VALUE,VALUE or OPTION=fixed"
 
 
@@ -84,6 +86,21 @@ def read_bounds(texts: Iterable[str], own: Config) -> Bounds:
             hint=f"set it for the server as well: --set {option}=...",
         )
     return found
+
+
+def usual(bounds: Bounds, own: Config) -> Bounds:
+    """The same, with those of a server whose operator says nothing else: where the end is looked
+    for in drafts, a whole one is computed for each word or two."""
+    return {"lookahead": Range(-math.inf, max(MOST_AHEAD, own.lookahead)), **bounds}
+
+
+def most_tokens(bounds: Bounds) -> int | None:
+    """Most tokens that any request may have computed for an answer: a bound on `max_tokens`, which
+    some presets take in another measure than the models' own."""
+    bound = bounds.get("max_tokens")
+    if isinstance(bound, OneOf):
+        return max(int(value) for value in bound.values)
+    return int(bound.high) if bound is not None and math.isfinite(bound.high) else None
 
 
 def check_bounds(bounds: Bounds, config: Config, names: Mapping[str, str]) -> None:

@@ -42,9 +42,9 @@ TRIGGER: Schema = {
 TEXTS: Schema = {
     "type": "array",
     "maxItems": 64,
-    "items": {"type": "string"},
+    "items": {"type": "string", "maxLength": 10_000},
 }
-"""Texts that end an answer; an empty one counts as none."""
+"""Texts that end an answer, of 10,000 bytes together; an empty one counts as none."""
 VARIABLES: Schema = {
     "type": "object",
     "propertyNames": {

@@ -5,6 +5,8 @@ Knows no route.
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
 import re
 import secrets
 from collections.abc import Collection, Mapping, Sequence
@@ -33,12 +35,14 @@ class Front:
         metrics: Metrics,
         paths: Collection[str],
         origins: Sequence[str] = (),
+        hosts: Sequence[str] | None = None,
     ) -> None:
         """`paths`: those that there are; others are counted as one. `origins`: of pages that may
-        ask from a browser."""
+        ask from a browser. `hosts`: names of this server, beside this machine's own; None: any."""
         self.app, self._keys, self._metrics, self._paths = app, keys, metrics, paths
         self._under_v1 = {path.split("/")[2] for path in paths if path.startswith("/v1/")}
         self._origins = {origin.encode() for origin in origins}
+        self._hosts = None if hosts is None else {host.lower() for host in hosts}
         # Outside of the lock: what a browser asks beforehand has no key, and a page is to see why
         # it was refused.
         self._inner = _shared(self._locked, origins) if origins else self._locked
@@ -86,22 +90,71 @@ class Front:
         return "/" + "/".join(parts)
 
     async def _locked(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        if scope["path"] not in OPEN and not self._keys.allow(headers.get(b"authorization", b"")):
-            refused = Refused("the API key is missing or wrong", status=401, code="invalid_api_key")
-        elif scope["method"] == "POST" and self._is_foreign(headers):
-            refused = Refused("pages of this origin may not ask here", status=403, code="origin")
-        else:
+        refused = self._refusal(scope, dict(scope["headers"]))
+        if refused is None:
             await self.app(scope, receive, send)
             return
         scope["state"]["record"].error = refused.code
-        await _answer(send, refused)
+        # Where what follows the head is no HTTP, the connection is told and closed by then.
+        await asyncio.sleep(0)
+        # Where a length is told twice, nobody knows where the next request on it begins.
+        close = [(b"connection", b"close")] if refused.code == "two_lengths" else []
+        await _answer(send, refused, *close)
+
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Refused | None:
+        """Why a request is answered without a look at what it asks."""
+        works = scope["method"] == "POST" or scope["path"] == "/ready"
+        if not self._is_ours(headers.get(b"host")):
+            what = "this server does not go by the name in Host; --allow-host NAME gives it one"
+            return Refused(what, status=403, code="host")
+        if headers.keys() >= {b"content-length", b"transfer-encoding"}:
+            what = "a request has a Content-Length or a Transfer-Encoding, and not both"
+            return Refused(what, code="two_lengths")
+        if scope["path"] not in OPEN and not self._keys.allow(headers.get(b"authorization", b"")):
+            return Refused("the API key is missing or wrong", status=401, code="invalid_api_key")
+        if works and self._is_foreign(headers):
+            return Refused("pages of this origin may not ask here", status=403, code="origin")
+        return None
+
+    def _is_ours(self, host: bytes | None) -> bool:
+        """Whether a request is for a name of this server. A page of another origin whose name has
+        been turned to this machine's address (DNS rebinding) asks by that name, and its browser
+        takes it for a page of ours."""
+        if self._hosts is None or host is None:  # no browser leaves it out
+            return True
+        name = host_name(host.decode(errors="replace"))
+        return name is not None and (name in self._hosts or is_here(name))
 
     def _is_foreign(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether a browser says that the page of another origin asks, which nobody named. It would
         not show that page the answer, but the models would have worked for it."""
         named = b"*" in self._origins or headers.get(b"origin") in self._origins
         return not named and headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site")
+
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[\w.-]+)(:\d*)?", re.IGNORECASE)
+
+
+def host_name(host: str) -> str | None:
+    """The name, or the address without brackets, of a `Host` header; None where it is none."""
+    found = _HOST.fullmatch(host)
+    return found[1].strip("[]").rstrip(".").lower() if found else None
+
+
+def is_here(name: str) -> bool:
+    """Whether a name or an address means this machine, whoever asks."""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+def check_hosts(hosts: Sequence[str]) -> Sequence[str]:
+    """Names as they stand in `Host`, without a port."""
+    for host in hosts:
+        if host_name(host) != host.lower():
+            raise UsageError(f"{host!r} is no host", hint="such as chat.example.org")
+    return hosts
 
 
 def check_origins(origins: Sequence[str]) -> Sequence[str]:
@@ -122,9 +175,9 @@ def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     )
 
 
-async def _answer(send: Send, error: Exception) -> None:
+async def _answer(send: Send, error: Exception, *more: tuple[bytes, bytes]) -> None:
     told = failure(error)
-    pairs = [(b"content-type", b"application/json")]
+    pairs = [(b"content-type", b"application/json"), *more]
     pairs += [(name.encode(), value.encode()) for name, value in told.headers.items()]
     await send({"type": "http.response.start", "status": told.status, "headers": pairs})
     await send({"type": "http.response.body", "body": encoded(told.body)})

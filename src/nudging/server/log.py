@@ -31,6 +31,8 @@ class Record:
     """Seconds to the first text."""
     error: str | None = None
     """Its kind, not its words: those may hold words of the request."""
+    cause: str | None = None
+    """What a model's server did, where that was it."""
     hung_up: bool = False
     question: object = None
     """What was asked and what was answered: only where the operator wants to see them."""
@@ -54,6 +56,7 @@ class Record:
             "first": None if self.first is None else round(self.first, 4),
             "seconds": round(self.seconds, 4),
             "error": self.error,
+            "cause": self.cause,
             "hung_up": self.hung_up or None,
             "question": self.question,
             "answers": self.answers,

@@ -24,7 +24,7 @@ from ..errors import UsageError
 from ..model import NudgedModel
 from ..pairs import read_serve
 from .app import make_app
-from .bounds import read_bounds
+from .bounds import read_bounds, usual
 from .front import check_origins
 from .keys import gather
 from .limits import Limits, Line
@@ -56,7 +56,7 @@ class _Settings(NamedTuple):
         keys = gather((), Path(table["api_key_file"]) if "api_key_file" in table else None)
         model = NudgedModel(made.base, made.nudge, **made.prompt)
         given: dict[str, Any] = {**made.prompt, **made.options}
-        bounds = read_bounds(table.get("bound", ()), made.config)
+        bounds = usual(read_bounds(table.get("bound", ()), made.config), made.config)
         voices = Voices(model.base, model.nudge, system=self.system, bounds=bounds, **given)
         both = min(e.capabilities.concurrency for e in (model.base, model.nudge))
         limits = {own: table[name] for name, own in _LIMITS.items() if name in table}

@@ -23,7 +23,8 @@ Kind = Literal["chat", "text", "response"]
 MOST_CHOICES = 128
 MOST_TOP = 20
 MOST_STOPS = 64
-"""Each token of an answer is compared with all of them."""
+MOST_STOP_BYTES = 10_000
+"""Of all stop texts together, in UTF-8: they are read whole before an answer begins."""
 SETS: Mapping[str, str] = {
     "max_tokens": "max_tokens",
     "max_completion_tokens": "max_tokens",
@@ -217,12 +218,21 @@ def _options(
         if value is not None and not unset:
             if option == "seed":
                 value = _seed(value, name)
-            if option == "stop_strings" and isinstance(value, list) and len(value) > MOST_STOPS:
-                raise Refused(f"{name} may hold {MOST_STOPS} texts at most", param=name)
+            if option == "stop_strings" and isinstance(value, list):
+                _check_stops(value, name)
             if option in options:
                 _check_overruled(option, options[option], names[option])
             options[option], names[option] = value, name
     return options, names
+
+
+def _check_stops(texts: Sequence[Any], name: str) -> None:
+    if len(texts) > MOST_STOPS:
+        raise Refused(f"{name} may hold {MOST_STOPS} texts at most", param=name)
+    size = sum(len(text.encode(errors="replace")) for text in texts if isinstance(text, str))
+    if size > MOST_STOP_BYTES:
+        what = f"the texts of {name} have {size} bytes together, and may have {MOST_STOP_BYTES}"
+        raise Refused(what, param=name)
 
 
 def _seed(value: object, name: str) -> int:

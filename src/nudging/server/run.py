@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import json
 import logging
 import signal
@@ -164,6 +165,8 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=drain + GRACE,
     )
+    gc.collect()
+    gc.freeze()  # to look through all that is loaded takes long enough to be noticed
     server = _Server(config, drain, began, end)
     server.run([listener])
     if server.interrupted:

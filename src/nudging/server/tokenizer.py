@@ -16,11 +16,11 @@ from starlette.routing import Route
 
 from ..chat import Part, Prompt
 from ..errors import InputError, ModelError
-from .answers import body_of
+from .body import body_of, understood, unless_gone
 from .limits import Limits
 from .requests import chat_request
 from .voices import Voices
-from .wire import Refused, decoded, encoded
+from .wire import Refused, decoded, encoded, without_specs
 
 Handle = Callable[[Voices, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -34,10 +34,15 @@ def tokenizer_routes(
     def posted(handle: Handle) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             body = await body_of(request.receive, limits)
-            if body is None:
-                request.state.record.hung_up = True
-                return Response()
-            return _json(await handle(voices, decoded(body)))
+            made: list[Response] = []
+
+            async def work(body: bytes) -> None:
+                made.append(_json(await handle(voices, await understood(decoded, body))))
+
+            if body is not None and await unless_gone(request.receive, work(body)):
+                return made[0]
+            request.state.record.hung_up = True
+            return Response()
 
         return endpoint
 
@@ -46,7 +51,7 @@ def tokenizer_routes(
         try:
             return _json(await engine.tokenizer_info())
         except ModelError as error:  # vLLM tells only with --enable-tokenizer-info-endpoint
-            raise Refused(str(error), status=404, code="no_tokenizer") from None
+            raise Refused(without_specs(str(error)), status=404, code="no_tokenizer") from None
 
     return [
         Route("/tokenize", posted(counted), methods=["POST"]),
@@ -87,10 +92,17 @@ async def detokenize(voices: Voices, body: Mapping[str, Any]) -> dict[str, Any]:
     ids = body.get("tokens")
     if not isinstance(ids, list) or any(type(token) is not int for token in ids):
         raise Refused("tokens must be a list of whole numbers", param="tokens")
+    limit = engine.capabilities.n_ctx
+    if limit is not None and len(ids) > limit:
+        raise Refused(
+            f"tokens holds {len(ids)} tokens, and the model's context {limit}",
+            param="tokens",
+            code="context_length_exceeded",
+        )
     try:
         return {"prompt": await engine.text_of(ids)}
     except InputError as error:
-        raise Refused(str(error), param="tokens") from None
+        raise Refused(without_specs(str(error)), param="tokens") from None
 
 
 def _json(data: object) -> Response:

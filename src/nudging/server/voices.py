@@ -6,7 +6,9 @@ Makes answers of requests that were understood. Knows no HTTP and no JSON.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Literal, cast, get_args
@@ -15,18 +17,20 @@ from ..alone import Said, alone
 from ..chat import Message, Part, Prompt, Question, base_prompt, conversation
 from ..config import Config, changed
 from ..engines.base import Engine, Want
-from ..errors import ConfigError, InputError, NudgingError
+from ..errors import ConfigError, InputError, NudgingError, ServerTimeout
 from ..model import PREFIX, NudgedModel
 from ..sandbox import aside
 from ..tokens import Answer, Candidate, Piece, Source
-from .bounds import Bounds, check_bounds
+from .bounds import Bounds, check_bounds, most_tokens
 from .requests import Asked, Kind
-from .wire import Refused
+from .wire import Refused, without_specs
 
 Name = Literal["nudged", "base", "nudge"]
 NAMES: tuple[Name, ...] = get_args(Name)
 QUESTION: Mapping[Kind, str] = {"chat": "messages", "text": "prompt", "response": "input"}
 """The field that holds what is asked."""
+FRESH = 0.5
+"""Seconds for which models that answered are not asked again."""
 PROBE = Prompt((Part("Hello", literal=True),))
 
 
@@ -47,10 +51,13 @@ class Voices:
         self._engines: dict[Source, Engine] = {"base": base, "nudge": nudge}
         self._form, self._prefix, self._system = base_form, prefix, system
         self._options, self.bounds = options, bounds or {}
+        self._most = most_tokens(self.bounds)
         chat = NudgedModel(base, nudge, base_form=base_form, prefix=prefix, **options)
         # Who asks for completions writes the whole prompt: the base model reads it as it is.
         text = NudgedModel(base, nudge, base_form="text", prefix="", **options)
         self._pairs = {"chat": chat, "text": text}
+        self._looking, self._looked = asyncio.Lock(), -math.inf
+        self._problems: dict[Source, NudgingError] = {}
 
     @property
     def engines(self) -> Mapping[Source, Engine]:
@@ -69,16 +76,33 @@ class Voices:
         seed = options.get("seed")
         first = secrets.randbelow(2**31) if seed is None else int(seed)
         try:
-            check_bounds(self.bounds, Config.of(**options), asked.names)
-            return [
-                self._answer(asked, question, {**options, "seed": (first + number) % 2**63})
-                for question in asked.questions
-                for number in range(asked.n)
-            ]
+            config = Config.of(**options)
+            check_bounds(self.bounds, config, asked.names)
+            if isinstance(options.get("trigger"), str):  # to read it for each answer takes a while
+                options["trigger"] = config.trigger
+            preparing = asyncio.Lock()
+
+            def answer(question: Question, number: int) -> AsyncGenerator[Said | Answer, None]:
+                own = {**options, "seed": (first + number) % 2**63}
+                if number == 0:  # what is wrong shows here; the others are prepared in their turn
+                    return self._answer(asked, question, own)
+                return self._later(asked, question, own, preparing)
+
+            return [answer(question, at) for question in asked.questions for at in range(asked.n)]
         except ConfigError as error:
             raise _refused(asked, error) from None
         except InputError as error:
-            raise Refused(str(error), param=QUESTION[asked.kind]) from None
+            raise Refused(without_specs(str(error)), param=QUESTION[asked.kind]) from None
+
+    async def _later(
+        self, asked: Asked, question: Question, options: dict[str, Any], preparing: asyncio.Lock
+    ) -> AsyncGenerator[Said | Answer, None]:
+        async with preparing:  # a long prompt takes a while: let others in between
+            await asyncio.sleep(0)
+            answer = self._answer(asked, question, options)
+        async with aclosing(answer):
+            async for happened in answer:
+                yield happened
 
     def _answer(
         self, asked: Asked, question: Question, options: dict[str, Any]
@@ -107,7 +131,9 @@ class Voices:
         self, asked: Asked, question: Question, options: dict[str, Any]
     ) -> AsyncGenerator[Said | Answer, None]:
         pair = self._pairs["text" if asked.kind == "text" else "chat"]
-        stream = pair.stream(question, system=self._system_text(asked, question), **options)
+        stream = pair.stream(
+            question, system=self._system_text(asked, question), limit=self._most, **options
+        )
         if asked.logprobs is not None:
             self._check_logprobs(asked, options)
 
@@ -182,7 +208,7 @@ class Voices:
         except ConfigError as error:
             raise _refused(asked, error) from None
         except InputError as error:
-            raise Refused(str(error), param="messages") from None
+            raise Refused(without_specs(str(error)), param="messages") from None
 
     async def prompt_tokens(self, asked: Asked) -> int:
         """Tokens of the prompts; of a pair those that the base model reads. 0 where only a server
@@ -203,13 +229,20 @@ class Voices:
         variables = self.config().template_variables
         await self._engines["nudge"].render(conversation("Hello", self._system), variables)
 
-    async def problems(self, seconds: float = 5.0) -> dict[Source, str]:
-        """Of each model that does not answer in this time, what it says."""
-        sources = get_args(Source)
-        told = await asyncio.gather(*(self._problem(source, seconds) for source in sources))
-        return {source: what for source, what in zip(sources, told, strict=True) if what}
+    async def problems(self, seconds: float = 5.0) -> dict[Source, NudgingError]:
+        """Of each model that does not answer in this time, why. Who asks meanwhile is told the
+        same, and so is who asks soon after both answered."""
+        asked = time.monotonic()
+        async with self._looking:
+            if self._looked + (0 if self._problems else FRESH) < asked:
+                sources = get_args(Source)
+                told = await asyncio.gather(*(self._problem(source, seconds) for source in sources))
+                found = zip(sources, told, strict=True)
+                self._problems = {source: error for source, error in found if error}
+                self._looked = time.monotonic()
+        return self._problems
 
-    async def _problem(self, source: Source, seconds: float) -> str:
+    async def _problem(self, source: Source, seconds: float) -> NudgingError | None:
         try:
             async with asyncio.timeout(seconds):
                 if source == "nudge":
@@ -218,10 +251,10 @@ class Voices:
                 async with aclosing(steps):
                     await anext(steps, None)
         except TimeoutError:
-            return f"no answer within {seconds:g} s"
+            return ServerTimeout(f"no answer within {seconds:g} s")
         except NudgingError as error:
-            return str(error)
-        return ""
+            return error
+        return None
 
 
 def check_model(name: object) -> None:
@@ -241,7 +274,7 @@ def check_model(name: object) -> None:
 def _refused(asked: Asked, error: ConfigError) -> Refused:
     """A bad option, told by the field that set it."""
     told = f"{error} ({error.hint})" if error.hint else str(error)
-    return Refused(told, param=asked.field(error.option))
+    return Refused(without_specs(told), param=asked.field(error.option))
 
 
 def _reads(name: object) -> Source:

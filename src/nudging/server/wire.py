@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ContextOverflow, NudgingError, ServerBusy, UsageError
+from ..errors import ContextOverflow, ModelError, NudgingError, ServerBusy, ServerError, UsageError
 
 MOST_DIGITS = 300
 """Of a whole number: what has no more of them is as a float still finite."""
+MOST_VALUES, MOST_FIELDS = 500_000, 100_000
+"""Of a body: values that stand in lists and objects; fields, lists and objects. To read JSON holds
+up all others, for tenths of a second where it is of nothing but these."""
 
 
 class Refused(NudgingError):
@@ -43,6 +48,8 @@ class Failure:
     """The API's code, or the error's class, or where it has none of its own the API's type."""
     body: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
+    cause: str | None = None
+    """What a model's server did, for the operator: with its address, without its own words."""
 
 
 TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -53,8 +60,15 @@ def failure(error: Exception) -> Failure:
     status, message = 500, "the server failed to answer"
     param = code = None
     again: float | None = None
+    cause = None
     if isinstance(error, NudgingError):
         status, message = error.status, str(error)
+    if isinstance(error, ServerError | ModelError):
+        # Of a server its own words are left out, which may hold anything.
+        cause = re.split(r"[:;]\s", message, maxsplit=1)[0]
+        message = without_specs(cause)
+    elif isinstance(error, NudgingError) and not isinstance(error, Refused):
+        message = without_specs(message)
     if isinstance(error, Refused):
         param, code, again = error.param, error.code, error.retry_after
     elif isinstance(error, ContextOverflow):  # its own words name a file of the operator's
@@ -73,13 +87,37 @@ def failure(error: Exception) -> Failure:
         headers["x-should-retry"] = "false"  # clients try every 5xx again unless they are told
     body = {"error": {"message": message, "type": type_, "param": param, "code": code}}
     kind = code or (type_ if isinstance(error, Refused) else type(error).__name__)
-    return Failure(status, kind, body, headers)
+    return Failure(status, kind, body, headers, cause)
+
+
+_SPEC = re.compile(r"(https?://|\b(llama|hf|demo|scripted):)[^\s'\"]+")
+"""A model as the operator names it, by an address or a path: no client's matter."""
+
+
+def without_specs(message: str) -> str:
+    """What is said of models without where they are."""
+    return _SPEC.sub("the model", message)
 
 
 def encoded(data: object) -> bytes:
     """JSON in UTF-8. A lone surrogate, which no UTF-8 can hold, is escaped as JSON writes it."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text.encode(errors="backslashreplace")
+
+
+async def encoded_aside(make: Callable[[], Mapping[str, Any]]) -> bytes:
+    """What is made, as JSON, in a thread: many answers take a while. List by list, since nobody
+    else computes while one value is written."""
+
+    def written() -> bytes:
+        return b"{%s}" % b",".join([written_field(name, value) for name, value in make().items()])
+
+    def written_field(name: str, value: object) -> bytes:
+        if isinstance(value, list):
+            return encoded(name) + b":[%s]" % b",".join(map(encoded, value))
+        return encoded(name) + b":" + encoded(value)
+
+    return await asyncio.to_thread(written)
 
 
 def event(data: Mapping[str, Any]) -> bytes:
@@ -93,6 +131,7 @@ DONE = b"data: [DONE]\n\n"
 
 def decoded(body: bytes) -> dict[str, Any]:
     """The object that a request's body holds."""
+    _check_count(body)
     try:
         data = json.loads(body, parse_int=_whole, parse_constant=_no_number)
     except (ValueError, RecursionError):
@@ -100,6 +139,24 @@ def decoded(body: bytes) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise Refused("the body must be a JSON object", code="invalid_json")
     return data
+
+
+def _check_count(body: bytes) -> None:
+    """Refuse a body of too many values, without a look at each of its bytes."""
+
+    def holds_more(text: bytes) -> bool:
+        return text.count(b",") > MOST_VALUES or sum(map(text.count, b":[{")) > MOST_FIELDS
+
+    if not holds_more(body):
+        return
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    strings = bare.count(b'"') // 2
+    if strings > MOST_VALUES + MOST_FIELDS or holds_more(b" ".join(bare.split(b'"')[::2])):
+        raise Refused(
+            f"the body holds more than {MOST_VALUES} values, or {MOST_FIELDS} fields and lists",
+            status=413,
+            code="too_large",
+        )
 
 
 def _whole(digits: str) -> int:

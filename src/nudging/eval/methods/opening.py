@@ -19,8 +19,9 @@ from ...config import Config
 from ...draft import Ask, Draft, Event
 from ...drive import drive
 from ...engines.base import Engine, Want
+from ...markers import Markers
 from ...streams import Side
-from ...text import complete, first_marker, word_start
+from ...text import complete, word_start
 from ...tokens import Answer, Candidate, Decision, Handover, Step, StopReason
 from ...transcript import Transcript
 from .method import COMMON, Method, Role, answer_of
@@ -40,8 +41,8 @@ class Opening:
         self.config = config
         self.transcript = Transcript()
         self.rounds = 1
-        self._ends = tuple(text.encode() for text in ends)
-        self._stops = tuple(text.encode() for text in config.stop_strings)
+        self._ends = Markers([text.encode() for text in ends])
+        self._stops = Markers([text.encode() for text in config.stop_strings])
         self._beliefs: deque[float] = deque(maxlen=WINDOW)
 
     @property
@@ -112,9 +113,9 @@ class Opening:
                 return StopReason.BASE
         return StopReason.LENGTH
 
-    def _cut_at(self, markers: Sequence[bytes], since: int, least: int = 0) -> bool:
+    def _cut_at(self, markers: Markers, since: int, least: int = 0) -> bool:
         """Cut the answer, but not below a length, at a marker that has come up."""
-        at = first_marker(self.transcript.data, since, markers)
+        at = markers.first(self.transcript.data, since)
         if at is not None:
             self.transcript.cut(max(at, least))
         return at is not None
