@@ -52,8 +52,10 @@ def options() -> str:
             "## Triggers",
             "",
             "`trigger` is text such as `top1<0.4 or entropy>2.5 and margin<0.1` (`and` binds "
-            "closer), or in Python any function of a `Step`. Entropy is in nats; servers do not "
-            "report it.",
+            "closer), or in Python any function of a `Step` of the base model, which sees its four "
+            "likeliest tokens (`step.top`) and `step.entropy`. Entropy is in nats, and engines in "
+            "this process (`llama`, `hf`) report it. Servers do not: there a trigger in words that "
+            "names it is refused, and a function gets `None`.",
             "",
             "Two triggers look at both models, for one pass of the nudging model at each token of "
             "the base model: `bet>0.2` where the nudging model's best token is more likely to it, "

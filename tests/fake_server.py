@@ -11,6 +11,7 @@ import json
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from types import TracebackType
 from typing import Any
 
@@ -28,6 +29,10 @@ class Reply:
     """Break the connection after the last piece."""
     hang: bool = False
     """Send nothing more after the last piece; not even the head if there is none."""
+    again: bool = False
+    """Send the last piece over and over, until the client leaves."""
+    slow_head: bool = False
+    """Send a header that never ends, a byte at a time."""
 
 
 @dataclass
@@ -183,12 +188,19 @@ class FakeServer:
             if reply.hang:
                 await self._gone(gone, 60)
             return False
+        if reply.slow_head:
+            writer.write(f"HTTP/1.1 {reply.status} Whatever\r\nX-Slow: ".encode())
+            while not await self._gone(gone, reply.pause):
+                writer.write(b"a")
+                await writer.drain()
+            return False
         extra = "".join(f"{k.replace('_', '-')}: {v}\r\n" for k, v in reply.headers.items())
         writer.write(
             f"HTTP/1.1 {reply.status} Whatever\r\nContent-Type: {reply.kind}\r\n{extra}"
             "Transfer-Encoding: chunked\r\n\r\n".encode()
         )
-        for piece in reply.pieces:
+        endless = repeat(reply.pieces[-1]) if reply.again else ()
+        for piece in chain(reply.pieces, endless):
             writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
             await writer.drain()
             if await self._gone(gone, reply.pause):

@@ -1,16 +1,20 @@
 """Files that a kill at any moment leaves usable: whole or not at all, or grown by whole lines.
 
-Knows nothing of what stands in them.
+They lie in folders that strangers may have filled, so none is written through a link: what such a
+link points to is another's. Knows nothing of what stands in them.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 _SYNC_SECONDS = 5.0
 """How long a line may be in the system's hands before it must be on the disk."""
@@ -23,15 +27,48 @@ def encode(line: object) -> bytes:
     return text.encode(errors="backslashreplace") + b"\n"
 
 
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all."""
+def fresh(path: Path) -> IO[bytes]:
+    """An empty file to be written. What had the name loses only that: a link's target stays."""
+    path.unlink(missing_ok=True)
+    return path.open("xb")
+
+
+def own(path: Path, mode: Literal["ab", "rb+"], buffering: int = -1) -> IO[bytes]:
+    """A file that is added to or changed, open.
+
+    Raises:
+        OSError: also where it is no file but a link, a device or a pipe.
+    """
+    return open(path, mode, buffering, opener=_open_file)
+
+
+def _open_file(path: str, flags: int) -> int:
+    with suppress(FileNotFoundError):
+        kind = os.lstat(path).st_mode
+        if stat.S_ISLNK(kind):
+            raise OSError(errno.ELOOP, "it is a link, which is not followed; remove it", path)
+        if not stat.S_ISREG(kind):
+            raise OSError(errno.EINVAL, "it is not a plain file; remove it", path)
+    # Where it has become another just now the system refuses, or does not wait.
+    safe = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return os.open(path, flags | safe, 0o666)
+
+
+def write_whole(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Write a file whole or not at all. `mode`: its permissions, unless the usual ones."""
     new = path.with_name(path.name + ".new")
-    with new.open("w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1)
-        file.write("\n")
+    with fresh(new) as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    if mode is not None:
+        new.chmod(mode)
     new.replace(path)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a file whole or not at all."""
+    write_whole(path, json.dumps(data, indent=1).encode() + b"\n")
 
 
 class Growing:
@@ -39,7 +76,7 @@ class Growing:
     so that only the machine can lose it, and on the disk soon after."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab", buffering=0)
+        self._file = own(path, "ab", buffering=0)
         self._synced = time.monotonic()
 
     def add(self, line: bytes) -> None:
@@ -60,7 +97,12 @@ class Growing:
             self._file.close()
 
 
-def locked(file: IO[str]) -> bool:
+def lock_file(folder: Path) -> IO[bytes]:
+    """The file of a folder that stands for its lock, open; see `locked`."""
+    return own(folder / ".lock", "ab")
+
+
+def locked(file: IO[bytes]) -> bool:
     """Take a lock on a file for this process, if no other has it."""
     try:
         import fcntl

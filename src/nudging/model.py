@@ -187,7 +187,8 @@ class NudgedModel:
 
         async def events() -> AsyncGenerator[Piece | Decision | Answer, None]:
             most = max(SHOWN, wanted.candidates)
-            base = Want("base", config.base_sampling, most, wanted.entropy, _bound(config))
+            entropy = wanted.entropy or (wanted.own and self.base.capabilities.entropy)
+            base = Want("base", config.base_sampling, most, entropy, _bound(config))
             variables = config.template_variables
             unasked = config.stop == "lookahead" and not wanted.opinion
             nudge = Want("nudge", config.nudge_sampling, SHOWN if unasked else OPINION)

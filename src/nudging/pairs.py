@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from .config import Config
 from .errors import ConfigError
+from .nesting import shallow
 from .tokens import Source
 
 
@@ -71,7 +72,7 @@ def read_serve(path: Path) -> dict[str, Any]:
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
-            data = tomllib.load(file)
+            data = shallow(tomllib.load(file))
     except OSError as error:
         raise ConfigError(
             f"can't read the config file {path}: {error.strerror}",
@@ -80,6 +81,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"the config file {path} is not valid TOML: {error}", hint='texts stand in "quotes"'
+        ) from None
+    except RecursionError:
+        raise ConfigError(
+            f"the config file {path} has values in values in values, too deep to be read",
+            hint="no option needs more than a list of texts",
         ) from None
     for key in data:
         if key not in ("pairs", "serve"):

@@ -16,7 +16,8 @@ from .tokens import HandoverReason, Step
 
 
 class Trigger(Protocol):
-    """Whether the base model is in doubt at a step. Any function of a `Step` will do."""
+    """Whether the base model is in doubt at a step. Any function of a `Step` will do: it sees the
+    four likeliest tokens, and the entropy where the engine reports it, which servers do not."""
 
     def __call__(self, step: Step, /) -> bool: ...
 
@@ -67,15 +68,19 @@ class Bound:
             rated = own if self.measure == "bet" else rating(opinion, step)
             return opinion.top1 - rated > self.bound
         if step.entropy is None:
-            raise ConfigError(
-                "the trigger needs entropy and the base model's engine does not report it",
-                option="trigger",
-                hint="use top1 or margin, or an engine in process (llama, hf)",
-            )
+            raise _no_entropy("the trigger needs entropy")
         return step.entropy > self.bound
 
     def __str__(self) -> str:
         return f"{self.measure}{'>' if self.measure in _ABOVE else '<'}{self.bound:g}"
+
+
+def _no_entropy(what: str) -> ConfigError:
+    return ConfigError(
+        f"{what}, which the base model's engine does not report",
+        option="trigger",
+        hint="use top1 or margin, or an engine in process (llama, hf)",
+    )
 
 
 def rating(opinion: Step, step: Step) -> float:
@@ -153,13 +158,14 @@ class Needs(NamedTuple):
     candidates: int
     """Of the base model's distribution."""
     entropy: bool
+    """It can't do without."""
     opinion: bool = False
     """The nudging model's step at the same place."""
+    own: bool = False
+    """A function of the user's own is asked: it gets the entropy wherever there is one."""
 
 
 def needs(trigger: Trigger) -> Needs:
-    """A function of the user's own gets four candidates, and entropy if it has a true attribute
-    `needs_entropy`."""
     if isinstance(trigger, Bound):
         measure = trigger.measure
         return Needs(2 if measure == "margin" else 1, measure == "entropy", measure in _OF_BOTH)
@@ -169,15 +175,21 @@ def needs(trigger: Trigger) -> Needs:
             max(left.candidates, right.candidates),
             left.entropy or right.entropy,
             left.opinion or right.opinion,
+            left.own or right.own,
         )
-    return Needs(4, bool(getattr(trigger, "needs_entropy", False)))
+    return Needs(4, False, own=True)
 
 
 def fires(trigger: Trigger, step: Step, opinion: Step | None) -> bool:
     """Whether a trigger fires; functions of the user's own see the base model's step alone."""
     if isinstance(trigger, Bound | Either):
         return trigger(step, opinion)
-    return trigger(step)
+    try:
+        return trigger(step)
+    except TypeError as error:
+        if step.entropy is None and "NoneType" in str(error):
+            raise _no_entropy("the trigger fails without entropy") from error
+        raise
 
 
 def agrees(step: Step, next_word: str) -> bool:

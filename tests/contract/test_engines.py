@@ -21,14 +21,14 @@ from typing import Any
 
 import pytest
 
-from nudging import portal
+from nudging import NudgedModel, portal
 from nudging.chat import Message, Part, Prompt, conversation
 from nudging.config import parse_spec
 from nudging.engines import open_engine_async
 from nudging.engines.base import Engine, Want
 from nudging.engines.llama_server import open_llama_server
 from nudging.engines.local import LocalEngine
-from nudging.errors import ContextOverflow, InputError, ModelError, NudgingError
+from nudging.errors import ConfigError, ContextOverflow, InputError, ModelError, NudgingError
 from nudging.sampling import Sampling
 from nudging.text import complete
 from nudging.tokens import Step
@@ -343,6 +343,33 @@ def test_entropy_where_it_is_promised(engine: Engine) -> None:
 
 
 # --- the same text on every way -------------------------------------------------------------
+
+
+def test_a_trigger_of_ones_own_gets_the_entropy_where_there_is_one(engine: Engine) -> None:
+    seen: list[float | None] = []
+
+    def sees(step: Step) -> bool:
+        seen.append(step.entropy)
+        return False
+
+    with NudgedModel(engine, "scripted:nudge", max_tokens=12, trigger=sees) as model:
+        model.answer("What is the capital of France?")
+        assert seen
+        assert all((entropy is not None) == engine.capabilities.entropy for entropy in seen)
+
+
+def test_a_trigger_of_ones_own_that_needs_entropy_is_told_where_there_is_none(
+    engine: Engine,
+) -> None:
+    def compares(step: Step) -> bool:
+        return step.entropy > 2  # type: ignore[operator]
+
+    with NudgedModel(engine, "scripted:nudge", max_tokens=12, trigger=compares) as model:
+        if engine.capabilities.entropy:
+            model.answer("What is the capital of France?")
+        else:
+            with pytest.raises(ConfigError, match="which the base model's engine does not report"):
+                model.answer("What is the capital of France?")
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])

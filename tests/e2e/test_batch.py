@@ -7,7 +7,6 @@ import json
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -194,7 +193,7 @@ def test_killed_while_files_get_their_names_it_is_gone_on_with(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Before the header has its name, the file of bad rows, OUT; before the rest is removed."""
+    """Before the header has its name, the file of bad rows, OUT; before the folder is removed."""
     rows = lines(tmp_path / "in.jsonl", [{"id": 1, "prompt": FRANCE}, {"id": 2}])
     out = tmp_path / "out.jsonl"
     command = ["batch", str(rows), str(out), *PAIR]
@@ -210,7 +209,7 @@ def test_killed_while_files_get_their_names_it_is_gone_on_with(
 
     with monkeypatch.context() as patched:
         patched.setattr("os.replace", killing(os.replace))
-        patched.setattr("shutil.rmtree", killing(shutil.rmtree))
+        patched.setattr("os.rmdir", killing(os.rmdir))
         assert run(command) == 130
     capsys.readouterr()
     assert run([*command, "--resume"]) == (0 if call == 3 else 1)
@@ -258,6 +257,94 @@ def test_what_is_whole_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run([*command, "--resume"]) == 0
     assert "nothing is left to do" in capsys.readouterr().err
     assert out.read_bytes() == written
+
+
+@pytest.mark.parametrize("how", ["itself", "link", "hard link", "other spelling"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_file_is_not_answered_into_itself(
+    tmp_path: Path, how: str, resume: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = lines(tmp_path / "in.jsonl", [{"prompt": FRANCE}])
+    before = rows.read_bytes()
+    out = tmp_path / "out.jsonl"
+    if how == "itself":
+        out = rows
+    elif how == "link":
+        out.symlink_to(rows)
+    elif how == "hard link":
+        out.hardlink_to(rows)
+    else:
+        out = tmp_path / "folder" / ".." / "in.jsonl"
+        (tmp_path / "folder").mkdir()
+    work = tmp_path / f"{out.name}.work"
+    work.mkdir()
+    (work / "mine.txt").write_text("mine")
+    command = ["batch", str(rows), str(out), *PAIR]
+    assert run([*command, "--resume"] if resume else command) == 2
+    shown, told = capsys.readouterr()
+    assert shown == ""
+    assert "IN and OUT are the same file" in told
+    assert rows.read_bytes() == before
+    assert (work / "mine.txt").read_text() == "mine"
+
+
+def test_rows_are_not_read_from_what_is_replaced_or_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.jsonl"
+    (tmp_path / "out.jsonl.work").mkdir()
+    for rows in (tmp_path / "out.jsonl.bad.jsonl", tmp_path / "out.jsonl.work" / "results.jsonl"):
+        lines(rows, [{"prompt": FRANCE}])
+        for more in ([], ["--resume"]):
+            assert run(["batch", str(rows), str(out), *PAIR, *more]) == 2
+            assert str(rows.parent) in capsys.readouterr().err
+        assert [row["prompt"] for row in read(rows)] == [FRANCE]
+
+
+def test_a_folder_of_work_that_is_a_link_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = lines(tmp_path / "in.jsonl", [{"prompt": FRANCE}])
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "results.jsonl").write_text("mine")
+    work = tmp_path / "out.jsonl.work"
+    command = ["batch", str(rows), str(tmp_path / "out.jsonl"), *PAIR]
+    for make in (lambda: work.symlink_to(mine), lambda: work.write_text("a file")):
+        make()
+        for more in ([], ["--resume"]):
+            assert run([*command, *more]) == 2
+            assert f"{work} is a link or a file" in capsys.readouterr().err
+        work.unlink()
+    assert (mine / "results.jsonl").read_text() == "mine"
+    assert run(command) == 0
+
+
+@pytest.mark.parametrize("name", [".lock", "results.jsonl", "made.jsonl", "bad.jsonl"])
+def test_links_in_the_folder_of_work_are_not_followed(tmp_path: Path, name: str) -> None:
+    rows = lines(tmp_path / "in.jsonl", [{"prompt": FRANCE}])
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    work = tmp_path / "out.jsonl.work"
+    work.mkdir()
+    (work / name).symlink_to(mine)
+    code = run(["batch", str(rows), str(tmp_path / "out.jsonl"), *PAIR])
+    assert code == (1 if name == ".lock" else 0)
+    assert mine.read_text() == "mine"
+    if code == 0:
+        assert left(tmp_path) == ["in.jsonl", "mine", "out.jsonl"]
+
+
+def test_what_else_is_in_the_folder_of_work_stays(tmp_path: Path) -> None:
+    rows = lines(tmp_path / "in.jsonl", [{"prompt": FRANCE}])
+    out = tmp_path / "out.jsonl"
+    note = tmp_path / "out.jsonl.work" / "mine.txt"
+    note.parent.mkdir()
+    note.write_text("mine")
+    assert run(["batch", str(rows), str(out), *PAIR]) == 0
+    assert run(["batch", str(rows), str(out), *PAIR, "--resume"]) == 0
+    assert note.read_text() == "mine"
+    assert os.listdir(note.parent) == ["mine.txt"]
 
 
 def test_two_at_once_do_not_write_to_one_place(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 
 pty = pytest.importorskip("pty")
 
+CODE = "from nudging.cli import main; main()"
+PROMPT = "\x1b[?2004h"
 PARIS = "The capital of France is Paris."
 FRANCE = "What is the capital of France?"
 MODELS = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
@@ -23,8 +25,7 @@ SLOW = ["--base", "scripted:base?delay=0.6", "--nudge", "scripted:nudge"]
 class Terminal:
     """A child of ours at a terminal of its own."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        code = "from nudging.cli import main; main()"
+    def __init__(self, *arguments: str, code: str = CODE, **environment: str) -> None:
         self.pid, self._end = pty.fork()
         if self.pid == 0:
             os.environ.update({"TERM": "xterm", **environment})
@@ -53,22 +54,27 @@ class Terminal:
             self.seen = self._bytes.decode(errors="ignore").replace("\r\n", "\n")
         return self.seen
 
-    def type(self, line: str) -> int:
-        """Type a line. Where the output stood before it."""
+    def prompted(self, after: int = 0) -> int:
+        """Wait until keys are waited for: a paste is then marked as one. Where that was told."""
+        return self.read(PROMPT, after).index(PROMPT, after) + len(PROMPT)
+
+    def press(self, keys: bytes) -> int:
+        """Where the output stood before it."""
         place = len(self.seen)
-        os.write(self._end, line.encode() + b"\n")
+        os.write(self._end, keys)
         return place
+
+    def type(self, line: str) -> int:
+        """Type a line."""
+        return self.press(line.encode() + b"\r")
+
+    def paste(self, text: bytes) -> int:
+        """Paste as a terminal does where it was asked to mark it."""
+        return self.press(b"\x1b[200~" + text.replace(b"\n", b"\r") + b"\x1b[201~")
 
     def interrupt(self) -> int:
-        """Press Ctrl-C.
-
-        A moment after the prompt is there: Python's `input` shows it before it waits for keys, and
-        an interrupt in between is answered only at the next key.
-        """
-        time.sleep(0.3)
-        place = len(self.seen)
-        os.write(self._end, b"\x03")
-        return place
+        """Press Ctrl-C."""
+        return self.press(b"\x03")
 
     def exit_code(self) -> int:
         self.read()
@@ -124,38 +130,101 @@ def test_a_trace_does_not_cut_the_answer_up(opened: list[Terminal]) -> None:
 
 def test_a_conversation(opened: list[Terminal]) -> None:
     terminal = start(opened, "chat", *MODELS, NO_COLOR="1")
-    terminal.read("> ")
-    place = terminal.type(FRANCE)
-    terminal.read("> ", terminal.read("model ended it", place).index(PARIS))
-    place = terminal.type("/gamma 7")
-    terminal.read("it is 0.4\n> ", place)
+    place = terminal.prompted()
+    terminal.type(FRANCE)
+    assert PARIS in terminal.read("model ended it", place)[place:]
+    place = terminal.prompted(place)
+    terminal.type("/gamma 7")
+    terminal.prompted(terminal.read("it is 0.4\n", place).index("it is 0.4"))
     terminal.type("/quit")
     assert terminal.exit_code() == 0
     assert "Traceback" not in terminal.seen
 
 
+def test_a_conversation_at_a_terminal_that_can_do_nothing(opened: list[Terminal]) -> None:
+    terminal = start(opened, "chat", *MODELS, TERM="dumb")
+    terminal.read("> ")
+    terminal.type(FRANCE)
+    terminal.read("\n> ", terminal.read("model ended it").index("model ended it"))
+    terminal.type("/quit")
+    assert terminal.exit_code() == 0
+    assert PARIS in terminal.seen
+    assert "\x1b" not in terminal.seen
+
+
 def test_the_end_of_file_ends_it(opened: list[Terminal]) -> None:
     terminal = start(opened, "chat", *MODELS)
-    terminal.read("> ")
-    os.write(terminal._end, b"\x04")
+    terminal.prompted()
+    terminal.press(b"\x04")
     assert terminal.exit_code() == 0
+
+
+def test_a_pasted_text_is_one_question(opened: list[Terminal]) -> None:
+    terminal = start(opened, "chat", *MODELS, NO_COLOR="1")
+    place = terminal.prompted()
+    terminal.paste(FRANCE.encode() + b"\n\nThink well,\n/quit\nand say")
+    terminal.type(" it.")
+    place = terminal.prompted(terminal.read("model ended it", place).index("model ended it"))
+    terminal.type("/quit")
+    assert terminal.exit_code() == 0
+    assert terminal.seen.count("of the words nudged") == 1
+
+
+def test_what_is_pasted_does_not_steer_the_terminal(opened: list[Terminal]) -> None:
+    terminal = start(opened, "chat", *MODELS, NO_COLOR="1")
+    place = terminal.prompted()
+    terminal.paste(b"one\x1b]0;evil\x07\x1b[2J\x9b2J\xc2\x9b2J\x08\x7f\x0etwo")
+    terminal.read("two", place)
+    terminal.press(b"\x15")  # Ctrl-U takes the line back
+    terminal.type("/quit")
+    assert terminal.exit_code() == 0
+    shown = terminal.seen[place:]
+    assert not {"\x07", "\x0e", "\x9b", "\x7f"} & set(shown)
+    assert "\x1b]" not in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_what_is_no_text_is_told(opened: list[Terminal]) -> None:
+    terminal = start(opened, "chat", *MODELS, NO_COLOR="1")
+    place = terminal.prompted()
+    terminal.press(b"caf\xe9 ?\r")
+    place = terminal.prompted(terminal.read("that was not valid UTF-8", place).index("UTF-8"))
+    terminal.type("/quit")
+    assert terminal.exit_code() == 0
+
+
+def test_lines_are_edited_though_the_answer_goes_to_a_file(
+    opened: list[Terminal], tmp_path: Path
+) -> None:
+    written = tmp_path / "answers.txt"
+    code = (
+        "import sys; sys.stdout = open(sys.argv.pop(1), 'w'); from nudging.cli import main; main()"
+    )
+    terminal = Terminal(str(written), "chat", *MODELS, code=code, NO_COLOR="1")
+    opened.append(terminal)
+    place = terminal.prompted()
+    terminal.type(FRANCE)
+    terminal.prompted(terminal.read("model ended it", place).index("model ended it", place))
+    terminal.type("/quit")
+    assert terminal.exit_code() == 0
+    assert written.read_text() == PARIS + "\n"
 
 
 def test_ctrl_c_stops_an_answer_and_not_the_chat(opened: list[Terminal]) -> None:
     terminal = start(opened, "chat", *SLOW, NO_COLOR="1")
-    terminal.read("> ")
-    place = terminal.type(FRANCE)
-    terminal.read("capital of", place + len(FRANCE))
-    place = terminal.interrupt()
-    terminal.read("> ", terminal.read("stopped", place).index("stopped", place))
-    place = terminal.type("/reset")
-    terminal.read("forgotten", place)
-    place = terminal.type("Count to five.")
+    place = terminal.prompted()
+    terminal.type(FRANCE)
+    terminal.read("The capital of", place)
+    terminal.interrupt()
+    place = terminal.prompted(terminal.read("stopped", place).index("stopped", place))
+    terminal.type("/reset")
+    place = terminal.prompted(terminal.read("forgotten", place).index("forgotten", place))
+    terminal.type("Count to five.")
     terminal.read("Here", place)
-    place = terminal.interrupt()
-    terminal.read("> ", terminal.read("stopped", place).index("stopped", place))
-    place = terminal.interrupt()
-    terminal.read("once more to leave", place)
+    terminal.interrupt()
+    place = terminal.prompted(terminal.read("stopped", place).index("stopped", place))
+    terminal.interrupt()
+    terminal.prompted(terminal.read("once more to leave", place).index("once more", place))
     terminal.interrupt()
     assert terminal.exit_code() == 130
     assert "Traceback" not in terminal.seen

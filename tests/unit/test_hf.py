@@ -605,7 +605,7 @@ def test_what_is_no_gguf_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "not a GGUF file" in str(refused(f"hf:{file}"))
     file.write_bytes(b"GGUF\x03\x00\x00\x00")
     refused(f"hf:{file}")
-    assert not list((tmp_path / "cache" / "hf").iterdir())
+    assert not list((tmp_path / "cache").rglob("*"))
 
 
 @pytest.mark.models

@@ -179,11 +179,26 @@ def test_a_bound_out_of_range_in_text_is_said_to_be_so() -> None:
         parse_trigger("top1<1.5")
 
 
-class Own:
-    needs_entropy = True
+def own(step: Step, /) -> bool:
+    return step.is_end
 
-    def __call__(self, step: Step, /) -> bool:
-        return step.is_end
+
+def test_an_error_in_a_trigger_of_ones_own_is_its_own() -> None:
+    """It is taken for a want of entropy only where there is none."""
+
+    def fails(step: Step) -> bool:
+        return bool(step.top + 1)  # type: ignore[operator]
+
+    def compares(step: Step) -> bool:
+        return step.entropy > 2  # type: ignore[operator]
+
+    known = Step(b"x", (Candidate(b"x", 0.5),), entropy=1.0)
+    for step in (known, Step(b"x", known.top)):
+        with pytest.raises(TypeError):
+            fires(fails, step, None)
+    assert not fires(compares, known, None)
+    with pytest.raises(ConfigError, match="fails without entropy"):
+        fires(compares, Step(b"x", known.top), None)
 
 
 @pytest.mark.parametrize(
@@ -197,9 +212,9 @@ class Own:
         (Either(NARROW, WIDE, any_of=False), Needs(2, True)),
         (Either(NARROW, Bound("veto", 0.2), any_of=False), Needs(2, False, opinion=True)),
         (Either(LOW, Either(NARROW, WIDE, any_of=True), any_of=True), Needs(2, True)),
-        (lambda step: step.is_end, Needs(4, False)),
-        (Own(), Needs(4, True)),
-        (Either(LOW, Own(), any_of=True), Needs(4, True)),
+        (own, Needs(4, False, own=True)),
+        (Either(LOW, own, any_of=True), Needs(4, False, own=True)),
+        (Either(WIDE, own, any_of=True), Needs(4, True, own=True)),
     ],
 )
 def test_needs_is_the_most_that_any_part_needs(trigger: Trigger, wanted: Needs) -> None:

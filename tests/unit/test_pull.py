@@ -17,7 +17,9 @@ from typing import IO, Any
 import pytest
 
 from nudging import pull
-from nudging.errors import PullError
+from nudging.cli import run
+from nudging.engines import open_engine
+from nudging.errors import ModelError, PullError
 from nudging.tokens import Source
 
 Start = Callable[[str, Path, IO[bytes]], subprocess.Popen[bytes]]
@@ -45,10 +47,10 @@ class Index:
         self.before(requirement)
         name = requirement.partition("==")[0]
         wheel = self.folder / f"{name}-1.0-py3-none-any.whl"
-        return run(COPY, str(wheel), str(folder), output=output)
+        return python(COPY, str(wheel), str(folder), output=output)
 
 
-def run(code: str, *args: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
+def python(code: str, *args: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-S", "-c", code, *args], stdout=output, stderr=subprocess.STDOUT
     )
@@ -87,7 +89,8 @@ def test_pull_joins_the_parts_and_leaves_only_the_models(index: Index, tmp_path:
     assert pull.is_pulled()
     assert pull.demo_path("base").read_bytes() == b"G" * 1000 + b"GUF" * 500
     assert pull.demo_path("nudge").read_bytes() == b"small" * 300
-    assert files(tmp_path) == {"demo/base.gguf", "demo/nudge.gguf", "demo/.lock"}
+    models = {"demo/base.gguf", "demo/nudge.gguf"}
+    assert files(tmp_path) == models | {f"{file}.checked" for file in models} | {"demo/.lock"}
     assert not (tmp_path / "cache/demo/.staging").exists()
 
 
@@ -108,6 +111,106 @@ def test_only_the_missing_model_is_fetched(index: Index) -> None:
     assert pull.is_pulled()
 
 
+def test_a_file_is_read_as_a_whole_only_when_it_has_changed(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull.pull_demo()
+    read: list[Path] = []
+    real = pull._has_sum
+
+    def noted(path: Path, sha256: str) -> bool:
+        read.append(path)
+        return real(path, sha256)
+
+    monkeypatch.setattr(pull, "_has_sum", noted)
+    assert pull.is_pulled()
+    assert read == []
+    base = pull.demo_path("base")
+    os.utime(base)
+    assert pull.is_pulled()
+    assert pull.is_pulled()
+    assert read == [base]
+    base.with_name("base.gguf.checked").write_bytes(b"\xff nonsense")  # as of older versions, none
+    assert pull.is_pulled()
+    assert pull.is_pulled()
+    assert read == [base, base]
+
+
+@pytest.mark.parametrize("how", ["written", "replaced", "replaced at the same time", "link"])
+def test_another_file_of_the_same_size_is_noticed(index: Index, tmp_path: Path, how: str) -> None:
+    pull.pull_demo()
+    path = pull.demo_path("nudge")
+    good, before = path.read_bytes(), path.stat()
+    other = tmp_path / "other"
+    other.write_bytes(b"SMALL" * 300)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    if how == "written":
+        path.write_bytes(other.read_bytes())
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    elif how == "link":
+        path.unlink()
+        path.symlink_to(other)
+    else:
+        other.replace(path)
+        if how == "replaced":
+            os.utime(path)
+    assert not pull.is_there("nudge")
+    assert pull.is_there("base")
+    assert pull.spoilt() == [path]
+    index.asked.clear()
+    pull.pull_demo()
+    assert index.asked == ["small==1.0"]
+    assert path.read_bytes() == good
+    assert not path.is_symlink()
+    assert pull.spoilt() == []
+
+
+def test_a_spoilt_file_is_told(index: Index, capsys: pytest.CaptureFixture[str]) -> None:
+    pull.pull_demo()
+    path = pull.demo_path("nudge")
+    path.write_bytes(b"SMALL" * 300)
+    with pytest.raises(ModelError, match=r"nudge\.gguf is not the file that was fetched"):
+        open_engine("demo:nudge")
+    assert run(["pull", "demo"]) == 0
+    assert f"{path} is not the file that was fetched" in capsys.readouterr().err
+    assert pull.is_pulled()
+
+
+def test_a_folder_that_can_not_be_written_to_does(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull.pull_demo()
+    path = pull.demo_path("nudge")
+    os.utime(path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(pull, "write_whole", full)
+    assert pull.is_pulled()
+
+
+@pytest.mark.parametrize("name", [".lock", ".staging", "nudge.gguf.checked.new"])
+def test_links_are_not_written_through(index: Index, tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "mine"
+    if name == ".staging":
+        mine.mkdir()
+        (mine / "small-1.0-py3-none-any.whl").write_text("mine")
+    else:
+        mine.write_text("mine")
+    link = pull.demo_path("base").with_name(name)
+    link.parent.mkdir(parents=True)
+    link.symlink_to(mine)
+    if name == ".lock":
+        with pytest.raises(PullError, match=r"\.lock: it is a link"):
+            pull.pull_demo()
+        link.unlink()
+    pull.pull_demo()
+    assert pull.is_pulled()
+    kept = mine / "small-1.0-py3-none-any.whl" if mine.is_dir() else mine
+    assert kept.read_text() == "mine"
+
+
 def test_ctrl_c_keeps_what_has_arrived_and_kills_pip(
     index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +219,7 @@ def test_ctrl_c_keeps_what_has_arrived_and_kills_pip(
     def hang(requirement: str, folder: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
         if requirement == "part0==1.0":
             return index.start(requirement, folder, output)
-        children.append(run("import time; time.sleep(60)", output=output))
+        children.append(python("import time; time.sleep(60)", output=output))
         return children[0]
 
     def interrupt(file: str, done: int, total: int) -> None:
@@ -190,7 +293,7 @@ def test_a_disk_that_fills_up_while_writing(
 
 def failing(said: str) -> Start:
     def start(requirement: str, folder: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
-        return run(f"print({said!r}); raise SystemExit(1)", output=output)
+        return python(f"print({said!r}); raise SystemExit(1)", output=output)
 
     return start
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import statistics
 from collections import Counter
 from fractions import Fraction
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from nudging.engines.rows import draw_row
+from nudging.engines.rows import draw_row, entropy_row
 from nudging.sampling import GREEDY, Sampling, draw, uniform
 
 # Weights of 1024 in all, and other numbers that are exact in binary: so a definition in fractions
@@ -229,3 +230,20 @@ def test_frequencies_approach_the_tempered_truncated_distribution(
     evenly = Counter(draw(probs, sampling, (n + 0.5) / count) for n in range(count))
     for token, share in enumerate(shares):
         assert abs(evenly[token] / count - share) <= 2 / count
+
+
+@given(
+    st.lists(st.one_of(st.floats(-300, 300, width=32), st.just(-math.inf)), min_size=1, max_size=50)
+)
+@example([0.0, -math.inf])
+@example([5.0] * 50)
+@example([0.0, -103.9, -104.1])
+def test_the_entropy_of_a_row(row: list[float]) -> None:
+    assume(max(row) > -math.inf)
+    below = np.array(row, np.float32) - np.float32(max(row))
+    weights = np.exp(below)
+    found = entropy_row(below, weights, float(weights.sum(dtype=np.float64)))
+    probs = np.exp(below.astype(np.float64))
+    probs /= probs.sum()
+    wanted = -sum(p * math.log(p) for p in probs.tolist() if p > 0)
+    assert found == pytest.approx(wanted, abs=1e-5)

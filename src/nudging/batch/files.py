@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import InputError, MissingExtra, UsageError
 from ..kept import encode
+from ..lines import as_lines
 from .jsonl import LinesIn, LinesOut, as_json
 from .rows import Columns, Kept, Row
 
@@ -106,9 +107,10 @@ def kind_of(path: Path, what: str) -> str:
     if path.suffix in PARQUET:
         _parquet()
         return "parquet"
+    ends = f"it ends in {', '.join((*JSON_LINES, *PARQUET))}"
     raise UsageError(
         f"{what} is {path}, and its name tells no kind of file",
-        hint=f"it ends in {', '.join((*JSON_LINES, *PARQUET))}",
+        hint=(as_lines(path, path.suffix) if path.is_file() else "") or ends,
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from ..errors import InputError, UsageError
 from ..kept import encode
+from ..nesting import shallow
 from .places import Place
 from .store import FORMAT
 
@@ -58,8 +59,8 @@ class Folder:
                 f"{self.text} has been begun", hint="--resume goes on; or name another folder"
             )
         try:
-            found = json.loads(self._header.read())
-        except ValueError:
+            found = shallow(json.loads(self._header.read()))
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise InputError(

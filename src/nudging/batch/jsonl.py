@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from ..errors import InputError
-from ..kept import encode
+from ..kept import encode, fresh
+from ..lines import BEGIN, check_lines, no_object
+from ..nesting import shallow
 from .rows import Columns, Kept, Row
 
 _LONGEST = 64 * 2**20
@@ -26,9 +28,14 @@ class LinesIn:
     def __init__(self, path: Path, first: int = 0) -> None:
         """`first`: the place of the first row, where the file is a part of something."""
         self._path, self.first = path, first
+        with path.open("rb") as file:
+            begin = file.read(BEGIN)
+        check_lines(path, begin)
         self.count = sum(1 for _ in self._lines())
         self.names = names_of(self._lines())
         """Columns that are known beforehand: those of the first row."""
+        if self.count and not self.names:
+            raise no_object(path, begin)
 
     def rows(self, start: int, columns: Sequence[str] | None) -> Iterator[Row]:
         for number, line in enumerate(self._lines()):
@@ -68,7 +75,7 @@ class LinesOut:
 
     def __init__(self, path: Path, plain: Callable[[Any], Columns] = dict) -> None:
         """`plain`: a row that is not kept as a line, as JSON can hold it."""
-        self._file, self._plain = path.open("wb"), plain
+        self._file, self._plain = fresh(path), plain
 
     def write(self, kept: Any, added: Columns) -> None:
         if kept is None:
@@ -115,7 +122,7 @@ def as_json(line: bytes) -> bytes:
 
 
 def _parsed(line: bytes) -> Any:
-    return json.loads(line.decode(), parse_constant=_no_number)
+    return shallow(json.loads(line.decode(), parse_constant=_no_number))
 
 
 def _no_number(name: str) -> NoReturn:

@@ -95,6 +95,7 @@ class TableOut:
         self._path, self._kept, self._added = path, schema, added
         self._rows: list[tuple[Columns | Slice, Columns]] = []
         both = pa.schema([*schema, *added], metadata=schema.metadata)
+        path.unlink(missing_ok=True)  # or a link of that name would be written through
         self._writer = pq.ParquetWriter(path, both)
 
     def write(self, kept: bytes | Slice, added: Columns) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError, UsageError
+from ..lines import BEGIN, check_lines, no_object
 from .files import kind_of
 from .jsonl import lines_of, names_of
 from .parquet import TableIn, packed
@@ -82,7 +83,13 @@ def _names(place: Place, kind: str) -> Sequence[str]:
         with place.system.open_input_file(place.path) as file:
             return TableIn(file).names
     with place.system.open_input_stream(place.path) as file:
-        return names_of(lines_of(io.BufferedReader(file), place.path))
+        buffered = io.BufferedReader(file)
+        begin = buffered.peek(BEGIN)[:BEGIN]
+        check_lines(place.path, begin)
+        names = names_of(lines_of(buffered, place.path))
+    if begin and not names:
+        raise no_object(place.path, begin)
+    return names
 
 
 def cut(

@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, UsageError
 from ..headers import Header, differences, some
-from ..kept import Growing, encode, locked, write_json
+from ..kept import Growing, encode, lock_file, locked, own, write_json
+from ..nesting import shallow
 from .rows import Kind, Result
 
 FORMAT = 1
@@ -65,16 +65,13 @@ class Work:
     def _read(self) -> None:
         """Take note of what is done. A last line that was cut off in the writing is cut away."""
         whole = 0
-        with self._path.open("rb+") as file:
+        with own(self._path, "rb+") as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     break
                 found = _LINE.fullmatch(line)
                 if not found or int(found[1]) in self.settled:
-                    raise InputError(
-                        f"line {number} of {self._path} is damaged",
-                        hint="delete that line; --resume asks its row again",
-                    )
+                    raise self._damaged(number)
                 self._note(int(found[1]), found[2].decode())
                 whole += len(line)
             file.truncate(whole)
@@ -91,9 +88,18 @@ class Work:
     def results(self) -> Iterator[tuple[int, Result]]:
         """What is there, in the order in which it came."""
         with self._path.open("rb") as file:
-            for line in file:
-                found = json.loads(line)
+            for number, line in enumerate(file, 1):
+                try:
+                    found = json.loads(line)
+                except (ValueError, RecursionError):
+                    raise self._damaged(number) from None
                 yield found["row"], Result(found["kind"], found["data"])
+
+    def _damaged(self, number: int) -> InputError:
+        return InputError(
+            f"line {number} of {self._path} is damaged",
+            hint="delete that line; --resume asks its row again",
+        )
 
     def close(self) -> None:
         self._file.close()
@@ -102,8 +108,9 @@ class Work:
 @contextmanager
 def opened(folder: Path, header: Header) -> Iterator[Work]:
     """Begin, or go on: `check_place` and `check_same` have said that it may be."""
+    _check_folder(folder)
     folder.mkdir(exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with lock_file(folder) as lock:
         if not locked(lock):
             raise UsageError(f"another process is writing to {folder}")
         if not (folder / _HEADER).exists():
@@ -125,6 +132,31 @@ def bad_rows(out: Path) -> Path:
     return out.with_name(out.name + ".bad.jsonl")
 
 
+def check_apart(rows: Path, out: Path) -> None:
+    """
+    Raises:
+        UsageError: the rows are in a file that is written to, replaced or removed.
+    """
+    for path in (out, bad_rows(out)):
+        if path.exists() and rows.exists() and path.samefile(rows):
+            raise UsageError(
+                f"IN and OUT are the same file, {rows}"
+                if path == out
+                else f"IN is {rows}, where rows go that can't be asked",
+                hint="name another OUT",
+            )
+    if work_folder(out).resolve() in rows.resolve().parents:
+        raise UsageError(f"IN is in {work_folder(out)}, which is removed at the end")
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UsageError(
+            f"{folder} is a link or a file; the results so far are to be kept in a folder there",
+            hint="remove it, or name another OUT",
+        )
+
+
 def check_place(out: Path, *, resume: bool) -> Mapping[str, Any] | None:
     """The header of the work to go on with, or None where it is to begin.
 
@@ -133,6 +165,7 @@ def check_place(out: Path, *, resume: bool) -> Mapping[str, Any] | None:
     """
     if not out.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {out.absolute().parent}")
+    _check_folder(work_folder(out))
     header = work_folder(out) / _HEADER
     if header.exists():
         if not resume:
@@ -147,8 +180,8 @@ def check_place(out: Path, *, resume: bool) -> Mapping[str, Any] | None:
 
 def _read_header(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
-    except ValueError:
+        found = shallow(json.loads(path.read_bytes()))
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputError(
@@ -177,5 +210,15 @@ def finish(work: Work, out: Path, made: Path, bad: Path) -> None:
     if work.counts["bad"]:
         os.replace(bad, bad_rows(out))
     os.replace(made, out)
-    (work.folder / _HEADER).unlink()  # first: what is left without it is rubbish
-    shutil.rmtree(work.folder)
+    clear(work.folder)
+
+
+def clear(folder: Path) -> None:
+    """Remove the files of work, and the folder if it holds nothing else."""
+    # The header first: what is left without it is rubbish.
+    for name in (_HEADER, f"{_HEADER}.new", _RESULTS, "bad.jsonl", ".lock"):
+        (folder / name).unlink(missing_ok=True)
+    for made in folder.glob("made.*"):
+        made.unlink()
+    with suppress(OSError):
+        folder.rmdir()

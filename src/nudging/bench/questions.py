@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from ..errors import InputError
+from ..lines import BEGIN, check_lines
 
 QUESTIONS = (
     "What is the capital of France?",
@@ -37,11 +38,15 @@ QUESTIONS = (
 def read_questions(path: Path) -> list[str]:
     """The `question` of each line of a JSONL file."""
     try:
-        with path.open(encoding="utf-8") as file:
-            found = [json.loads(line)["question"] for line in file if line.strip()]
+        data = path.read_bytes()
+        check_lines(path, data[:BEGIN])
+        lines = data.decode("utf-8-sig").splitlines()
+        found = [json.loads(line)["question"] for line in lines if line.strip()]
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError):
         found = []
     if not found or not all(isinstance(question, str) for question in found):
         raise InputError(f'{path} must be JSON lines such as {{"question": "..."}}')

@@ -114,9 +114,9 @@ def _places(made: Plan, aligned: str | None, questions: list[str], max_tokens: i
 
 
 def _print(found: Mapping[str, Any]) -> None:
-    typer.echo(
+    show.put(
         f"{found['places']} tokens of {found['aligned']}, in answers to {found['prompts']} "
-        f"prompts, beside {found['base']}\n"
+        f"prompts, beside {found['base']}\n\n"
     )
     head = ["top-1 of base", "places", "agree", "weak", "disagree"]
     head += ["places below", "disagreements below"]
@@ -139,9 +139,9 @@ def _print(found: Mapping[str, Any]) -> None:
     if found["coverage"]:
         for name, what in (("disagree", "they disagree"), ("differ", "the first is another")):
             each = found["coverage"][name]
-            typer.echo(
+            show.put(
                 f"\nWhere {what} ({each['places']} places), {found['nudge']} has the aligned "
-                f"model's choice among its first three in {_percent(each['top3']) or 'none'}."
+                f"model's choice among its first three in {_percent(each['top3']) or 'none'}.\n"
             )
 
 

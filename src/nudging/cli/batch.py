@@ -6,8 +6,8 @@ asked or kept.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -129,12 +129,14 @@ def _answer_here(
 ) -> None:
     from ..batch.files import kind_of
     from ..batch.run import Job
-    from ..batch.store import bad_rows, check_place, check_same, work_folder
+    from ..batch.store import bad_rows, check_apart, check_place, check_same, clear, work_folder
 
     kind_of(out, "OUT")
+    check_apart(rows, out)
     before = check_place(out, resume=resume)
     if resume and before is None and out.exists():
-        shutil.rmtree(work_folder(out), ignore_errors=True)  # a kill may have left some of it
+        with suppress(OSError):
+            clear(work_folder(out))  # a kill may have left some of it
         show.tell(f"{out} is there, and whole: nothing is left to do")
         return
     with show.busy(f"looking through {rows}"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from ..errors import ConfigError, ContextOverflow, InputError, NudgingError, Usa
 from ..page import summary
 from . import show
 from .options import Plan, SystemOption, config_of, load, options_of, plan, standard_input
+from .prompt import prompt
 
 if TYPE_CHECKING:
     from ..model import NudgedModel
@@ -21,6 +21,7 @@ HELP = """\
 /trace       show decisions, or stop showing them
 /help        this
 /quit        leave (or end of file)
+A pasted text is one question, however many lines it has; Enter asks it.
 Ctrl-C stops an answer."""
 
 
@@ -129,13 +130,12 @@ def _in_a_pipe(conversation: Conversation, lines: Iterable[str]) -> None:
 
 
 def _at_a_terminal(conversation: Conversation) -> None:
-    with contextlib.suppress(ImportError):  # Windows has none
-        import readline  # noqa: F401 - gives input() its line editing and history
+    ask = prompt()
     show.aside("Nudged words stand out. /help tells the commands, /quit leaves.")
     leaving = False
     while True:
         try:
-            line = input("> ").strip()
+            line = ask()
         except EOFError:
             show.tell("")
             return
@@ -146,8 +146,8 @@ def _at_a_terminal(conversation: Conversation) -> None:
             leaving = True
             show.aside("once more to leave")
             continue
-        except UnicodeDecodeError:
-            show.error("that was not valid UTF-8")
+        except InputError as error:
+            show.error(str(error), error.hint)
             continue
         leaving = False
         try:
@@ -162,7 +162,7 @@ def _at_a_terminal(conversation: Conversation) -> None:
 
 
 def _do(conversation: Conversation, line: str) -> bool:
-    if line.startswith("/"):
+    if line.startswith("/") and "\n" not in line:
         return conversation.command(line)
     conversation.ask(line)
     return True

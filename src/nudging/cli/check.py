@@ -82,7 +82,7 @@ def check(
             }
         )
     else:
-        typer.echo(found.told)
+        show.put(found.told + "\n")
     if not found.works:
         raise typer.Exit(1)
 

@@ -18,6 +18,7 @@ import typer
 from ..chat import base_prompt, conversation
 from ..config import Config, parse_spec
 from ..errors import ConfigError, InputError, TemplateError, UsageError
+from ..nesting import shallow
 from ..pairs import Pair, read_config
 from . import show
 from .pull import fetch_if_missing
@@ -243,7 +244,12 @@ def read_sets(sets: Iterable[str]) -> list[tuple[str, Any]]:
             raise UsageError(f"--set {item!r} sets nothing", hint="write OPTION=VALUE")
         value: Any = text
         try:
-            parsed = tomllib.loads(f"value = {text}")
+            parsed = shallow(tomllib.loads(f"value = {text}"))
+        except RecursionError:
+            raise UsageError(
+                f"--set {name} has values in values, too deep to be read",
+                hint="no option needs more than a list of texts",
+            ) from None
         except tomllib.TOMLDecodeError:
             parsed = {}
         if parsed.keys() == {"value"}:

@@ -51,7 +51,10 @@ def fetch_if_missing(*specs: str) -> None:
 
 def fetch() -> None:
     """Pull, with a bar for each model on a terminal and now and then a line elsewhere."""
-    from ..pull import Progress, pull_demo
+    from ..pull import Progress, pull_demo, spoilt
+
+    for path in spoilt():
+        show.tell(f"{path} is not the file that was fetched (its sha256 differs): it is replaced")
 
     @contextmanager
     def bars() -> Iterator[Progress]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..kept import write_whole
 from ..pairs import Pair, read_config
 
 
@@ -53,8 +54,4 @@ def remember(path: Path, name: str, pair: Pair, gamma: float) -> None:
     if tomllib.loads(after) != wanted:
         raise ConfigError(f"{path} can't be changed safely", hint=f"set gamma = {gamma} yourself")
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.write_text(after, encoding="utf-8")
-    if path.exists():
-        new.chmod(path.stat().st_mode)
-    new.replace(path)
+    write_whole(path, after.encode(), path.stat().st_mode if path.exists() else None)

@@ -99,7 +99,7 @@ def _inspect(runs: Sequence[Path], out: Path | None) -> None:
 
 def _print(text: str, out: Path | None) -> None:
     if out is None:
-        typer.echo(text, nl=False)
+        show.put(text)
     else:
         _write(text, out)
 

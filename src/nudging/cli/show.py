@@ -22,9 +22,17 @@ _RED = "1;31"
 _LONG = 600.0
 """Seconds over which a speed is taken."""
 
-# A stranger's text must not steer the terminal: control characters are shown, not obeyed.
+# A stranger's text must not steer the terminal: control characters are shown, not obeyed, and so
+# are those that turn letters round (U+202E). In an answer, all else that text from right to left
+# needs is obeyed, up to the line's end. Where words of ours stand on the same line, it is not. What
+# joins letters (Persian, emoji) always is.
+_OVERRIDES = (0x202D, 0x202E)
+_TURNS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _CONTROLS = {c: "\ufffd" for c in (*range(0x20), *range(0x7F, 0xA0)) if chr(c) not in "\n\t"}
-_ESCAPES = {c: f"\\u{c:04x}" for c in range(0x7F, 0xA0)}  # those that JSON may leave as they are
+_CONTROLS |= dict.fromkeys(_OVERRIDES, "\ufffd")
+_IN_WORDS = _CONTROLS | dict.fromkeys(_TURNS, "\ufffd")
+# Those that JSON may leave as they are.
+_ESCAPES = {c: f"\\u{c:04x}" for c in (*range(0x7F, 0xA0), *_TURNS)}
 
 
 def styled(stream: TextIO) -> bool:
@@ -38,14 +46,24 @@ def style(text: str, code: str, stream: TextIO) -> str:
 
 
 def tell(text: str) -> None:
-    """A line on standard error."""
+    """Plain lines on standard error, with strangers' names in them."""
+    _say(text.translate(_IN_WORDS))
+
+
+def _say(text: str) -> None:
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
+def put(text: str) -> None:
+    """Lines on standard output: on a terminal they do not steer it."""
+    sys.stdout.write(text.translate(_IN_WORDS) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
 def one_line(text: str) -> str:
     """A stranger's text (of a server, a template, pip) where only one line of ours can stand."""
-    return " ".join(text.split()).translate(_CONTROLS)
+    return " ".join(text.split()).translate(_IN_WORDS)
 
 
 def counted(number: int, what: str) -> str:
@@ -53,15 +71,15 @@ def counted(number: int, what: str) -> str:
 
 
 def error(message: str, hint: str = "") -> None:
-    tell(style("nudge: error: ", _RED, sys.stderr) + one_line(message))
+    _say(style("nudge: error: ", _RED, sys.stderr) + one_line(message))
     if hint:
-        tell(style("hint: ", _DIM, sys.stderr) + one_line(hint))
+        _say(style("hint: ", _DIM, sys.stderr) + one_line(hint))
 
 
 def aside(text: str) -> None:
     """A remark to a person: only on a terminal."""
     if sys.stderr.isatty():
-        tell(style(text, _DIM, sys.stderr))
+        _say(style(text.translate(_IN_WORDS), _DIM, sys.stderr))
 
 
 @contextmanager
@@ -217,7 +235,7 @@ def decision(decision: Decision) -> str:
     """A decision as one line of a trace: where, what, on what evidence."""
     seen = "  ".join(_candidates(decision.step)) if decision.step else ""
     line = f"{decision.at:>6}  {decision.kind:<8}  {decision.note:<9}  {seen}"
-    return line.rstrip().translate(_CONTROLS)
+    return line.rstrip().translate(_IN_WORDS)
 
 
 def _candidates(step: Step) -> Iterator[str]:
@@ -239,7 +257,7 @@ def table(lines: Sequence[Sequence[str]], *, left: int) -> None:
             line[i].ljust(width) if i < left else line[i].rjust(width)
             for i, width in zip(kept, widths, strict=True)
         ]
-        sys.stdout.write(("  " + "  ".join(cells)).rstrip() + "\n")
+        put(("  " + "  ".join(cells)).rstrip() + "\n")
 
 
 def print_json(data: dict[str, Any] | list[dict[str, Any]]) -> None:

@@ -80,7 +80,12 @@ def _demo(spec: Spec) -> Spec:
     source: Source = "base" if spec.path == "base" else "nudge"
     path = demo_path(source)
     if not is_there(source):
-        raise ModelError(f"{spec.text} is not there yet", hint="fetch it with: nudge pull demo")
+        what = (
+            f"{path} is not the file that was fetched: its sha256 differs"
+            if path.exists()
+            else f"{spec.text} is not there yet"
+        )
+        raise ModelError(what, hint="fetch it with: nudge pull demo")
     return spec._replace(
         kind="llama" if engine == "llama" else "hf", path=str(path), options=options
     )

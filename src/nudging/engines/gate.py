@@ -12,7 +12,17 @@ import re
 from typing import Any
 
 from ..errors import ServerNonsense
-from .replies import Entry, LegacyReader, array, is_partial, probability, string, table, to_bytes
+from .replies import (
+    Entry,
+    LegacyReader,
+    array,
+    few,
+    is_partial,
+    probability,
+    string,
+    table,
+    to_bytes,
+)
 
 MARK = "<|im_start|>"
 """The gate's stop is the first token of this text: the begin-of-text token, if the model has one
@@ -63,7 +73,9 @@ class GateReader(LegacyReader):
         entries = super()._entries({"choices": [before]})
         held = not entries[-1].text if entries else self.held
         stop = string(tokens[-1], "a token")
-        top = {t: p for t, p in table(tops[-1], "top_logprobs").items() if t != stop}
+        told = table(tops[-1], "top_logprobs")
+        few(told)
+        top = {t: p for t, p in told.items() if t != stop}
         return [*entries, self._likeliest(top, held)]
 
     def _likeliest(self, top: dict[str, Any], held: bool) -> Entry:

@@ -35,6 +35,8 @@ try:
 except ImportError:
     raise MissingExtra("the hf engine", "hf") from None
 
+from .gguf_file import check_gguf, first_part
+from .hf_files import check_classes, check_folder
 from .hf_hub import is_only_here
 from .hf_vocabulary import Vocabulary
 
@@ -93,6 +95,10 @@ def open_hf(spec: Spec, change: Callable[[Any], None] | None = None) -> LocalEng
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             source, trust_remote_code=False, local_files_only=local, **revision
         )
+        config = transformers.AutoConfig.from_pretrained(
+            source, trust_remote_code=False, local_files_only=local, **revision
+        )
+        check_classes(spec.path, config)
         model = _whole_model(
             source,
             dtype=dtype,
@@ -132,18 +138,15 @@ def _source(name: str) -> Path | str:
     """A folder or a GGUF file, or a name for the hub. What looks like a path stays off the net."""
     path = Path(name).expanduser()
     if path.is_dir():
-        if not any(path.glob("*.safetensors")):
-            raise ModelError(
-                f"the folder {name} holds no .safetensors weights",
-                hint="pickled weights (.bin, .pt) are never read; save them as safetensors first",
-            )
+        check_folder(path)
         return path
     if path.is_file():
-        with path.open("rb") as file:
-            if file.read(4) != b"GGUF":
-                raise ModelError(
-                    f"{name} is not a GGUF file", hint="give a model folder, or a .gguf file"
-                )
+        if first_part(path, check_gguf(path)):
+            raise ModelError(
+                f"{name} is a model in several files, which hf can't read",
+                hint=f"open it as llama:{name}, or join them: llama-gguf-split --merge {name} "
+                "WHOLE.gguf",
+            )
         return path
     if not _HUB_NAME.fullmatch(name) or name.endswith(".gguf"):
         raise ModelError(f"there is no file or folder {name}", hint="is the path right?")

@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
 )
 
 from ..errors import ModelError
+from .hf_files import check_files
 
 logger = logging.getLogger("nudging.engines")
 SECONDS = 10.0
@@ -26,7 +27,8 @@ def is_only_here(name: str, revision: str) -> bool:
     """Whether a model is on this disk and the hub can't be reached, so that it need not be tried.
 
     Raises:
-        ModelError: the hub has no such model, or can't be reached and the model is not here.
+        ModelError: the hub has no such model, or something that is none, or it can't be reached
+            and the model is not here.
     """
     here = False
     try:
@@ -34,7 +36,9 @@ def is_only_here(name: str, revision: str) -> bool:
         here = isinstance(kept, str)
         if not here:
             logger.warning("%s is not on this disk: the Hugging Face hub is asked for it", name)
-        huggingface_hub.HfApi().model_info(name, revision=revision, timeout=SECONDS)
+        told = huggingface_hub.HfApi().model_info(name, revision=revision, timeout=SECONDS)
+        if files := [file.rfilename for file in told.siblings or ()]:
+            check_files(name, files)
     except (RepositoryNotFoundError, HFValidationError):
         raise ModelError(
             f"there is no folder {name}, and no such model on the Hugging Face hub",
@@ -46,6 +50,8 @@ def is_only_here(name: str, revision: str) -> bool:
             f"{name} has no revision {revision} on the Hugging Face hub",
             hint="?revision= takes a branch, a tag or a commit",
         ) from None
+    except ModelError:
+        raise
     except HfHubHTTPError:  # it is there, and the libraries may still get what they need
         return False
     except Exception as error:  # of its HTTP library, whichever that is

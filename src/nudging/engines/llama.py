@@ -21,6 +21,8 @@ from ..templates import NAMED
 from ..text import any_of
 from ..variables import Scalar
 from .cores import physical_cores
+from .gguf_file import check_gguf
+from .gguf_limits import check_limits
 from .llama_c import (
     ATTR_CONTROL,
     ATTR_UNKNOWN,
@@ -118,9 +120,13 @@ class LlamaRuntime(Runtime):
 
     def _open(self, path: Path, n_ctx: int | None) -> None:
         lib = self._lib
+        check_limits(path, check_gguf(path))
         self._model = open_model(path)
         if lib.llama_model_has_encoder(self._model):
-            raise ModelError(f"{path} has an encoder, and can't write on from a text")
+            raise ModelError(
+                f"{path} has an encoder, and can't write on from a text",
+                hint="name a model that writes, a base model or a chat model",
+            )
         trained = lib.llama_model_n_ctx_train(self._model)
         self.n_ctx = n_ctx or min(USUAL_N_CTX, trained)
         if self.n_ctx > trained:
@@ -312,6 +318,8 @@ class LlamaRuntime(Runtime):
                 self._vocab, data, len(data), ids, len(ids), False, controls
             )
             if n >= 0:
+                if min(ids[:n], default=0) < 0:  # llama.cpp does not survive to be asked for it
+                    raise ModelError("the model's vocabulary has no token for some of the text")
                 return ids[:n]
             ids = (ctypes.c_int32 * -n)()
 

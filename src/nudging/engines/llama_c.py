@@ -169,41 +169,28 @@ def _short_waits() -> Iterator[None]:
 
 
 def open_model(path: Path) -> int:
-    """The model in a GGUF file."""
-    check_file(path)
+    """The model in a GGUF file that `gguf_file.check_gguf` has found to be one."""
     lib = library()
     with _errors(lib) as errors:
         model = lib.llama_model_load_from_file(os.fsencode(path), lib.llama_model_default_params())
     if not model:
         reason = errors[0] if errors else "llama.cpp gives no reason"
-        damaged = "failed to read" in reason or "file bounds" in reason
-        raise ModelError(
-            f"{path} is incomplete or damaged ({reason})"
-            if damaged
-            else f"{path} can't be loaded ({reason})",
-            hint="fetch the file again"
-            if damaged
-            else f"a newer llama.cpp may know it: {pip('-U', 'xllamacpp')}",
-        )
+        told, hint = _told(reason)
+        raise ModelError(f"{path} {told} ({reason})", hint=hint)
     return int(model)
 
 
-def check_file(path: Path) -> None:
-    """Refuse what is no GGUF file, in words of ours."""
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder", hint="name the .gguf file in it, or use hf:FOLDER")
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except FileNotFoundError:
-        raise ModelError(f"there is no file {path}", hint="a spec is llama:PATH.gguf") from None
-    except OSError as error:
-        raise ModelError(f"can't read {path}: {error.strerror}") from None
-    if magic != b"GGUF":
-        raise ModelError(
-            f"{path} is not a GGUF file",
-            hint="other formats open as hf:NAME_OR_DIR, or are converted with llama.cpp's tools",
+def _told(reason: str) -> tuple[str, str]:
+    """What an error of llama.cpp's means, and what to do."""
+    if "failed to read" in reason or "file bounds" in reason:
+        return "is incomplete or damaged", "fetch the file again"
+    if "unknown" in reason or "invalid ggml type" in reason:
+        newer = pip("-U", "xllamacpp")
+        return (
+            "can't be loaded",
+            f"if it is a language model, a newer llama.cpp may know it: {newer}",
         )
+    return "can't be loaded", "is the file whole, and a language model made for llama.cpp?"
 
 
 def open_context(model: int, n_ctx: int, sequences: int = 1) -> int:

@@ -13,8 +13,9 @@ from typing import Any
 from ..config import Spec
 from ..errors import MissingExtra, ModelError
 from .cores import physical_cores
+from .gguf_file import check_gguf
+from .gguf_limits import check_limits
 from .llama import USUAL_N_CTX, llama_options
-from .llama_c import check_file
 from .remote import RemoteEngine, open_remote
 
 _SLOTS = 2  # a base stream that is hung up on may still hold one
@@ -24,7 +25,7 @@ async def open_llama_server(spec: Spec) -> RemoteEngine:
     """The engine for `llama:PATH.gguf?n_ctx=...&threads=...&template=...`, served."""
     given = llama_options(spec)
     path = Path(spec.path).expanduser()
-    check_file(path)
+    check_limits(path, check_gguf(path))
     held = [await asyncio.to_thread(_serve, path, given.n_ctx or USUAL_N_CTX, given.threads)]
     address = f"{held[0].listening_address}/v1"
     options = {"dialect": "llama-server", "concurrency": str(_SLOTS)}

@@ -49,6 +49,7 @@ from .dialects import (
 from .gate import LEAST, GateReader
 from .habits import Chats
 from .options import check_options, template_variables
+from .patience import Patience
 from .replies import HOW_LOGPROBS, NO_LOGPROBS, UNNAMED, Found, LlamaReader
 from .served import find_dialect, find_gate, find_model, read_n_ctx
 from .wire import WIRE_OPTIONS, Wire, open_wire, pause
@@ -213,9 +214,11 @@ class RemoteEngine(Engine):
         reader = self._dialect.reader(self._controls)
         if ask.gate:
             reader = GateReader(self._controls, ask.gate.stop, ask.top)
+        reader.expect(ask.n)
+        patience = self._wire.patience()
         written = start
         try:
-            async with aclosing(self._events(path, body, ask)) as events:
+            async with aclosing(self._events(path, body, ask, patience)) as events:
                 async for event in events:
                     told = reader.feed(event)
                     if reader.finished:  # what is left ends the stream: hang up on nothing
@@ -226,6 +229,7 @@ class RemoteEngine(Engine):
                         written += step.text
                         if step.is_end or any(complete(step.text)[1:]):
                             return  # after bytes that are no character nothing can follow
+                        patience.renew()
             if not reader.finished:
                 raise ServerFailed("the server's answer broke off")
         finally:
@@ -252,11 +256,13 @@ class RemoteEngine(Engine):
         room = limit - error.tokens + (ask.n if error.tokens >= limit else 0)
         return room if error.tokens else None
 
-    async def _events(self, path: str, body: object, ask: Ask) -> AsyncGenerator[object, None]:
+    async def _events(
+        self, path: str, body: object, ask: Ask, patience: Patience
+    ) -> AsyncGenerator[object, None]:
         if not ask.stream:
             yield await self._wire.post_once(path, body)
             return
-        async with aclosing(self._wire.events(path, body, ask.id)) as events:
+        async with aclosing(self._wire.events(path, body, ask.id, patience)) as events:
             async for event in events:
                 yield event
 
@@ -264,7 +270,9 @@ class RemoteEngine(Engine):
         """What begins at a place, if it is whole after `n` tokens."""
         ask = await self._ask(prompt, at, n, want, stream=False)
         answer = await self._wire.post_once(*self._dialect.complete(ask))
-        return next(iter(self._dialect.reader(self._controls).feed(answer)), None)
+        reader = self._dialect.reader(self._controls)
+        reader.expect(ask.n)
+        return next(iter(reader.feed(answer)), None)
 
     async def _seen(self, found: Found, prompt: Prompt, at: bytes, want: Want) -> Step:
         """The step, with its distribution and its name fetched where the server kept them back."""

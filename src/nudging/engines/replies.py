@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,6 +28,9 @@ NO_LOGPROBS = "the server sends no log-probabilities"
 HOW_LOGPROBS = (
     "it must allow them, as vLLM does with its own --max-logprobs; chat-only services do not"
 )
+
+
+_MOST_CANDIDATES = 1000
 
 
 class Found(NamedTuple):
@@ -68,6 +71,17 @@ class Reader(ABC):
         self._controls = controls if controls is not None else set()
         """Strings known to be control tokens. Those that end an answer are added."""
         self._begun: Entry | None = None
+        self._room: int | None = None
+
+    def expect(self, n: int) -> None:
+        """Take it for nonsense where far more than `n` tokens are told."""
+        self._room = 2 * n + 64  # some servers are not exact
+
+    def _take_room(self, tokens: int) -> None:
+        if self._room is not None:
+            self._room -= tokens
+            if self._room < 0:
+                raise ServerNonsense("the server tells far more tokens than it was asked for")
 
     @property
     def held(self) -> bool:
@@ -116,11 +130,13 @@ class LegacyReader(Reader):
         stopped = choice.get("finish_reason") == "stop"
         self.finished = self.finished or choice.get("finish_reason") is not None
         spoken = table(choice.get("logprobs") or {}, "logprobs")
-        tokens = [string(t, "a token") for t in listed(spoken.get("tokens"), "tokens")]
+        tokens = listed(spoken.get("tokens"), "tokens")
         if not tokens:
             if text:
                 raise ServerNonsense(NO_LOGPROBS, hint=HOW_LOGPROBS)
             return [Entry(b"", None, (), is_end=True)] if stopped else []
+        self._take_room(len(tokens))
+        tokens = [string(token, "a token") for token in tokens]
         probs = array(spoken.get("token_logprobs"), "token_logprobs")
         tops = array(spoken.get("top_logprobs"), "top_logprobs")
         if len(probs) != len(tokens) or len(tops) != len(tokens):
@@ -150,6 +166,7 @@ class LegacyReader(Reader):
 
     def _others(self, chosen: str, own: object, top: dict[str, Any]) -> list[Candidate]:
         # Under the chosen token's string another of the same look may stand.
+        few(top)
         return [
             Candidate(
                 b"" if t in self._controls else BROKEN if is_partial(t) else to_bytes(t),
@@ -173,6 +190,7 @@ class LlamaReader(Reader):
 
     def _entries(self, answer: dict[str, Any]) -> list[Entry]:
         told = listed(answer.get("completion_probabilities"), "completion_probabilities")
+        self._take_room(len(told))
         count = whole(answer.get("tokens_predicted"))
         text = string(answer.get("content") or "", "content")
         passed = count - self._seen - len(told)
@@ -211,7 +229,9 @@ class LlamaReader(Reader):
 
     @staticmethod
     def _top(item: dict[str, Any]) -> list[dict[str, Any]]:
-        return [table(c, "a candidate") for c in array(item.get("top_logprobs"), "top_logprobs")]
+        top = array(item.get("top_logprobs"), "top_logprobs")
+        few(top)
+        return [table(c, "a candidate") for c in top]
 
     @classmethod
     def look(cls, event: object) -> tuple[Candidate, ...]:
@@ -256,12 +276,15 @@ class SglangReader(Reader):
         tops = listed(meta.get("output_top_logprobs"), "output_top_logprobs")
         if len(probs) < new or len(tops) < new:
             raise ServerNonsense(NO_LOGPROBS, hint=HOW_LOGPROBS)
+        self._take_room(new)
         told = [self._item(p) for p in probs[len(probs) - new :]]
         tops = tops[len(tops) - new :]
         entries = []
         for place, own in enumerate(share(text, [token for _, _, token in told])):
             prob, chosen, token = told[place]
-            items = [self._item(c) for c in array(tops[place], "output_top_logprobs")]
+            top = array(tops[place], "output_top_logprobs")
+            few(top)
+            items = [self._item(c) for c in top]
             others = [Candidate(self._bytes(t), p) for p, other, t in items if other != chosen]
             entry = Entry(to_bytes(own or ""), prob, others, chosen)
             last = stopped and place == len(told) - 1
@@ -299,12 +322,12 @@ def share(text: str, tokens: Sequence[str]) -> list[str | None]:
     if len(tokens) == 1:
         return [text]
     shares: list[str | None] = []
-    rest = text
+    at = 0
     for token in tokens:
-        own = token if token and rest.startswith(token) else ""
-        rest = rest[len(own) :]
+        own = token if text.startswith(token, at) else ""
+        at += len(own)
         shares.append(own)
-    if rest and tokens:
+    if at < len(text) and tokens:
         return [text] + [None] * (len(tokens) - 1)
     return shares
 
@@ -330,6 +353,14 @@ def array(value: object, what: str) -> list[Any]:
     if not isinstance(value, list):
         raise ServerNonsense(f"the answer's {what} is missing or not a list")
     return value
+
+
+def few(candidates: Collection[object]) -> None:
+    """Refuse more candidates for one token than anybody asks for."""
+    if len(candidates) > _MOST_CANDIDATES:
+        raise ServerNonsense(
+            f"the server tells {len(candidates)} candidates for one token, which nobody asked for"
+        )
 
 
 def listed(value: object, what: str) -> list[Any]:

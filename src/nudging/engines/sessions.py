@@ -31,8 +31,8 @@ this before it closes what it must, and aiohttp complain."""
 
 
 class Session:
-    """Made and closed in the loop whose connections it keeps. `timeout`: seconds that a server may
-    be silent."""
+    """Made and closed in the loop whose connections it keeps. `timeout`: seconds until a
+    connection must be made; after that who asks must know how long to wait."""
 
     # No asynchronous generator: a loop that ends closes all of them at once, and one of them would
     # be in the middle of closing another.
@@ -44,7 +44,9 @@ class Session:
             ),
             # Cookies of a load balancer would tie all answers of a process to one server.
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout),
+            auto_decompress=False,
+            headers={"Accept-Encoding": "identity"},
             proxy=proxy,
             trace_configs=[_TRACE],
         )

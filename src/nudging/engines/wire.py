@@ -37,10 +37,11 @@ from ..errors import (
     SpecError,
 )
 from .options import spec_number
+from .patience import Patience
 from .refusals import read_error
 from .sessions import Session, is_loopback, proxy_for, reason
 
-_MOST_BYTES = 32_000_000  # an answer or a line that is longer is no answer
+_MOST_BYTES = 8_000_000  # an answer or a line that is longer is no answer
 _LONGEST_PAUSE = 20.0
 _LONGEST_WAIT = 3600.0
 
@@ -97,16 +98,22 @@ class Wire:
     async def post_once(self, path: str, body: object) -> object:
         return await self._json("POST", path, body)
 
-    async def events(self, path: str, body: object, id: str) -> AsyncGenerator[object, None]:
+    def patience(self) -> Patience:
+        """For one request."""
+        return Patience(self._timeout)
+
+    async def events(
+        self, path: str, body: object, id: str, patience: Patience
+    ) -> AsyncGenerator[object, None]:
         """The events of a streamed answer, up to the server's own end of it.
 
-        Closing the generator hangs up.
+        `patience`: renewed by the reader, at what is new to it. Closing the generator hangs up.
         """
-        async with self._response("POST", path, body, id) as response:
+        async with self._response("POST", path, body, id, patience) as response:
             kind = response.headers.get("content-type", "")
             if not kind.startswith("text/event-stream"):
                 raise ServerNonsense(f"the server does not stream: it sends {kind[:60] or 'bytes'}")
-            async with contextlib.aclosing(self._lines_of(response)) as lines:
+            async with contextlib.aclosing(self._lines_of(response, patience)) as lines:
                 async for line in lines:
                     field, _, value = line.partition(b":")
                     if field == b"error":  # older llama-servers
@@ -139,14 +146,16 @@ class Wire:
                 attempt += 1
 
     async def _json(self, method: str, path: str, body: object) -> object:
-        async with self._response(method, path, body, secrets.token_hex(8)) as response:
-            return parse(await self._content(response))
+        patience = self.patience()
+        number = secrets.token_hex(8)
+        async with self._response(method, path, body, number, patience) as response:
+            return parse(await self._content(response, patience))
 
     # --- one response -----------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
     async def _response(
-        self, method: str, path: str, body: object, id: str
+        self, method: str, path: str, body: object, id: str, patience: Patience
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A response that says success, closed at the end."""
         session = (await self._line()).session
@@ -159,12 +168,17 @@ class Wire:
             data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         address = path.format(url=self.url, root=self.root)
         try:
-            async with await session.send(method, address, headers, data) as response:
+            sent = session.send(method, address, headers, data)
+            async with await patience.wait(sent) as response:
+                packed = response.headers.get("content-encoding", "identity") != "identity"
                 if not 200 <= response.status < 300:
-                    raise self._refusal(response, await self._content(response))
+                    content = b"" if packed else await self._content(response, patience)
+                    raise self._refusal(response, content)
+                if packed:  # some thousand times as large as what comes, if a stranger wants it so
+                    raise ServerNonsense("the server sends packed data, which nobody asked for")
                 yield response
-        except aiohttp.ServerTimeoutError:
-            raise ServerTimeout(f"no word from {self.root} for {self._timeout:g} s") from None
+        except TimeoutError:  # aiohttp's own, of a connection that is not made, is one too
+            raise ServerTimeout(f"nothing new from {self.root} for {self._timeout:g} s") from None
         except aiohttp.ClientConnectorError as error:
             raise ServerDown(
                 f"no connection to {self.root}: {self._clean(reason(error))}"
@@ -174,39 +188,46 @@ class Wire:
                 f"the connection to {self.root} broke off: {self._clean(error)}"
             ) from None
 
-    async def _content(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _content(self, response: aiohttp.ClientResponse, patience: Patience) -> bytes:
         content = bytearray()
-        async for piece in response.content.iter_any():
+        async for piece in patience.each(response.content.iter_any()):
             content += piece
             if len(content) > _MOST_BYTES:
                 raise ServerNonsense("the server's answer has no end")
         return bytes(content)
 
-    async def _lines_of(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    async def _lines_of(
+        self, response: aiohttp.ClientResponse, patience: Patience
+    ) -> AsyncGenerator[bytes, None]:
         # Only a newline ends a line here, whatever else Unicode takes for the end of one.
-        held = bytearray()
-        async for piece in response.content.iter_any():
-            held += piece
-            *lines, rest = held.split(b"\n")
-            for line in lines:
-                yield bytes(line)
-            held = bytearray(rest)
-            if len(held) > _MOST_BYTES:
+        held: list[bytes] = []  # pieces of a line, joined once: it may be long, and they short
+        size = 0
+        async for piece in patience.each(response.content.iter_any()):
+            first, *lines = piece.split(b"\n")
+            held.append(first)
+            size += len(first)
+            if size > _MOST_BYTES:
                 raise ServerNonsense("the server's answer has no end")
+            if lines:
+                yield b"".join(held)
+                for line in lines[:-1]:
+                    yield line
+                held, size = [lines[-1]], len(lines[-1])
 
     def _refusal(self, response: aiohttp.ClientResponse, content: bytes) -> NudgingError:
+        text = self._clean(content.decode(errors="replace"))
         try:
-            body: object = json.loads(content)
+            body: object = json.loads(text)
         except (ValueError, RecursionError):
             body = None
-            if response.status < 500 and content.lstrip()[:1] == b"<":
+            if response.status < 500 and text.lstrip()[:1] == "<":
                 status = response.status
                 if status not in (401, 403, 429):
                     return ServerNonsense(f"the server answers with a web page (status {status})")
         after = read_retry_after(response.headers.get("retry-after"))
-        if body is not None:
-            body = parse(self._clean(json.dumps(body)).encode())
-        return read_error(response.status, body, retry_after=after)
+        error = read_error(response.status, body, retry_after=after)
+        error.args = tuple(map(self._clean, error.args))  # what JSON had escaped shows only now
+        return error
 
     def _clean(self, value: object) -> str:
         """Words of a server or a library, without the key that they may repeat."""

@@ -19,6 +19,7 @@ from ..config import Spec, parse_spec
 from ..engines.options import check_options
 from ..engines.wire import WIRE_OPTIONS, Wire, open_wire
 from ..errors import InputError, ServerNonsense, SpecError
+from ..kept import encode, own
 from .rubrics import Rubric, Unread
 from .task import Sample, Score
 
@@ -160,17 +161,19 @@ class _Kept:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            content = path.read_bytes() if path.exists() else b""
-            if content and not content.endswith(b"\n"):  # killed while it wrote
-                with path.open("ab") as file:
-                    file.write(b"\n")
+            content = b""
+            if path.exists():
+                with own(path, "rb+") as file:
+                    content = file.read()
+                    if content and not content.endswith(b"\n"):  # killed while it wrote
+                        file.write(b"\n")
         except OSError as error:
             raise InputError(f"can't use {path} for replies: {error.strerror}") from None
         for line in content.splitlines():
             try:
                 found = json.loads(line)
                 self._replies[found["key"]] = found["reply"]
-            except (ValueError, LookupError, TypeError):
+            except (ValueError, LookupError, TypeError, RecursionError):
                 continue  # half a line: it is asked for again
 
     def get(self, key: str) -> str | None:
@@ -181,6 +184,5 @@ class _Kept:
             return
         self._replies[key] = reply
         if self._path is not None:
-            line = json.dumps({"key": key, "reply": reply})
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            with own(self._path, "ab") as file:
+                file.write(encode({"key": key, "reply": reply}))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..nesting import shallow
 from ..tokens import count_words
 from .shapes import line_fault
 
@@ -82,7 +83,7 @@ def _decode(data: bytes) -> Line | None:
     if not data.endswith(b"\n"):
         return None
     try:
-        line = json.loads(data)
+        line = shallow(json.loads(data))
         key(line)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import InputError
+from ..lines import BEGIN, check_lines
+from ..nesting import shallow
 from .hub import hub_rows
 from .task import Row, Sample, Task
 
@@ -33,6 +35,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Row]]:
     """The objects of a file of JSON lines. One without an `id` gets the number of its line."""
     try:
         with path.open("rb") as file:
+            check_lines(path, file.read(BEGIN))
+            file.seek(0)
             for place, line in enumerate(file, start=1):
                 if line.strip():
                     where = f"{path}:{place}"
@@ -43,7 +47,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Row]]:
 
 def _object(where: str, line: bytes) -> Row:
     try:
-        found = json.loads(line.decode("utf-8-sig"))
+        found = shallow(json.loads(line.decode("utf-8-sig")))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON: {error}") from None
     if not isinstance(found, dict):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..headers import Header
-from ..kept import encode, write_json
+from ..kept import encode, fresh, write_json
 from .header import merged
 from .lines import Key, canonical, key, timeless
 from .store import HEADER, SAMPLES, check_place, read_header, read_samples
@@ -33,7 +33,7 @@ def merge(runs: Sequence[Path], out: Path) -> None:
     chosen = _chosen(runs, headers)
     out.mkdir(parents=True, exist_ok=True)
     new = out / f"{SAMPLES}.new"
-    with new.open("wb") as file:
+    with fresh(new) as file:
         for number, run in enumerate(runs):
             for line in read_samples(run):
                 if chosen.get(key(line)) == (number, line["error"] is not None):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..bench.questions import read_questions
 from ..errors import InputError
+from ..lines import BEGIN, check_lines, check_text
 
 
 def read_prompts(path: Path, limit: int) -> list[str]:
@@ -16,7 +17,10 @@ def read_prompts(path: Path, limit: int) -> list[str]:
         InputError: it can't be read, or holds none.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        check = check_lines if path.suffix in (".json", ".jsonl", ".ndjson") else check_text
+        check(path, data[:BEGIN])
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror}") from None
     except UnicodeDecodeError:

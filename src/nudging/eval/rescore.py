@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..kept import encode, write_json
+from ..kept import encode, fresh, write_json
 from .code import rules_sum
 from .judge import open_judge
 from .lines import Line, canonical
@@ -64,7 +64,7 @@ async def rescore(folder: Path, given: Sequence[Asked] = ()) -> list[Change]:
     with alone(folder):
         path = folder / SAMPLES
         new = path.with_name(f"{path.name}.rescored")
-        with new.open("wb") as file:
+        with fresh(new) as file:
             async with aclosing(_anew(folder, header, asked)) as lines:
                 async for old, line in lines:
                     about = canonical([line["task"], line["method"], line["setting"]])

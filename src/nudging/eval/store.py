@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, UsageError
-from ..kept import Growing, encode, locked, write_json
+from ..kept import Growing, encode, fresh, lock_file, locked, write_json
+from ..nesting import shallow
 from .header import FORMAT
 from .lines import Key, Line, is_settled, key, read_lines
 from .shapes import header_fault
@@ -84,7 +85,7 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         UsageError: one does.
     """
-    with (folder / ".lock").open("w") as lock:
+    with lock_file(folder) as lock:
         if not locked(lock):
             raise UsageError(f"another process is writing to {folder}")
         yield
@@ -120,7 +121,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     """
     path = folder / HEADER
     try:
-        header = json.loads(path.read_text(encoding="utf-8"))
+        header = shallow(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(f"{folder} is no run: can't read {path}: {error.strerror}") from None
     except (ValueError, RecursionError):
@@ -163,7 +164,7 @@ def _compact(folder: Path) -> None:
     """Leave only lines that count, and none that was cut off."""
     path = folder / SAMPLES
     new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
+    with fresh(new) as file:
         for line in read_samples(folder):
             file.write(encode(line))
         file.flush()

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import NudgingError
+from ..kept import fresh
 
 GRACE = 20.0
 """Seconds that a server gets to end by itself."""
@@ -38,7 +39,7 @@ class Process:
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.log = log
-        with log.open("wb") as out:
+        with fresh(log) as out:
             try:
                 self._popen = subprocess.Popen(
                     command,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..engines.hf_files import check_files, check_folder
 from ..errors import MissingExtra, ModelError, PullError
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -48,9 +49,10 @@ def size_of(model: str) -> Size:
 
 
 def _of_folder(folder: Path) -> Size:
+    check_folder(folder)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{folder} has no readable config.json: {error}") from None
     files = {path.name: path.stat().st_size for path in folder.glob("*.safetensors")}
     return read_size(str(folder), files, config)
@@ -63,7 +65,10 @@ def _of_hub(name: str) -> Size:
         raise MissingExtra("the size of a model on the hub", "hf") from None
     try:
         told = huggingface_hub.HfApi().model_info(name, files_metadata=True)
+        check_files(name, [file.rfilename for file in told.siblings or ()])
         config = json.loads(Path(huggingface_hub.hf_hub_download(name, "config.json")).read_text())
+    except ModelError:
+        raise
     except Exception as error:  # of several libraries, with no common base
         try:
             folder = huggingface_hub.snapshot_download(name, local_files_only=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..nesting import shallow
 from ..tokens import Source
 
 Times = dict[str, float]
@@ -22,10 +23,10 @@ HINT = "a file of what nudge check --json or nudge bench --json prints"
 
 def read_times(path: Path) -> dict[Source, Times]:
     try:
-        data = json.loads(path.read_text())
+        data = shallow(json.loads(path.read_text()))
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror}", hint=HINT) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}", hint=HINT) from None
     try:
         return _of_bench(data) if isinstance(data, list) else _of_check(data)

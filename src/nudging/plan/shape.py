@@ -130,5 +130,5 @@ def read_answers(path: Path) -> Shape:
         return measured([answer["spans"] for answer in answers if answer])
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{path} holds no answers with spans", hint=hint) from None

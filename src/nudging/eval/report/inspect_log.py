@@ -15,6 +15,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...headers import Header
+from ...kept import write_whole
 from ...tokens import StopReason
 from ..header import asked
 from ..lines import Line, canonical, nudge_rate
@@ -60,7 +61,7 @@ def _write(out: Path, header: Header, way: str, cell: Cell, lines: Sequence[Line
     task = re.sub("[^A-Za-z0-9.-]", "-", cell["task"])
     path = out / f"{started}_{task}_{number}.json"
     text = json.dumps(_log(header, way, cell, lines, number), ensure_ascii=False, indent=1)
-    path.write_bytes(text.encode(errors="backslashreplace"))
+    write_whole(path, text.encode(errors="backslashreplace"))
     return path
 
 
