@@ -28,7 +28,7 @@ def options() -> str:
     for field in dataclasses.fields(config.Config):
         if field.name == "preset" or field.name.endswith("_sampling"):
             continue
-        cells = [f"`{field.default!r}`"]
+        cells = [f"`{config.DEFAULTS[field.name]!r}`"]
         for preset in ("official", "paper"):
             own = config.PRESETS[preset]
             cells.append(f"`{own[field.name]!r}`" if field.name in own else "")

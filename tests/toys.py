@@ -13,6 +13,7 @@ from nudging.engines.base import Engine, Want
 from nudging.engines.runtime import Row, Runtime
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.tokens import Candidate, Step
+from nudging.variables import NONE, Variables
 
 WORDS = [
     " the",
@@ -103,8 +104,8 @@ class Prefetching(Engine):
     async def count(self, prompt: Prompt) -> int | None:
         return await self._inner.count(prompt)
 
-    async def render(self, messages: Sequence[Message]) -> Prompt:
-        return await self._inner.render(messages)
+    async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
+        return await self._inner.render(messages, variables)
 
 
 class ToyRuntime(Runtime):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from .chat import Prompt
-from .engines.base import Engine, Want
+from .engines.base import Engine, Want, no_answer
 from .markers import Markers
 from .text import complete
 from .tokens import (
@@ -94,7 +94,11 @@ def alone(
         async with engine.seat() as seated:
             await seated.check_room(prompt)
             async with aclosing(seated.stream(prompt, b"", most, want)) as stream:
+                said = False
                 async for step in stream:
+                    if step.control and not said:
+                        raise no_answer(seated.spec, step.control)
+                    said = said or not step.text.isspace()
                     yield step
 
     return written(steps(), want.source, prompt.ends, stops)

@@ -1,14 +1,12 @@
-"""How each model sees a conversation: the base model plain text, the nudging model a template.
+"""A conversation, checked, and how the base model sees it: as plain text.
 
-Templates come from model files, thus from strangers: they run in a process of their own
-(`sandbox.py`). Text that a user typed never becomes a control token: `render` marks it `literal`.
+The nudging model sees it in its chat template (`templates.py`). Templates run in a process of their
+own (`sandbox.py`). Text that a user typed never becomes a control token: it is marked `literal`.
 Knows no tokenizer.
 """
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -48,6 +46,8 @@ class Prompt:
     """The tokenizer puts its begin-of-text token first. False where a template did already."""
     ends: tuple[str, ...] = ()
     """Text by which a base model shows that it is done: it has begun the next turn itself."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of how it was made, one sentence each."""
 
     @property
     def text(self) -> str:
@@ -55,10 +55,10 @@ class Prompt:
 
 
 def conversation(question: Question, system: str | None = None) -> tuple[Message, ...]:
-    """A checked conversation: roles known, text valid, the user last, a system text first.
+    """A checked conversation: roles known, text valid, the user last, one system text, first.
 
-    `system=None` means the default text, unless the conversation brings its own; an empty
-    string means none.
+    System texts of its own are joined into one, wherever they stand. `system=None` means the
+    default text, unless the conversation brings its own; an empty string means none.
     """
     if isinstance(question, str):
         messages = [Message("user", question)]
@@ -67,26 +67,31 @@ def conversation(question: Question, system: str | None = None) -> tuple[Message
             raise InputError(f"{question!r} is no question", hint="give a text, or messages")
         check_count(question)
         messages = [_message(item) for item in question]
-    if not messages or messages[-1].role != "user":
+    own = [message.content for message in messages if message.role == "system"]
+    turns = [message for message in messages if message.role != "system"]
+    if not turns or turns[-1].role != "user":
         raise InputError(
             "a conversation must end with a message of the user", hint="add what is asked"
         )
-    _check_size(messages)
+    check_size(messages)
     for place, message in enumerate(messages):
         _check_text(
             message.content, f"message {place + 1}" if len(messages) > 1 else "the question"
         )
-        if message.role == "system" and place:
-            raise InputError("a system message must come first", hint="move it there")
         if message.role == "user" and not message.content.strip():
             raise InputError("the question is empty", hint="ask something")
-    if messages[0].role == "system":
+    if own:
         if system:
             raise InputError("there are two system texts", hint="give one of them")
-        return tuple(messages)
+        return (Message("system", _joined(own)), *turns)
     text = SYSTEM if system is None else system
     _check_text(text, "the system text")
-    return (Message("system", text), *messages) if text else tuple(messages)
+    return (Message("system", text), *turns) if text else tuple(turns)
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """System texts as one. A text that stands alone is left as it is."""
+    return texts[0] if len(texts) == 1 else "\n\n".join(filter(str.strip, texts))
 
 
 def check_count(messages: Sequence[object]) -> None:
@@ -97,7 +102,7 @@ def check_count(messages: Sequence[object]) -> None:
         )
 
 
-def _check_size(messages: Sequence[Message]) -> None:
+def check_size(messages: Sequence[Message]) -> None:
     size = sum(len(message.content) for message in messages)
     if size > MOST_CHARACTERS:
         raise InputError(
@@ -114,9 +119,12 @@ def _message(item: object) -> Message:
         raise InputError(
             "a message needs a role and a content", hint="{'role': 'user', 'content': '...'}"
         ) from None
+    if role == "developer":  # OpenAI's newer name
+        role = "system"
     if role not in get_args(Role) or not isinstance(content, str):
         raise InputError(
-            f"a message's role is system, user or assistant, its content text; not {role!r}",
+            f"a message's role is system, developer, user or assistant, its content text; not "
+            f"{role!r}",
             hint="{'role': 'user', 'content': '...'}",
         )
     return Message(cast("Role", role), content)
@@ -184,128 +192,16 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
         "prefix": prefix,
     }
     try:
-        text = _run(form, values, keep_last_newline=True)
+        text = run_template(form, values, keep_last_newline=True)
     except TemplateError as error:
         raise TemplateError(f"base_form: {error}", hint=_TEMPLATE) from error
     return Prompt((Part(text, literal=True),))
 
 
-# --- what the nudging model sees ------------------------------------------------------------
-
-_CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{{ '<|im_start|>assistant\n' }}"
-)
-_LLAMA3 = (
-    "{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
-    "{{ m.content }}<|eot_id|>{% endfor %}"
-    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
-)
-# Jinja drops a line break at the very end and after each block: those that count stand in {{ }}.
-# The four below have no system role of their own: the text goes before the first question.
-_SYSTEM = "{% set system = messages[0].content if messages[0].role == 'system' else '' %}"
-_TURNS = "{% for m in messages if m.role != 'system' %}"
-_LLAMA2 = (
-    _SYSTEM + _TURNS + "{% if m.role == 'user' %}[INST] {% if loop.first and system %}"
-    "<<SYS>>\n{{ system }}\n<</SYS>>\n\n{% endif %}{{ m.content }} [/INST]"
-    "{% else %} {{ m.content }} </s><s>{% endif %}{% endfor %} "
-)
-_GEMMA = (
-    _SYSTEM + _TURNS + "<start_of_turn>{{ 'model' if m.role == 'assistant' else 'user' }}\n"
-    "{% if loop.first and system %}{{ system }}\n{% endif %}{{ m.content }}<end_of_turn>\n"
-    "{% endfor %}{{ '<start_of_turn>model\n' }}"
-)
-_OLMO = (
-    "<|endoftext|>" + _SYSTEM + _TURNS + "<|{{ m.role }}|>\n{% if loop.first and system %}"
-    "{{ system }}\n{% endif %}{{ m.content }}{% if m.role == 'assistant' %}<|endoftext|>"
-    "{% endif %}{{ '\n' }}{% endfor %}{{ '<|assistant|>\n' }}"
-)
-_MISTRAL = (
-    _SYSTEM + _TURNS + "{% if m.role == 'user' %}[INST] {% if loop.first and system %}"
-    "{{ system }}\n\n{% endif %}{{ m.content }} [/INST]{% else %} {{ m.content }}</s>"
-    "{% endif %}{% endfor %}"
-)
-NAMED: Mapping[str, str] = {
-    "chatml": _CHATML,
-    "llama2": _LLAMA2,
-    "llama3": _LLAMA3,
-    "gemma": _GEMMA,
-    "olmo": _OLMO,
-    "mistral": _MISTRAL,
-}
-"""Built-in templates, for servers that can't say theirs. Llama-2, Llama-3, Gemma and OLMo follow
-utils.py:31-63 for one question; none writes the begin-of-text token, which the tokenizer adds."""
-
-
-def named_template(name: str) -> str:
-    try:
-        return NAMED[name]
-    except KeyError:
-        raise ConfigError(
-            f"there is no built-in template {name!r}",
-            option="template",
-            hint=f"there are {', '.join(NAMED)}",
-        ) from None
-
-
-# What control tokens look like in the vocabularies we know. Only a guess at candidates: engines
-# that know their vocabulary give the exact list instead.
-CONTROL_LIKE = re.compile(r"<[^\s<>]{1,40}>|\[/?[A-Z_]{2,24}\]|<<[^\s<>]{1,20}>>")
-
-
-def shield(
-    messages: Sequence[Message], controls: re.Pattern[str]
-) -> tuple[list[Message], dict[str, str]]:
-    """Put a private mark for each control token that a message holds as text."""
-    nonce = secrets.randbelow(10**9)  # digits: templates may change the case of letters
-    marks: dict[str, str] = {}
-
-    def hide(found: re.Match[str]) -> str:
-        mark = f"\ue000{nonce}:{len(marks)}\ue001"
-        marks[mark] = found[0]
-        return mark
-
-    return [Message(m.role, controls.sub(hide, m.content)) for m in messages], marks
-
-
-def unshield(text: str, marks: Mapping[str, str]) -> tuple[Part, ...]:
-    """The rendered text, with what the marks stood for as literal parts."""
-    if not marks:
-        return (Part(text),)
-    nonce, _, _ = next(iter(marks)).partition(":")
-    parts = []
-    for piece in re.split(rf"({nonce}:\d+\ue001)", text):
-        if piece:
-            parts.append(Part(marks[piece], literal=True) if piece in marks else Part(piece))
-    return tuple(parts)
-
-
-def render(
-    template: str,
-    messages: Sequence[Message],
-    *,
-    controls: re.Pattern[str] = CONTROL_LIKE,
-    tokens: Mapping[str, str] | None = None,
-) -> tuple[Part, ...]:
-    """Run a chat template over a conversation, up to the point where the answer begins.
-
-    `tokens` are names that templates expect, such as `bos_token`.
-    """
-    hidden, marks = shield(messages, controls)
-    _check_size(hidden)  # a mark is longer than what it stands for
-    values: dict[str, Any] = {
-        "messages": [m._asdict() for m in hidden],
-        "add_generation_prompt": True,
-        "tools": None,  # as transformers has it: not there, but defined
-        "documents": None,
-        "bos_token": "",
-        "eos_token": "",
-        **(tokens or {}),
-    }
-    return unshield(_run(template, values), marks)
-
-
-def _run(template: str, values: Mapping[str, Any], *, keep_last_newline: bool = False) -> str:
+def run_template(
+    template: str, values: Mapping[str, Any], *, keep_last_newline: bool = False
+) -> str:
+    """Run a template, and tell its refusal and its failure in our errors."""
     try:
         return sandbox.run(template, values, keep_last_newline=keep_last_newline)
     except sandbox.Refused as error:

@@ -19,6 +19,7 @@ from .policy import Bound, Trigger, parse_trigger
 from .sampling import GREEDY, Sampling
 from .text import Words
 from .tokens import Source
+from .variables import Scalar, check_variables
 
 Preset = Literal["default", "official", "paper"]
 Takeover = Literal["agreement", "confident", "word"]
@@ -67,6 +68,9 @@ class Config:
     """Texts that end the answer; they are not part of it. An empty one counts as none."""
     base_sampling: Sampling = GREEDY
     nudge_sampling: Sampling = GREEDY
+    template_variables: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
+    """Variables of the nudging model's chat template, such as `enable_thinking`. They go before
+    those of its spec."""
     speculate: Literal["auto", "off"] | int = "auto"
     """How far the nudging model drafts ahead for the base model to look through in one pass: as
     far as it pays by what has been measured, not at all, or a fixed number of its tokens, 1 to
@@ -104,6 +108,7 @@ class Config:
             "max_rounds",
             "a whole number from 1",
         )
+        check_variables(self.template_variables, "template_variables")
         for option in ("base_sampling", "nudge_sampling"):
             need(isinstance(getattr(self, option), Sampling), option, "a Sampling")
         need(
@@ -176,10 +181,15 @@ class Config:
 
 
 def changed(own: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options over one's own. Of those, a preset among the options leaves what it does not fix."""
+    """Options over one's own. Of those, a preset among the options leaves what it does not fix,
+    and template variables are joined by their names."""
     if options.get("preset", "default") != "default":
         own = {name: value for name, value in own.items() if name not in FIXED}
-    return {**own, **options}
+    merged = {**own, **options}
+    name = "template_variables"
+    if name in own and isinstance(merged[name], Mapping):
+        merged[name] = {**own[name], **merged[name]}
+    return merged
 
 
 def settings(config: Config) -> dict[str, str]:
@@ -192,7 +202,7 @@ def settings(config: Config) -> dict[str, str]:
             found[field.name.replace("_", " ")] = "greedy" if value.greedy else drawn
         elif field.name == "trigger":
             found["trigger"] = str(config.in_doubt)
-        elif value not in (None, ()):
+        elif value not in (None, (), {}):
             found[field.name] = str(value)
     return found
 
@@ -245,7 +255,9 @@ _CHOICES: Mapping[str, Any] = {
     "guards": Guards,
     "length": Length,
 }
-DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in dataclasses.fields(Config)}
+DEFAULTS: Mapping[str, Any] = {
+    f.name: getattr(Config(), f.name) for f in dataclasses.fields(Config)
+}
 _FIELDS = {field.name for field in dataclasses.fields(Config)} - {"preset"}
 _SAMPLING = {field.name for field in dataclasses.fields(Sampling)}
 FIXED = {

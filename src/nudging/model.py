@@ -189,13 +189,14 @@ class NudgedModel:
             most = max(SHOWN, wanted.candidates)
             entropy = wanted.entropy or (wanted.own and self.base.capabilities.entropy)
             base = Want("base", config.base_sampling, most, entropy, _bound(config))
+            variables = config.template_variables
             unasked = config.stop == "lookahead" and not wanted.opinion
             nudge = Want("nudge", config.nudge_sampling, SHOWN if unasked else OPINION)
             prompt = await aside(base_prompt, *given) if plain is None else plain
             run = drive(
                 Nudging(config, prompt.ends, most=limit),
                 Side(self.base, prompt, base),
-                Side(self.nudge, await self.nudge.render(told), nudge),
+                Side(self.nudge, await self.nudge.render(told, variables), nudge),
                 head,
             )
             try:

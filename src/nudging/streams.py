@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from .chat import Prompt
 from .draft import Ask
-from .engines.base import Engine, Want
+from .engines.base import Engine, Want, no_answer
 from .text import complete
 from .tokens import ModelUsage, Step
 
@@ -168,6 +168,8 @@ class Stream:
         finally:
             self.seconds += time.perf_counter() - begun
         if step is not None:
+            if step.control and self._side.want.source == "nudge" and not self._data.strip():
+                raise no_answer(self._side.engine.spec, step.control)
             self._steps.append(step)
             self._data += step.text
             self._ends.append(len(self._data))

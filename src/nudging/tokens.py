@@ -56,6 +56,8 @@ class Step:
     """Entropy of the whole distribution in nats, where it was asked for."""
     id: int | None = None
     """Id of the chosen token in the model's own vocabulary, where the engine knows it."""
+    control: str = ""
+    """The control token as it is written, where `is_end` stands for one that ends no turn."""
     pass_rows: int = field(default=1, compare=False)
     """Positions computed by the forward pass that was made for this step; 0 where an earlier pass
     had looked ahead to it, -1 where it is asked for again. What a step cost is no part of what it

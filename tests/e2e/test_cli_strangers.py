@@ -20,6 +20,7 @@ from nudging.engines.base import Engine, Want
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ModelError, PullError, TemplateError
 from nudging.tokens import Candidate, Step
+from nudging.variables import NONE, Variables
 
 MODELS = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
 NUDGE = f'"{sys.executable}" -c "from nudging.cli import main; main()"'
@@ -71,10 +72,10 @@ class Stranger(ScriptedEngine):
         self.capabilities = dataclasses.replace(self.capabilities, **capabilities)
         self._unknown = unknown
 
-    async def render(self, messages: Sequence[Message]) -> Prompt:
+    async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
         if self._unknown:
             raise TemplateError(HOSTILE)
-        return await super().render(messages)
+        return await super().render(messages, variables)
 
 
 def checked(

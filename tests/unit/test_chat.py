@@ -11,21 +11,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nudging.chat import (
-    CONTROL_LIKE,
     MOST_CHARACTERS,
     MOST_MESSAGES,
-    NAMED,
     SYSTEM,
     Message,
     Part,
     base_prompt,
     conversation,
-    named_template,
-    render,
-    shield,
-    unshield,
 )
+from nudging.controls import CONTROL_LIKE
 from nudging.errors import ConfigError, InputError, TemplateError
+from nudging.templates import NAMED, Shield, named_template, render
 
 # --- conversations --------------------------------------------------------------------------
 
@@ -66,8 +62,6 @@ def user(text: str) -> Message:
         ([], "must end with a message of the user"),
         ([user("q"), Message("assistant", "a")], "must end with a message of the user"),
         ([Message("system", "s")], "must end with a message of the user"),
-        ([user("q"), Message("system", "s"), user("q")], "must come first"),
-        ([Message("system", "s"), Message("system", "t"), user("q")], "must come first"),
         ([{"role": "tool", "content": "x"}, user("q")], "'tool'"),
         ([{"role": "user", "content": ["parts"]}], "its content text"),
         ([{"role": "user", "content": None}], "its content text"),
@@ -80,6 +74,48 @@ def user(text: str) -> Message:
 def test_what_can_not_be_asked_says_why(question: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         conversation(question)
+
+
+SAID = [user("q"), Message("assistant", "a"), user("r")]
+
+
+@pytest.mark.parametrize(
+    ("texts", "joined"),
+    [
+        ([("system", "s", 0), ("system", "t", 1)], "s\n\nt"),
+        ([("developer", "s", 0)], "s"),
+        ([("system", "s", 0), ("developer", "t", 1)], "s\n\nt"),
+        ([("developer", "s", 0), ("system", "t", 1), ("system", "u", 2)], "s\n\nt\n\nu"),
+        ([("system", "late", 1)], "late"),
+        ([("system", "s", 0), ("developer", "late", 3)], "s\n\nlate"),
+        ([("system", "last", 3)], "last"),
+        ([("system", "", 0)], ""),
+        ([("system", "", 0), ("system", " \n", 1), ("system", "t ", 2)], "t "),
+    ],
+)
+def test_system_texts_of_a_conversation_are_joined(
+    texts: list[tuple[str, str, int]], joined: str
+) -> None:
+    """In their order, wherever they stand, as a conversation with one of them is."""
+    talk: list[Any] = list(SAID)
+    for role, text, place in texts:
+        talk.insert(place, {"role": role, "content": text})
+    assert conversation(talk) == (Message("system", joined), *SAID)
+    assert conversation(talk, "") == conversation(talk)
+
+
+@given(st.lists(st.sampled_from(["system", "developer", "user", "assistant"]), max_size=8))
+def test_whatever_the_order_of_roles_there_is_one_system_text_first(roles: list[str]) -> None:
+    talk = [{"role": role, "content": f"{place}"} for place, role in enumerate(roles)]
+    turns = [turn for turn in talk if turn["role"] in ("user", "assistant")]
+    if not turns or turns[-1]["role"] != "user":
+        with pytest.raises(InputError, match="must end with a message of the user"):
+            conversation(talk)
+        return
+    system, *rest = conversation(talk)
+    own = [turn["content"] for turn in talk if turn not in turns]
+    assert system == Message("system", "\n\n".join(own) if own else SYSTEM)
+    assert [turn._asdict() for turn in rest] == turns
 
 
 def test_two_system_texts_are_one_too_many() -> None:
@@ -288,8 +324,8 @@ def test_typed_control_tokens_by_hand() -> None:
 def test_a_message_of_nothing_but_control_tokens_takes_no_longer_than_another() -> None:
     """A stranger may send megabytes of them."""
     begun = time.monotonic()
-    (hidden,), marks = shield([user("<a>" * 200_000)], CONTROL_LIKE)
-    parts = unshield(hidden.content, marks)
+    shield = Shield([user("<a>" * 200_000)], {}, CONTROL_LIKE)
+    parts = shield.parts([message.content for (message,) in shield.views])
     assert time.monotonic() < begun + 5
     assert parts == (Part("<a>", literal=True),) * 200_000
 

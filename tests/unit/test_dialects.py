@@ -33,6 +33,7 @@ from nudging.engines.dialects import (
 from nudging.engines.refusals import read_error
 from nudging.engines.replies import (
     BROKEN,
+    UNNAMED,
     Found,
     LegacyReader,
     LlamaReader,
@@ -141,6 +142,22 @@ def legacy(text: str, tokens: list[str], finish: str | None = None, **top: Any) 
 def test_a_control_token_in_the_middle_is_an_end() -> None:
     (found,) = read(LegacyReader(), [legacy("", ["<|im_start|>"])])
     assert found.step.is_end
+    assert found.step.control == "<|im_start|>"
+
+
+@pytest.mark.parametrize(
+    ("token", "finish", "control"),
+    [
+        ("<|channel|>", None, "<|channel|>"),
+        ("[THINK]", "length", "[THINK]"),
+        ("<|im_end|>", "length", ""),  # one that ends a turn, whatever the server knows
+        ("<|odd|>", "stop", ""),  # one that the server ends with
+    ],
+)
+def test_a_control_token_that_ends_no_turn_is_told(token: str, finish: str, control: str) -> None:
+    (found,) = read(LegacyReader(), [legacy("", [token], finish)])
+    assert found.step.is_end
+    assert found.step.control == control
 
 
 def test_known_control_tokens_show_as_ends_among_the_candidates() -> None:
@@ -235,6 +252,36 @@ def test_llama_end() -> None:
     assert found.step.prob == pytest.approx(math.exp(-0.7915568947792053))
 
 
+def llama(size: int, *, stop: str | None = None) -> dict[str, Any]:
+    """One token of so many bytes."""
+    told = {"id": 7, "bytes": [97] * size, "logprob": -1, "top_logprobs": []}
+    ended = {"stop": stop is not None, "stop_type": stop}
+    return {"content": "a" * size, "completion_probabilities": [told], **ended}
+
+
+@pytest.mark.parametrize(
+    ("then", "control"),
+    [
+        ([{"content": "", "stop": True, "stop_type": "eos", "tokens_predicted": 1}], ""),
+        ([{"content": "", "stop": True, "stop_type": "limit", "tokens_predicted": 1}], UNNAMED),
+        ([{**llama(1), "tokens_predicted": 2}], UNNAMED),
+    ],
+)
+def test_llama_tells_by_what_follows_whether_a_control_token_is_an_end(
+    then: list[Any], control: str
+) -> None:
+    reader = LlamaReader()
+    assert read(reader, [{**llama(0), "tokens_predicted": 1}]) == []
+    found = read(reader, then)[0].step
+    assert (found.is_end, found.id, found.control) == (True, 7, control)
+
+
+@pytest.mark.parametrize(("stop", "control"), [("eos", ""), ("limit", UNNAMED)])
+def test_llama_tells_it_in_a_whole_answer(stop: str, control: str) -> None:
+    (found,) = read(LlamaReader(), [{**llama(0, stop=stop), "tokens_predicted": 1}])
+    assert (found.step.is_end, found.step.control) == (True, control)
+
+
 def test_llama_end_without_probabilities_is_blind() -> None:
     event = {"content": "", "stop": True, "stop_type": "eos", "tokens_predicted": 0}
     (found,) = read(LlamaReader(), [event])
@@ -278,6 +325,24 @@ def test_sglang_repeats_itself() -> None:
     assert steps[1].prob == pytest.approx(math.exp(-2))
     assert [c.text for c in steps[1].top] == [b" b", b"z"]
     assert reader.finished
+
+
+@pytest.mark.parametrize(
+    ("token", "finish", "control"),
+    [
+        ("[THINK]", None, "[THINK]"),
+        ("<|channel|>", {"type": "length"}, "<|channel|>"),
+        ("<|im_end|>", None, ""),
+        ("[THINK]", END, ""),
+    ],
+)
+def test_sglang_tells_a_control_token_that_ends_no_turn(
+    token: str, finish: Any, control: str
+) -> None:
+    event = sglang("", [3], 1, finish)
+    event["meta_info"]["output_token_logprobs"] = [[-1.0, 3, token]]
+    (found,) = read(SglangReader(), [event])
+    assert (found.step.is_end, found.step.control) == (True, control)
 
 
 def test_sglang_told_to_stream_what_is_new() -> None:
@@ -518,9 +583,9 @@ def test_seeds_differ_by_place_and_fit_every_server() -> None:
 def test_templates_are_asked_for() -> None:
     messages = [Message("user", "hi")]
     assert VLLM.render is not None
-    assert VLLM.render("m", messages).body["messages"] == [{"role": "user", "content": "hi"}]
+    assert VLLM.render("m", messages, {}).body["messages"] == [{"role": "user", "content": "hi"}]
     assert LLAMA_SERVER.render is not None
-    assert LLAMA_SERVER.render("m", messages).path == "{root}/apply-template"
+    assert LLAMA_SERVER.render("m", messages, {}).path == "{root}/apply-template"
 
 
 def test_models_are_read() -> None:

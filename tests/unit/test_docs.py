@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nudging.chat import NAMED
 from nudging.engines.dialects import DIALECTS
+from nudging.templates import NAMED
 
 ROOT = Path(__file__).parents[2]
 

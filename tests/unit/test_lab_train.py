@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from lab.world import make_world
 
 from nudging import NudgedModel
-from nudging.chat import Message, render
+from nudging.chat import Message
 from nudging.config import parse_spec
 from nudging.errors import InputError
+from nudging.templates import render
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")

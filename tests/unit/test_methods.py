@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging import Answer, Message, NudgedModel, StopReason, open_engine, portal
-from nudging.chat import conversation
+from nudging.chat import Prompt, conversation
 from nudging.engines.base import Engine
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ConfigError, InputError, SpecError
@@ -20,6 +20,7 @@ from nudging.eval.methods import METHODS, Method, Role, open_method
 from nudging.eval.methods.examples import EXAMPLES, examples_prompt
 from nudging.eval.methods.opening import BOUND, CANDIDATES, WINDOW, own_token
 from nudging.tokens import Candidate, Step
+from nudging.variables import NONE, Variables
 from tests.conftest import Lab
 from tests.lab_facts import PETS
 from tests.toys import looping_engine, random_engine
@@ -51,6 +52,37 @@ class Seen(ScriptedEngine):
             return [Candidate(said.encode() if not text else b"", 1.0)]
 
         super().__init__(following)
+
+
+class Told(ScriptedEngine):
+    """A model that keeps the variables that its chat template was given."""
+
+    def __init__(self) -> None:
+        self.told: list[Variables] = []
+        super().__init__(lambda prompt, text: [Candidate(b"" if text else b"Yes.", 1.0)])
+
+    async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
+        self.told.append(variables)
+        return await super().render(messages)
+
+
+@pytest.mark.parametrize("name", ["nudge", "nudging", "opening"])
+def test_variables_of_the_template_are_the_nudging_models(name: str) -> None:
+    engine, given = Told(), {"enable_thinking": True}
+    models: dict[Role, str | Engine] = {"base": "scripted:base", "nudge": engine}
+    method = open_method(name, models, {"template_variables": given})
+    assert asked(method).text
+    assert engine.told == [given]
+    assert method.setting["template_variables.enable_thinking"] is True
+
+
+def test_a_large_aligned_model_has_its_own() -> None:
+    engine = Told()
+    models: dict[Role, str | Engine] = {"aligned": engine}
+    method = open_method("aligned", models, {"template_variables": {"a": 1}})
+    assert asked(method).text
+    assert engine.told == [{}]
+    assert method.setting == {}
 
 
 # --- opening a method -----------------------------------------------------------------------

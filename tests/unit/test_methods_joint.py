@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging.alone import written
-from nudging.chat import Message, Part, Prompt, base_prompt, conversation
+from nudging.chat import Part, Prompt, base_prompt, conversation
 from nudging.engines.base import Want
 from nudging.engines.local import LocalEngine
 from nudging.engines.runtime import Row, Vocabulary
@@ -399,7 +399,8 @@ def test_it_ends_where_the_context_of_any_model_does() -> None:
     models = toys()
     prompt = asyncio.run(_nudge_prompt(models))
     small = LocalEngine("toy:nudge", OneEnd(2, n_ctx=prompt + 5))
-    found = asked(open_method("ensemble", {**models, "nudge": small}, {"max_tokens": 60}))
+    method = open_method("ensemble", {**models, "nudge": small}, {"max_tokens": 60})
+    found = asked(method, system="")
     assert found.stop_reason is StopReason.LENGTH
     assert found.usage.nudge.forwards == 5
     tight = LocalEngine("toy:nudge", OneEnd(2, n_ctx=2))
@@ -410,7 +411,7 @@ def test_it_ends_where_the_context_of_any_model_does() -> None:
 async def _nudge_prompt(models: Mapping[Role, str | LocalEngine]) -> int:
     engine = models["nudge"]
     assert isinstance(engine, LocalEngine)
-    return await engine.count(await engine.render([Message("user", "q")]))
+    return await engine.count(await engine.render(conversation("q", "")))
 
 
 # --- vocabularies ---------------------------------------------------------------------------

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nudging.chat import Message, Part, Prompt, render
+from nudging.chat import Message, Part, Prompt
 from nudging.config import parse_spec
 from nudging.engines.base import Want
+from nudging.templates import render
 
 pytest.importorskip("transformers")
 pytest.importorskip("torch")

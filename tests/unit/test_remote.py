@@ -50,6 +50,14 @@ from ..fake_server import MODELS, FakeServer, Reply, answer, html, stream, words
 COMPLETIONS = "/v1/completions"
 HELLO = Prompt((Part("Hello", literal=True),))
 ONE = answer(words(" one")[0])
+LLAMA_ONE = answer(
+    {
+        "content": "a",
+        "tokens_predicted": 1,
+        "stop": True,
+        "completion_probabilities": [{"id": 1, "bytes": [65], "logprob": -1, "top_logprobs": []}],
+    }
+)
 KEY = "sk-very-secret-0123456789"
 
 
@@ -671,19 +679,7 @@ def test_dialects_are_found(
     server.on("/v1/models", answer({"data": [{"id": "m", "owned_by": owner}]}))
     if path:
         server.on(path, answer(sign))
-    server.on(
-        "/completion",
-        answer(
-            {
-                "content": "a",
-                "tokens_predicted": 1,
-                "stop": True,
-                "completion_probabilities": [
-                    {"id": 1, "bytes": [65], "logprob": -1, "top_logprobs": []}
-                ],
-            }
-        ),
-    )
+    server.on("/completion", LLAMA_ONE)
     server.on("/generate", answer(SGLANG_ANSWER))
     engine = open_and_close(server.url)
     assert engine.capabilities.kind == kind
@@ -954,17 +950,20 @@ def test_a_conversation_that_the_servers_template_does_not_take(server: FakeServ
     engine = RemoteEngine(
         server.url, open_wire(parse_spec(server.url)), LLAMA_SERVER, "m", template=None, n_ctx=None
     )
-    refusal = answer({"error": {"message": "System role not supported"}}, 400)
-    server.on("/apply-template", refusal, answer({"prompt": "hi"}), refusal)
+    refusal = answer({"error": {"message": "roles must alternate"}}, 400)
+    server.on("/apply-template", refusal)
     server.on("/tokenize", answer({"tokens": []}))
     server.on("/detokenize", answer({"content": ""}))
 
     async def use() -> None:
         with pytest.raises(TemplateError, match="renders no conversation"):
             await engine.render([Message("user", "hi")])
+        server.on("/apply-template", answer({"prompt": "hi"}))
+        server.on("/completion", LLAMA_ONE)
         assert (await engine.render([Message("user", "hi")])).text == "hi"
-        with pytest.raises(InputError, match="System role not supported"):
-            await engine.render([Message("system", "Rhyme."), Message("user", "hi")])
+        server.on("/apply-template", refusal)
+        with pytest.raises(InputError, match="roles must alternate"):
+            await engine.render([Message("user", "hi"), Message("user", "hi")])
         await engine.aclose()
 
     asyncio.run(use())

@@ -116,6 +116,55 @@ def test_what_is_no_bound_is_refused(bound: str) -> None:
         read_bounds([bound], Config())
 
 
+@pytest.mark.parametrize(
+    ("bound", "good", "bad"),
+    [
+        ("template_variables=fixed", {}, {"enable_thinking": True}),
+        (
+            "template_variables.enable_thinking=false",
+            {"enable_thinking": False},
+            {"enable_thinking": 0},
+        ),
+        ("template_variables.enable_thinking=false", {"other": 1}, {"enable_thinking": True}),
+        ("template_variables.effort=low,medium", {"effort": "low"}, {"effort": "high"}),
+        ("template_variables.n=1,2", {"n": 2}, {"n": 3}),
+        ("template_variables.n=fixed", {"m": 2}, {"n": 3}),
+        ("template_variables.n=1,2", {}, {"n": None}),
+    ],
+)
+def test_a_bound_on_variables_of_the_template(
+    bound: str, good: dict[str, Any], bad: dict[str, Any]
+) -> None:
+    assert checked([bound], template_variables=good) is None
+    told = checked([bound], template_variables=bad)
+    assert told is not None
+    assert (told.code, told.param) == ("out_of_bounds", "nudging.template_variables")
+
+
+def test_what_the_server_sets_of_a_template_may_be_fixed() -> None:
+    own: dict[str, Any] = {"template_variables": {"effort": "low"}}
+    assert checked(["template_variables=fixed"], own) is None
+    assert checked(["template_variables=fixed"], own, template_variables={"effort": "high"})
+    assert checked(["template_variables.effort=fixed"], own) is None
+    with pytest.raises(UsageError, match="effort is low here"):
+        read_bounds(["template_variables.effort=high"], Config.of(**own))
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [
+        "template_variables=low",
+        "template_variables.=1",
+        "template_variables.messages=1",
+        "template_variables.n=1:2",
+        "base_sampling.temperature=1",
+    ],
+)
+def test_what_is_no_bound_on_variables_is_refused(bound: str) -> None:
+    with pytest.raises(UsageError):
+        read_bounds([bound], Config())
+
+
 # --- bounds on what is computed -------------------------------------------------------------
 
 

@@ -261,7 +261,7 @@ def test_no_client_is_told_where_a_tokenizer_is() -> None:
 
 def test_no_client_is_told_where_an_engine_without_entropy_is() -> None:
     class Plain(ScriptedEngine):
-        async def render(self, messages: Any) -> Prompt:
+        async def render(self, messages: Any, variables: Any = None) -> Prompt:
             raise AssertionError
 
     base = Plain(endless, spec=f"{PLACE}/v1#m")

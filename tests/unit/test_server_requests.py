@@ -317,6 +317,33 @@ def test_what_utf8_can_not_hold_is_escaped() -> None:
     assert json.loads(encoded({"a": "\ud800é"})) == {"a": "\ud800é"}
 
 
+# --- conversations ----------------------------------------------------------------------------
+
+
+def test_variables_of_the_chat_template() -> None:
+    told = {"enable_thinking": True}
+    asked = chat(chat_template_kwargs=told)
+    assert asked.options == {"template_variables": told}
+    assert asked.field("template_variables") == "chat_template_kwargs"
+    assert asked.field("template_variables.tools") == "chat_template_kwargs.tools"
+    assert text(chat_template_kwargs=told).options == asked.options
+    assert chat(chat_template_kwargs=None) == chat()
+    asked = chat(chat_template_kwargs=told, nudging={"template_variables": {}})
+    assert asked.options == {"template_variables": {}}
+    with pytest.raises(Refused) as caught:
+        chat(chat_template_kwargs={"messages": 1}, nudging={"template_variables": {}})
+    assert caught.value.param == "chat_template_kwargs"
+
+
+def test_system_texts_may_stand_anywhere_by_either_name() -> None:
+    roles = ("system", "developer", "user", "developer", "user", "system")
+    turns = [{"role": role, "content": role} for role in roles]
+    (found,) = chat_request({"messages": turns}).questions
+    assert [turn["role"] if isinstance(turn, dict) else turn.role for turn in found] == [  # type: ignore[union-attr]
+        "system" if role == "developer" else role for role in roles
+    ]
+
+
 def test_a_conversation_of_too_many_messages_is_refused_before_they_are_read() -> None:
     for ask, name in ((chat_request, "messages"), (response_request, "input")):
         with pytest.raises(Refused, match="2,049 messages; 2,048 are the most") as caught:

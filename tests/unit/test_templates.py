@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging import sandbox
-from nudging.chat import NAMED
+from nudging.templates import NAMED
 from tests.family_templates import STYLES
 
 transformers = pytest.importorskip("transformers")

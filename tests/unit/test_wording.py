@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from nudging.chat import Message, Part, Prompt, named_template, render
+from nudging.chat import Message, Part, Prompt
 from nudging.engines.dialects import DIALECTS
 from nudging.engines.wording import MOST_KEPT, MOST_STRETCHES, MOST_TYPED, Wording
 from nudging.errors import InputError
+from nudging.templates import named_template, render
 
 T = TypeVar("T")
 CONTROLS = ("<s>", "</s>")

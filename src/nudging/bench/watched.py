@@ -18,6 +18,7 @@ from ..engines.base import Engine, Want
 from ..policy import CONSENT
 from ..text import common_prefix
 from ..tokens import Source, Step
+from ..variables import NONE, Variables
 
 NEAR = 32
 """Bytes before a difference in which its cause is looked for: a choice shows at once or, where
@@ -67,8 +68,8 @@ class Watched(Engine):
     async def forget(self) -> None:
         await self._inner.forget()
 
-    async def render(self, messages: Sequence[Message]) -> Prompt:
-        return await self._inner.render(messages)
+    async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
+        return await self._inner.render(messages, variables)
 
 
 def turned_gap(

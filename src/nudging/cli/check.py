@@ -15,9 +15,10 @@ import typer
 from .. import portal
 from ..chat import Prompt, base_prompt, conversation
 from ..engines import open_engine
-from ..engines.base import Engine, Want
+from ..engines.base import Engine, Want, no_answer
 from ..errors import NudgingError, TemplateError
 from ..tokens import Source
+from ..variables import NONE, Variables
 from . import show
 from .options import BaseOption, ConfigOption, NudgeOption, PairOption, plan
 from .pull import fetch_if_missing
@@ -71,7 +72,7 @@ def check(
     """See whether a pair works together, and what nudging costs."""
     made = plan(base, nudge, pair, config)
     fetch_if_missing(made.base, made.nudge)
-    found = examine(made.base, made.nudge)
+    found = examine(made.base, made.nudge, made.config.template_variables)
     if as_json:
         show.print_json(
             {
@@ -121,7 +122,8 @@ class Found(NamedTuple):
         return "\n\n".join([*parts, _verdict(self)])
 
 
-def examine(base: str, nudge: str) -> Found:
+def examine(base: str, nudge: str, variables: Variables = NONE) -> Found:
+    """`variables`: of the nudging model's chat template."""
     with ExitStack() as opened:
         reports: dict[Source, Report] = {"base": Report(base), "nudge": Report(nudge)}
         engines: dict[Source, Engine] = {}
@@ -130,13 +132,13 @@ def examine(base: str, nudge: str) -> Found:
                 engine = _opened(report)
                 if engine is not None:
                     opened.callback(lambda each: portal.call(each.aclose()), engine)
-                    _examine(engine, source, report)
+                    _examine(engine, source, report, variables)
                     engines[source] = engine
         nudged = Nudged()
         if not any(report.problems for report in reports.values()):
             with show.busy("nudging an answer"):
                 try:
-                    portal.call(_nudge(engines["base"], engines["nudge"], nudged))
+                    portal.call(_nudge(engines["base"], engines["nudge"], variables, nudged))
                 except NudgingError as error:
                     nudged.problems.append(_told(error))
         return Found(reports, nudged)
@@ -150,7 +152,7 @@ def _opened(report: Report) -> Engine | None:
         return None
 
 
-def _examine(engine: Engine, source: Source, report: Report) -> None:
+def _examine(engine: Engine, source: Source, report: Report, variables: Variables) -> None:
     nudges = source == "nudge"
     try:
         capabilities = engine.capabilities
@@ -160,8 +162,9 @@ def _examine(engine: Engine, source: Source, report: Report) -> None:
         report.gate = None if nudges else capabilities.gate
         messages = conversation(QUESTION)
         if nudges:
-            prompt = portal.call(engine.render(messages))
+            prompt = portal.call(engine.render(messages, variables))
             report.template = True
+            report.notes = (*report.notes, *prompt.notes)
         else:
             prompt = base_prompt(messages)
         portal.call(_measure(engine, prompt, Want(source), report))
@@ -171,14 +174,14 @@ def _examine(engine: Engine, source: Source, report: Report) -> None:
         report.problems.append(_told(error))
 
 
-async def _nudge(base: Engine, nudge: Engine, found: Nudged) -> None:
+async def _nudge(base: Engine, nudge: Engine, variables: Variables, found: Nudged) -> None:
     """Nudge an answer, and have the base model write as much alone before and after it, so that
     what else the machine does falls on both."""
     from ..bench.measure import alone, per_token, prepare
     from ..model import PREFIX, NudgedModel
 
     prompt = base_prompt(conversation(QUESTION), prefix=PREFIX)
-    model = NudgedModel(base, nudge, max_tokens=NUDGED)
+    model = NudgedModel(base, nudge, max_tokens=NUDGED, template_variables=variables)
     await model.answer_async(QUESTION, max_tokens=TOKENS)  # what is done once only is done
     alone_before = await alone(base, prompt, "base", NUDGED)
     await prepare(base, nudge, QUESTION)
@@ -204,6 +207,8 @@ async def _measure(engine: Engine, prompt: Prompt, want: Want, report: Report) -
     text, times = b"", [time.perf_counter()]
     async for step in engine.stream(prompt, b"", TOKENS, want):
         times.append(time.perf_counter())
+        if step.control and not text.strip():
+            raise no_answer(engine.spec, step.control)
         if not step.is_end:
             text += step.text
     if len(times) < 3:

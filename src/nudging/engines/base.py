@@ -18,6 +18,7 @@ from ..chat import Message, Prompt
 from ..errors import ContextOverflow, ModelError, TemplateError
 from ..sampling import GREEDY, Sampling
 from ..tokens import Source, Step
+from ..variables import NONE, Variables
 from .pace import Pace
 
 Propose = Callable[[bytes], Awaitable[bytes]]
@@ -153,8 +154,9 @@ class Engine(ABC):
     def _no_tokenizer(self) -> ModelError:
         return ModelError(f"{self.spec} does not tell its tokens")
 
-    async def render(self, messages: Sequence[Message]) -> Prompt:
-        """The model's own chat template over a conversation, ready for the answer."""
+    async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
+        """The model's own chat template over a conversation, ready for the answer. `variables` of
+        the template go before those of the spec."""
         raise TemplateError(f"{self.spec} has no chat template")
 
     async def ping(self) -> None:  # noqa: B027 - what is in this process needs no asking
@@ -181,3 +183,12 @@ def answers_at_once(base: Engine, nudge: Engine) -> int:
     both = (base.capabilities, nudge.capabilities)
     most = min(each.concurrency for each in both)
     return min(most, max(each.at_once or each.concurrency for each in both))
+
+
+def no_answer(spec: str, control: str) -> ModelError:
+    """A model began its answer with a control token that ends no turn, so there is no text."""
+    return ModelError(
+        f"{spec} opens its answer with {control}, a control token that is no text",
+        hint="it may begin a thought, a channel or a call of a tool: set a variable of its chat "
+        "template (?template.NAME=VALUE), or give it another template (?template=NAME)",
+    )

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from ..chat import CONTROL_LIKE, Message, Part
+from ..chat import Message, Part
+from ..controls import CONTROL_LIKE
 from ..sampling import Sampling, uniform
 from ..tokens import Source
+from ..variables import Variables
 from .replies import LegacyReader, LlamaReader, Reader, SglangReader, array, string, table, whole
 
 Body = dict[str, Any]
@@ -68,8 +70,8 @@ class Dialect:
     """(model, id): what the id is as text; none at all for control tokens."""
     shown: Callable[[object], str] = str
     """Reads the answer to `shows`."""
-    render: Callable[[str, Sequence[Message]], Call] | None = None
-    """The model's own chat template over messages; answers text or ids."""
+    render: Callable[[str, Sequence[Message], Variables], Call] | None = None
+    """The model's own chat template over messages, with variables; answers text or ids."""
     renders_ids: bool = False
     """Of conversations it tells the ids."""
     detokenize: Callable[[str, Sequence[int]], Call] | None = None
@@ -205,8 +207,9 @@ def _vllm_shown(answer: object) -> str:
     return string(table(choices[0] if choices else None, "a choice").get("text"), "text")
 
 
-def _messages(messages: Sequence[Message]) -> list[dict[str, str]]:
-    return [{"role": m.role, "content": m.content} for m in messages]
+def _conversation(messages: Sequence[Message], variables: Variables) -> Body:
+    body: Body = {"messages": [{"role": m.role, "content": m.content} for m in messages]}
+    return body | ({"chat_template_kwargs": dict(variables)} if variables else {})
 
 
 VLLM = Dialect(
@@ -216,9 +219,9 @@ VLLM = Dialect(
     tokenize=vllm_tokenize,
     shows=_vllm_shows,
     shown=_vllm_shown,
-    render=lambda model, messages: Call(
+    render=lambda model, messages, variables: Call(
         "{root}/tokenize",
-        {"model": model, "messages": _messages(messages), "add_generation_prompt": True},
+        {"model": model, "add_generation_prompt": True, **_conversation(messages, variables)},
     ),
     renders_ids=True,
     detokenize=lambda model, ids: Call("{root}/detokenize", {"model": model, "tokens": [*ids]}),
@@ -277,8 +280,8 @@ LLAMA_SERVER = Dialect(
         "{root}/tokenize", {"content": text, "add_special": begin, "parse_special": controls}
     ),
     spares_controls=True,
-    render=lambda model, messages: Call(
-        "{root}/apply-template", {"model": model, "messages": _messages(messages)}
+    render=lambda model, messages, variables: Call(
+        "{root}/apply-template", {"model": model, **_conversation(messages, variables)}
     ),
     detokenize=lambda model, ids: Call("{root}/detokenize", {"model": model, "tokens": [*ids]}),
     info="{root}/props",

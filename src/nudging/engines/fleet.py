@@ -20,6 +20,7 @@ from ..chat import Message, Part, Prompt
 from ..config import Spec, parse_spec
 from ..errors import ModelError, NudgingError, ServerError, ServerRefused, SpecError
 from ..tokens import Step
+from ..variables import NONE, Variables
 from .base import Capabilities, Engine, Want
 from .members import Member, Members, Place, open_all
 from .remote import RemoteEngine, open_remote
@@ -91,8 +92,8 @@ class Fleet(Engine):
     async def tokenizer_info(self) -> dict[str, Any]:
         return await self._ask(lambda engine: engine.tokenizer_info())
 
-    async def render(self, messages: Sequence[Message]) -> Prompt:
-        return await self._ask(lambda engine: engine.render(messages))
+    async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
+        return await self._ask(lambda engine: engine.render(messages, variables))
 
     def up(self) -> int:
         return sum(member.engine is not None for member in self.members)

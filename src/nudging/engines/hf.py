@@ -20,12 +20,12 @@ from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
 
-from ..chat import NAMED
 from ..config import Spec
 from ..errors import MissingExtra, ModelError, NudgingError, SpecError, install
 from ..pull import cache_root
+from ..templates import NAMED
 from .local import LocalEngine
-from .options import check_options, spec_number
+from .options import check_options, spec_number, template_variables
 from .runtime import Row, Runtime
 
 try:
@@ -81,6 +81,7 @@ def open_hf(spec: Spec, change: Callable[[Any], None] | None = None) -> LocalEng
     n_ctx = spec_number(spec.options, "n_ctx", 1, 2**24)
     threads = spec_number(spec.options, "threads", 1, 512)
     parallel = spec_number(spec.options, "parallel", 1, 256) or PARALLEL
+    variables = template_variables(spec.options)
     source = _source(spec.path)
     if threads:
         torch.set_num_threads(threads)
@@ -111,7 +112,7 @@ def open_hf(spec: Spec, change: Callable[[Any], None] | None = None) -> LocalEng
         runtime = HfRuntime(model, tokenizer, n_ctx=n_ctx or USUAL_CONTEXT, slots=parallel)
         runtime.forward(runtime.tokenize("a", controls=False, begin=True), 1)
         runtime.cut(0)
-    return LocalEngine(spec.text, runtime, template=template)
+    return LocalEngine(spec.text, runtime, template=template, variables=variables)
 
 
 def _device(name: str | None) -> str:

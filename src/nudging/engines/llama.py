@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..chat import NAMED
 from ..config import Spec
 from ..errors import ModelError, SpecError
+from ..templates import NAMED
 from ..text import any_of
+from ..variables import Scalar
 from .cores import physical_cores
 from .gguf_file import check_gguf
 from .gguf_limits import check_limits
@@ -33,7 +34,7 @@ from .llama_c import (
     open_model,
 )
 from .local import LocalEngine
-from .options import check_options, spec_number
+from .options import check_options, spec_number, template_variables
 from .runtime import Row, Runtime, Work
 
 __all__ = ["LlamaRuntime", "LlamaUnavailable", "open_llama"]
@@ -55,6 +56,8 @@ class LlamaOptions(NamedTuple):
     parallel: int | None
     threads: int | None
     template: str | None
+    variables: dict[str, Scalar]
+    """Of the template."""
 
 
 def open_llama(spec: Spec) -> LocalEngine:
@@ -66,7 +69,7 @@ def open_llama(spec: Spec) -> LocalEngine:
         slots=given.parallel or PARALLEL,
         threads=given.threads,
     )
-    return LocalEngine(spec.text, runtime, template=given.template)
+    return LocalEngine(spec.text, runtime, template=given.template, variables=given.variables)
 
 
 def llama_options(spec: Spec) -> LlamaOptions:
@@ -82,6 +85,7 @@ def llama_options(spec: Spec) -> LlamaOptions:
         spec_number(spec.options, "parallel", 1, 256),
         spec_number(spec.options, "threads", 1, 512),
         template,
+        template_variables(spec.options),
     )
 
 

@@ -31,6 +31,7 @@ async def open_llama_server(spec: Spec) -> RemoteEngine:
     options = {"dialect": "llama-server", "concurrency": str(_SLOTS)}
     if given.template:
         options["template"] = given.template
+    options |= {name: text for name, text in spec.options.items() if name.startswith("template.")}
     # The server stops when nothing holds it any more.
     served = Spec("http", address, "", options, spec.text)
     return await open_remote(served, release=held.clear)

@@ -15,16 +15,19 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from ..chat import Message, Prompt, named_template, render
+from ..chat import Message, Part, Prompt
 from ..errors import ContextOverflow, ModelError, TemplateError
 from ..sandbox import aside
+from ..templates import named_template, render
 from ..text import common_prefix, complete
 from ..tokens import Candidate, Step
+from ..variables import NONE, Variables
 from .base import Capabilities, Engine, Want
+from .habits import OPENINGS, Chats
 from .pace import Pace
 from .rows import Reader
 from .runtime import Row, Runtime, Vocabulary, Work
@@ -58,7 +61,15 @@ class _Request(Generic[T]):
 class LocalEngine(Engine):
     """A runtime as an engine: one worker thread, and streams that share its passes."""
 
-    def __init__(self, spec: str, runtime: Runtime, *, template: str | None = None) -> None:
+    def __init__(
+        self,
+        spec: str,
+        runtime: Runtime,
+        *,
+        template: str | None = None,
+        variables: Variables = NONE,
+    ) -> None:
+        """`template`: a built-in one, in place of the model's own. `variables`: of the template."""
         self.spec = spec
         self._runtime = runtime
         self._own_template = template is None
@@ -75,6 +86,9 @@ class LocalEngine(Engine):
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=spec)
         self._closed = False
         self._spelling = Spelling(runtime)
+        self._chats = Chats(
+            spec, self._rendered, self._first, variables, add_special=not self._own_template
+        )
         self.capabilities = Capabilities(
             kind=runtime.kind,
             entropy=True,
@@ -134,13 +148,30 @@ class LocalEngine(Engine):
         found = {"tokenizer_class": self._runtime.kind, **self._runtime.template_tokens}
         return {**found, "chat_template": self._template}
 
-    async def render(self, messages: Sequence[Message]) -> Prompt:
+    async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
+        return await self._chats.prompt(messages, variables)
+
+    async def _rendered(
+        self, messages: Sequence[Message], variables: Variables
+    ) -> tuple[Part, ...]:
         if self._template is None:
             raise TemplateError(f"{self.spec} brings no chat template")
-        tokens = self._runtime.template_tokens if self._own_template else {}
-        controls = self._spelling.controls
-        parts = await aside(render, self._template, messages, controls=controls, tokens=tokens)
-        return Prompt(parts, add_special=not self._own_template)
+        return await aside(
+            render,
+            self._template,
+            messages,
+            controls=self._spelling.controls,
+            tokens=self._runtime.template_tokens if self._own_template else {},
+            variables=variables,
+        )
+
+    async def _first(self, prompt: Prompt) -> str:
+        """Asked only of a model that could open a thought: it has a token for it."""
+        if await self._run(self._spelling.has_one_of, OPENINGS):
+            async with aclosing(self.stream(prompt, b"", 1, Want("nudge"))) as steps:
+                async for step in steps:
+                    return step.control or step.text.decode(errors="replace")
+        return ""
 
     async def forget(self) -> None:
         await self._run(self._drop)

@@ -13,17 +13,9 @@ from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
-from ..chat import (
-    CONTROL_LIKE,
-    Message,
-    Part,
-    Prompt,
-    named_template,
-    render,
-    shield,
-    unshield,
-)
+from ..chat import Message, Part, Prompt
 from ..config import Spec
+from ..controls import CONTROL_LIKE, TURN_ENDS
 from ..errors import (
     ContextOverflow,
     InputError,
@@ -38,8 +30,10 @@ from ..errors import (
 )
 from ..sampling import GREEDY
 from ..sandbox import aside
+from ..templates import Shield, named_template, render
 from ..text import complete
 from ..tokens import Step
+from ..variables import NONE, Variables
 from .base import Capabilities, Engine, Want
 from .dialects import (
     DIALECTS,
@@ -53,9 +47,10 @@ from .dialects import (
     request_seed,
 )
 from .gate import LEAST, GateReader
-from .options import check_options
+from .habits import Chats
+from .options import check_options, template_variables
 from .patience import Patience
-from .replies import HOW_LOGPROBS, NO_LOGPROBS, Found, LlamaReader
+from .replies import HOW_LOGPROBS, NO_LOGPROBS, UNNAMED, Found, LlamaReader
 from .served import find_dialect, find_gate, find_model, read_n_ctx
 from .wire import WIRE_OPTIONS, Wire, open_wire, pause
 from .wording import Wording
@@ -74,6 +69,7 @@ class RemoteEngine(Engine):
         model: str,
         *,
         template: str | None,
+        variables: Variables = NONE,
         n_ctx: int | None,
         release: Callable[[], None] | None = None,
     ) -> None:
@@ -85,10 +81,10 @@ class RemoteEngine(Engine):
         self._release = release
         """Ends the engine's own server; to call it twice does no harm."""
         self._stop: int | None = None
-        self._renders = False
-        """The server has rendered a conversation: it has a template."""
         self._wording = Wording(spec, model, dialect, wire.get, wire.post)
         self._controls = self._wording.controls
+        begins = template is None and dialect.rendered_begins
+        self._chats = Chats(spec, self._rendered, self._first, variables, add_special=not begins)
         self.capabilities = Capabilities(
             kind=dialect.name,
             raw=dialect.raw,
@@ -161,36 +157,43 @@ class RemoteEngine(Engine):
     async def tokenizer_info(self) -> dict[str, Any]:
         return await self._wording.tokenizer_info()
 
-    async def render(self, messages: Sequence[Message]) -> Prompt:
-        if self._template:
-            prompt = Prompt(await aside(render, self._template, messages))
-        else:
-            prompt = await self._rendered(messages)
+    async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
+        prompt = await self._chats.prompt(messages, variables)
         if self._dialect.tokenize:
             # Among candidates, the end shows by its text alone: learn it from the closed turns.
             await self._wording.learn_controls(prompt)
         return prompt
 
-    async def _rendered(self, messages: Sequence[Message]) -> Prompt:
-        """The server's own template."""
+    async def _rendered(
+        self, messages: Sequence[Message], variables: Variables
+    ) -> tuple[Part, ...]:
+        if self._template:
+            return await aside(render, self._template, messages, variables=variables)
+        shield = await aside(Shield, messages, variables, CONTROL_LIKE)
+        texts = [await self._printed(view, shield.variables) for view in shield.views]
+        return await aside(shield.parts, texts)
+
+    async def _printed(self, messages: Sequence[Message], variables: Variables) -> str:
+        """What the server's own template makes of a conversation."""
         dialect = self._dialect
         if dialect.render is None:
             raise TemplateError(f"a server of the kind {dialect.name!r} does not tell its template")
-        hidden, marks = await aside(shield, messages, CONTROL_LIKE)
         try:
-            answer = await self._wire.post(*dialect.render(self.model, hidden))
+            answer = await self._wire.post(*dialect.render(self.model, messages, variables))
         except ServerRefused as error:
-            if self._renders and error.code in (400, 422):
+            if error.code in (400, 422):
                 what = "the model's chat template does not take this conversation"
                 raise InputError(f"{what}: {error}") from None
             raise TemplateError(f"{self.spec} renders no conversation: {error}") from None
-        self._renders = True
         if dialect.renders_ids:
-            text = await self._wording.text_of(read_tokens(answer))
-        else:
-            text = read_prompt(answer)
-        parts = await aside(unshield, text, marks)
-        return Prompt(parts, add_special=not dialect.rendered_begins)
+            return await self._wording.text_of(read_tokens(answer))
+        return read_prompt(answer)
+
+    async def _first(self, prompt: Prompt) -> str:
+        async with aclosing(self.stream(prompt, b"", 1, Want("nudge"))) as steps:
+            async for step in steps:
+                return step.control or step.text.decode(errors="replace")
+        return ""
 
     async def ping(self) -> None:
         with suppress(ServerRefused):  # who says no is there
@@ -272,7 +275,10 @@ class RemoteEngine(Engine):
         return next(iter(reader.feed(answer)), None)
 
     async def _seen(self, found: Found, prompt: Prompt, at: bytes, want: Want) -> Step:
-        """The step, with its distribution fetched where the server kept it back."""
+        """The step, with its distribution and its name fetched where the server kept them back."""
+        if found.step.control == UNNAMED and found.step.id is not None:
+            name = await self.text_of([found.step.id])
+            return replace(found.step, control="" if name in TURN_ENDS else name or UNNAMED)
         if not found.blind or self._dialect.look is None:
             return found.step
         ask = await self._ask(prompt, at, 1, want)
@@ -330,6 +336,7 @@ async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) 
             dialect,
             served.name,
             template=named_template(template) if template else None,
+            variables=template_variables(spec.options),
             n_ctx=n_ctx,
             release=release,
         )

@@ -15,10 +15,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..controls import CONTROL_LIKE, TURN_ENDS
 from ..errors import ServerFailed, ServerNonsense
 from ..tokens import Candidate, Step
 from .refusals import in_words, read_error
 
+UNNAMED = "a control token"
+"""One whose name the answer does not tell."""
 BROKEN = b"\xff"
 """Stands for bytes that a server could not show as text. No text holds this byte."""
 NO_LOGPROBS = "the server sends no log-probabilities"
@@ -47,13 +50,16 @@ class Entry:
     """Candidates but the chosen one."""
     id: int | None = None
     is_end: bool = False
+    control: str = ""
+    """See `Step.control`."""
 
     def found(self, text: bytes, id: int | None) -> Found:
         if self.prob is None:
             return Found(Step(text, (Candidate(text, 0.0),), None, self.is_end, id=id), blind=True)
         ranked = sorted([Candidate(text, self.prob), *self.others], key=lambda c: -c.prob)
         end = sum(candidate.prob for candidate in ranked if not candidate.text)
-        return Found(Step(text, tuple(ranked), self.prob, self.is_end, end=end, id=id))
+        step = Step(text, tuple(ranked), self.prob, self.is_end, end, id=id, control=self.control)
+        return Found(step)
 
 
 class Reader(ABC):
@@ -151,6 +157,7 @@ class LegacyReader(Reader):
             entry.is_end = not entry.text and bool(last or hidden)
             if entry.is_end:
                 self._controls.add(token)
+                entry.control = "" if last or token in TURN_ENDS else token
             if own is not None or entry.is_end:
                 entries.append(entry)
         if stopped and not entries[-1].is_end:
@@ -178,6 +185,8 @@ class LlamaReader(Reader):
         super().__init__(controls)
         self._seen = 0
         self._ended = False
+        self._silent: list[Entry] = []
+        """A control token that came last: what follows tells whether it was an end."""
 
     def _entries(self, answer: dict[str, Any]) -> list[Entry]:
         told = listed(answer.get("completion_probabilities"), "completion_probabilities")
@@ -196,6 +205,12 @@ class LlamaReader(Reader):
             if passed > 0 and entry.text:  # the first character here had tokens of its own
                 entry.prob, entry.others, entry.id, passed = None, (), None, 0
             entries.append(entry)
+        entries = [*self._silent, *entries]
+        last = entries[-1] if entries and entries[-1].is_end else None
+        self._silent = [entries.pop()] if last and not stop else []
+        ended = last if stop and answer.get("stop_type") != "limit" else None
+        for entry in entries:
+            entry.control = UNNAMED if entry.is_end and entry is not ended else ""
         self._ended = self._ended or any(entry.is_end for entry in entries)
         if stop and answer.get("stop_type") == "eos" and not self._ended:
             entries.append(Entry(b"", None, (), is_end=True))
@@ -274,10 +289,11 @@ class SglangReader(Reader):
             entry = Entry(to_bytes(own or ""), prob, others, chosen)
             last = stopped and place == len(told) - 1
             # Ordinary text is held back here too, so only its look tells a control token.
-            hidden = token.startswith("<") and token.endswith(">")
+            hidden = CONTROL_LIKE.fullmatch(token) is not None
             entry.is_end = not entry.text and (last or hidden)
             if entry.is_end:
                 self._controls.add(token)
+                entry.control = "" if last or token in TURN_ENDS else token
             if own is not None or entry.is_end:
                 entries.append(entry)
         if stopped and not (entries and entries[-1].is_end):

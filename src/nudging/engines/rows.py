@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from ..controls import TURN_ENDS
 from ..errors import ModelError
 from ..sampling import Sampling, uniform
 from ..tokens import Candidate, Step
@@ -25,6 +26,7 @@ class Reader:
     def __init__(self, runtime: Runtime, spec: str) -> None:
         self._runtime, self._spec = runtime, spec
         self._ends = np.array(sorted(runtime.ends), dtype=np.intp)
+        self._real_ends = frozenset(runtime.ends)
 
     def step(self, logits: Row, position: int, want: Want) -> Step:
         """The step at `position`, in bytes of the answer, that a row of logits amounts to.
@@ -55,8 +57,20 @@ class Reader:
         text = self._runtime.piece(chosen)
         is_end = self._runtime.is_end(chosen) or not text
         return Step(
-            b"" if is_end else text, tuple(top), prob, is_end, end=end, entropy=entropy, id=chosen
+            b"" if is_end else text,
+            tuple(top),
+            prob,
+            is_end,
+            end,
+            entropy,
+            chosen,
+            self._stray(chosen) if is_end else "",
         )
+
+    def _stray(self, id: int) -> str:
+        """A control token that ends no turn, as it is written; empty for one that does."""
+        name = self._runtime.name(id)
+        return "" if id in self._real_ends or name in TURN_ENDS else name
 
 
 def entropy_row(below: Row, weights: Row, total: float) -> float:

@@ -19,6 +19,7 @@ from ..config import Spec
 from ..errors import ModelError, SpecError
 from ..sampling import draw, uniform
 from ..tokens import Candidate, Step
+from ..variables import NONE, Variables
 from .base import Capabilities, Engine, Want
 
 _TURN = 0.001
@@ -81,7 +82,7 @@ class ScriptedEngine(Engine):
             return len(text.split())
         return await asyncio.to_thread(lambda: len(text.split()))
 
-    async def render(self, messages: Sequence[Message]) -> Prompt:
+    async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
         lines = [f"<{m.role}>{m.content}\n" for m in messages]
         return Prompt((*(Part(line, literal=True) for line in lines), Part("<assistant>")))
 

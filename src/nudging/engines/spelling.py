@@ -6,7 +6,7 @@ no cache, no pass and no stream.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from ..chat import Part, Prompt
@@ -77,6 +77,11 @@ class Spelling:
             begins = before[1]
         add(plain, controls=True)
         return ids
+
+    def has_one_of(self, words: Iterable[str]) -> bool:
+        """Whether the vocabulary has a token for one of these."""
+        read = self._runtime.tokenize
+        return any(len(read(word, controls=True, begin=False)) == 1 for word in words)
 
     def opens_with_space(self, prompt: Prompt) -> bool:
         """Whether the vocabulary puts a space of its own between a prompt, which ends with a

@@ -7,6 +7,7 @@ preset, or for one of the models. Pure. Knows no request but the names of its fi
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -15,11 +16,13 @@ from typing import Any, NamedTuple
 from ..config import DEFAULTS, Config
 from ..errors import ConfigError, UsageError
 from ..sampling import Sampling
+from ..variables import check_variables, read_variable
 from .wire import Refused
 
 _SAMPLING = {field.name for field in dataclasses.fields(Sampling)} - {"seed"}
 _RULE = {field.name for field in dataclasses.fields(Config)} - {"base_sampling", "nudge_sampling"}
 NUMBERS = {"gamma", "consent", "lookahead", "max_tokens", "max_rounds", "speculate", *_SAMPLING}
+VARIABLES = "template_variables"
 _RANGE = re.compile(r"([-+.\de]*):([-+.\de]*)")
 MOST_AHEAD = 64
 """Tokens of a draft that a request may ask for where the operator says nothing else."""
@@ -50,15 +53,17 @@ class OneOf(NamedTuple):
     values: tuple[Any, ...]
 
     def holds(self, value: object) -> bool:
-        return value in self.values
+        return any(
+            value == v and isinstance(value, bool) == isinstance(v, bool) for v in self.values
+        )
 
     def schema(self) -> dict[str, Any]:
-        plain = (str, int, float, tuple, type(None))
+        plain = (str, int, float, tuple, dict, type(None))
         return {"enum": [v if isinstance(v, plain) else str(v) for v in self.values]}
 
     def __str__(self) -> str:
         told = ", ".join(map(_told, self.values))
-        return f"one of {told}" if len(self.values) > 1 else told
+        return f"one of {told}" if len(self.values) > 1 else told or "unset"
 
 
 Bounds = Mapping[str, Range | OneOf]
@@ -102,7 +107,7 @@ def check_bounds(bounds: Bounds, config: Config, names: Mapping[str, str]) -> No
     """Refuse options that are out of bounds. `names`: the request's field for each that it set."""
     if (broken := _broken(bounds, config)) is not None:
         option, value = broken
-        ways = [option, "preset"]
+        ways = [option.partition(".")[0], "preset"]
         if option in _SAMPLING:
             ways[1:1] = ["base_sampling", "nudge_sampling"]
         param = next((names[way] for way in ways if way in names), None)
@@ -123,6 +128,9 @@ def _broken(bounds: Bounds, config: Config) -> tuple[str, Any] | None:
 
 
 def _in_force(config: Config, option: str) -> list[Any]:
+    table, dot, name = option.partition(".")
+    if dot:  # a template variable that is not set is the template's own matter
+        return [value for key, value in getattr(config, table).items() if key == name]
     if option in _SAMPLING:
         return [getattr(s, option) for s in (config.base_sampling, config.nudge_sampling)]
     return [getattr(config, option)]
@@ -133,14 +141,20 @@ def _read(text: str, own: Config) -> tuple[str, Range | OneOf]:
     option, told = option.strip(), told.strip()
     if not equals or not told:
         raise UsageError(f"--bound takes {FORMS}, not {text!r}")
-    if option not in _SAMPLING | _RULE:
+    table, dot, variable = option.partition(".")
+    if dot and table == VARIABLES:
+        check_variables({variable: None}, VARIABLES)
+    elif option not in _SAMPLING | _RULE:
         there = ", ".join(sorted(_SAMPLING | _RULE))
         raise UsageError(f"there is no option {option!r} to bound", hint=f"there are {there}")
     if told == "fixed":
         return option, OneOf(tuple(_in_force(own, option)))
     if ends := _RANGE.fullmatch(told):
         return option, _range(option, ends[1], ends[2], text)
-    return option, OneOf(tuple(_value(option, value.strip()) for value in told.split(",")))
+    values = [value.strip() for value in told.split(",")]
+    if dot:
+        return option, OneOf(tuple(map(read_variable, values)))
+    return option, OneOf(tuple(_value(option, value) for value in values))
 
 
 def _range(option: str, low: str, high: str, text: str) -> Range:
@@ -178,4 +192,6 @@ def _number(text: str) -> int | float | str:
 
 
 def _told(value: object) -> str:
-    return "unset" if value is None else str(value)
+    if isinstance(value, bool | Mapping) and value != {}:
+        return json.dumps(value, ensure_ascii=False)
+    return "unset" if value is None or value == {} else str(value)

@@ -7,6 +7,7 @@ read as data; `tests/unit/test_openapi.py` holds the two together.
 from __future__ import annotations
 
 import ast
+import collections.abc
 import dataclasses
 import inspect
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..config import Config
 from ..sampling import Sampling
+from ..variables import RESERVED, VARIABLE
 
 Schema = dict[str, Any]
 
@@ -43,6 +45,15 @@ TEXTS: Schema = {
     "items": {"type": "string", "maxLength": 10_000},
 }
 """Texts that end an answer, of 10,000 bytes together; an empty one counts as none."""
+VARIABLES: Schema = {
+    "type": "object",
+    "propertyNames": {
+        "pattern": f"^(?!.*_tokens?$){VARIABLE.pattern}$",
+        "not": {"enum": sorted(RESERVED)},
+    },
+    "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+}
+"""Values for variables of a chat template."""
 
 
 def documented(kind: type) -> dict[str, str]:
@@ -109,6 +120,8 @@ def _typed(hint: Any) -> Schema:
         return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
     if origin is Literal:
         return {"enum": list(get_args(hint))}
+    if origin is collections.abc.Mapping:
+        return dict(VARIABLES)
     if origin is tuple:
         return dict(TEXTS)
     if hint is Sampling:

@@ -34,6 +34,7 @@ SETS: Mapping[str, str] = {
     "top_k": "top_k",
     "min_p": "min_p",
     "seed": "seed",
+    "chat_template_kwargs": "template_variables",
     "stop": "stop_strings",
 }
 """Fields of a request, and the option that each sets. Of two for one option the later wins."""

@@ -11,7 +11,7 @@ from typing import get_args
 
 from ..chat import MOST_MESSAGES
 from ..tokens import HandoverReason, Source, StopReason
-from .fields import BOUNDS, TEXTS, Schema, nullable, options_schema, sampling_schema
+from .fields import BOUNDS, TEXTS, VARIABLES, Schema, nullable, options_schema, sampling_schema
 from .requests import MOST_CHOICES, MOST_TOP, ROLES
 from .unsupported import Unsupported
 
@@ -84,6 +84,11 @@ def shared_fields(models: Sequence[str]) -> dict[str, Schema]:
             "type": "object",
             "properties": {"include_usage": nullable(BOOL)},
         },
+        "chat_template_kwargs": {
+            **VARIABLES,
+            "description": "Variables of the nudging model's chat template, such as "
+            "enable_thinking. The same as nudging.template_variables.",
+        },
         "nudging": {
             **ref("Options"),
             "description": "Options of the rule and of sampling. Fields above that set the same "
@@ -105,7 +110,7 @@ def _requests(models: Sequence[str], unsupported: Mapping[str, Unsupported]) -> 
         **array(ref("Message")),
         "minItems": 1,
         "maxItems": MOST_MESSAGES,
-        "description": "A system text first, if there is one; a user's message last.",
+        "description": "A user's message last, but for system texts, which are joined into one.",
     }
     prompt = {"anyOf": [SAID, {**array(SAID), "minItems": 1}]}
     return {
@@ -115,7 +120,10 @@ def _requests(models: Sequence[str], unsupported: Mapping[str, Unsupported]) -> 
         "TokenizeRequest": {
             "anyOf": [
                 request({"prompt": TEXT}, {"model": TEXT, "add_special_tokens": BOOL}),
-                request({"messages": messages}, {"model": TEXT, **refused}),
+                request(
+                    {"messages": messages},
+                    {"model": TEXT, "chat_template_kwargs": VARIABLES, **refused},
+                ),
             ]
         },
         "DetokenizeRequest": request({"tokens": array(WHOLE)}, {"model": TEXT}),

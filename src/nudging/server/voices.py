@@ -90,8 +90,7 @@ class Voices:
 
             return [answer(question, at) for question in asked.questions for at in range(asked.n)]
         except ConfigError as error:
-            what = f"{error} ({error.hint})" if error.hint else str(error)
-            raise Refused(without_specs(what), param=asked.field(error.option)) from None
+            raise _refused(asked, error) from None
         except InputError as error:
             raise Refused(without_specs(str(error)), param=QUESTION[asked.kind]) from None
 
@@ -180,7 +179,8 @@ class Voices:
             return base_prompt(messages, "text")
         if source == "base":
             return await aside(base_prompt, messages, self._form, self._prefix)
-        return await self._engines["nudge"].render(messages)
+        variables = self.config(asked).template_variables
+        return await self._engines["nudge"].render(messages, variables)
 
     def tokenizer(self, model: object) -> Engine:
         """The engine that tells a model's tokens: of the pair, and of no model, the base model's.
@@ -203,7 +203,10 @@ class Voices:
     async def prompt(self, asked: Asked) -> Prompt:
         """The one prompt of a request as its model sees it; of a pair, as the base model does."""
         try:
+            check_bounds(self.bounds, self.config(asked), asked.names)
             return await self._prompt(_reads(asked.model), asked, asked.questions[0])
+        except ConfigError as error:
+            raise _refused(asked, error) from None
         except InputError as error:
             raise Refused(without_specs(str(error)), param="messages") from None
 
@@ -223,7 +226,8 @@ class Voices:
         Raises:
             NudgingError: it can't; where it has no chat template, no request would do better.
         """
-        await self._engines["nudge"].render(conversation("Hello", self._system))
+        variables = self.config().template_variables
+        await self._engines["nudge"].render(conversation("Hello", self._system), variables)
 
     async def problems(self, seconds: float = 5.0) -> dict[Source, NudgingError]:
         """Of each model that does not answer in this time, why. Who asks meanwhile is told the
@@ -265,6 +269,12 @@ def check_model(name: object) -> None:
             param="model",
             code="model_not_found",
         )
+
+
+def _refused(asked: Asked, error: ConfigError) -> Refused:
+    """A bad option, told by the field that set it."""
+    told = f"{error} ({error.hint})" if error.hint else str(error)
+    return Refused(without_specs(told), param=asked.field(error.option))
 
 
 def _reads(name: object) -> Source:

@@ -126,7 +126,7 @@ async def joint(
 class Joint(Method):
     """The base model writes, and reads plain text; `plain` says which of the others do too."""
 
-    options = COMMON | {"base_sampling", "base_form"}
+    options = COMMON | {"base_sampling", "base_form", "template_variables"}
     plain: ClassVar[frozenset[Role]] = frozenset({"base"})
     _combined: Combined
     _foreign: Mapping[Role, Healing]
@@ -199,7 +199,7 @@ class Joint(Method):
         return Reader(engine, prompt, healing=healing) if healing else Voice(engine, prompt)
 
     async def _prompt(self, role: Role, messages: Sequence[Message], plain: Prompt) -> Prompt:
-        return plain if role in self.plain else await self._engines[role].render(messages)
+        return plain if role in self.plain else await self._rendered(role, messages)
 
 
 def _sum(voices: Sequence[Voice]) -> ModelUsage:

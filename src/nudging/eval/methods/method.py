@@ -21,6 +21,7 @@ from ...model import PREFIX
 from ...sampling import Sampling
 from ...sandbox import aside
 from ...tokens import Answer
+from ...variables import NONE
 
 Role = Literal["base", "nudge", "aligned", "tuned", "untuned"]
 Setting = Mapping[str, str | float | int]
@@ -59,6 +60,11 @@ class Method(ABC):
         """Answers that can be at work at once; more of them only get in each other's way."""
         self.opened: list[Engine] = []
         """Engines that are closed with the method."""
+
+    async def _rendered(self, role: Role, messages: Sequence[Message]) -> Prompt:
+        """A conversation in the chat template of a model."""
+        variables = self.config.template_variables if role == "nudge" else NONE
+        return await self._engines[role].render(messages, variables)
 
     async def prepare(self) -> None:  # noqa: B027 - most methods take any models
         """Refuse models that will not do, and do once what all answers need."""

@@ -132,7 +132,13 @@ def own_token(view: Step, text: str) -> Candidate | None:
 class OpeningOnly(Method):
     name = "opening"
     roles: ClassVar[tuple[Role, ...]] = ("base", "nudge")
-    options = COMMON | {"base_sampling", "nudge_sampling", "base_form", "words"}
+    options = COMMON | {
+        "base_sampling",
+        "nudge_sampling",
+        "base_form",
+        "words",
+        "template_variables",
+    }
 
     def __init__(self, engines: Mapping[Role, Engine], options: Mapping[str, Any]) -> None:
         # The opening is short, and after it there is nothing to work ahead for.
@@ -155,6 +161,10 @@ class OpeningOnly(Method):
             drive(
                 Opening(config, plain.ends),
                 Side(base, plain, Want("base", config.base_sampling, CANDIDATES)),
-                Side(nudge, await nudge.render(messages), Want("nudge", config.nudge_sampling)),
+                Side(
+                    nudge,
+                    await self._rendered("nudge", messages),
+                    Want("nudge", config.nudge_sampling),
+                ),
             )
         )

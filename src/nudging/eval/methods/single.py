@@ -72,11 +72,11 @@ class Nudge(Single):
 
     name = "nudge"
     roles: ClassVar[tuple[Role, ...]] = ("nudge",)
-    options = COMMON | {"nudge_sampling"}
+    options = COMMON | {"nudge_sampling", "template_variables"}
     source = "nudge"
 
     async def _prompt(self, messages: Sequence[Message], prefix: str | None) -> Prompt:
-        return await self._engines[self.roles[0]].render(messages)
+        return await self._rendered(self.roles[0], messages)
 
 
 class Aligned(Nudge):
@@ -84,3 +84,4 @@ class Aligned(Nudge):
 
     name = "aligned"
     roles: ClassVar[tuple[Role, ...]] = ("aligned",)
+    options = COMMON | {"nudge_sampling"}
