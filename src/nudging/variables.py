@@ -23,6 +23,11 @@ RESERVED = frozenset(
 """Names that mean something else to templates, or to the servers that render them. So do all that
 end in `_token` or `_tokens`."""
 VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+MOST, MOST_CHARACTERS = 100, 100_000
+"""Variables of a table, and characters of all their texts: each of both is looked at in many
+places for every answer, and no template has use for more."""
+MOST_DIGITS = 300
+"""Of a whole number: what has no more of them is as a float still finite."""
 
 
 def check_variables(given: object, option: str) -> dict[str, Scalar]:
@@ -36,6 +41,14 @@ def check_variables(given: object, option: str) -> dict[str, Scalar]:
             f"{option} must be a table of template variables",
             option=option,
             hint="such as { enable_thinking = false }",
+        )
+    texts = [value for value in given.values() if isinstance(value, str)]
+    if len(given) > MOST or sum(map(len, texts)) > MOST_CHARACTERS:
+        raise ConfigError(
+            f"{option} has {len(given):,} variables with {sum(map(len, texts)):,} characters; "
+            f"{MOST} with {MOST_CHARACTERS:,} are the most",
+            option=option,
+            hint="what a conversation says belongs into its messages",
         )
     for name, value in given.items():
         if not isinstance(name, str) or not VARIABLE.fullmatch(name):
@@ -53,9 +66,9 @@ def check_variables(given: object, option: str) -> dict[str, Scalar]:
             )
         if not _is_scalar(value):
             raise ConfigError(
-                f"{where} must be a text, a number, true, false or null, not {value!r}",
+                f"{where} must be a text, a number, true, false or null",
                 option=where,
-                hint="such as enable_thinking: false",
+                hint=f"such as enable_thinking: false; a number has {MOST_DIGITS} digits at most",
             )
     return dict(given)
 
@@ -65,7 +78,7 @@ def _is_scalar(value: object) -> bool:
         return not any("\ud800" <= character <= "\udfff" for character in value)
     if isinstance(value, float):
         return math.isfinite(value)
-    return value is None or isinstance(value, bool | int)
+    return value is None or (isinstance(value, int) and abs(value) < 10**MOST_DIGITS)
 
 
 def read_variable(text: str) -> Scalar:
