@@ -78,9 +78,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
             f"can't read the config file {path}: {error.strerror}",
             hint="is it the one that --config or NUDGING_CONFIG names?",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # Python's own too, of a number of thousands of digits
+        told = str(error).partition(";")[0]
         raise ConfigError(
-            f"the config file {path} is not valid TOML: {error}", hint='texts stand in "quotes"'
+            f"the config file {path} is not valid TOML: {told}", hint='texts stand in "quotes"'
         ) from None
     except RecursionError:
         raise ConfigError(

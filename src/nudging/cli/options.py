@@ -250,7 +250,7 @@ def read_sets(sets: Iterable[str]) -> list[tuple[str, Any]]:
                 f"--set {name} has values in values, too deep to be read",
                 hint="no option needs more than a list of texts",
             ) from None
-        except tomllib.TOMLDecodeError:
+        except ValueError:  # Python's own too, of a number of thousands of digits
             parsed = {}
         if parsed.keys() == {"value"}:
             value = parsed["value"]
