@@ -194,7 +194,7 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
     try:
         text = run_template(form, values, keep_last_newline=True)
     except TemplateError as error:
-        raise TemplateError(f"base_form: {error}", hint=_TEMPLATE) from error
+        raise TemplateError(f"{error} (in base_form)", hint=_TEMPLATE) from error
     return Prompt((Part(text, literal=True),))
 
 

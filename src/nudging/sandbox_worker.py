@@ -130,7 +130,9 @@ def answer(job: dict[str, Any]) -> dict[str, str]:
     """What came of a job: its `text`, or why it was `refused`, or how it `failed`."""
     try:
         pieces = compiled(job["template"], job["keep_last_newline"]).generate(job["values"])
-        return {"text": "".join(_bounded(pieces))}
+        text = "".join(_bounded(pieces))
+        text.encode()  # half a character pair is no text to any tokenizer
+        return {"text": text}
     except Refusal as error:
         return {"refused": str(error)[:_WORDS]}
     except MemoryError:

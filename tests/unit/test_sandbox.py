@@ -129,6 +129,12 @@ def test_a_refusal_is_told_in_the_templates_words_and_costs_no_process() -> None
     assert only_worker() is worker
 
 
+def test_half_a_character_pair_is_no_text() -> None:
+    with pytest.raises(Failed, match="surrogates not allowed"):
+        run(r"{{ '\ud800' }}", {})
+    assert run("b", {}) == "b"
+
+
 def test_nothing_of_one_rendering_is_seen_by_the_next() -> None:
     run("{% set x = 1 %}{% macro m() %}{% endmacro %}{{ a }}", {"a": "secret"})
     assert run("{{ x }}{{ a }}{{ m is defined }}", {}) == "False"
@@ -222,7 +228,7 @@ HELD = {
     "looping": (ENDLESS, "auto", [("user", "Why?")], 500),
     "two gigabytes": (GREEDY["times"], "auto", [("user", "Why?")], 500),
     "base_form looping": (PLAIN, LATER, [("user", "Why?")], 500),
-    "80,000 messages": (PLAIN, "auto", [("user", "Why?")] * 80_000, 400),
+    "80,000 messages": (PLAIN, "auto", [("user", "Why?")] * 80_000, 413),
     "as many as may be": (PLAIN, "auto", [("user", "a" * 900)] * MOST_MESSAGES, 400),
     "as much as may be": (PLAIN, "auto", [("user", "a " * (MOST_CHARACTERS // 2 - 50))], 400),
     "control tokens": (PLAIN, "auto", [("user", "<|end|>" * 100_000)], 400),
