@@ -160,6 +160,28 @@ def test_no_page_of_another_origin_makes_the_models_work_for_ready() -> None:
         assert TestClient(app_of()).get("/ready", headers=headers).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "status"),
+    [
+        ("http://evil.example", "192.168.1.5:8000", 403),
+        ("http://192.168.1.5:3000", "192.168.1.5:8000", 403),
+        ("http://192.168.1.5", "192.168.1.5:8000", 403),
+        ("null", "192.168.1.5:8000", 403),
+        ("", "192.168.1.5:8000", 403),
+        ("http://192.168.1.5:8000", "192.168.1.5:8000", 200),
+        ("http://chat.lan", "Chat.Lan", 200),
+        ("https://mine.org", "192.168.1.5:8000", 200),
+    ],
+)
+def test_where_browsers_tell_no_more_than_the_origin(origin: str, host: str, status: int) -> None:
+    """At plain addresses of other machines they send no `Sec-Fetch-Site`."""
+    asks = TestClient(app_of(origins=["https://mine.org"]))
+    headers = {"origin": origin, "host": host, "content-type": "text/plain"}
+    assert asks.post(CHAT, content=json.dumps(question()), headers=headers).status_code == status
+    assert asks.get("/ready", headers=headers).status_code == status
+    assert asks.get("/health", headers=headers).status_code == 200
+
+
 def test_the_models_are_asked_once_however_many_want_to_know() -> None:
     base, nudge = Watched(endless, delay=0.05), Watched(endless, delay=0.05)
     app = make_app(Voices(base, nudge), Line(Limits(8)), Keys([]))

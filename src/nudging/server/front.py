@@ -113,7 +113,8 @@ class Front:
         if scope["path"] not in OPEN and not self._keys.allow(headers.get(b"authorization", b"")):
             return Refused("the API key is missing or wrong", status=401, code="invalid_api_key")
         if works and self._is_foreign(headers):
-            return Refused("pages of this origin may not ask here", status=403, code="origin")
+            what = "pages of this origin may not ask here; --cors ORIGIN lets them"
+            return Refused(what, status=403, code="origin")
         return None
 
     def _is_ours(self, host: bytes | None) -> bool:
@@ -128,8 +129,12 @@ class Front:
     def _is_foreign(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether a browser says that the page of another origin asks, which nobody named. It would
         not show that page the answer, but the models would have worked for it."""
-        named = b"*" in self._origins or headers.get(b"origin") in self._origins
-        return not named and headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site")
+        origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
+        if b"*" in self._origins or origin in self._origins:
+            return False
+        if site is None and origin is not None:  # at plain addresses of other machines none tells
+            return origin.partition(b"://")[2].lower() != headers.get(b"host", b"").lower()
+        return site in (b"cross-site", b"same-site")
 
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[\w.-]+)(:\d*)?", re.IGNORECASE)
