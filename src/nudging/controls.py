@@ -42,7 +42,6 @@ CHANNEL = "<|channel|>"
 FINAL = f"{CHANNEL}final<|message|>"
 """How gpt-oss begins what is for the user; its thoughts have a channel of their own."""
 _HARMONY = "<|start|>assistant"
-MARKERS = re.compile("|".join(map(re.escape, [*THOUGHTS, *THOUGHTS.values()])))
 
 
 def empty_thought(opening: str) -> str:

@@ -15,12 +15,13 @@ from types import MappingProxyType
 from typing import Any
 
 from .chat import Message, Part, Prompt, check_size, run_template
-from .controls import CONTROL_LIKE, MARKERS
+from .controls import CONTROL_LIKE, THOUGHTS
 from .errors import ConfigError
-from .text import common_prefix
+from .text import any_of, common_prefix
 from .variables import NONE, Variables
 
-_MARKED = re.compile(f"({MARKERS.pattern})")
+_MARKERS = any_of([*THOUGHTS, *THOUGHTS.values()])
+_MARKED = re.compile(f"({_MARKERS.pattern})")
 
 # --- built-in templates -----------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ class Shield:
 
     def _has_thought(self, message: Message) -> bool:
         found = self._controls.finditer(message.content)
-        return message.role == "assistant" and any(MARKERS.fullmatch(each[0]) for each in found)
+        return message.role == "assistant" and any(_MARKERS.fullmatch(each[0]) for each in found)
 
     def _seen(self, message: Message, keep: bool) -> Message:
         """A message with an answer's thoughts in the open, or without their tokens."""
@@ -136,7 +137,7 @@ class Shield:
         seen = self._parts(full)
         if Prompt(shut).text == Prompt(seen).text:
             return shut  # to this template a thought is text as any other
-        if len(MARKERS.findall(full)) <= len(MARKERS.findall(bare)):
+        if len(_MARKERS.findall(full)) <= len(_MARKERS.findall(bare)):
             return seen  # it has dropped thoughts: tokens that are left are its own
         return self._with_thoughts_as_text(full, bare)
 
@@ -146,7 +147,7 @@ class Shield:
         end = len(full) - common_prefix(full[::-1], bare[::-1])
         parts: list[Part] = []
         place = 0
-        for found in MARKERS.finditer(full):
+        for found in _MARKERS.finditer(full):
             if found.start() < end:
                 parts += self._parts(full[place : found.start()])
                 parts.append(Part(found[0], literal=True))
