@@ -1,9 +1,10 @@
-"""How deep a stranger's data may be nested: far less than what ends Python's stack, at whatever
-depth of that they are looked at later. Knows no format.
+"""How deep a stranger's data may be nested, and how much JSON may hold: far less than what ends
+Python's stack, at whatever depth of that they are looked at later, or holds up all other threads.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -28,3 +29,16 @@ def shallow(data: T) -> T:
             return data
         level = inner
     raise RecursionError(f"it is nested more than {MOST} deep")
+
+
+def holds_more(body: bytes, measure: Callable[[bytes], int], most: int, strings: int) -> bool:
+    """Whether JSON holds more than `most`, outside of its strings, or more strings than that.
+
+    `measure`: of JSON without strings, told by its bytes. Most bodies are small by it as they are.
+    """
+    if measure(body) <= most:
+        return False
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if bare.count(b'"') // 2 > strings:
+        return True
+    return measure(b" ".join(bare.split(b'"')[::2])) > most

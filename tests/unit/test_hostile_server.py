@@ -317,6 +317,61 @@ def test_a_text_is_shared_out_in_linear_time() -> None:
     assert time.process_time() - begun < 10  # it was a minute: each token copied the rest
 
 
+@pytest.mark.parametrize("n", [1, 8])
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize(
+    "piece", [b"[],", b"{},", b"1,", b'"",', b'{"a":1},', b"[[1]],", b"1.5e3,", b"null,"]
+)
+def test_an_answer_of_millions_of_values_is_not_read(
+    server: FakeServer, piece: bytes, status: int, n: int
+) -> None:
+    """To read one takes most of a second, in which the whole process does nothing else."""
+    data = b'{"choices":[' + piece * (7_900_000 // len(piece)) + b"1]}"
+    whole = n == 1 or status != 200
+    data, kind = (data, "application/json") if whole else (b"data: " + data, "text/event-stream")
+    server.on(PATHS["openai"], Reply(status, kind, [data + b"\n\n"]))
+    longest = 0.0
+
+    async def watched(engine: RemoteEngine) -> NudgingError | None:
+        async def beat() -> None:
+            nonlocal longest
+            while True:
+                before = time.thread_time()
+                await asyncio.sleep(0.001)
+                longest = max(longest, time.thread_time() - before)
+
+        beating = asyncio.create_task(beat())
+        _, error = await until_error(engine, n)
+        beating.cancel()
+        return error
+
+    error = using(server, watched, timeout=60)
+    assert isinstance(error, ServerError)
+    assert isinstance(error, ServerNonsense) == (status == 200)
+    assert longest < 0.15
+
+
+@pytest.mark.parametrize("text", ["a", "\ud800", "é"])
+@pytest.mark.parametrize("where", ["text", "token", "candidate", "bytes"])
+def test_a_token_of_megabytes(text: str, where: str) -> None:
+    long = text * 1_000_000
+    if where == "bytes":
+        told = many("llama-server", 1)
+        told["completion_probabilities"][0]["bytes"] = [97] * len(long)
+        reader: Reader = LlamaReader()
+    else:
+        (told,) = words(long if where == "text" else "a", finish=None)
+        logprobs = told["choices"][0]["logprobs"]
+        if where == "token":
+            logprobs["tokens"] = [long]
+            told["choices"][0]["text"] = long
+        if where == "candidate":
+            logprobs["top_logprobs"][0][long] = -3
+        reader = LegacyReader()
+    with pytest.raises(ServerNonsense, match="longer than any"):
+        reader.feed(told)
+
+
 # --- nonsense -------------------------------------------------------------------------------
 
 DEEP = (50, 300, 900, 950, 980, 990, 995, 1000, 5000, 100_000)

@@ -15,7 +15,7 @@ from nudging.eval.lines import read_lines
 from nudging.eval.load import read_jsonl
 from nudging.eval.store import HEADER, read_header
 from nudging.launch.sizes import size_of
-from nudging.nesting import MOST, shallow
+from nudging.nesting import MOST, holds_more, shallow
 from nudging.pairs import read_config
 from nudging.plan.read import read_times
 from nudging.plan.shape import read_answers
@@ -103,3 +103,34 @@ def test_other_files(tmp_path: Path, depth: int) -> None:
     (tmp_path / "config.json").write_text(nest(depth))
     with pytest.raises(ModelError):
         size_of(str(tmp_path))
+
+
+LONG = "1" * 5000
+
+
+def test_numbers_of_thousands_of_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python reads no text as a number of so many digits."""
+    path = tmp_path / "config.toml"
+    path.write_text(f"[pairs.default]\ngamma = {LONG}")
+    with pytest.raises(ConfigError, match=r"5000 digits$"):
+        read_config(path)
+    assert run(["ask", "Hi", *PAIR, "--set", f"gamma={LONG}"]) == 2
+    assert "gamma must be a number from 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("body", "heavy"),
+    [
+        (b"[" + b"1," * 99 + b"1]", False),
+        (b"[" + b"1," * 100 + b"1]", False),
+        (b"[" + b"1," * 101 + b"1]", True),
+        (b'["' + b"," * 1000 + b'"]', False),
+        (rb'["\\", "' + b"," * 1000 + b'"]', False),
+        (rb'["\"' + b"," * 1000 + b'"]', False),
+        (rb'["\\",' + b"1," * 101 + b'""]', True),
+        (b"[" + b'"",' * 49 + b'"' + b"," * 1000 + b'"]', False),
+        (b"[" + b'"",' * 50 + b'"' + b"," * 1000 + b'"]', True),
+    ],
+)
+def test_what_stands_in_strings_is_not_counted(body: bytes, heavy: bool) -> None:
+    assert holds_more(body, lambda text: text.count(b","), 100, 50) == heavy

@@ -28,9 +28,9 @@ NO_LOGPROBS = "the server sends no log-probabilities"
 HOW_LOGPROBS = (
     "it must allow them, as vLLM does with its own --max-logprobs; chat-only services do not"
 )
-
-
 _MOST_CANDIDATES = 1000
+_LONGEST = 100_000
+"""Characters of a step: some servers tell the texts of several tokens as one."""
 
 
 class Found(NamedTuple):
@@ -339,6 +339,7 @@ def is_partial(token: str) -> bool:
 
 def to_bytes(text: str) -> bytes:
     """Text as bytes, with `BROKEN` for what is no character."""
+    _short(text)
     pieces = [text] if text.isascii() else re.split("[\ufffd\ud800-\udfff]", text)
     return BROKEN.join(piece.encode() for piece in pieces)
 
@@ -353,6 +354,11 @@ def array(value: object, what: str) -> list[Any]:
     if not isinstance(value, list):
         raise ServerNonsense(f"the answer's {what} is missing or not a list")
     return value
+
+
+def _short(text: Sequence[object]) -> None:
+    if len(text) > _LONGEST:
+        raise ServerNonsense("the server tells a token that is longer than any")
 
 
 def few(candidates: Collection[object]) -> None:
@@ -381,8 +387,9 @@ def whole(value: object) -> int:
 
 
 def raw_bytes(value: object) -> bytes:
+    _short(numbers := array(value, "bytes"))
     try:
-        return bytes(array(value, "bytes"))
+        return bytes(numbers)
     except (TypeError, ValueError):
         raise ServerNonsense("the answer's bytes are not bytes") from None
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ContextOverflow, ModelError, NudgingError, ServerBusy, ServerError, UsageError
+from ..nesting import holds_more
 
 MOST_DIGITS = 300
 """Of a whole number: what has no more of them is as a float still finite."""
@@ -143,15 +144,10 @@ def decoded(body: bytes) -> dict[str, Any]:
 
 def _check_count(body: bytes) -> None:
     """Refuse a body of too many values, without a look at each of its bytes."""
-
-    def holds_more(text: bytes) -> bool:
-        return text.count(b",") > MOST_VALUES or sum(map(text.count, b":[{")) > MOST_FIELDS
-
-    if not holds_more(body):
-        return
-    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    strings = bare.count(b'"') // 2
-    if strings > MOST_VALUES + MOST_FIELDS or holds_more(b" ".join(bare.split(b'"')[::2])):
+    strings = MOST_VALUES + MOST_FIELDS
+    if holds_more(body, lambda text: text.count(b","), MOST_VALUES, strings) or holds_more(
+        body, lambda text: sum(map(text.count, b":[{")), MOST_FIELDS, strings
+    ):
         raise Refused(
             f"the body holds more than {MOST_VALUES} values, or {MOST_FIELDS} fields and lists",
             status=413,
