@@ -75,6 +75,10 @@ def patched(path: Path, out: Path, patch: Patch) -> Path:
 
 VALUES = [
     *(("gemma3.block_count", "I", value) for value in (0, 513, 1000, 2**31, 2**32 - 1)),
+    *(("gemma3.attention.head_count", "I", n) for n in (2**28 + 2, 2**31 + 2)),
+    *(("gemma3.attention.head_count_kv", "I", n) for n in (2**16, 2**28 + 2, 2**31 + 2)),
+    *(("gemma3.attention.key_length", "I", n) for n in (2**31 + 16, 2**32 - 16)),
+    *(("gemma3.attention.value_length", "I", n) for n in (2**31 + 16, 2**32 - 16)),
     *(("gemma3.context_length", "I", value) for value in (0, 2**31, 2**32 - 1)),
     *(("gemma3.rope.dimension_count", "I", n) for n in (0, 1, 3, 18, 64, 2**31, 2**32 - 1)),
     *(

@@ -12,10 +12,14 @@ from itertools import chain
 from pathlib import Path
 
 from ..errors import ModelError
-from .gguf_header import Header, read_header, read_texts
+from .gguf_header import Array, Header, read_header, read_texts
 
 _MOST_LAYERS = 512
 _MOST_CONTEXT = 2**31 - 1
+_HEADS = re.compile(r"[^.]+\.attention\.(head_count|key_length|value_length)\w*")
+_MOST_HEADS = 2**16 - 1
+"""Of heads, and of the width of one. llama.cpp multiplies both in 32 bits: a product that is too
+large for these can be, without what does not fit, the one that the file's tensors have."""
 _NO_TEXT = ("none", "no_vocab", "bert")
 """Vocabularies without a way from tokens to text."""
 _F32 = 0
@@ -60,6 +64,10 @@ def _numbers(header: Header) -> Iterator[str]:
     if context is not None and not 0 < context <= _MOST_CONTEXT:
         yield f"it tells of a context of {context} tokens"
     for key, value in header.values.items():
+        if _HEADS.fullmatch(key):
+            items = (value.items or ()) if isinstance(value, Array) else [value]
+            if large := [n for n in items if isinstance(n, int) and not 0 <= n <= _MOST_HEADS]:
+                yield f"{key} is {large[0]}"
         small = value if key.endswith("_epsilon") and isinstance(value, float) else 0.0
         if not small >= 0:  # nor is what is no number
             yield f"{key} is {value}"
