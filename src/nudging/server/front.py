@@ -149,7 +149,8 @@ def host_name(host: str) -> str | None:
 def is_here(name: str) -> bool:
     """Whether a name or an address means this machine, whoever asks."""
     try:
-        return ipaddress.ip_address(name).is_loopback
+        address = ipaddress.ip_address(name)
+        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
     except ValueError:
         return name == "localhost" or name.endswith(".localhost")
 
