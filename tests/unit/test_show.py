@@ -75,13 +75,18 @@ def test_words_of_ours_are_not_turned_round(monkeypatch: pytest.MonkeyPatch, cod
     show.tell(f"wrote {name}")
     show.error(f"no model {name}", f"try {name}")
     show.aside(name)
+    monkeypatch.setenv("NO_COLOR", "")
+    with show.busy(f"reading {name}"):
+        pass
+    monkeypatch.setenv("NO_COLOR", "1")
     show.put(name + "\n")
     show.table([["name"], [name]], left=1)
     top = (Candidate(name.encode(), 1.0),)
     show.tell(show.decision(Decision("takeover", 0, "doubt", Step(name.encode(), top, 1.0))))
-    told = out.getvalue() + err.getvalue()
+    told = out.getvalue() + err.getvalue().replace("\x1b[2m", "").replace("\x1b[0m", "")
+    told = told.replace("\r\x1b[K", "")
     assert chr(code) not in told
-    assert told.count("gpj.exe") == 7
+    assert told.count("gpj.exe") == 8
 
 
 @pytest.mark.parametrize("code", [*range(0x7F, 0xA0), *TURNS, 0x202D, 0x202E])

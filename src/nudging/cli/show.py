@@ -88,7 +88,7 @@ def busy(doing: str) -> Iterator[None]:
     if not styled(sys.stderr):
         yield
         return
-    sys.stderr.write(style(f"{doing} …", _DIM, sys.stderr))
+    sys.stderr.write(style(f"{one_line(doing)} …", _DIM, sys.stderr))
     sys.stderr.flush()
     try:
         yield
