@@ -17,7 +17,7 @@ from typing import Any
 from .chat import Message, Part, Prompt, check_size, run_template
 from .controls import CONTROL_LIKE, THOUGHTS
 from .errors import ConfigError
-from .text import any_of, common_prefix
+from .text import any_of, common_prefix, found_in
 from .variables import NONE, Variables
 
 _MARKERS = any_of([*THOUGHTS, *THOUGHTS.values()])
@@ -111,13 +111,16 @@ class Shield:
         self._tokens = {mark: token for token, mark in self._marks.items()}
 
     def _hidden(self, text: str) -> str:
-        def hide(found: re.Match[str]) -> str:
-            return self._marks.setdefault(found[0], f"{self._begin}{len(self._marks)}\ue001")
-
-        return self._controls.sub(hide, text)
+        pieces: list[str] = []
+        rest = 0
+        for found in found_in(self._controls, text):
+            mark = self._marks.setdefault(found[0], f"{self._begin}{len(self._marks)}\ue001")
+            pieces += text[rest : found.start()], mark
+            rest = found.end()
+        return "".join(pieces) + text[rest:]
 
     def _has_thought(self, message: Message) -> bool:
-        found = self._controls.finditer(message.content)
+        found = found_in(self._controls, message.content)
         return message.role == "assistant" and any(_MARKERS.fullmatch(each[0]) for each in found)
 
     def _seen(self, message: Message, keep: bool) -> Message:

@@ -173,6 +173,24 @@ def any_of(texts: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join([*map(re.escape, plain), written(tree) or r"(?!)"]))
 
 
+_STRETCH, _LONGEST_TOKEN = 250_000, 1000
+"""Characters: to look for a control token in so many takes some milliseconds; none is as long."""
+
+
+def found_in(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """`pattern.finditer`, for control tokens, in stretches: while one call looks through
+    megabytes, no other thread of the process computes."""
+    at = 0
+    while at < len(text):
+        end = at + _STRETCH
+        for found in pattern.finditer(text, at, end + _LONGEST_TOKEN):
+            if found.start() >= end:
+                break
+            at = found.end()
+            yield found
+        at = max(at, end)
+
+
 @functools.cache
 def official_length() -> Callable[[str], int]:
     """The authors' measure of length: tokens of GPT-3.5's vocabulary (utils.py:3-4)."""

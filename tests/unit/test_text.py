@@ -9,12 +9,15 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from nudging import text
+from nudging.controls import CONTROL_LIKE
 from nudging.text import (
     Words,
     any_of,
     at_boundary,
     common_prefix,
     complete,
+    found_in,
     official_length,
     whole_words,
     word_at,
@@ -280,3 +283,22 @@ def test_official_length_counts_tokens_of_gpt35() -> None:
     pytest.importorskip("bpe_openai")
     assert official_length()("hello world") == 2
     assert official_length()("") == 0
+
+
+# --- control tokens in long texts -------------------------------------------------------------
+
+
+@given(
+    st.text("ab<>|[] A", max_size=60),
+    st.lists(st.text("ab<>|", min_size=1, max_size=6), max_size=4),
+    st.integers(1, 12),
+)
+def test_what_is_looked_for_in_stretches_is_what_is_there(
+    sought: str, tokens: list[str], stretch: int
+) -> None:
+    for pattern in (any_of(tokens), CONTROL_LIKE):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(text, "_STRETCH", stretch)
+            patch.setattr(text, "_LONGEST_TOKEN", 42)
+            found = [match.span() for match in found_in(pattern, sought)]
+        assert found == [match.span() for match in pattern.finditer(sought)]

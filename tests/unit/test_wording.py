@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -32,6 +33,8 @@ class Upstream:
         if "completions" in path:
             return {"choices": [{"text": ""}]}
         text = body.get("prompt", body.get("content"))
+        if len(text) > 1_000_000:  # its own work is not what is looked at
+            return {"tokens": [0]}
         if text in CONTROLS and body.get("parse_special", True):
             return {"tokens": [CONTROLS.index(text)]}
         return {"tokens": [ord(character) for character in text]}
@@ -102,3 +105,34 @@ def test_a_server_of_texts_alone_is_given_what_its_template_does_not_write() -> 
     with pytest.raises(InputError, match=r"im_start"):
         run(upstream.wording.worded(prompt, b"<|im_start|>"))
     assert upstream.calls == 0
+
+
+@pytest.mark.parametrize("text", ["<b>", "<", "[A", "<b", "[B]"])
+def test_megabytes_are_looked_through_beside_the_event_loop(upstream: Upstream, text: str) -> None:
+    """Each string that looks like a control token, whether or not it is the one that is."""
+    prompt = Prompt((Part(text * (4_000_000 // len(text))), Part("<s>" + text * 1_400_000, True)))
+    longest = 0.0
+
+    async def watched() -> None:
+        nonlocal longest
+
+        async def beat() -> None:
+            nonlocal longest
+            while True:
+                before = time.thread_time()
+                await asyncio.sleep(0.001)
+                longest = max(longest, time.thread_time() - before)
+
+        beating = asyncio.create_task(beat())
+        await upstream.wording.learn_controls(prompt)
+        await upstream.wording.worded(prompt, b"")
+        await upstream.wording.ids(prompt)
+        beating.cancel()
+
+    run(watched())
+    assert longest < 0.1
+
+
+def test_a_template_that_writes_many_strings_is_asked_about_some(upstream: Upstream) -> None:
+    run(upstream.wording.learn_controls(Prompt((Part(tags(20_000)),))))
+    assert upstream.calls <= 2 * MOST_TYPED

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ..chat import Message, Part
 from ..controls import CONTROL_LIKE
 from ..sampling import Sampling, uniform
+from ..text import found_in
 from ..tokens import Source
 from ..variables import Variables
 from .replies import LegacyReader, LlamaReader, Reader, SglangReader, array, string, table, whole
@@ -111,9 +112,8 @@ def joined(parts: Iterable[Part]) -> list[Part]:
 
 def typed_controls(parts: Iterable[Part]) -> set[str]:
     """What looks like a control token in literal text."""
-    return {
-        text for part in joined(parts) if part.literal for text in CONTROL_LIKE.findall(part.text)
-    }
+    literal = (part.text for part in joined(parts) if part.literal)
+    return {found[0] for text in literal for found in found_in(CONTROL_LIKE, text)}
 
 
 def stretches(
@@ -127,7 +127,7 @@ def stretches(
     plain = ""
     for part in joined(parts):
         rest = 0
-        for found in CONTROL_LIKE.finditer(part.text) if part.literal else ():
+        for found in found_in(CONTROL_LIKE, part.text) if part.literal else ():
             if found[0] not in typed:
                 continue
             plain += part.text[rest : found.start()]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..chat import Part, Prompt
 from ..errors import InputError, ModelError, ServerRefused
@@ -26,21 +26,21 @@ from .dialects import (
     typed_controls,
 )
 
+T = TypeVar("T")
 MOST_TYPED, MOST_STRETCHES = 256, 512
 """Of one text: different strings that look like control tokens, and pieces that it is cut into
 around those that are. The server is asked about each."""
 MOST_KEPT = 4096
 """Of the server's answers to that, from all texts."""
-
-
 _LONG = 100_000
 """Characters that take long enough to be noticed by others."""
 
 
-async def _looked_through(parts: Sequence[Part]) -> set[str]:
+async def _looked_through(look: Callable[[Sequence[Part]], T], parts: Sequence[Part]) -> T:
+    """What `look` finds in them, beside the event loop where they are long."""
     if sum(len(part.text) for part in parts) < _LONG:
-        return typed_controls(parts)
-    return await asyncio.to_thread(typed_controls, parts)
+        return look(parts)
+    return await asyncio.to_thread(look, parts)
 
 
 class Wording:
@@ -70,15 +70,17 @@ class Wording:
     async def learn_controls(self, prompt: Prompt) -> None:
         """Learn which control tokens a template writes."""
         own = [Part(part.text, literal=True) for part in prompt.parts if not part.literal]
-        for text in typed_controls(own):
+        found = await _looked_through(typed_controls, own)
+        for text in sorted(found)[:MOST_TYPED]:  # no template has as many
             await self._is_special(text)
 
     async def _typed_controls(self, parts: Sequence[Part]) -> set[str]:
         """Strings in literal text that the server would read as control tokens."""
-        found = await _looked_through(parts)
+        found = await _looked_through(typed_controls, parts)
         if found and self._dialect.tokenize is None:
-            own = typed_controls(
-                Part(part.text, literal=True) for part in parts if not part.literal
+            own = await _looked_through(
+                typed_controls,
+                [Part(part.text, literal=True) for part in parts if not part.literal],
             )
             if text := min(found & own, default=""):
                 raise InputError(
@@ -121,7 +123,9 @@ class Wording:
         """Ids of a prompt whose literal parts hold the control tokens `typed`."""
         ids: list[int] = []
         spares = self._dialect.spares_controls
-        found = list(stretches(prompt.parts, typed, spares=spares))
+        found = await _looked_through(
+            lambda parts: list(stretches(parts, typed, spares=spares)), prompt.parts
+        )
         if len(found) > MOST_STRETCHES:
             raise InputError(
                 f"the text holds control tokens such as {min(typed)!r} in {len(found) - 1} places; "
