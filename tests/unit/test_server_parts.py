@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from nudging.server import keys, run
 from nudging.server.limits import Limits, Line
 from nudging.server.log import Record
 from nudging.server.metrics import Counter, Histogram, Metrics
-from nudging.server.wire import Refused
+from nudging.server.wire import Refused, encoded, encoded_aside
 from nudging.tokens import Answer, Candidate, StopReason
 
 # --- limits ---------------------------------------------------------------------------------
@@ -250,3 +251,42 @@ def test_characters_are_whole_and_broken_ones_are_marked() -> None:
     said, answer = written(one_by_one("é".encode()[:1], "é".encode()[1:], b"\xff", b"!"))
     assert said == ["é", "\ufffd", "!"]
     assert answer.text == "é\ufffd!"
+
+
+# --- what is answered -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"tokens": [], "count": 0},
+        {"tokens": list(range(25_000)), "token_strs": None, "a": "é"},
+        {"choices": [{"a": [1, {"b": []}]}, {}, {"c": "]"}], "b": {"c": 1}},
+    ],
+)
+def test_json_made_in_pieces_is_the_same(data: dict[str, object]) -> None:
+    assert asyncio.run(encoded_aside(lambda: data)) == encoded(data)
+
+
+def test_a_million_ids_hold_up_nobody() -> None:
+    longest = 0.0
+
+    async def main() -> None:
+        nonlocal longest
+
+        async def beat() -> None:
+            nonlocal longest
+            while True:
+                before = time.thread_time()
+                await asyncio.sleep(0.001)
+                longest = max(longest, time.thread_time() - before)
+
+        beating = asyncio.create_task(beat())
+        await asyncio.sleep(0)
+        await encoded_aside(lambda: {"tokens": list(range(10**6))})
+        await asyncio.sleep(0.01)
+        beating.cancel()
+
+    asyncio.run(main())
+    assert longest < 0.05

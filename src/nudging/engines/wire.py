@@ -43,6 +43,7 @@ from .refusals import read_error
 from .sessions import Session, is_loopback, proxy_for, reason
 
 _MOST_BYTES = 8_000_000  # an answer or a line that is longer is no answer
+_LONG = 100_000  # one that takes a while to read
 _MOST_WORK = 1_600_000
 """Of an answer, in values, of which a tenth of a second reads some millions, and does nothing else:
 a list or an object takes as long as 3, a field as 15, a text at least as 6."""
@@ -153,7 +154,11 @@ class Wire:
         patience = self.patience()
         number = secrets.token_hex(8)
         async with self._response(method, path, body, number, patience) as response:
-            return parse(await self._content(response, patience))
+            content = await self._content(response, patience)
+            # Its ids, such as those of a prompt, are looked at next: others get their turn between.
+            return (
+                parse(content) if len(content) < _LONG else await asyncio.to_thread(parse, content)
+            )
 
     # --- one response -----------------------------------------------------------------------
 

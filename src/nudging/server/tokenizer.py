@@ -20,7 +20,7 @@ from .body import body_of, understood, unless_gone
 from .limits import Limits
 from .requests import chat_request
 from .voices import Voices
-from .wire import Refused, decoded, encoded, without_specs
+from .wire import Refused, decoded, encoded, encoded_aside, without_specs
 
 Handle = Callable[[Voices, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -37,7 +37,8 @@ def tokenizer_routes(
             made: list[Response] = []
 
             async def work(body: bytes) -> None:
-                made.append(_json(await handle(voices, await understood(decoded, body))))
+                told = await handle(voices, await understood(decoded, body))
+                made.append(_json(await encoded_aside(lambda: told)))
 
             if body is not None and await unless_gone(request.receive, work(body)):
                 return made[0]
@@ -49,7 +50,7 @@ def tokenizer_routes(
     async def info(request: Request) -> Response:
         engine = voices.tokenizer(request.query_params.get("model"))
         try:
-            return _json(await engine.tokenizer_info())
+            return _json(encoded(await engine.tokenizer_info()))
         except ModelError as error:  # vLLM tells only with --enable-tokenizer-info-endpoint
             raise Refused(without_specs(str(error)), status=404, code="no_tokenizer") from None
 
@@ -105,5 +106,5 @@ async def detokenize(voices: Voices, body: Mapping[str, Any]) -> dict[str, Any]:
         raise Refused(without_specs(str(error)), param="tokens") from None
 
 
-def _json(data: object) -> Response:
-    return Response(encoded(data), media_type="application/json")
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
