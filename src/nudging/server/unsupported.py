@@ -90,8 +90,8 @@ def check_supported(body: Mapping[str, Any], fields: Mapping[str, Unsupported]) 
     for name, field in fields.items():
         if field.asks(body.get(name)):
             raise Refused(
-                f"{name} is not supported: {field.why}. Leave it out; a server with "
-                "--ignore-unsupported ignores it",
+                f"{name} is not supported: {field.why}. Leave it out; a server that was started "
+                "with --ignore-unsupported ignores it",
                 param=name,
                 code="unsupported_parameter",
             )
