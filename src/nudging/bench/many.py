@@ -18,7 +18,7 @@ from .rows import Request, Row, Suite
 
 AT_ONCE = (1, 2, 4, 8)
 ORDER = (*AT_ONCE, *reversed(AT_ONCE))
-MOST_TOKENS = 48
+MOST_TOKENS = 32
 """Of an answer: so many show what sharing costs, and a table takes minutes."""
 
 
