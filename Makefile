@@ -91,8 +91,11 @@ bench: .venv/.all
 	$(NUDGE_BENCH) --suite pair > build/bench-pair.json
 	$(NUDGE_BENCH) --suite pair $(IN_HF) > build/bench-pair-hf.json
 	$(NUDGE_BENCH) --suite deep > build/bench-deep.json
+	$(NUDGE_BENCH) --suite many --prompts 12 > build/bench-many.json
+	$(NUDGE_BENCH) --suite many --prompts 12 $(IN_HF) > build/bench-many-hf.json
 	$(BIN)/python -m benchmarks.tables docs/performance.md build/bench-overhead.json \
-		build/bench-pair.json build/bench-pair-hf.json build/bench-deep.json
+		build/bench-pair.json build/bench-pair-hf.json build/bench-deep.json \
+		build/bench-many.json build/bench-many-hf.json
 	$(BIN)/python -m benchmarks.tables --brief README.md \
 		build/bench-pair.json build/bench-pair-hf.json build/bench-deep.json
 

@@ -37,8 +37,6 @@ def brief(rows: Iterable[Row]) -> str:
     """A line a pair: each model alone, and nudged with and without speculation."""
     found: dict[tuple[str, str], dict[str, list[Row]]] = {}
     for row in rows:
-        if row.case.endswith("at once"):
-            continue
         pair = row.case.removesuffix("off").removesuffix("auto").strip()
         kind = "off" if row.case.endswith("off") else "auto"
         found.setdefault((pair, row.engine), {}).setdefault(kind, []).append(row)

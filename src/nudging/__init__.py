@@ -53,28 +53,11 @@ __all__ = [
     "parse_trigger",
 ]
 
-_PLACES = {
-    "chat": ("Message",),
-    "config": ("Config",),
-    "engines": ("open_engine", "open_engine_async"),
-    "engines.base": ("Engine",),
-    "errors": ("NudgingError",),
-    "model": ("AnswerStream", "NudgedModel"),
-    "policy": ("parse_trigger",),
-    "sampling": ("Sampling",),
-    "tokens": (
-        "Answer",
-        "Candidate",
-        "Decision",
-        "Handover",
-        "Piece",
-        "Span",
-        "Step",
-        "StopReason",
-        "Token",
-        "Usage",
-    ),
-}
+_PLACES = (
+    *("errors", "tokens", "chat", "sampling", "policy", "config"),
+    *("engines.base", "engines", "model"),
+)
+"""Where these names are, the places that are quick to import first."""
 
 
 if not TYPE_CHECKING:  # a checker would take every name for one that is there
@@ -82,11 +65,12 @@ if not TYPE_CHECKING:  # a checker would take every name for one that is there
     def __getattr__(name: str) -> object:
         from importlib import import_module
 
-        for place, names in _PLACES.items():
-            if name == place or name in names:
-                module = import_module(f".{place}", __name__)
-                found = module if name == place else getattr(module, name)
-                globals()[name] = found
+        if name in _PLACES:
+            return import_module(f".{name}", __name__)
+        for place in _PLACES if name in __all__ else ():
+            module = import_module(f".{place}", __name__)
+            if hasattr(module, name):
+                globals()[name] = found = getattr(module, name)
                 return found
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -28,7 +28,7 @@ _WIDE = {
 }
 _FROM_CSV = "import csv, json, sys; [print(json.dumps(row)) for row in csv.DictReader(sys.stdin{})]"
 _BY_NAME = {
-    ".json": "jq -c '.[]' {}",
+    ".json": "jq -c 'if type == \"array\" then .[] else . end' {}",
     ".gz": "gzip -dc {}",
     ".zst": "zstd -dc {}",
     ".xz": "xz -dc {}",

@@ -15,7 +15,7 @@ import pytest
 pty = pytest.importorskip("pty")
 
 CODE = "from nudging.cli import main; main()"
-PROMPT = "\x1b[?2004h"
+PROMPT, PROMPT_ENDS = "\x1b[?2004h", "\x1b[?2004l"
 PARIS = "The capital of France is Paris."
 FRANCE = "What is the capital of France?"
 MODELS = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
@@ -168,6 +168,23 @@ def test_a_pasted_text_is_one_question(opened: list[Terminal]) -> None:
     terminal.type("/quit")
     assert terminal.exit_code() == 0
     assert terminal.seen.count("of the words nudged") == 1
+
+
+def test_a_text_pasted_during_an_answer_is_one_question(opened: list[Terminal]) -> None:
+    """A terminal marks a paste only while it has been asked to."""
+    terminal = start(opened, "chat", *SLOW, NO_COLOR="1")
+    place = terminal.prompted()
+    terminal.type(FRANCE)
+    terminal.read("The capital of", place)
+    assert terminal.seen.rindex(PROMPT) > terminal.seen.rindex(PROMPT_ENDS)
+    place = terminal.paste(FRANCE.encode() + b"\nThink well,\nand say it.")
+    place = terminal.prompted(terminal.read("model ended it", place).index("model ended it", place))
+    terminal.type("")
+    place = terminal.prompted(terminal.read("model ended it", place).index("model ended it", place))
+    terminal.type("/quit")
+    assert terminal.exit_code() == 0
+    assert terminal.seen.count("of the words nudged") == 2
+    assert terminal.seen.rindex(PROMPT_ENDS) > terminal.seen.rindex(PROMPT)
 
 
 def test_what_is_pasted_does_not_steer_the_terminal(opened: list[Terminal]) -> None:

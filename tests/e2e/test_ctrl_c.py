@@ -101,6 +101,13 @@ def test_an_interrupt_at_any_call(tmp_path: Path, name: str) -> None:
         assert "Warning" not in found.stderr, told
 
 
+def test_nothing_is_imported_before_an_interrupt_is_looked_for() -> None:
+    """What comes within an import of the first lines ends in a traceback."""
+    text = "import sys; own = set(sys.modules); import nudging.cli; print(*set(sys.modules) - own)"
+    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert set(found.stdout.split()) <= {"__future__", "nudging", "nudging.cli"}
+
+
 @pytest.fixture
 def handled() -> Iterator[None]:
     """As in the command."""

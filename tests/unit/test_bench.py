@@ -13,6 +13,7 @@ import pytest
 
 from nudging.bench import remote
 from nudging.bench.chunked import Tally
+from nudging.bench.many import many
 from nudging.bench.measure import FEWEST, alone, cases, compared, per_token
 from nudging.bench.overhead import overhead
 from nudging.bench.pair import pair
@@ -31,7 +32,8 @@ from tests.toys import ToyRuntime, random_engine
 
 FIELDS = [
     *("suite", "case", "engine", "base_ms_per_token", "nudge_ms_per_token"),
-    *("nudged_ms_per_token", "ratio_vs_base", "base_passes_per_token", "drafted_per_token"),
+    *("nudged_ms_per_token", "cpu_ms_per_token", "ratio_vs_base"),
+    *("base_passes_per_token", "drafted_per_token"),
     *("accepted_rate", "identical", "tie_gap"),
 ]
 SCRIPTED = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
@@ -203,10 +205,20 @@ def test_each_question_is_measured_without_and_with_speculation() -> None:
 def test_the_suite_of_a_pair_opens_what_is_named() -> None:
     suite = pair(Request(QUESTIONS[:1], 8, base="scripted:base", nudge="scripted:nudge"))
     rows = gathered(suite.rows)
-    assert [row.case for row in rows] == ["off", "auto", "1 at once", "8 at once"]
+    assert [row.case for row in rows] == ["off", "auto"]
     assert all(row.nudged_ms_per_token for row in rows)
     assert suite.total == len(rows)
     assert rows[1].identical is True
+
+
+def test_answers_at_once_are_measured_in_turns() -> None:
+    suite = many(Request(QUESTIONS[:3], 8, base="scripted:base", nudge="scripted:nudge"))
+    rows = gathered(suite.rows)
+    numbers = [1, 2, 4, 8, 8, 4, 2, 1]
+    assert [row.case for row in rows] == [f"{number} at once" for number in numbers]
+    assert all(row.nudged_ms_per_token and row.cpu_ms_per_token for row in rows)
+    assert suite.total == len(rows)
+    assert len(lines(rows)) == 4
 
 
 def test_overhead_is_measured_in_each_way_of_calling() -> None:
@@ -332,7 +344,7 @@ def test_the_command_prints_a_table_and_how_to_repeat_it(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--suite", "fast"], "there are pair, deep, remote, overhead and all"),
+        (["--suite", "fast"], "there are pair, deep, many, remote, overhead and all"),
         (["--suite", "remote"], "needs two servers"),
         (["--suite", "remote", *SCRIPTED], "needs two servers"),
         (["--suite", "all", *SCRIPTED], "needs two servers"),

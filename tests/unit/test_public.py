@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +39,27 @@ def test_all_is_sorted_and_is_what_the_package_shows() -> None:
     }
     assert nudging.__all__ == sorted(nudging.__all__)
     assert set(nudging.__all__) == shown | {"__version__"}
+
+
+def test_each_name_is_what_checkers_take_it_for() -> None:
+    tree = ast.parse((SOURCE / "__init__.py").read_text(encoding="utf-8"))
+    places = {
+        each.name: f".{node.module}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+        for each in node.names
+    }
+    assert {*places, "__version__"} == set(nudging.__all__)
+    for name, place in places.items():
+        assert getattr(nudging, name) is getattr(import_module(place, "nudging"), name)
+
+
+def test_names_are_there_for_help_for_stars_and_by_their_modules() -> None:
+    assert "class NudgedModel" in python("import nudging; help(nudging)")
+    assert "model" in python("from nudging import *; print(NudgedModel.__module__)")
+    assert "errors" in python("import nudging; print(nudging.errors.NudgingError.__module__)")
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = nudging.nothing  # type: ignore[attr-defined]
 
 
 def test_types_are_shipped() -> None:

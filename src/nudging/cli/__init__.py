@@ -1,18 +1,14 @@
 """The command `nudge`: parse, call, print.
 
 Here errors become words and exit codes: 2 for what was asked wrongly, 1 for what failed, 130 for
-Ctrl-C, whenever it comes: from here on nothing is imported but within what looks for it.
+Ctrl-C, whenever it comes: so nothing is imported here that Python has not imported by itself, but
+within what looks for it.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import warnings
-from collections.abc import Iterator
-
-from .. import interrupts
 
 INTERRUPTED = 130
 
@@ -20,6 +16,11 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line and exit."""
     try:
+        import signal
+        import warnings
+
+        from .. import interrupts
+
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
             signal.signal(signal.SIGINT, interrupts.handle)
         sys.unraisablehook = interrupts.lost
@@ -53,9 +54,7 @@ def run(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BaseException as error:
-        if any(isinstance(each, KeyboardInterrupt) for each in _chain(error)):
-            return INTERRUPTED
-        return _told(error)
+        return INTERRUPTED if _is_interrupt(error) else _told(error)
 
 
 def _told(error: BaseException) -> int:
@@ -84,8 +83,8 @@ def _told(error: BaseException) -> int:
     return 1
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that it was raised in the midst of."""
-    while error is not None:
-        yield error
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether an error is Ctrl-C, or was raised in its midst."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
+    return error is not None

@@ -25,12 +25,12 @@ from . import show
 from .options import choose
 from .pull import fetch_if_missing
 
-SUITES = ("pair", "deep", "remote", "overhead")
+SUITES = ("pair", "deep", "many", "remote", "overhead")
 
 
 def bench(
     suite: Annotated[
-        str, typer.Option("--suite", metavar="S", help="pair, deep, remote, overhead or all.")
+        str, typer.Option("--suite", metavar="S", help="pair, deep, many, remote, overhead or all.")
     ] = "all",
     prompts: Annotated[
         int, typer.Option("--prompts", metavar="N", min=1, help="Questions, of those there are.")
@@ -41,11 +41,13 @@ def bench(
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option("--base", metavar="SPEC", help="pair, remote: the base model or its server."),
+        typer.Option(
+            "--base", metavar="SPEC", help="pair, many, remote: the base model or its server."
+        ),
     ] = None,
     nudge: Annotated[
         str | None,
-        typer.Option("--nudge", metavar="SPEC", help="pair, remote: the nudging model."),
+        typer.Option("--nudge", metavar="SPEC", help="pair, many, remote: the nudging model."),
     ] = None,
     speculate: Annotated[
         list[str] | None,
@@ -61,9 +63,9 @@ def bench(
     """Measure what nudging costs beside the base model alone, as ratios in one run.
 
     The suites: pair, the built-in pair or another; deep, the built-in base model made 4 and 8
-    times deeper; remote, two servers; overhead, this library's own CPU time. All of them but
-    remote need no more than the built-in pair; remote is one of all only where --base and --nudge
-    name servers.
+    times deeper; many, answers of the pair one at a time and several at once; remote, two servers;
+    overhead, this library's own CPU time. All of them but remote need no more than the built-in
+    pair; remote is one of all only where --base and --nudge name servers.
     """
     names = _chosen(suite, base is not None)
     asked = read_questions(questions) if questions else list(QUESTIONS)
@@ -114,6 +116,11 @@ def _suite(name: str, request: Request) -> Suite:
 
         fetch_if_missing(request.base, request.nudge)
         return pair(request)
+    if name == "many":
+        from ..bench.many import many
+
+        fetch_if_missing(request.base, request.nudge)
+        return many(request)
     if name == "deep":
         from ..bench.deep import OPTIONS, deep
 

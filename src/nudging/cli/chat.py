@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..chat import Message
@@ -21,8 +21,7 @@ HELP = """\
 /trace       show decisions, or stop showing them
 /help        this
 /quit        leave (or end of file)
-A text pasted after > is one question, however many lines it has; Enter asks it.
-Pasted while an answer is written, each line is a question.
+A pasted text is one question, however many lines it has; Enter asks it.
 Ctrl-C stops an answer."""
 
 
@@ -131,34 +130,36 @@ def _in_a_pipe(conversation: Conversation, lines: Iterable[str]) -> None:
 
 
 def _at_a_terminal(conversation: Conversation) -> None:
-    ask = prompt()
     show.aside("Nudged words stand out. /help tells the commands, /quit leaves.")
+    with prompt() as ask:
+        while (line := _asked(ask)) is not None:
+            try:
+                if line and not _do(conversation, line):
+                    return
+            except KeyboardInterrupt:
+                show.aside("stopped")
+            except ContextOverflow as error:
+                show.error(str(error), "/reset forgets the conversation")
+            except NudgingError as error:
+                show.error(str(error), error.hint)
+
+
+def _asked(ask: Callable[[], str]) -> str | None:
+    """A line; None at the end of file. A second Ctrl-C in a row is raised."""
     leaving = False
     while True:
         try:
-            line = ask()
+            return ask()
         except EOFError:
             show.tell("")
-            return
+            return None
         except KeyboardInterrupt:
             show.tell("")
             if leaving:
                 raise
             leaving = True
             show.aside("once more to leave")
-            continue
         except InputError as error:
-            show.error(str(error), error.hint)
-            continue
-        leaving = False
-        try:
-            if line and not _do(conversation, line):
-                return
-        except KeyboardInterrupt:
-            show.aside("stopped")
-        except ContextOverflow as error:
-            show.error(str(error), "/reset forgets the conversation")
-        except NudgingError as error:
             show.error(str(error), error.hint)
 
 

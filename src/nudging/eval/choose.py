@@ -153,12 +153,13 @@ class _Patterns(NamedTuple):
 
 @cache
 def _patterns(labels: str) -> _Patterns:
-    """A small letter counts where it is set off: "the answer is a complete job" names no choice,
-    and neither does "A job is the best"."""
+    """A small letter that is a word counts where it is set off: "the answer is a complete job"
+    names no choice, and neither does "A job is the best"."""
     either = f"[{labels}{labels.lower()}]"
     letters = "".join(filter(str.isalpha, labels))
-    letter = f"[{letters}]" if letters else "(?!)"
-    other = rf"\(?(?:[{labels}](?![\w'])|{either}\))"
+    small = re.sub("[ai]", "", letters.lower())
+    letter = f"[{letters}{small}]" if letters else "(?!)"
+    other = rf"\(?(?:[{labels}{small}](?![\w'])|{either}\))"
     another = rf"\(?(?:([{labels}])(?![\w'])|({either})\))"
     verb = r"(?:can|could|does|has|is|looks|refers|says|seems|was|would)(?:n't)?\b"
     link = r"\)?,?\s?(?:(?:and|or)\s(?:(?!not\b)\w{3,8}\s)?|and/or\s|[/&]\s?|,\s?)"
@@ -184,7 +185,7 @@ def _patterns(labels: str) -> _Patterns:
         r"(?=[).,:;!}\]$<\"']|\s*$|\s[-(]"
         r"|\s(?:and\snot|as|because|but|for|not|over|rather|since)\b)"
     )
-    rather = r",?\s(?:and\snot|instead\sof|not|rather\sthan)\s"
+    rather = r",?\s(?:and\snot|instead\sof|neither|not|rather\sthan)\s"
     return _Patterns(
         re.compile(
             rf"{opened}{kind}"
@@ -195,15 +196,18 @@ def _patterns(labels: str) -> _Patterns:
         (
             re.compile(rf"{named}{alone}[^.\n]{{0,80}}?\b{right}"),
             re.compile(
-                rf"(?<![\w'-]){first}(?<![Nn]or\s)(?<![Ii]f\s)(?<![Ww]hether\s)"
-                rf"({letter})[)\]$\"']?\s{right}"
+                rf"(?<![\w-])(?<!\w'){first}(?<![Nn]or\s)(?<![Ii]f\s)(?<![Ww]hether\s)"
+                rf"({letter})[)\]$\"'.:]?\s(?:{right}|it\sis(?=\W*$))",
+                re.MULTILINE,
             ),
             re.compile(rf"^\W{{0,8}}({letter})\)?{rather}{other}"),
             re.compile(
                 r"\b(?:(?i:choose|chose|pick|select)|go(?:ing)?\s(?:for|with)|guess|say|leaves|leaving"
                 r"|(?<!if\s)(?<!ther\s)(?i:it|that|this)"
-                r"(?:'s|\s(?:is|must\sbe|has\sto\sbe|would\sbe))"
-                r"|,\sbut(?:\srather)?|(?:nor|not)\s\(?[A-Z]\)?,?\sbut|\bthink|(?i:\b(?:hence|so|therefore|thus)\b),?)"
+                r"(?:'?s(?:\sgot(?:ta|\sto)\sbe)?|\s(?:is|must\sbe|has\sto\sbe|would\sbe))"
+                rf"|,\sbut(?:\srather)?|(?:nor|not)\s\(?{letter}\)?(?:,?\sbut|[;:,])|\bthink"
+                r"|(?i:\b(?:hence|so|therefore|thus)\b),?"
+                r"|^(?i:probably|likely|clearly|definitely|certainly|surely|has\sto\sbe|must\sbe))"
                 r"\s(?:(?:probably|likely|clearly|definitely|option|choice|answer)\s)*"
                 rf"[\"'(\[$]{{0,2}}({letter}){alone}{ends}",
                 re.MULTILINE,

@@ -17,7 +17,11 @@ _TEX_FRACTION = re.compile(
 )
 _TEX_MARKS = re.compile(r"\\(?:left|right)(?![a-z])|\\!|\\(?=[$%])")
 _TEX_COMMA = re.compile(r"\{,\}|(?<=[0-9]),\\[,;: ](?=[0-9])")
-_TEX_SPACE = re.compile(r"(?<=[0-9])(?:\\[,;: ]|\\thinspace\s?|~)(?=[0-9])")
+_TEX_SPACE = re.compile(r"(?<=[0-9])(?:\\[,;: ]|\{(?:\\[,;: ]| |~)\}|\\thinspace\s?|~)(?=[0-9])")
+_UNIT_POWER = re.compile(
+    r"(?<=[A-Za-z])\s?\^\s?\{?-?[1-3]\}?(?![0-9])|(?<=\b[cdkm]m)[23]\b|(?<=[0-9]\sm)[23]\b"
+)
+"""As in 18 cm^2, which is no number 2."""
 _POWER = re.compile(
     r"(?<=[0-9])\s?(?:[*x×·]|\\times|\\cdot)\s?10\s?\^\s?\{?(-?[0-9]{1,2})\}?(?![0-9])"
 )
@@ -36,7 +40,8 @@ _NUMBERED = re.compile(
 )
 """Comes before a number that counts on its own: "in week 1 100 people came"."""
 _NEGATIVE = re.compile(
-    r"(?:(?<=[={(])|(?<=[={(]\s)|(?<=\bis\s)|(?<=\bbe\s))-\s(?=[0-9])|\bnegative\s(?=[$€£]?[0-9])",
+    r"(?:(?<=[={(])|(?<=[={(]\s)|(?<=\bis\s)|(?<=\bbe\s))-\s(?=[0-9])"
+    r"|(?:\bnegative|(?:^|(?<=[={(:]\s)|(?<=\bis\s)|(?<=\bbe\s))minus)\s(?=[$€£]?[0-9])",
     re.IGNORECASE,
 )
 _MONEY = "[$€£¥₹]"
@@ -46,7 +51,8 @@ _NUMBER = re.compile(
     rf"(?P<money>{_MONEY})?"
     r"(?:(?:(?P<whole>(?<![0-9.,/])[0-9]{1,9})\s)?(?<![0-9.,/])"
     r"(?P<part>[0-9]{1,9})\s?/\s?(?P<of>0{0,8}[1-9][0-9]{0,8})(?![0-9]|[.,/][0-9])"
-    r"|(?P<digits>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?"
+    r"|(?P<digits>(?:[0-9]{1,3}|[0-9]{1,2}(?:,[0-9]{2})+)(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?"
+    r"|[0-9]+(?:\.[0-9]+)?"
     r"|(?<![0-9])\.[0-9]+)(?:[eE](?P<power>[+-]?[0-9]{1,2})(?!\w))?)"
 )
 _BEFORE_IT = re.compile(
@@ -63,7 +69,7 @@ _RESULT = re.compile(
 )
 _BRACKETS = re.compile(r"\([^()]{0,200}\)")
 _KNOWN = re.compile(
-    r"\b(?:across|among|at|between|for|from|in|into|of|on|over|per|to|with|within"
+    r"\b(?:across|among|at|between|by|for|from|in|into|of|on|over|per|to|with|within"
     r"|to\s(?!be|get|have|make|total)[a-z]{2,12}|(?!leav|mak|total)[a-z]{2,12}ing)"
     r"\s(?:(?:all|each)\s(?:of\s)?)?(?:the|these|those|all|her|his|its|my|our|their|your)\s$",
     re.IGNORECASE,
@@ -139,7 +145,7 @@ def _is_aside(part: str, found: re.Match[str]) -> bool:
 def _as_digits(text: str) -> str:
     """Numbers as they are typed in English, out of TeX and of other ways to write them."""
     text = _TEX_COMMA.sub(",", _TEX_MARKS.sub("", text))
-    text = _TEX_FRACTION.sub(_as_typed, _TEX_SPACE.sub(" ", text))
+    text = _UNIT_POWER.sub("", _TEX_FRACTION.sub(_as_typed, _TEX_SPACE.sub(" ", text)))
     return _NEGATIVE.sub("-", _POWER.sub(r"e\1", _GROUPED.sub(_joined_digits, text)))
 
 

@@ -1,0 +1,59 @@
+"""Suite `many`: one answer at a time and several at once, by the clock and in CPU time.
+
+Each number of answers is measured twice, the second time in reverse order, so that what else the
+machine does falls on all of them. Prompts count. Knows no engine of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+
+from ..engines import open_engine_async
+from ..engines.base import Engine
+from ..errors import NudgingError
+from ..model import NudgedModel
+from .rows import Request, Row, Suite
+
+AT_ONCE = (1, 2, 4, 8)
+ORDER = (*AT_ONCE, *reversed(AT_ONCE))
+MOST_TOKENS = 32
+"""Of an answer: so many show what sharing costs, and a table takes minutes."""
+
+
+def many(request: Request) -> Suite:
+    return Suite(len(ORDER), _rows(request))
+
+
+async def _rows(request: Request) -> AsyncGenerator[Row, None]:
+    async with contextlib.AsyncExitStack() as opened:
+        base = await open_engine_async(request.base)
+        opened.push_async_callback(base.aclose)
+        nudge = await open_engine_async(request.nudge)
+        opened.push_async_callback(nudge.aclose)
+        model = NudgedModel(base, nudge, max_tokens=min(request.tokens, MOST_TOKENS))
+        await model.answer_async(request.questions[0])  # what is done once only is done
+        for at_once in ORDER:
+            yield await _row(base, nudge, model, request, at_once)
+
+
+async def _row(
+    base: Engine, nudge: Engine, model: NudgedModel, request: Request, at_once: int
+) -> Row:
+    """All questions, so many at once."""
+    for engine in (base, nudge):
+        await engine.forget()
+    begun, worked, tokens = time.perf_counter(), time.process_time(), 0
+    async for answer in model.map_async(request.questions, concurrency=at_once):
+        if isinstance(answer, NudgingError):
+            raise answer
+        tokens += answer.usage.tokens
+    each = 1000 / max(1, tokens)
+    return Row(
+        "many",
+        f"{at_once} at once",
+        base.capabilities.kind,
+        nudged_ms_per_token=each * (time.perf_counter() - begun),
+        cpu_ms_per_token=each * (time.process_time() - worked),
+    )
