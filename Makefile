@@ -141,7 +141,7 @@ lab-results: .venv/.all
 		--beside lab/beside.json $(ARGS)
 
 picture: .venv/.all
-	$(BIN)/python -m benchmarks.picture "Why can I see the moon during the day?" docs/picture.svg
+	$(BIN)/python -m benchmarks.picture "Why do cats purr?" docs/picture.svg
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -45,15 +45,16 @@ class Config:
     one word, asked or not."""
     words: Words = "any"
     """What divides words: `space` (the authors') or `any` white space. With `any`, an ideograph or
-    kana is a word too, in other scripts without spaces each token that begins a character, and in
-    32 characters without white space any token."""
+    kana is a word too; in other scripts without spaces each token that begins a character starts a
+    word, and in 32 characters without white space any token does."""
     stop: StopRule = "consult"
     """`lookahead`: the nudging model ends within its draft, all of which is taken; `consult`: it
     ends at the point itself, asked at nudge turns, when the base model ends, and at ends of
     sentences and paragraphs; `either`: that, or the base model ends while confident."""
     consent: float = 0.2
     """Probability of its end at which the nudging model, consulted, counts as ending. Less will
-    do where the base model is done too (`policy.CONSENT`)."""
+    do where the base model would end too (`policy.CONSENT`), and where the answer repeats itself
+    (`guard.consent`)."""
     lookahead: int = 16
     """Longest draft of the nudging model, in its tokens."""
     guards: Guards = "loop"

@@ -30,6 +30,7 @@ from .flow import Nudging
 from .policy import needs
 from .sandbox import aside
 from .streams import Side
+from .text import check_official_length
 from .tokens import Answer, Decision, Piece
 
 PREFIX = "Instruction: "
@@ -148,7 +149,10 @@ class NudgedModel:
 
     def _config(self, options: dict[str, Any]) -> Config:
         merged = changed(self._options, options)
-        return Config.of(merged.pop("preset", "default"), **merged)
+        config = Config.of(merged.pop("preset", "default"), **merged)
+        if config.length == "official":
+            check_official_length()  # now, and not where an answer first comes near its limit
+        return config
 
     def _check(self, config: Config) -> None:
         """What the rule needs of the base model's engine must be there before it is asked."""

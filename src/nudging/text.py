@@ -8,6 +8,7 @@ or kana is a word; in other scripts without spaces, each token that begins a cha
 from __future__ import annotations
 
 import functools
+import importlib.util
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -173,13 +174,21 @@ def any_of(texts: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join([*map(re.escape, plain), written(tree) or r"(?!)"]))
 
 
+def check_official_length() -> None:
+    """
+    Raises:
+        MissingExtra: the authors' measure of length is not installed.
+    """
+    if importlib.util.find_spec("bpe_openai") is None:
+        raise MissingExtra("length in GPT-3.5's tokens (presets official and paper)", "paper")
+
+
 @functools.cache
 def official_length() -> Callable[[str], int]:
     """The authors' measure of length: tokens of GPT-3.5's vocabulary (utils.py:3-4)."""
-    try:
-        import bpe_openai
-    except ImportError:
-        raise MissingExtra("preset 'official' (length in GPT-3.5 tokens)", "paper") from None
+    check_official_length()
+    import bpe_openai
+
     encoding = bpe_openai.get_encoding("cl100k_base")
     return lambda text: len(encoding.encode_ordinary(text))
 

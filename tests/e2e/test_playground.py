@@ -32,6 +32,7 @@ from nudging.server.voices import Voices
 from nudging.tokens import Candidate
 
 FRANCE = "What is the capital of France?"
+STORY = "Tell me a story."  # long: it can be stopped, however busy the machine is
 PARIS = "The capital of France is Paris."
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 REFUSALS = re.compile(
@@ -315,7 +316,7 @@ def test_stop_ends_the_work_of_all_models(serve: Serve, opened: Open, way: str) 
     site = serve(delay=0.15)
     page = opened(site.url)
     page.get_by_label("Side by side").check()
-    ask(page, "Tell me more.")
+    ask(page, STORY)
     for number in range(3):
         expect(page.locator(".answer").nth(number).locator(".t").first).to_be_visible()
     busy = page.locator(".text[aria-busy=true]")  # at once: the last begins before the first ends
@@ -353,7 +354,7 @@ def test_a_saved_answer_is_the_page_of_nudge_ask(
 
 def test_a_stopped_answer_can_be_saved_as_well(serve: Serve, opened: Open, tmp_path: Path) -> None:
     page = opened(serve(delay=0.15).url)
-    ask(page, f"{FRANCE} {HOSTILE}")
+    ask(page, f"{STORY} {HOSTILE}")
     expect(page.locator(".t").nth(4)).to_be_visible()
     page.keyboard.press("Escape")
     done(page)
@@ -366,7 +367,7 @@ def test_a_stopped_answer_can_be_saved_as_well(serve: Serve, opened: Open, tmp_p
     marks = page.locator(".text mark").all_inner_texts()
     assert saved.locator(".text mark").all_inner_texts() == marks
     expect(saved.locator("h1")).to_have_text("A nudged answer")
-    expect(saved.locator("h2")).to_have_text(f"{FRANCE} {HOSTILE}")
+    expect(saved.locator("h2")).to_have_text(f"{STORY} {HOSTILE}")
     expect(saved.locator(".answer .sum")).to_contain_text("stopped by you")
     expect(saved.locator("main > .sum")).to_contain_text("Marked words are the nudging model’s")
     assert "best next word: 0." in (saved.locator(".t").first.get_attribute("title") or "")
@@ -542,7 +543,7 @@ def test_it_can_be_used_by_keyboard_alone(serve: Serve, opened: Open) -> None:
 
 def test_focus_is_not_lost_when_buttons_change_places(serve: Serve, opened: Open) -> None:
     page = opened(serve(delay=0.15).url)
-    page.keyboard.type("Tell me more.")
+    page.keyboard.type(STORY)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Stop")).to_be_focused()

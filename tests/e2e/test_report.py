@@ -90,7 +90,7 @@ def test_hostile_text_stays_text(opened: Open, tmp_path: Path) -> None:
     answer = (nudge(HOSTILE, reason="opening"), base(HOSTILE), nudge(HOSTILE))
     lines = [
         line(HOSTILE, "base", HOSTILE, base(HOSTILE), question=HOSTILE, gold=HOSTILE),
-        line(HOSTILE, "nudging", HOSTILE, *answer, question=HOSTILE, setting={"gamma": HOSTILE}),
+        line(HOSTILE, "nudging", HOSTILE, *answer, question=HOSTILE, setting={"trigger": HOSTILE}),
         line(HOSTILE, HOSTILE, HOSTILE, question=HOSTILE)
         | {"error": {"kind": HOSTILE, "message": HOSTILE}},
     ]

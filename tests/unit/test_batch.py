@@ -28,6 +28,7 @@ from nudging.cli import show
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import (
     InputError,
+    MissingExtra,
     ModelError,
     NudgingError,
     ServerBusy,
@@ -412,7 +413,12 @@ def test_what_may_pass_is_tried_again_and_then_is_the_rows_failure() -> None:
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(
     "error",
-    [ServerDown("gone"), ServerBusy("busy"), ServerRefused("no such key", code=401)],
+    [
+        ServerDown("gone"),
+        ServerBusy("busy"),
+        ServerRefused("no such key", code=401),
+        MissingExtra("a preset", "paper"),
+    ],
 )
 def test_a_server_that_is_gone_ends_the_work_and_not_the_row(error: NudgingError) -> None:
     with pytest.raises(type(error)):

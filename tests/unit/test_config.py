@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nudging import NudgedModel
 from nudging.config import PRESETS, Config, Spec, parse_spec
-from nudging.errors import ConfigError, SpecError
+from nudging.errors import ConfigError, MissingExtra, SpecError
 from nudging.pairs import Pair, read_config
 from nudging.policy import Bound, Either
 from nudging.sampling import GREEDY, Sampling
@@ -393,3 +395,18 @@ def test_pairs_and_presets_of_the_wrong_type_are_refused(tmp_path: Path, text: s
 def test_an_empty_stop_string_counts_as_none() -> None:
     assert Config.of(stop_strings=["", "END", ""]).stop_strings == ("END",)
     assert Config(stop_strings=("",)) == Config()
+
+
+@pytest.mark.parametrize("preset", ["official", "paper"])
+def test_a_missing_measure_of_length_is_told_before_anything_is_asked(
+    preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in the middle of the first answer that has as many bytes as it may have tokens."""
+    monkeypatch.setitem(sys.modules, "bpe_openai", None)
+    with pytest.raises(MissingExtra, match="presets official and paper"):
+        NudgedModel("scripted:base", "scripted:nudge", preset=preset)
+    with (
+        NudgedModel("scripted:base", "scripted:nudge") as model,
+        pytest.raises(MissingExtra),
+    ):
+        model.stream("Hi", preset=preset)

@@ -9,7 +9,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from ..errors import InputError, NudgingError, ServerBusy, ServerDown, ServerRefused
+from ..errors import (
+    InputError,
+    MissingExtra,
+    NudgingError,
+    ServerBusy,
+    ServerDown,
+    ServerRefused,
+)
 from ..model import NudgedModel
 from ..tokens import Answer
 from .rows import ADDED, Columns, Result, bad, question_of
@@ -101,7 +108,8 @@ async def patient(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def is_for_all(error: Exception) -> bool:
-    """Whether the next row would fail in the same way: the server is gone, or lets nobody in."""
+    """Whether the next row would fail in the same way: the server is gone or lets nobody in, or a
+    package is not installed."""
     if isinstance(error, ServerRefused):
         return error.code in _SHUT_OUT
-    return isinstance(error, ServerDown | ServerBusy)
+    return isinstance(error, ServerDown | ServerBusy | MissingExtra)

@@ -54,7 +54,7 @@ def answer_file(
             "--concurrency",
             metavar="N",
             min=1,
-            help="Answers at work at once; as many as is fastest, unless given.",
+            help="Answers at work at once. Unless given, as many as are fastest.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it was stopped.")] = False,

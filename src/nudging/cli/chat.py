@@ -21,7 +21,8 @@ HELP = """\
 /trace       show decisions, or stop showing them
 /help        this
 /quit        leave (or end of file)
-A pasted text is one question, however many lines it has; Enter asks it.
+A text pasted after > is one question, however many lines it has; Enter asks it.
+Pasted while an answer is written, each line is a question.
 Ctrl-C stops an answer."""
 
 

@@ -261,10 +261,10 @@ def _verdict(found: Found) -> str:
         return "\n".join([first, *told])
     return "\n".join(
         [
-            f"This pair works. Nudged: {nudged.ratio:.2f} times the base model's time a token, "
-            f"measured over {nudged.tokens} tokens, {nudged.share:.0%} of the words nudged.",
+            f"This pair works. Nudged, a token took {nudged.ratio:.2f} times as long as the base "
+            f"model's alone, over {nudged.tokens} tokens with {nudged.share:.0%} of the words "
+            "nudged.",
             *told,
-            "  On a machine that does something else meanwhile, run it again. What answers of "
-            "yours cost: nudge bench.",
+            "  If the machine was busy meanwhile, run it again. nudge bench measures more.",
         ]
     )

@@ -68,7 +68,9 @@ def evaluate(
     ] = False,
     rescore: Annotated[
         bool,
-        typer.Option("--rescore", help="Score a run's answers by today's code; asks no model."),
+        typer.Option(
+            "--rescore", help="Score a run's answers anew with today's code; asks no model."
+        ),
     ] = False,
     judge: Annotated[
         str | None,

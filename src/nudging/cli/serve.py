@@ -154,8 +154,8 @@ def ready(
         typer.Option(
             "--allow-host",
             metavar="NAME",
-            help="A name by which a server of this machine alone, without keys, may be asked: that "
-            "of a proxy before it; repeatable.",
+            help="Another name that a server without keys on a loopback address answers to, such "
+            "as a proxy's; repeatable.",
         ),
     ] = None,
     log_text: Annotated[
@@ -165,7 +165,8 @@ def ready(
         bool,
         typer.Option(
             "--ignore-unsupported",
-            help="Ignore what requests ask for in vain, such as tools, instead of refusing them.",
+            help="Ignore fields that ask for what the server can't do, such as tools, instead of "
+            "refusing the request.",
         ),
     ] = False,
     **options: Any,

@@ -105,7 +105,7 @@ class Front:
         """Why a request is answered without a look at what it asks."""
         works = scope["method"] == "POST" or scope["path"] == "/ready"
         if not self._is_ours(headers.get(b"host")):
-            what = "this server does not go by the name in Host; --allow-host NAME gives it one"
+            what = "this server does not answer to the name in Host (--allow-host NAME allows it)"
             return Refused(what, status=403, code="host")
         if headers.keys() >= {b"content-length", b"transfer-encoding"}:
             what = "a request has a Content-Length or a Transfer-Encoding, and not both"

@@ -28,9 +28,9 @@ class Unsupported(NamedTuple):
 _FORMAT = "answers are free text, which nothing holds to a format"
 _TOOLS = "answers are text, and call no tools"
 _ODDS = "no probability of the models is changed"
-_END = "an answer ends where the models end it, at a text of stop, or at its longest"
+_END = "an answer ends where the models end it, at a text of stop, or at max_tokens"
 _PROMPT = "the prompt is what the models' own templates make of the messages"
-_ONE = "an answer is the only one that was made, and as it was made"
+_ONE = "one answer is made, and given as it was made"
 
 UNSUPPORTED: Mapping[str, Unsupported] = {
     "tools": Unsupported(_TOOLS),
@@ -90,8 +90,8 @@ def check_supported(body: Mapping[str, Any], fields: Mapping[str, Unsupported]) 
     for name, field in fields.items():
         if field.asks(body.get(name)):
             raise Refused(
-                f"{name} is not supported: {field.why}. Leave it out; whoever runs the server can "
-                "have it ignored (--ignore-unsupported)",
+                f"{name} is not supported: {field.why}. Leave it out; a server that was started "
+                "with --ignore-unsupported ignores it",
                 param=name,
                 code="unsupported_parameter",
             )
