@@ -24,7 +24,7 @@ _LEAST_CONSENT = 0.0025
 
 _LOOP = (16, 6, 2000)
 """Copies of a loop: so many, or as many as fill so many characters, but never under the few."""
-_REFRAIN = (6, 3, 500)
+_REFRAIN = (6, 3, 480)
 """The same of a refrain of which there is enough, even where the nudging model is sure of it."""
 _SHORTEST = 200
 """Characters of a loop with all its copies."""

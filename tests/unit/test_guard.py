@@ -153,7 +153,7 @@ def test_the_nudging_model_is_believed_sooner_where_nothing_new_is_said(
         (SENTENCE, 1.0),
         (" ".join([SENTENCE] * 5), 1.0),  # a refrain
         (f" {SENTENCE}" * 6, 0.0025),
-        (PARAGRAPH * 4, 0.0025),  # five hundred characters
+        (PARAGRAPH * 4, 0.0025),  # nearly five hundred characters
         (PARAGRAPH * 3, 1.0),
         (f"No. {SENTENCE} " * 9 + SENTENCE, 1.0),  # not in a row
         ("".join(f"{SENTENCE} {n}\n" for n in range(99)) + SENTENCE, 1.0),
