@@ -22,7 +22,7 @@ from . import guard
 from .config import Config
 from .draft import Ask, Draft, Event
 from .markers import Markers
-from .policy import CONSENT, agrees, fires, needs, seen_before, without_repeated_suffix
+from .policy import CONSENT, SURE, agrees, fires, needs, seen_before, without_repeated_suffix
 from .text import (
     complete,
     last_of_sentence,
@@ -261,10 +261,12 @@ class Nudging:
         return ends
 
     def _would_end(self, opinion: Step, reason: HandoverReason, text: bytes) -> bool:
-        """Whether the nudging model, after a text, counts as ending the answer there."""
-        bound = CONSENT.get(reason, self.config.consent)
+        """Whether the nudging model, after a text, counts as ending the answer there. One that is
+        sure of what it would go on with has to say so plainly."""
+        sure = opinion.top1 >= SURE
+        bound = CONSENT.get("doubt" if sure and reason == "end" else reason, self.config.consent)
         if self.config.guards == "loop":
-            bound = min(bound, guard.consent(guard.tail(text)))
+            bound = min(bound, guard.consent(guard.tail(text), sure))
         return opinion.is_end or opinion.end >= bound
 
     def _loop(self) -> str | None:

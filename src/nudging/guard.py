@@ -4,7 +4,7 @@ A passage that is repeated is a refrain, a table row or a line that was asked fo
 things follow from exact copies, and nothing from copies that differ, if only in a digit:
 
     stale   the words just written stand in the answer already: the nudging model is believed
-            sooner that the answer is over
+            sooner that the answer is over, unless it is sure to go on and these are few copies
     loop    many copies in a row, up to the end of the answer: the nudging model is asked, and if
             it would go on with the next copy, the answer ends
 
@@ -22,9 +22,11 @@ _CONSENT = (0.02, 0.007)
 the answer once, or twice, already; and more often than that:"""
 _LEAST_CONSENT = 0.0025
 
-_MANY, _FEW, _LONG = 16, 6, 2000
+_LOOP = (16, 6, 2000)
 """Copies of a loop: so many, or as many as fill so many characters, but never under the few."""
-_SHORTEST = 100
+_REFRAIN = (6, 3, 480)
+"""The same of a refrain of which there is enough, even where the nudging model is sure of it."""
+_SHORTEST = 200
 """Characters of a loop with all its copies."""
 _WORD = 300
 """The same of copies without white space, or without a letter or digit: an address, a row of
@@ -39,35 +41,46 @@ def tail(text: bytes) -> str:
     return text[-_TAIL:].decode(errors="ignore")
 
 
-def consent(text: str) -> float:
+def consent(text: str, sure: bool) -> float:
     """The probability of its end from which the nudging model counts as ending an answer that says
-    what it has said before; 1 where the last words are new."""
+    what it has said before; 1 where the last words are new. `sure`: of what it would go on with.
+    Such a model may well write a refrain, so it is doubted only after some copies in a row."""
     last = text[-_STALE:]
     if len(last) < _STALE or sum(map(str.isalpha, last)) < _LETTERS:
         return 1.0
     times = text.count(last, 0, len(text) - 1)
+    if times and sure and _repeated(text, _REFRAIN) is None:
+        return 1.0
     return (1.0, *_CONSENT, _LEAST_CONSENT)[min(times, 3)]
 
 
 def loop(text: str) -> str | None:
     """What the end of a text repeats over and over, if it does: the shortest such unit."""
+    return _repeated(text, _LOOP)
+
+
+def _repeated(text: str, enough: tuple[int, int, int]) -> str | None:
+    few = enough[1]
     tail = text[-_TAIL:]
     probe = tail[-_PROBE:]
-    if len(probe) < _PROBE or probe.isspace():
-        return None
-    at = tail.rfind(probe, 0, len(tail) - 1)
+    at = tail.rfind(probe, 0, len(tail) - 1) if len(probe) == _PROBE else -1
     while at >= 0:
         unit = tail[at + _PROBE :]
-        copies = max(_FEW, min(_MANY, _LONG // len(unit)))
-        words = any(map(str.isspace, unit)) and any(map(str.isalnum, unit))
-        least = _SHORTEST if words else _WORD
-        copies = max(copies, -(-least // len(unit)))
-        if len(unit) * copies > len(tail):
+        if len(unit) * few > len(tail):
             return None
-        if tail.endswith(unit * copies):
+        # Of most units only the few are looked at, which is soon done.
+        if tail.endswith(unit * few) and tail.endswith(unit * _copies(unit, enough)):
             return unit
         at = tail.rfind(probe, 0, at + _PROBE - 1)
     return None
+
+
+def _copies(unit: str, enough: tuple[int, int, int]) -> int:
+    """How many there must be."""
+    many, few, long = enough
+    words = any(map(str.isspace, unit)) and any(map(str.isalnum, unit))
+    least = _SHORTEST if words else _WORD
+    return max(few, min(many, long // len(unit)), -(-least // len(unit)))
 
 
 def goes_on(text: str, unit: str) -> bool:

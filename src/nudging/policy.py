@@ -204,6 +204,8 @@ CONSENT: Mapping[HandoverReason, float] = {
 """Probability of its end at which the nudging model counts as ending, where it is not `consent`.
 Never before its first word; soon where the base model wants to end too. Measured on the built-in
 pair (`docs/decisions.md`): small aligned models seldom put the end first in others' texts."""
+SURE = 0.9
+"""Probability of what the nudging model would go on with, from which only `consent` counts."""
 
 
 def seen_before(chunk: str, text: str) -> bool:

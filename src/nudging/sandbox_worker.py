@@ -102,8 +102,8 @@ def _tojson(
     )
 
 
-def _now(form: str) -> str:
-    return datetime.datetime.now().strftime(form)
+def _now(format: str) -> str:
+    return datetime.datetime.now().strftime(format)
 
 
 @cache

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -18,8 +21,8 @@ PARAGRAPH = (
 @pytest.mark.parametrize(
     ("unit", "least"),
     [
-        ("ha ", 34),  # a hundred characters
-        ("1.\n", 34),
+        ("ha ", 67),  # two hundred characters
+        ("1.\n", 67),
         (LINE, 16),
         (PARAGRAPH, 16),
         (PARAGRAPH.strip() + " " + PARAGRAPH, 8),  # two thousand characters
@@ -28,6 +31,8 @@ PARAGRAPH = (
         ("- ", 150),
         ("3", 300),
         ("a1b2", 75),
+        ("\t", 300),
+        ("\n", 300),
     ],
 )
 def test_a_loop_has_many_copies(unit: str, least: int) -> None:
@@ -43,8 +48,7 @@ def test_a_loop_has_many_copies(unit: str, least: int) -> None:
     "text",
     [
         "",
-        "word" + " " * 400,  # white space alone is no copy
-        "word" + "\n" * 400,
+        "word" + " " * 250 + "\n" * 40,  # a gap may be wide
         "".join(f"In week {n} he earned {n + 9} * 5 = {5 * n + 45} dollars.\n" for n in range(60)),
         "".join(f"{n}. {LINE}" for n in range(60)),
         ", ".join(map(str, range(500))),
@@ -58,17 +62,40 @@ def test_what_differs_if_only_in_a_digit_is_no_loop(text: str) -> None:
 def shortest_loop(text: str) -> str | None:
     """By trying every unit."""
     tail = text[-8000:]
-    if len(tail) < 16 or tail[-16:].isspace():
+    if len(tail) < 16:
         return None
     for size in range(1, len(tail) // 6 + 1):
         unit = tail[-size:]
         copies = max(6, min(16, 2000 // size))
         words = any(c.isspace() for c in unit) and any(c.isalnum() for c in unit)
-        while copies * size < (100 if words else 300):
+        while copies * size < (200 if words else 300):
             copies += 1
         if tail.endswith(unit * copies):
             return unit
     return None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 7000 + "b" + "a" * 40,  # its end stands there at thousands of places
+        "是" * 3000 + "。" + "是" * 100,
+        " " * 7000 + "x" + " " * 100,
+        "0123456789abcdefg" * 400 + "X" + "0123456789abcdefg" * 2,
+    ],
+)
+def test_no_text_is_dear_to_look_at(text: str) -> None:
+    def cost(of: Callable[[str], object]) -> float:
+        costs = []
+        for _ in range(20):
+            begun = time.thread_time()
+            of(text)
+            costs.append(time.thread_time() - begun)
+        return min(costs)
+
+    assert loop(text) is None
+    looked_at_once = cost(lambda text: [character.isspace() for character in text])
+    assert cost(loop) < 10 * looked_at_once
 
 
 units = st.text("ab 1\n7.", min_size=1, max_size=60)
@@ -76,6 +103,7 @@ units = st.text("ab 1\n7.", min_size=1, max_size=60)
 
 @given(st.lists(st.tuples(units, st.integers(1, 40)), max_size=4), st.integers(0, 10))
 @example([("ab", 9), ("1. a b.a b", 25)], 3)
+@example([("He said: " + "ha " * 8, 17)], 0)
 @example([("Merrily, merrily, merrily, life\n", 17)], 0)
 def test_a_loop_is_found_as_by_trying_every_unit(parts: list[tuple[str, int]], cut: int) -> None:
     text = "".join(unit * times for unit, times in parts)
@@ -116,4 +144,20 @@ SENTENCE = "The moon is made of nothing but green cheese."  # over thirty-two ch
 def test_the_nudging_model_is_believed_sooner_where_nothing_new_is_said(
     text: str, bound: float
 ) -> None:
-    assert consent(text) == bound
+    assert consent(text, sure=False) == bound
+
+
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [
+        (SENTENCE, 1.0),
+        (" ".join([SENTENCE] * 5), 1.0),  # a refrain
+        (f" {SENTENCE}" * 6, 0.0025),
+        (PARAGRAPH * 4, 0.0025),  # nearly five hundred characters
+        (PARAGRAPH * 3, 1.0),
+        (f"No. {SENTENCE} " * 9 + SENTENCE, 1.0),  # not in a row
+        ("".join(f"{SENTENCE} {n}\n" for n in range(99)) + SENTENCE, 1.0),
+    ],
+)
+def test_one_that_is_sure_to_go_on_only_after_some_copies(text: str, bound: float) -> None:
+    assert consent(text, sure=True) == bound

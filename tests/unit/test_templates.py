@@ -144,6 +144,13 @@ def test_so_are_those_that_transformers_ships() -> None:
         assert_equal(template)
 
 
+def test_what_templates_call_takes_its_names_there() -> None:
+    template = "{{ strftime_now(format='%Y') }}{{ messages | tojson(separators=(',', ':')) }}"
+    for way in (template, template + "{{ raise_exception(message='no') }}"):
+        given = values(CONVERSATIONS[1], {})
+        assert ours(way, given) == theirs(way, given)
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_what_fails_there_fails_here(name: str) -> None:
     given = values(CONVERSATIONS[0], {})

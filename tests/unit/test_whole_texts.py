@@ -48,7 +48,7 @@ TEXTS = {
     "counting": ", ".join(map(str, range(1, 121))) + ".",
     "countdown": rows("T minus {n} seconds and counting.\n", 20) + "Lift-off.",
     "steps": rows("Step {n}: Turn the left screw by a quarter and wait.\n", 7) + "Done.",
-    "zeros": "weights = [" + ", ".join(["0"] * 24) + "]\n",
+    "zeros": "weights = [" + ", ".join(["0"] * 50) + "]\n",
     "address": "See https://example.net/find?of=" + "a1b2" * 40 + " for it.",
     "digits": "It is 0."
     + "3" * 60
@@ -77,7 +77,8 @@ def cut_as(tokens: str) -> Callable[[bytes], list[bytes]]:
 
 
 def writer(text: str, tokens: str, sure: float, other: bytes) -> ScriptedEngine:
-    """A model that writes this text, each token with probability `sure`, and then ends."""
+    """A model that writes this text, each token with probability `sure`, and then ends.
+    `other`: what might come instead."""
     data = text.encode()
     following: dict[int, bytes] = {}
     at = 0
@@ -104,7 +105,7 @@ def settings() -> Iterator[tuple[str, str, float, str, str, bool]]:
                 yield (*pair, sure, stop, opener, talk)
 
 
-def check_whole(text: str) -> None:
+def check_whole(text: str, others: tuple[bytes, bytes] = (b"~", b"_")) -> None:
     talk = [
         Message("user", "Hello"),
         Message("assistant", "Hello."),
@@ -112,8 +113,8 @@ def check_whole(text: str) -> None:
     ]
     for base, nudge, sure, stop, opener, turns in settings():
         model = NudgedModel(
-            writer(text, base, sure, b"~"),
-            writer(text, nudge, 0.9, b"_"),
+            writer(text, base, sure, others[0]),
+            writer(text, nudge, 0.9, others[1]),
             stop=stop,
             opener=opener,
             max_tokens=4000,
@@ -128,6 +129,11 @@ def check_whole(text: str) -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_text_that_both_models_write_is_whole(name: str) -> None:
     check_whole(TEXTS[name])
+
+
+@pytest.mark.parametrize("name", ["sums", "table", "inserts", "the chorus thrice", "speakers"])
+def test_what_is_left_of_the_probability_may_be_that_of_the_end(name: str) -> None:
+    check_whole(TEXTS[name], (b"", b""))
 
 
 def shared_texts() -> dict[str, str]:
