@@ -22,10 +22,11 @@ _CONSENT = (0.02, 0.007)
 the answer once, or twice, already; and more often than that:"""
 _LEAST_CONSENT = 0.0025
 
-_LOOP = (16, 6, 2000)
+_REFRAIN = 3
+"""How often they may stand there before a nudging model that is sure to go on counts so, too."""
+
+_MANY, _FEW, _LONG = 16, 6, 2000
 """Copies of a loop: so many, or as many as fill so many characters, but never under the few."""
-_REFRAIN = (6, 3, 480)
-"""The same of a refrain of which there is enough, even where the nudging model is sure of it."""
 _SHORTEST = 200
 """Characters of a loop with all its copies."""
 _WORD = 300
@@ -43,44 +44,38 @@ def tail(text: bytes) -> str:
 
 def consent(text: str, sure: bool) -> float:
     """The probability of its end from which the nudging model counts as ending an answer that says
-    what it has said before; 1 where the last words are new. `sure`: of what it would go on with.
-    Such a model may well write a refrain, so it is doubted only after some copies in a row."""
+    what it has said before; 1 where the last words are new. `sure`: of what it would go on with,
+    as it may well be of a refrain."""
     last = text[-_STALE:]
     if len(last) < _STALE or sum(map(str.isalpha, last)) < _LETTERS:
         return 1.0
     times = text.count(last, 0, len(text) - 1)
-    if times and sure and _repeated(text, _REFRAIN) is None:
+    if sure and times <= _REFRAIN:
         return 1.0
     return (1.0, *_CONSENT, _LEAST_CONSENT)[min(times, 3)]
 
 
 def loop(text: str) -> str | None:
     """What the end of a text repeats over and over, if it does: the shortest such unit."""
-    return _repeated(text, _LOOP)
-
-
-def _repeated(text: str, enough: tuple[int, int, int]) -> str | None:
-    few = enough[1]
     tail = text[-_TAIL:]
     probe = tail[-_PROBE:]
     at = tail.rfind(probe, 0, len(tail) - 1) if len(probe) == _PROBE else -1
     while at >= 0:
         unit = tail[at + _PROBE :]
-        if len(unit) * few > len(tail):
+        if len(unit) * _FEW > len(tail):
             return None
         # Of most units only the few are looked at, which is soon done.
-        if tail.endswith(unit * few) and tail.endswith(unit * _copies(unit, enough)):
+        if tail.endswith(unit * _FEW) and tail.endswith(unit * _copies(unit)):
             return unit
         at = tail.rfind(probe, 0, at + _PROBE - 1)
     return None
 
 
-def _copies(unit: str, enough: tuple[int, int, int]) -> int:
+def _copies(unit: str) -> int:
     """How many there must be."""
-    many, few, long = enough
     words = any(map(str.isspace, unit)) and any(map(str.isalnum, unit))
     least = _SHORTEST if words else _WORD
-    return max(few, min(many, long // len(unit)), -(-least // len(unit)))
+    return max(_FEW, min(_MANY, _LONG // len(unit)), -(-least // len(unit)))
 
 
 def goes_on(text: str, unit: str) -> bool:
