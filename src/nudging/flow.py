@@ -24,6 +24,7 @@ from .draft import Ask, Draft, Event
 from .markers import Markers
 from .policy import CONSENT, SURE, agrees, fires, needs, seen_before, without_repeated_suffix
 from .text import (
+    at_boundary,
     complete,
     last_of_sentence,
     official_reaches,
@@ -100,7 +101,8 @@ class Nudging:
         else:
             yield from draft.more()
             opinion = draft.opinion
-            if opinion is not None and self._would_end(opinion, handover.reason, self._y):
+            said = self._y if at_boundary(guard.tail(self._y), draft.text) else b""
+            if opinion is not None and self._would_end(opinion, handover.reason, said):
                 return StopReason.NUDGE
         while not draft.text and (yield from draft.more()):
             pass
@@ -261,8 +263,9 @@ class Nudging:
         return ends
 
     def _would_end(self, opinion: Step, reason: HandoverReason, text: bytes) -> bool:
-        """Whether the nudging model, after a text, counts as ending the answer there. One that is
-        sure of what it would go on with has to say so plainly."""
+        """Whether the nudging model counts as ending the answer. `text`: the answer so far where a
+        sentence ends, else empty, for inside of one a repetition says nothing. A model that is sure
+        of what it would go on with has to say plainly that it would end."""
         sure = opinion.top1 >= SURE
         bound = CONSENT.get("doubt" if sure and reason == "end" else reason, self.config.consent)
         if self.config.guards == "loop":
