@@ -234,8 +234,9 @@ class NudgedModel:
     ) -> AsyncGenerator[Answer | NudgingError, None]:
         """Answer many, in their order. A question that fails gives its error in its place.
 
-        `concurrency`: answers at work at once; None for as many as is fastest: one where both
-        models are in this process, or as many as both engines can do.
+        `concurrency`: answers at work at once; None for as many as is fastest: four where both
+        models are in this process, or as many as both engines can do. With 1, answers repeat
+        exactly; answers that share passes are rounded otherwise.
         """
         self._check(self._config(options))  # a bad option fails once, not in every place
         if concurrency is not None and concurrency < 1:

@@ -288,7 +288,7 @@ def test_capabilities_say_what_was_opened(case: Case, engine: Engine) -> None:
     assert engine.spec == (case.spec or engine.spec)
     assert found.max_top_k >= 3
     assert found.concurrency >= (found.at_once or 1)
-    assert (found.at_once == 1) == isinstance(engine, LocalEngine)
+    assert (found.at_once == 4) == isinstance(engine, LocalEngine)
     assert found.n_ctx == N_CTX or case.kind == "vllm"
     assert found.raw
     assert all(note.endswith(".") for note in found.notes)

@@ -251,7 +251,7 @@ def test_map_works_at_so_many_at_once_and_no_more(concurrency: int) -> None:
 
 
 Known = dict[str, Any]
-LOCAL: Known = {"at_once": 1, "concurrency": 8}
+LOCAL: Known = {"at_once": 4, "concurrency": 8}
 SERVER: Known = {"concurrency": 16}
 SMALL: Known = {"concurrency": 4}
 
@@ -259,7 +259,7 @@ SMALL: Known = {"concurrency": 4}
 @pytest.mark.parametrize(
     ("base", "nudge", "most"),
     [
-        (LOCAL, LOCAL, 1),  # both compute here: more at once only cost more
+        (LOCAL, LOCAL, 4),  # both compute here: more at once only cost more
         (SERVER, LOCAL, 8),  # while one answer waits for the server, the others go on here
         (LOCAL, SERVER, 8),
         (SERVER, SERVER, 16),
@@ -288,10 +288,10 @@ def test_map_asks_so_many_at_once_unless_somebody_says(concurrency: int | None) 
             yield self
             self.at_work -= 1
 
-    expected = concurrency or 1
+    expected = concurrency or 2
     base, nudge = Slow("bcdfghjklmnpqrstvwxz"), Slow([" a", "a", " e"])
     for engine in (base, nudge):
-        engine.capabilities = replace(engine.capabilities, at_once=1)
+        engine.capabilities = replace(engine.capabilities, at_once=2)
     with NudgedModel(base, nudge) as pair:
         assert len(list(pair.map(["q"] * 6, max_tokens=3, concurrency=concurrency))) == 6
     assert base.most == expected

@@ -233,7 +233,7 @@ class HfRuntime(Runtime):
     """A transformers model. Its caches are computed one after the other."""
 
     kind = "hf"
-    at_once = 1  # docs/performance.md has what more of them cost
+    at_once = 4  # docs/performance.md has what fewer and more of them cost
 
     def __init__(self, model: Any, tokenizer: Any, *, n_ctx: int, slots: int = 1) -> None:
         if "past_key_values" not in inspect.signature(model.forward).parameters:
