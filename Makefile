@@ -43,6 +43,7 @@ lint: .venv/.all
 	$(BIN)/ruff format --check src tests examples benchmarks lab docs
 	$(BIN)/ruff check src tests examples benchmarks lab docs
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: .venv/.all
 	$(BIN)/ruff format src tests examples benchmarks lab docs

@@ -23,7 +23,7 @@ from unittest.mock import patch
 from urllib.request import urlopen
 
 from nudging import NudgedModel
-from nudging.config import parse_spec
+from nudging.engines.spec import parse_spec
 from nudging.plan.speed import Speed
 
 from .capacity.measure import servers

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nudging import NudgedModel
-from nudging.pull import pull_demo
+from nudging.engines.demo import pull_demo
 
 from .sections import add_line, read_lines, table, write_section
 

@@ -26,13 +26,13 @@ from typing import Any, NamedTuple
 from nudging import Answer, Config, Decision, Engine, NudgedModel, open_engine_async
 from nudging.bench.chunked import Chunked
 from nudging.bench.watched import Choice, Watched
-from nudging.chat import Part, Prompt
-from nudging.config import Spec, parse_spec
-from nudging.drive import drive
+from nudging.drive.driver import drive
+from nudging.drive.streams import Side
 from nudging.engines.base import Want
-from nudging.flow import Nudging
-from nudging.streams import Side
-from nudging.text import common_prefix
+from nudging.engines.spec import Spec, parse_spec
+from nudging.prompts.chat import Part, Prompt
+from nudging.rule.nudging import Nudging
+from nudging.values.text import common_prefix
 
 from .sections import add_line, read_lines, table, write_section
 from .vllm_pair import vllm_pair

@@ -32,10 +32,10 @@ from nudging.bench.deep import deepen
 from nudging.bench.measure import compared
 from nudging.bench.questions import QUESTIONS
 from nudging.bench.rows import HEAD, Request, Row, lines
-from nudging.engines.hf import HfRuntime
-from nudging.engines.local import LocalEngine
-from nudging.engines.runtime import Row as Logits
-from nudging.sampling import uniform
+from nudging.engines.hf.hf_runtime import HfRuntime
+from nudging.engines.local.local_engine import LocalEngine
+from nudging.engines.local.runtime import Row as Logits
+from nudging.values.sampling import uniform
 
 from .sections import table
 

@@ -13,11 +13,11 @@ import statistics
 import time
 from pathlib import Path
 
-from nudging.config import parse_spec
-from nudging.engines.local import LocalEngine
-from nudging.engines.runtime import Runtime
-from nudging.pull import demo_path, pull_demo
-from nudging.tokens import Source
+from nudging.engines.demo import demo_path, pull_demo
+from nudging.engines.local.local_engine import LocalEngine
+from nudging.engines.local.runtime import Runtime
+from nudging.engines.spec import parse_spec
+from nudging.values.tokens import Source
 
 from .sections import table, write_section
 
@@ -30,11 +30,11 @@ def open_runtime(engine: str, source: Source) -> tuple[LocalEngine, Runtime]:
     spec = parse_spec(f"{engine}:{demo_path(source)}")
     opened: LocalEngine
     if engine == "llama":
-        from nudging.engines.llama import open_llama
+        from nudging.engines.llama.llama_runtime import open_llama
 
         opened = open_llama(spec)
     else:
-        from nudging.engines.hf import open_hf
+        from nudging.engines.hf.hf_runtime import open_hf
 
         opened = open_hf(spec)
     return opened, opened._runtime

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nudging import NudgedModel
-from nudging.pull import pull_demo
+from nudging.engines.demo import pull_demo
 
 STYLES = {"nudge": "bold underline magenta", "base": ""}
 

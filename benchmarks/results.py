@@ -25,7 +25,7 @@ from nudging.eval.summary import BASELINE
 from nudging.eval.task import Sample
 from nudging.eval.tasks import find_task
 from nudging.eval.tasks.choice import Choice
-from nudging.headers import Header
+from nudging.storage.headers import Header
 
 from .sections import table, write_section
 

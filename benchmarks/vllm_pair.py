@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nudging.cli import show
-from nudging.engines.hf import converted
+from nudging.engines.demo import demo_path, pull_demo
+from nudging.engines.hf.hf_runtime import converted
 from nudging.launch.flags import HOST, Server, address, find_program
 from nudging.launch.machine import look
 from nudging.launch.pair import Watcher, running
 from nudging.launch.process import free_port
 from nudging.launch.rooms import rooms
 from nudging.launch.sizes import size_of
-from nudging.pull import demo_path, pull_demo
-from nudging.tokens import Source
+from nudging.values.tokens import Source
 
 PROGRAM = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "vllm"
 FLAGS = ("--dtype", "bfloat16", "--max-model-len", "2048")

@@ -15,9 +15,10 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner
 
-from nudging import config, errors, sampling
 from nudging.cli.app import app
+from nudging.rule import config
 from nudging.server.fields import documented
+from nudging.values import errors, sampling
 
 HERE = Path(__file__).parent
 

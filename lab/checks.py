@@ -16,9 +16,9 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import NamedTuple
 
-from nudging.chat import Message, Part, Prompt
 from nudging.engines import open_engine
 from nudging.engines.base import Engine, Want
+from nudging.prompts.chat import Message, Part, Prompt
 
 from .conversations import PREFIX, SYSTEM
 from .plan import plans

@@ -17,8 +17,8 @@ from typing import Any, NoReturn, get_args
 import pytest
 from hypothesis import settings
 
-from nudging.pull import demo_path
-from nudging.tokens import Source
+from nudging.engines.demo import demo_path
+from nudging.values.tokens import Source
 
 # A shell's background job ignores Ctrl-C, and so would the children that tests press it on.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -96,7 +96,7 @@ def served() -> Iterator[Served]:
 def _serve(path: Path) -> Any:
     if find_spec("xllamacpp") is None:
         pytest.skip("xllamacpp is not installed")
-    from nudging.engines.llama_c import library
+    from nudging.engines.llama.llama_c import library
 
     library()  # the first to import xllamacpp: it sets how long threads wait for each other
     import xllamacpp

@@ -28,11 +28,11 @@ from typing import Any
 
 from benchmarks.reliability.upstream import answered, told
 
-from nudging.chat import Part, Prompt
-from nudging.config import parse_spec
 from nudging.engines.base import Want
 from nudging.engines.scripted import open_scripted
-from nudging.tokens import Source
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import Part, Prompt
+from nudging.values.tokens import Source
 
 
 async def events(source: Source, body: dict[str, Any]) -> list[dict[str, Any]]:

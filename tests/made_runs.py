@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nudging.eval.store import HEADER, SAMPLES
-from nudging.kept import encode, write_json
+from nudging.storage.kept import encode, write_json
 
 Line = dict[str, Any]
 Span = dict[str, Any]

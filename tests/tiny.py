@@ -15,7 +15,7 @@ transformers = pytest.importorskip("transformers")
 import tokenizers  # noqa: E402
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers  # noqa: E402
 
-from nudging.engines import hf  # noqa: E402
+from nudging.engines.hf import hf_runtime as hf  # noqa: E402
 
 WORDS = ["the capital of France is Paris . ", "a b  c\n\nd\te ", "naïve 漢字 👩‍🔬 x = 1 ; "] * 9
 CHATML = (

@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator, Sequence
 
 import numpy as np
 
-from nudging.chat import Message, Prompt
 from nudging.engines.base import Engine, Want
-from nudging.engines.runtime import Row, Runtime
+from nudging.engines.local.runtime import Row, Runtime
 from nudging.engines.scripted import Distribution, ScriptedEngine
-from nudging.tokens import Candidate, Step
-from nudging.variables import NONE, Variables
+from nudging.prompts.chat import Message, Prompt
+from nudging.values.tokens import Candidate, Step
+from nudging.values.variables import NONE, Variables
 
 WORDS = [
     " the",

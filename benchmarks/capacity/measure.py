@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nudging import NudgedModel
-from nudging.chat import base_prompt, conversation
-from nudging.config import parse_spec
 from nudging.engines.base import Want
-from nudging.engines.remote import open_remote
-from nudging.tokens import Piece, Source
+from nudging.engines.remote.remote_engine import open_remote
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import base_prompt, conversation
+from nudging.values.tokens import Piece, Source
 
 from .server import LETTERS, script
 from .setting import Setting

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nudging.plan.shape import Shape
-from nudging.tokens import Candidate, Source, Step
+from nudging.values.tokens import Candidate, Source, Step
 
 from ..connection import CHUNKED, EVENTS, Asked, Connection, chunk, listen
 from ..reliability.upstream import told

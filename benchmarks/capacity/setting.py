@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from nudging.plan.shape import Turn, made_up
 from nudging.plan.speed import Speed
-from nudging.tokens import Source
+from nudging.values.tokens import Source
 
 BASE = Speed(first=60, more=1.5, request=10, prompt=0.05)
 NUDGE = Speed(first=12, more=0.1, request=4, prompt=0.02)

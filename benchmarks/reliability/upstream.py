@@ -21,11 +21,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from nudging.chat import Part, Prompt
-from nudging.config import parse_spec
 from nudging.engines.base import Want
 from nudging.engines.scripted import known_answer, open_scripted
-from nudging.tokens import Source, Step
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import Part, Prompt
+from nudging.values.tokens import Source, Step
 
 from ..connection import CHUNKED, EVENTS, OK, Asked, Connection, chunk, listen
 

@@ -6,15 +6,15 @@ and is to answer Ctrl-C from its first moment on.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .chat import Message
-    from .config import Config
     from .engines import open_engine, open_engine_async
     from .engines.base import Engine
-    from .errors import NudgingError
     from .model import AnswerStream, NudgedModel
-    from .policy import parse_trigger
-    from .sampling import Sampling
-    from .tokens import (
+    from .prompts.chat import Message
+    from .rule.config import Config
+    from .rule.trigger import parse_trigger
+    from .values.errors import NudgingError
+    from .values.sampling import Sampling
+    from .values.tokens import (
         Answer,
         Candidate,
         Decision,
@@ -54,8 +54,8 @@ __all__ = [
 ]
 
 _PLACES = (
-    *("errors", "tokens", "chat", "sampling", "policy", "config"),
-    *("engines.base", "engines", "model"),
+    *("values.errors", "values.tokens", "prompts.chat", "values.sampling"),
+    *("rule.trigger", "rule.config", "engines.base", "engines", "model"),
 )
 """Where these names are, the places that are quick to import first."""
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .config import Spec, parse_spec
 from .engines.base import Engine
-from .pull import demo_path
+from .engines.demo import demo_path
+from .engines.spec import Spec, parse_spec
 
 _PACKAGES = {"llama": ("xllamacpp",), "hf": ("torch", "transformers")}
 """What computes, by engine: another version may round otherwise."""

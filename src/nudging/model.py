@@ -19,19 +19,19 @@ from itertools import islice
 from types import TracebackType
 from typing import Any
 
-from . import portal
-from .chat import Message, Question, base_prompt, conversation, is_template
-from .config import Config, changed
-from .drive import drive, map_ordered
+from .aio import portal
+from .drive.driver import drive, map_ordered
+from .drive.streams import Side
 from .engines import open_engine
 from .engines.base import Engine, Want, answers_at_once
-from .errors import ConfigError, NudgingError
-from .flow import Nudging
-from .policy import needs
-from .sandbox import aside
-from .streams import Side
-from .text import check_official_length
-from .tokens import Answer, Decision, Piece
+from .prompts.chat import Message, Question, base_prompt, conversation, is_template
+from .prompts.sandbox import aside
+from .rule.config import Config, changed
+from .rule.nudging import Nudging
+from .rule.trigger import needs
+from .values.errors import ConfigError, NudgingError
+from .values.text import check_official_length
+from .values.tokens import Answer, Decision, Piece
 
 PREFIX = "Instruction: "
 SHOWN = 4

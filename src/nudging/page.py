@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 
-from .chat import Question, conversation
-from .tokens import (
+from .prompts.chat import Question, conversation
+from .values.tokens import (
     Answer,
     Candidate,
     Handover,

@@ -21,17 +21,18 @@ from typing import Any
 
 import pytest
 
-from nudging import NudgedModel, portal
-from nudging.chat import Message, Part, Prompt, conversation
-from nudging.config import parse_spec
+from nudging import NudgedModel
+from nudging.aio import portal
 from nudging.engines import open_engine_async
 from nudging.engines.base import Engine, Want
-from nudging.engines.llama_server import open_llama_server
-from nudging.engines.local import LocalEngine
-from nudging.errors import ConfigError, ContextOverflow, InputError, ModelError, NudgingError
-from nudging.sampling import Sampling
-from nudging.text import complete
-from nudging.tokens import Step
+from nudging.engines.llama.llama_server import open_llama_server
+from nudging.engines.local.local_engine import LocalEngine
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import Message, Part, Prompt, conversation
+from nudging.values.errors import ConfigError, ContextOverflow, InputError, ModelError, NudgingError
+from nudging.values.sampling import Sampling
+from nudging.values.text import complete
+from nudging.values.tokens import Step
 from tests.conftest import Demo, Lab, Served
 
 N_CTX = 256

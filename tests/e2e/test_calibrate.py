@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from nudging.chat import Prompt
 from nudging.cli import run
 from nudging.engines.scripted import ScriptedEngine
 from nudging.eval.task import REASONING
+from nudging.prompts.chat import Prompt
 from tests.conftest import Lab
 from tests.lab_facts import PETS
 

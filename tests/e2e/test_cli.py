@@ -16,7 +16,7 @@ import pytest
 
 from nudging import __version__
 from nudging.cli import run
-from nudging.errors import PullError
+from nudging.values.errors import PullError
 
 MODELS = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
 SLOW = ["--base", "scripted:base?delay=0.3", "--nudge", "scripted:nudge"]
@@ -219,7 +219,7 @@ def test_wrong_use_is_told_and_exits_2(
 def test_a_typo_is_told_before_anything_is_fetched(
     typo: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("nudging.pull.pull_demo", lambda _: pytest.fail("it fetches"))
+    monkeypatch.setattr("nudging.engines.demo.pull_demo", lambda _: pytest.fail("it fetches"))
     for pair in (
         ["--base", typo, "--nudge", "demo:nudge"],
         ["--base", "demo:base", "--nudge", typo],
@@ -320,7 +320,7 @@ def test_with_no_pair_named_the_built_in_one_is_fetched(
         progress("base.gguf", 50_000_000, 100_000_000)
         raise PullError("no network", hint="find one")
 
-    monkeypatch.setattr("nudging.pull.pull_demo", offline)
+    monkeypatch.setattr("nudging.engines.demo.pull_demo", offline)
     assert run(["ask", "x", "--json"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -333,7 +333,7 @@ def test_with_no_pair_named_the_built_in_one_is_fetched(
 def test_pull_tells_where_the_pair_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("nudging.pull.is_pulled", lambda: True)
+    monkeypatch.setattr("nudging.engines.demo.is_pulled", lambda: True)
     assert run(["pull", "demo"]) == 0
     assert "gemma-3-270m-q4_k_m.gguf" in capsys.readouterr().out
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from nudging.chat import Message, Prompt
 from nudging.cli import run
 from nudging.engines.base import Engine, Want
 from nudging.engines.scripted import ScriptedEngine
-from nudging.errors import ModelError, PullError, TemplateError
-from nudging.tokens import Candidate, Step
-from nudging.variables import NONE, Variables
+from nudging.prompts.chat import Message, Prompt
+from nudging.values.errors import ModelError, PullError, TemplateError
+from nudging.values.tokens import Candidate, Step
+from nudging.values.variables import NONE, Variables
 
 MODELS = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
 NUDGE = f'"{sys.executable}" -c "from nudging.cli import main; main()"'
@@ -46,7 +46,7 @@ def test_an_error_is_one_line_that_steers_no_terminal(
     def fails(_: object) -> None:
         raise PullError(HOSTILE, hint=HOSTILE)
 
-    monkeypatch.setattr("nudging.pull.pull_demo", fails)
+    monkeypatch.setattr("nudging.engines.demo.pull_demo", fails)
     assert run(["ask", "x"]) == 1
     told = capsys.readouterr().err.splitlines()[-2:]
     assert told == [f"nudge: error: {TAMED}", f"hint: {TAMED}"]

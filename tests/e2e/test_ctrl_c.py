@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from nudging import interrupts, portal
+from nudging.aio import interrupts, portal
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from nudging import Engine, NudgedModel, open_engine, portal
+from nudging import Engine, NudgedModel, open_engine
+from nudging.aio import portal
 from nudging.engines.scripted import Distribution, ScriptedEngine
-from nudging.tokens import Candidate
+from nudging.values.tokens import Candidate
 from tests.conftest import Lab
 
 RECORDS = Path(__file__).parents[3] / "shared" / "golden" / "official_lab.jsonl"

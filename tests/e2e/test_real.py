@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from nudging import Answer, NudgedModel, Piece, StopReason, portal
+from nudging import Answer, NudgedModel, Piece, StopReason
+from nudging.aio import portal
 from nudging.bench.questions import QUESTIONS
-from nudging.engines.llama_c import LlamaUnavailable
+from nudging.engines.llama.llama_c import LlamaUnavailable
 from tests.conftest import Demo, Served
 
 pytestmark = pytest.mark.models
@@ -146,7 +147,7 @@ def test_without_llama_cpps_own_symbols_its_server_answers(
     def hidden(*_: object) -> None:
         raise LlamaUnavailable("the symbols are not there")
 
-    monkeypatch.setattr("nudging.engines.llama.open_llama", hidden)
+    monkeypatch.setattr("nudging.engines.llama.llama_runtime.open_llama", hidden)
     base, nudge = f"llama:{demo('base')}?n_ctx=512", f"llama:{demo('nudge')}?n_ctx=512"
     with NudgedModel(base, nudge, max_tokens=64) as model:
         assert model.base.capabilities.kind == "llama-server"

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from nudging.engines.scripted import Distribution, ScriptedEngine
-from nudging.errors import ContextOverflow
 from nudging.eval.analyze import Place, Trio, analysis, coverage, rank
-from nudging.tokens import Candidate, Step
+from nudging.values.errors import ContextOverflow
+from nudging.values.tokens import Candidate, Step
 
 
 def step(*texts: str) -> Step:

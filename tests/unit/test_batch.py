@@ -26,7 +26,8 @@ from nudging.batch.run import Job
 from nudging.batch.store import Settled, Work, opened
 from nudging.cli import show
 from nudging.engines.scripted import Distribution, ScriptedEngine
-from nudging.errors import (
+from nudging.server.voices import Voices
+from nudging.values.errors import (
     InputError,
     MissingExtra,
     ModelError,
@@ -37,8 +38,7 @@ from nudging.errors import (
     ServerRefused,
     UsageError,
 )
-from nudging.server.voices import Voices
-from nudging.tokens import Candidate, Usage
+from nudging.values.tokens import Candidate, Usage
 
 FRANCE, PARIS = "What is the capital of France?", "The capital of France is Paris."
 PLAIN = Manner({}, {})

@@ -17,17 +17,18 @@ from nudging.bench.many import many
 from nudging.bench.measure import FEWEST, alone, cases, compared, per_token
 from nudging.bench.overhead import overhead
 from nudging.bench.pair import pair
-from nudging.bench.questions import QUESTIONS, read_questions
+from nudging.bench.questions import QUESTIONS
 from nudging.bench.rows import HEAD, Request, Row, Suite, lines, ratio
 from nudging.bench.watched import Choice, Watched, tie_gap, turned_gap
-from nudging.chat import Part, Prompt
 from nudging.cli import run
-from nudging.config import Spec, parse_spec
 from nudging.engines.base import Engine, Want
-from nudging.engines.local import LocalEngine
+from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.scripted import Distribution, ScriptedEngine, open_scripted
-from nudging.errors import InputError, ServerDown
-from nudging.tokens import Candidate, Source, Step
+from nudging.engines.spec import Spec, parse_spec
+from nudging.prompts.chat import Part, Prompt
+from nudging.storage.lines import read_questions
+from nudging.values.errors import InputError, ServerDown
+from nudging.values.tokens import Candidate, Source, Step
 from tests.toys import ToyRuntime, random_engine
 
 FIELDS = [

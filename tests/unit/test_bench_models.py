@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from nudging.bench.rows import Request
-from nudging.chat import Prompt, base_prompt, conversation
 from nudging.engines.base import Want
-from nudging.engines.local import LocalEngine
+from nudging.engines.local.local_engine import LocalEngine
 from nudging.model import PREFIX
-from nudging.tokens import Step
+from nudging.prompts.chat import Prompt, base_prompt, conversation
+from nudging.values.tokens import Step
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -22,7 +22,7 @@ transformers = pytest.importorskip("transformers")
 from benchmarks import gpu  # noqa: E402
 
 from nudging.bench.deep import deepen  # noqa: E402
-from nudging.engines.hf import HfRuntime  # noqa: E402
+from nudging.engines.hf.hf_runtime import HfRuntime  # noqa: E402
 from tests.tiny import byte_level, gemma, llama, made  # noqa: E402
 
 pytestmark = [pytest.mark.hf, pytest.mark.usefixtures("one_thread")]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nudging.chat import (
+from nudging.prompts.chat import (
     MOST_CHARACTERS,
     MOST_MESSAGES,
     SYSTEM,
@@ -19,9 +19,9 @@ from nudging.chat import (
     base_prompt,
     conversation,
 )
-from nudging.controls import CONTROL_LIKE
-from nudging.errors import ConfigError, InputError, TemplateError
-from nudging.templates import NAMED, Shield, named_template, render
+from nudging.prompts.controls import CONTROL_LIKE
+from nudging.prompts.templates import NAMED, Shield, named_template, render
+from nudging.values.errors import ConfigError, InputError, TemplateError
 
 # --- conversations --------------------------------------------------------------------------
 
@@ -372,7 +372,7 @@ HOSTILE = {
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nudging.sandbox.SECONDS", 1)
+    monkeypatch.setattr("nudging.prompts.sandbox.SECONDS", 1)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -431,7 +431,7 @@ def test_a_template_that_would_take_all_memory_or_time_is_stopped(template: str)
 
 
 def test_a_template_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nudging.sandbox.SECONDS", 0.5)
+    monkeypatch.setattr("nudging.prompts.sandbox.SECONDS", 0.5)
     letters = "y" * 5000
     loops = "".join(f"{{% for {name} in '{letters}' %}}" for name in "abc")
     with pytest.raises(TemplateError, match="did not end"):

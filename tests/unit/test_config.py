@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nudging import NudgedModel
-from nudging.config import PRESETS, Config, Spec, parse_spec
-from nudging.errors import ConfigError, MissingExtra, SpecError
-from nudging.pairs import Pair, read_config
-from nudging.policy import Bound, Either
-from nudging.sampling import GREEDY, Sampling
+from nudging.engines.spec import Spec, parse_spec
+from nudging.rule.config import PRESETS, Config
+from nudging.rule.trigger import Bound, Either
+from nudging.settings import Pair, read_config
+from nudging.values.errors import ConfigError, MissingExtra, SpecError
+from nudging.values.sampling import GREEDY, Sampling
 
 
 def refused(preset: str = "default", **options: Any) -> ConfigError:

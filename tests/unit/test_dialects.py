@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from nudging.chat import Message, Part
-from nudging.engines.dialects import (
+from nudging.engines.remote.dialects import (
     DIALECTS,
     LLAMA_SERVER,
     OPENAI,
@@ -30,8 +29,9 @@ from nudging.engines.dialects import (
     stretches,
     typed_controls,
 )
-from nudging.engines.refusals import read_error
-from nudging.engines.replies import (
+from nudging.engines.remote.refusals import read_error
+from nudging.engines.remote.served import OWNERS, read_models, read_n_ctx
+from nudging.engines.remote.server_steps import (
     BROKEN,
     UNNAMED,
     Found,
@@ -43,8 +43,8 @@ from nudging.engines.replies import (
     share,
     to_bytes,
 )
-from nudging.engines.served import OWNERS, read_models, read_n_ctx
-from nudging.errors import (
+from nudging.prompts.chat import Message, Part
+from nudging.values.errors import (
     ContextOverflow,
     NudgingError,
     ServerBusy,
@@ -52,7 +52,7 @@ from nudging.errors import (
     ServerNonsense,
     ServerRefused,
 )
-from nudging.sampling import GREEDY, Sampling
+from nudging.values.sampling import GREEDY, Sampling
 
 RECORDED = Path(__file__).parent.parent / "golden" / "servers"
 UNICORN = "🦄".encode()

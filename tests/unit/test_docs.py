@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nudging.engines.dialects import DIALECTS
-from nudging.templates import NAMED
+from nudging.engines.remote.dialects import DIALECTS
+from nudging.prompts.templates import NAMED
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,9 @@ def test_generated_documents_are_up_to_date() -> None:
 def test_the_options_of_specs_are_all_told() -> None:
     pytest.importorskip("torch")
     pytest.importorskip("xllamacpp")
-    from nudging.engines import hf, llama, remote
+    from nudging.engines.hf import hf_runtime as hf
+    from nudging.engines.llama import llama_runtime as llama
+    from nudging.engines.remote import remote_engine as remote
 
     text = (ROOT / "docs" / "models.md").read_text()
     known = {*hf.OPTIONS, *llama._OPTIONS, *remote._OPTIONS, "delay"}

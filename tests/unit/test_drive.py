@@ -17,16 +17,17 @@ from typing import Any, TypeVar
 
 import pytest
 
-from nudging import Answer, NudgedModel, Piece, portal
-from nudging.chat import Part, Prompt
-from nudging.config import Config
-from nudging.drive import drive, map_ordered
+from nudging import Answer, NudgedModel, Piece
+from nudging.aio import portal
+from nudging.drive.driver import drive, map_ordered
+from nudging.drive.streams import Side
 from nudging.engines.base import Engine, Want, answers_at_once
 from nudging.engines.scripted import ScriptedEngine
-from nudging.errors import ConfigError, ContextOverflow, InputError, NudgingError, ServerDown
-from nudging.flow import Nudging
-from nudging.streams import Side
-from nudging.tokens import Candidate, Decision, Source, Step, StopReason
+from nudging.prompts.chat import Part, Prompt
+from nudging.rule.config import Config
+from nudging.rule.nudging import Nudging
+from nudging.values.errors import ConfigError, ContextOverflow, InputError, NudgingError, ServerDown
+from nudging.values.tokens import Candidate, Decision, Source, Step, StopReason
 
 T = TypeVar("T")
 PROMPT = Prompt((Part("q"),))

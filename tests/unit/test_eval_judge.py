@@ -13,9 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nudging.config import parse_spec
-from nudging.engines import wire
-from nudging.errors import (
+from nudging.engines.remote import http
+from nudging.engines.spec import parse_spec
+from nudging.eval.judge import Judge, Verdict, judged, open_judge
+from nudging.eval.rubrics import ASPECTS, MATCH, SAFETY, Rubric, Unread
+from nudging.eval.task import Sample, Score
+from nudging.eval.tasks import TASKS
+from nudging.values.errors import (
     ConfigError,
     InputError,
     ServerDown,
@@ -24,10 +28,6 @@ from nudging.errors import (
     ServerTimeout,
     SpecError,
 )
-from nudging.eval.judge import Judge, Verdict, judged, open_judge
-from nudging.eval.rubrics import ASPECTS, MATCH, SAFETY, Rubric, Unread
-from nudging.eval.task import Sample, Score
-from nudging.eval.tasks import TASKS
 from tests.conftest import Lab, Served
 from tests.fake_server import FakeServer, Reply, answer, html
 
@@ -115,7 +115,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         made.append(seconds)
 
-    monkeypatch.setattr(wire, "sleep", sleep)
+    monkeypatch.setattr(http, "sleep", sleep)
     return made
 
 
@@ -348,7 +348,7 @@ def test_the_wire_to_a_trained_model(lab: Lab, served: Served) -> None:
     """For the wire only: a model this small is no judge. What it says is read, or told unread."""
 
     async def run() -> Verdict:
-        judge = Judge(wire.open_wire(parse_spec(f"{served(lab('a-small.gguf'))}#m")), "m")
+        judge = Judge(http.open_wire(parse_spec(f"{served(lab('a-small.gguf'))}#m")), "m")
         short = Rubric("short", ("correct",), 0, 1, "Is it correct?")
         try:
             return await judge.ask(short, SAMPLE, "true")

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from nudging.engines.base import Capabilities, Engine
-from nudging.engines.local import LocalEngine
+from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.scripted import ScriptedEngine
-from nudging.errors import ConfigError, ModelError
 from nudging.eval import run as run_module
 from nudging.eval.run import Evaluation, Request, read_task
 from nudging.fingerprint import made_now, model_facts, model_files, sha256, versions
-from nudging.tokens import Candidate
+from nudging.values.errors import ConfigError, ModelError
+from nudging.values.tokens import Candidate
 from tests.toys import ToyRuntime
 
 ABC = hashlib.sha256(b"abc").hexdigest()

@@ -19,14 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging import NudgedModel
-from nudging.chat import Part, Prompt
-from nudging.config import parse_spec
-from nudging.engines import fleet as fleets
-from nudging.engines import members, wire
 from nudging.engines.base import Engine, Want
-from nudging.engines.fleet import Fleet, open_fleet
-from nudging.engines.remote import RemoteEngine
-from nudging.errors import (
+from nudging.engines.remote import fleet as fleets
+from nudging.engines.remote import http, members
+from nudging.engines.remote.fleet import Fleet, open_fleet
+from nudging.engines.remote.remote_engine import RemoteEngine
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import Part, Prompt
+from nudging.values.errors import (
     ModelError,
     ServerBusy,
     ServerDown,
@@ -35,8 +35,8 @@ from nudging.errors import (
     ServerRefused,
     SpecError,
 )
-from nudging.sampling import Sampling
-from nudging.tokens import Step
+from nudging.values.sampling import Sampling
+from nudging.values.tokens import Step
 
 from ..fake_server import MODELS, FakeServer, Reply, answer, html, stream, words
 
@@ -97,7 +97,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(seconds / 10)
 
-    monkeypatch.setattr(wire, "sleep", sleep)
+    monkeypatch.setattr(http, "sleep", sleep)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     yield
     gc.collect()  # a socket left open warns, and warnings fail

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nudging.config import Config
-from nudging.draft import Ask
-from nudging.flow import Nudging
-from nudging.policy import CONSENT
-from nudging.tokens import Candidate, Decision, Piece, Source, Step, StopReason
+from nudging.rule.config import Config
+from nudging.rule.draft import Ask
+from nudging.rule.nudging import Nudging
+from nudging.rule.trigger import CONSENT
+from nudging.values.tokens import Candidate, Decision, Piece, Source, Step, StopReason
 
 Text = str | bytes
 Exchange = tuple[Source, Text, Step | None]

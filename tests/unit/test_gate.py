@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from nudging.chat import Part, Prompt
 from nudging.cli.check import GATE, Report, _lines
-from nudging.config import parse_spec
 from nudging.engines.base import Want
-from nudging.engines.gate import GateReader
-from nudging.engines.remote import RemoteEngine, open_remote
-from nudging.engines.replies import BROKEN, Found
-from nudging.errors import ServerNonsense
-from nudging.sampling import Sampling
-from nudging.tokens import Step
+from nudging.engines.remote.gate import GateReader
+from nudging.engines.remote.remote_engine import RemoteEngine, open_remote
+from nudging.engines.remote.server_steps import BROKEN, Found
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import Part, Prompt
+from nudging.values.errors import ServerNonsense
+from nudging.values.sampling import Sampling
+from nudging.values.tokens import Step
 
 from ..fake_server import FakeServer, Reply, answer, stream
 

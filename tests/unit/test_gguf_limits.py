@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from nudging.engines.gguf_file import check_gguf
-from nudging.engines.gguf_header import Header, read_header
-from nudging.engines.gguf_limits import check_limits
-from nudging.errors import ModelError
+from nudging.engines.llama.gguf_file import check_gguf
+from nudging.engines.llama.gguf_header import Header, read_header
+from nudging.engines.llama.gguf_limits import check_limits
+from nudging.values.errors import ModelError
 from tests.conftest import Demo, Lab
 
 pytest.importorskip("gguf")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nudging.guard import consent, goes_on, loop
+from nudging.rule.loops import consent, goes_on, loop
 
 LINE = "The world is a cruel place.\n"  # 28 characters
 PARAGRAPH = (

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 import pytest
 
 from nudging import NudgedModel
-from nudging.chat import Message, Prompt, conversation
-from nudging.config import parse_spec
 from nudging.engines.base import Engine, Want
-from nudging.engines.habits import CLOSED, FOLDED
-from nudging.engines.llama import llama_options
-from nudging.engines.local import LocalEngine
-from nudging.engines.remote import open_remote
-from nudging.errors import InputError, ModelError, SpecError, TemplateError
-from nudging.tokens import Answer, StopReason
+from nudging.engines.llama.llama_runtime import llama_options
+from nudging.engines.local.local_engine import LocalEngine
+from nudging.engines.remote.remote_engine import open_remote
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import Message, Prompt, conversation
+from nudging.prompts.habits import CLOSED, FOLDED
+from nudging.values.errors import InputError, ModelError, SpecError, TemplateError
+from nudging.values.tokens import Answer, StopReason
 
 from ..fake_server import FakeServer, answer
 from ..styles import (

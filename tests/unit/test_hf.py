@@ -22,13 +22,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nudging.chat import Message, Part, Prompt
-from nudging.config import parse_spec
 from nudging.engines.base import Want
-from nudging.engines.local import LocalEngine
-from nudging.errors import MissingExtra, ModelError, NudgingError, SpecError
-from nudging.sampling import Sampling
-from nudging.tokens import Source, Step
+from nudging.engines.local.local_engine import LocalEngine
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import Message, Part, Prompt
+from nudging.values.errors import MissingExtra, ModelError, NudgingError, SpecError
+from nudging.values.sampling import Sampling
+from nudging.values.tokens import Source, Step
 from tests.conftest import Demo
 
 torch = pytest.importorskip("torch")
@@ -38,8 +38,8 @@ import huggingface_hub  # noqa: E402
 import tokenizers  # noqa: E402
 from tokenizers import models, pre_tokenizers  # noqa: E402
 
-from nudging.engines import hf  # noqa: E402
-from nudging.engines.hf_vocabulary import Vocabulary  # noqa: E402
+from nudging.engines.hf import hf_runtime as hf  # noqa: E402
+from nudging.engines.hf.hf_vocabulary import Vocabulary  # noqa: E402
 from tests.tiny import (  # noqa: E402
     SHAPE,
     TOKENIZERS,
@@ -511,9 +511,9 @@ def test_code_of_a_model_is_never_run(folder: str, tmp_path: Path) -> None:
 
 def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "nudging.engines.hf")
+    monkeypatch.delitem(sys.modules, "nudging.engines.hf.hf_runtime")
     with pytest.raises(MissingExtra, match="hf engine"):
-        __import__("nudging.engines.hf")
+        __import__("nudging.engines.hf.hf_runtime")
 
 
 # --- GGUF -----------------------------------------------------------------------------------

@@ -17,16 +17,22 @@ from typing import Any
 
 import pytest
 
-from nudging.chat import Part, Prompt
 from nudging.cli import run
-from nudging.config import parse_spec
 from nudging.engines.base import Want
-from nudging.engines.dialects import DIALECTS
-from nudging.engines.remote import RemoteEngine
-from nudging.engines.replies import LegacyReader, LlamaReader, Reader, SglangReader, share
-from nudging.engines.wire import open_wire, parse
-from nudging.errors import NudgingError, ServerError, ServerNonsense, ServerTimeout
-from nudging.tokens import Step
+from nudging.engines.remote.dialects import DIALECTS
+from nudging.engines.remote.http import open_wire, parse
+from nudging.engines.remote.remote_engine import RemoteEngine
+from nudging.engines.remote.server_steps import (
+    LegacyReader,
+    LlamaReader,
+    Reader,
+    SglangReader,
+    share,
+)
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import Part, Prompt
+from nudging.values.errors import NudgingError, ServerError, ServerNonsense, ServerTimeout
+from nudging.values.tokens import Step
 
 from ..fake_server import FakeServer, Reply, answer, stream, words
 

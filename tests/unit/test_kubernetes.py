@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from nudging.config import parse_spec
+from nudging.engines.spec import parse_spec
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"

@@ -15,8 +15,8 @@ import pytest
 from lab.questions import KINDS, sheet
 from lab.world import make_world
 
-from nudging.cli.options import plan as read_options
 from nudging.eval.methods import METHODS
+from nudging.settings import resolve_pair
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -36,8 +36,8 @@ from lab.results import EXPERIMENTS, asked, cells, findings, main, written  # no
 from lab.task import sheet_lines  # noqa: E402
 from lab.train import new_model  # noqa: E402
 
-from nudging.config import parse_spec  # noqa: E402
-from nudging.engines.llama import open_llama  # noqa: E402
+from nudging.engines.llama.llama_runtime import open_llama  # noqa: E402
+from nudging.engines.spec import parse_spec  # noqa: E402
 
 pytestmark = pytest.mark.hf
 
@@ -258,7 +258,7 @@ def test_cells_have_names_of_their_own() -> None:
 @pytest.mark.parametrize("cell", EVERY_CELL, ids=lambda cell: str(cell.name))
 def test_every_cell_can_be_asked(cell: Cell) -> None:
     assert cell.method in METHODS
-    options = read_options("demo:base", "demo:nudge", sets=[*cell.sets])
+    options = resolve_pair("demo:base", "demo:nudge", sets=[*cell.sets])
     assert options.config.max_tokens
     assert cell.base.partition("*")[0] in plans()
 

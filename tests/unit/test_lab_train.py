@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from lab.world import make_world
 
 from nudging import NudgedModel
-from nudging.chat import Message
-from nudging.config import parse_spec
-from nudging.errors import InputError
-from nudging.templates import render
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import Message
+from nudging.prompts.templates import render
+from nudging.values.errors import InputError
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -34,9 +34,9 @@ from lab.plan import LENGTH, Plan, Shape, plans  # noqa: E402
 from lab.questions import KINDS, sheet  # noqa: E402
 from lab.train import Stopped, family_tokenizer, train  # noqa: E402
 
-from nudging.engines.hf import open_hf  # noqa: E402
-from nudging.engines.llama import open_llama  # noqa: E402
-from nudging.engines.runtime import Runtime  # noqa: E402
+from nudging.engines.hf.hf_runtime import open_hf  # noqa: E402
+from nudging.engines.llama.llama_runtime import open_llama  # noqa: E402
+from nudging.engines.local.runtime import Runtime  # noqa: E402
 
 pytestmark = pytest.mark.hf
 

@@ -15,15 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nudging.chat import Prompt, base_prompt, conversation
-from nudging.config import parse_spec
 from nudging.engines.base import Want
-from nudging.engines.cores import physical_cores
-from nudging.engines.local import LocalEngine
-from nudging.engines.runtime import Row, Work
-from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError, install
-from nudging.sampling import Sampling
-from nudging.tokens import Step
+from nudging.engines.local.cores import physical_cores
+from nudging.engines.local.local_engine import LocalEngine
+from nudging.engines.local.runtime import Row, Work
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import Prompt, base_prompt, conversation
+from nudging.values.errors import ContextOverflow, MissingExtra, ModelError, SpecError, install
+from nudging.values.sampling import Sampling
+from nudging.values.tokens import Step
 from tests.conftest import Demo, Lab
 from tests.lab_facts import PET, QUESTION
 
@@ -31,8 +31,8 @@ gguf = pytest.importorskip("gguf")
 if find_spec("xllamacpp") is None:
     pytest.skip("xllamacpp is not installed", allow_module_level=True)
 
-from nudging.engines import llama_c  # noqa: E402
-from nudging.engines.llama import LlamaRuntime, LlamaUnavailable, open_llama  # noqa: E402
+from nudging.engines.llama import llama_c  # noqa: E402
+from nudging.engines.llama.llama_runtime import LlamaRuntime, LlamaUnavailable, open_llama  # noqa: E402
 
 LONG = "=" * 100
 MARK = "<mark>"
@@ -399,7 +399,7 @@ def test_without_memory_for_more_caches_there_is_one_still(
             raise ModelError("no room")
         return real(model, n_ctx, sequences)
 
-    monkeypatch.setattr("nudging.engines.llama.open_context", scarce)
+    monkeypatch.setattr("nudging.engines.llama.llama_runtime.open_context", scarce)
     runtime.grow(4)
     assert (runtime.slots, runtime.most_slots) == (1, 1)
     assert np.isfinite(runtime.forward(some_ids(runtime, 5), 1)).all()

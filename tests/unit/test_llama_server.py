@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from nudging.chat import Message, Part, Prompt
-from nudging.config import parse_spec
 from nudging.engines.base import Want
-from nudging.engines.llama_server import open_llama_server
-from nudging.engines.remote import RemoteEngine
-from nudging.errors import ContextOverflow, ModelError, ServerError, SpecError
-from nudging.sampling import Sampling
-from nudging.tokens import Step
+from nudging.engines.llama.llama_server import open_llama_server
+from nudging.engines.remote.remote_engine import RemoteEngine
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import Message, Part, Prompt
+from nudging.values.errors import ContextOverflow, ModelError, ServerError, SpecError
+from nudging.values.sampling import Sampling
+from nudging.values.tokens import Step
 from tests.conftest import Demo, Lab
 from tests.lab_facts import PET, QUESTION
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nudging.markers import Markers
+from nudging.values.markers import Markers
 
 short = st.binary(max_size=8).map(lambda data: bytes(b"ab\n"[n % 3] for n in data))
 texts = st.lists(short.filter(bool), max_size=4)

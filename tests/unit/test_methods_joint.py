@@ -18,22 +18,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nudging.alone import written
-from nudging.chat import Part, Prompt, base_prompt, conversation
+from nudging.drive.alone import written
 from nudging.engines.base import Want
-from nudging.engines.local import LocalEngine
-from nudging.engines.runtime import Row, Vocabulary
+from nudging.engines.local.local_engine import LocalEngine
+from nudging.engines.local.runtime import Row, Vocabulary
 from nudging.engines.scripted import ScriptedEngine
-from nudging.errors import ConfigError, ContextOverflow
 from nudging.eval.methods import Method, Role, open_method, open_method_async
 from nudging.eval.methods.arithmetic import Mean
 from nudging.eval.methods.healing import Healing
 from nudging.eval.methods.method import answer_of
 from nudging.eval.methods.spelling import NONE, Spelling
 from nudging.model import PREFIX
-from nudging.sampling import Sampling, draw, uniform
-from nudging.text import complete
-from nudging.tokens import Answer, Candidate, Step, StopReason
+from nudging.prompts.chat import Part, Prompt, base_prompt, conversation
+from nudging.values.errors import ConfigError, ContextOverflow
+from nudging.values.sampling import Sampling, draw, uniform
+from nudging.values.text import complete
+from nudging.values.tokens import Answer, Candidate, Step, StopReason
 from tests.toys import ToyRuntime
 
 QUESTIONS = ["What is the capital of France?", "naïve 漢字 👩‍🔬?", "a b  c"]
@@ -212,8 +212,8 @@ class World:
 
 def world(folder: Path, shared: bool) -> World:
     """`shared`: one vocabulary for all, or one for the base model and one for the small ones."""
-    from nudging.config import parse_spec
-    from nudging.engines.hf import open_hf
+    from nudging.engines.hf.hf_runtime import open_hf
+    from nudging.engines.spec import parse_spec
     from tests import tiny
 
     makers: dict[Role, tuple[Any, int]] = {

@@ -8,7 +8,7 @@ import pytest
 
 from nudging import Answer, NudgedModel
 from nudging.engines.scripted import Distribution, ScriptedEngine
-from nudging.tokens import Candidate
+from nudging.values.tokens import Candidate
 from tests.toys import writing_engine
 
 ENGLISH = "It was a lighthouse on a rock far out in the bay, and its keeper had one habit of old."

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from nudging import __version__
-from nudging.config import Config
+from nudging.rule.config import Config
 from nudging.server.bounds import read_bounds
 from nudging.server.fields import BOUNDS, options_schema
 from nudging.server.limits import Limits

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from nudging.page import ENDED, answer_page, summary
-from nudging.tokens import (
+from nudging.values.tokens import (
     Answer,
     Candidate,
     Handover,

@@ -12,15 +12,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from nudging import NudgedModel
-from nudging.config import Config, Preset, StopRule, settings
 from nudging.engines import open_engine
 from nudging.page import ENDED, answer_page
+from nudging.rule.config import Config, Preset, StopRule, settings
 from nudging.server.app import make_app
 from nudging.server.keys import Keys
 from nudging.server.limits import Limits, Line
 from nudging.server.playground import PAGE, policy
 from nudging.server.voices import Voices
-from nudging.tokens import HandoverReason
+from nudging.values.tokens import HandoverReason
 
 TEXT = PAGE.decode()
 FRANCE = "What is the capital of France?"

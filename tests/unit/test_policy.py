@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nudging.errors import ConfigError
-from nudging.policy import (
+from nudging.rule.trigger import (
     Bound,
     Either,
     Needs,
@@ -20,7 +19,8 @@ from nudging.policy import (
     seen_before,
     without_repeated_suffix,
 )
-from nudging.tokens import Candidate, Step
+from nudging.values.errors import ConfigError
+from nudging.values.tokens import Candidate, Step
 
 
 def step(

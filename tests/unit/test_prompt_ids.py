@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nudging.chat import Message, Part, Prompt
-from nudging.config import parse_spec
 from nudging.engines.base import Want
-from nudging.templates import render
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import Message, Part, Prompt
+from nudging.prompts.templates import render
 
 pytest.importorskip("transformers")
 pytest.importorskip("torch")
 
 from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
 
-from nudging.engines import hf
-from nudging.engines.spelling import Spelling
+from nudging.engines.hf import hf_runtime as hf
+from nudging.engines.local.spelling import Spelling
 from tests.tiny import TOKENIZERS, byte_level, llama, made, saved, sentence_piece
 
 pytestmark = [pytest.mark.hf, pytest.mark.usefixtures("one_thread")]
@@ -258,7 +258,7 @@ def write_gguf(path: Path, tokenizer: Any) -> None:
 @pytest.fixture(scope="module")
 def in_llama_cpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spelling]:
     pytest.importorskip("xllamacpp")
-    from nudging.engines.llama import LlamaRuntime
+    from nudging.engines.llama.llama_runtime import LlamaRuntime
 
     path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
     write_gguf(path, read("sentencepiece, by normalizer", "nothing", "").tokenizer)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging import Answer, NudgedModel, Piece
-from nudging.engines.local import LocalEngine
+from nudging.engines.local.local_engine import LocalEngine
 from tests.toys import Prefetching, ToyRuntime, looping_engine, random_engine
 
 seeds = st.integers(0, 10**6)

@@ -19,14 +19,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nudging import NudgedModel
-from nudging.chat import Message, Part, Prompt
-from nudging.config import parse_spec
-from nudging.engines import wire
 from nudging.engines.base import Want
-from nudging.engines.dialects import LLAMA_SERVER
-from nudging.engines.remote import RemoteEngine, open_remote
-from nudging.engines.wire import open_wire
-from nudging.errors import (
+from nudging.engines.remote import http
+from nudging.engines.remote.dialects import LLAMA_SERVER
+from nudging.engines.remote.http import open_wire
+from nudging.engines.remote.remote_engine import RemoteEngine, open_remote
+from nudging.engines.spec import parse_spec
+from nudging.prompts.chat import Message, Part, Prompt
+from nudging.server.wire import failure
+from nudging.values.errors import (
     ConfigError,
     ContextOverflow,
     InputError,
@@ -41,9 +42,8 @@ from nudging.errors import (
     SpecError,
     TemplateError,
 )
-from nudging.sampling import Sampling
-from nudging.server.wire import failure
-from nudging.tokens import Answer, Step, StopReason
+from nudging.values.sampling import Sampling
+from nudging.values.tokens import Answer, Step, StopReason
 
 from ..fake_server import MODELS, FakeServer, Reply, answer, html, stream, words
 
@@ -76,7 +76,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         noted.append(seconds)
 
-    monkeypatch.setattr(wire, "sleep", sleep)
+    monkeypatch.setattr(http, "sleep", sleep)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     return noted
 
@@ -511,7 +511,7 @@ def test_retries_end(server: FakeServer, pauses: list[float]) -> None:
 @example("Fri, 31 Dec 9999 23:59:59 -2359")
 @example("Mon, 01 Jan 0001 00:00:00 -0000")
 def test_retry_after_may_be_anything(value: str) -> None:
-    found = wire.read_retry_after(value)
+    found = http.read_retry_after(value)
     assert found is None or 0 <= found <= 3600
     told = failure(ServerBusy("busy", retry_after=found))
     assert told.status == 503
@@ -737,9 +737,9 @@ def test_a_key_that_is_not_named_goes_to_nobody_in_plain_sight(
     monkeypatch: pytest.MonkeyPatch, address: str, sent: bool
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    assert wire.open_wire(parse_spec(address))._key == (KEY if sent else None)
+    assert http.open_wire(parse_spec(address))._key == (KEY if sent else None)
     named = parse_spec(f"{address}#m?api_key_env=OPENAI_API_KEY")
-    assert wire.open_wire(named)._key == KEY
+    assert http.open_wire(named)._key == KEY
 
 
 def test_keys_that_can_not_be(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from nudging.engines.rows import draw_row, entropy_row
-from nudging.sampling import GREEDY, Sampling, draw, uniform
+from nudging.engines.local.logits import draw_row, entropy_row
+from nudging.values.sampling import GREEDY, Sampling, draw, uniform
 
 # Weights of 1024 in all, and other numbers that are exact in binary: so a definition in fractions
 # and one in floats can be held against each other to the last bit.

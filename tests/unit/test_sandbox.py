@@ -18,11 +18,11 @@ import psutil
 import pytest
 from starlette.types import Message
 
-from nudging import sandbox, sandbox_worker
-from nudging.chat import MOST_CHARACTERS, MOST_MESSAGES
 from nudging.engines import open_engine
-from nudging.engines.local import LocalEngine
-from nudging.sandbox import MEMORY, Failed, Refused, aside, run
+from nudging.engines.local.local_engine import LocalEngine
+from nudging.prompts import sandbox, sandbox_worker
+from nudging.prompts.chat import MOST_CHARACTERS, MOST_MESSAGES
+from nudging.prompts.sandbox import MEMORY, Failed, Refused, aside, run
 from nudging.server.app import make_app
 from nudging.server.keys import Keys
 from nudging.server.limits import Limits, Line

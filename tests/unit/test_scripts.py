@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging import Answer, NudgedModel
-from nudging.draft import Draft
-from nudging.scripts import begins_character
-from nudging.text import word_start
-from nudging.tokens import Candidate, Step, count_words
+from nudging.rule.draft import Draft
+from nudging.values.scripts import begins_character
+from nudging.values.text import word_start
+from nudging.values.tokens import Candidate, Step, count_words
 from tests.toys import writing_engine
 
 TEXTS = {

@@ -13,11 +13,17 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message as Sent
 
-from nudging.chat import Prompt
 from nudging.engines import open_engine
-from nudging.engines.local import LocalEngine
+from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.scripted import Distribution, ScriptedEngine
-from nudging.errors import (
+from nudging.prompts.chat import Prompt
+from nudging.server.app import make_app
+from nudging.server.front import check_hosts
+from nudging.server.keys import Keys
+from nudging.server.limits import Limits, Line
+from nudging.server.voices import FRESH, Voices
+from nudging.server.wire import failure
+from nudging.values.errors import (
     InputError,
     ModelError,
     NudgingError,
@@ -31,12 +37,6 @@ from nudging.errors import (
     TemplateError,
     UsageError,
 )
-from nudging.server.app import make_app
-from nudging.server.front import check_hosts
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
-from nudging.server.voices import FRESH, Voices
-from nudging.server.wire import failure
 from tests.toys import EchoRuntime
 from tests.unit.test_server_app import CHAT, TEXT, Watched, client, endless, failing, question
 from tests.unit.test_server_held import Watched as Serving

@@ -20,7 +20,7 @@ import pytest
 import uvicorn
 
 from nudging.engines import open_engine
-from nudging.engines.local import LocalEngine
+from nudging.engines.local.local_engine import LocalEngine
 from nudging.server.app import make_app
 from nudging.server.keys import Keys
 from nudging.server.limits import Limits, Line

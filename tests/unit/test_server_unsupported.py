@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from nudging import __version__
-from nudging.engines.local import LocalEngine
+from nudging.engines.local.local_engine import LocalEngine
 from nudging.server.openapi import document
 from nudging.server.unsupported import UNSUPPORTED
 from nudging.server.voices import NAMES

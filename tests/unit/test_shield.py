@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nudging import sandbox, templates
-from nudging.chat import Message, Part, Prompt
-from nudging.controls import CHANNEL, CONTROL_LIKE, FINAL, THOUGHTS, closing, empty_thought
-from nudging.errors import ConfigError
-from nudging.templates import Shield, render
-from nudging.variables import RESERVED, check_variables, read_variable
+from nudging.prompts import sandbox, templates
+from nudging.prompts.chat import Message, Part, Prompt
+from nudging.prompts.controls import CHANNEL, CONTROL_LIKE, FINAL, THOUGHTS, closing, empty_thought
+from nudging.prompts.templates import Shield, render
+from nudging.values.errors import ConfigError
+from nudging.values.variables import RESERVED, check_variables, read_variable
 
 from ..family_templates import STYLES
 from ..styles import CHATML, GLM, KEEPS, QWEN3, R1, rendered

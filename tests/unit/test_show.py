@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nudging.cli import show
-from nudging.tokens import Candidate, Decision, Piece, Step
+from nudging.values.tokens import Candidate, Decision, Piece, Step
 
 STEERS = [*range(0x09), *range(0x0B, 0x20), 0x7F, *range(0x80, 0xA0), 0x202D, 0x202E]
 TURNS = [0x202A, 0x202B, 0x202C, *range(0x2066, 0x206A)]

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging import Answer, NudgedModel
-from nudging.engines.local import LocalEngine
+from nudging.drive.speculate import Odds
+from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.pace import Pace
-from nudging.errors import ModelError
-from nudging.speculate import Odds
+from nudging.values.errors import ModelError
 from tests.toys import UNSPACED, WORDS, EchoRuntime, ToyRuntime
 
 seeds = st.integers(0, 10**6)

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from nudging.chat import Part, Prompt
-from nudging.draft import Ask
+from nudging.drive.streams import Side, Stream
 from nudging.engines.base import Engine, Want
-from nudging.streams import Side, Stream
-from nudging.tokens import Step
+from nudging.prompts.chat import Part, Prompt
+from nudging.rule.draft import Ask
+from nudging.values.tokens import Step
 from tests.toys import random_engine
 
 PROMPT = Prompt((Part("q"),))

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nudging import sandbox
-from nudging.templates import NAMED
+from nudging.prompts import sandbox
+from nudging.prompts.templates import NAMED
 from tests.family_templates import STYLES
 
 transformers = pytest.importorskip("transformers")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from nudging import text
-from nudging.controls import CONTROL_LIKE
-from nudging.text import (
+from nudging.prompts.controls import CONTROL_LIKE
+from nudging.values import text
+from nudging.values.text import (
     Words,
     any_of,
     at_boundary,

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from nudging import NudgedModel
-from nudging.chat import Message
 from nudging.engines.scripted import Distribution, ScriptedEngine
-from nudging.tokens import Candidate, StopReason
+from nudging.prompts.chat import Message
+from nudging.values.tokens import Candidate, StopReason
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "whole_texts.jsonl"
 

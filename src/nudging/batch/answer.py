@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from ..errors import (
+from ..model import NudgedModel
+from ..values.errors import (
     InputError,
     MissingExtra,
     NudgingError,
@@ -17,8 +18,7 @@ from ..errors import (
     ServerDown,
     ServerRefused,
 )
-from ..model import NudgedModel
-from ..tokens import Answer
+from ..values.tokens import Answer
 from .rows import ADDED, Columns, Result, bad, question_of
 
 T = TypeVar("T")

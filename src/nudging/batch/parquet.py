@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import InputError
-from ..tokens import Usage
+from ..values.errors import InputError
+from ..values.tokens import Usage
 from .rows import Columns, Kept, Row
 
 _READ, _WRITTEN = 128, 1000

@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from .. import portal
+from ..aio import portal
 from .answer import Step
 from .files import open_source, schemas_of
 from .folder import Folder

@@ -15,15 +15,15 @@ from itertools import islice
 from typing import Any
 
 from .. import __version__
-from ..alone import Said
-from ..config import settings
-from ..errors import InputError, ServerError
+from ..drive.alone import Said
+from ..rule.config import settings
 from ..server.replies import Reply, usage_data
 from ..server.requests import Asked, chat_request, response_request, text_request
 from ..server.response_replies import ResponseReply
 from ..server.voices import Voices
 from ..server.wire import Refused, failure
-from ..tokens import Answer
+from ..values.errors import InputError, ServerError
+from ..values.tokens import Answer
 from .answer import is_for_all, patient
 from .rows import Columns, Result, Row, bad
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from ..config import Spec
-from ..engines.replies import table
-from ..engines.wire import Wire
-from ..policy import without_repeated_suffix
-from ..text import official_length
-from ..tokens import Source
+from ..engines.remote.http import Wire
+from ..engines.remote.server_steps import table
+from ..engines.spec import Spec
+from ..rule.trigger import without_repeated_suffix
+from ..values.text import official_length
+from ..values.tokens import Source
 
 CHUNK = 16
 ROUNDS = 150

@@ -14,9 +14,9 @@ import copy
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from ..config import parse_spec
 from ..engines import open_engine_async
 from ..engines.base import Engine
+from ..engines.spec import parse_spec
 from .measure import cases, compared
 from .rows import Request, Row, Suite
 
@@ -43,8 +43,8 @@ async def _rows(request: Request) -> AsyncGenerator[Row, None]:
 
 
 def _open(times: int) -> Engine:
-    from ..engines.hf import open_hf
-    from ..pull import demo_path
+    from ..engines.demo import demo_path
+    from ..engines.hf.hf_runtime import open_hf
 
     spec = parse_spec(f"hf:{demo_path('base')}?dtype=bfloat16")
     return open_hf(spec, lambda model: deepen(model, times))

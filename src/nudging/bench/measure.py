@@ -13,10 +13,10 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ..chat import Prompt, base_prompt, conversation
 from ..engines.base import Engine, Want
 from ..model import PREFIX, NudgedModel
-from ..tokens import Answer, Source
+from ..prompts.chat import Prompt, base_prompt, conversation
+from ..values.tokens import Answer, Source
 from .rows import Request, Row, Speculate, ratio
 from .watched import Choice, Watched, turned_gap
 

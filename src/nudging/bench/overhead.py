@@ -14,7 +14,7 @@ from itertools import cycle, islice
 
 from ..engines.scripted import Distribution, ScriptedEngine
 from ..model import NudgedModel
-from ..tokens import Answer, Candidate
+from ..values.tokens import Answer, Candidate
 from .questions import QUESTIONS
 from .rows import Request, Row, Suite
 

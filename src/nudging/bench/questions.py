@@ -5,12 +5,6 @@ They are ours, so a benchmark needs no data set.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-from ..errors import InputError
-from ..lines import BEGIN, check_lines
-
 QUESTIONS = (
     "What is the capital of France?",
     "How do I clean a wooden table?",
@@ -33,21 +27,3 @@ QUESTIONS = (
     "Who invented the printing press, and what changed because of it?",
     "Make this sentence more polite: Send me the report now.",
 )
-
-
-def read_questions(path: Path) -> list[str]:
-    """The `question` of each line of a JSONL file."""
-    try:
-        data = path.read_bytes()
-        check_lines(path, data[:BEGIN])
-        lines = data.decode("utf-8-sig").splitlines()
-        found = [json.loads(line)["question"] for line in lines if line.strip()]
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror}") from None
-    except InputError:
-        raise
-    except (ValueError, KeyError, TypeError, RecursionError):
-        found = []
-    if not found or not all(isinstance(question, str) for question in found):
-        raise InputError(f'{path} must be JSON lines such as {{"question": "..."}}')
-    return found

@@ -14,13 +14,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ..chat import Prompt, base_prompt, conversation
-from ..config import Config, Spec, parse_spec
 from ..engines.base import Engine, Want
-from ..engines.remote import RemoteEngine, open_remote
-from ..errors import NudgingError, UsageError
+from ..engines.remote.remote_engine import RemoteEngine, open_remote
+from ..engines.spec import Spec, parse_spec
 from ..model import PREFIX, NudgedModel
-from ..tokens import Answer, Source
+from ..prompts.chat import Prompt, base_prompt, conversation
+from ..rule.config import Config
+from ..values.errors import NudgingError, UsageError
+from ..values.tokens import Answer, Source
 from .chunked import Chunked
 from .rows import Request, Row, Suite, ratio
 from .watched import Choice, Watched, tie_gap

@@ -12,13 +12,13 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import NamedTuple
 
-from ..chat import Message, Prompt
-from ..config import Config
 from ..engines.base import Engine, Want
-from ..policy import CONSENT
-from ..text import common_prefix
-from ..tokens import Source, Step
-from ..variables import NONE, Variables
+from ..prompts.chat import Message, Prompt
+from ..rule.config import Config
+from ..rule.trigger import CONSENT
+from ..values.text import common_prefix
+from ..values.tokens import Source, Step
+from ..values.variables import NONE, Variables
 
 NEAR = 32
 """Bytes before a difference in which its cause is looked for: a choice shows at once or, where

@@ -19,7 +19,7 @@ def main() -> None:
         import signal
         import warnings
 
-        from .. import interrupts
+        from ..aio import interrupts
 
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
             signal.signal(signal.SIGINT, interrupts.handle)
@@ -45,7 +45,7 @@ def run(arguments: list[str] | None = None) -> int:
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")  # a terminal that can't show a character
         if sys.stdout is None:
-            from ..errors import NudgingError
+            from ..values.errors import NudgingError
 
             raise NudgingError("standard output is closed")
         from .app import app
@@ -61,7 +61,7 @@ def _told(error: BaseException) -> int:
     """Tell what failed: the exit code."""
     import typer
 
-    from ..errors import NudgingError, UsageError
+    from ..values.errors import NudgingError, UsageError
     from . import show
     from .app import tell_bad_command_line
 

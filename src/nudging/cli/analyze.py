@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import portal
-from ..config import parse_spec
+from ..aio import portal
 from ..engines import open_engine
 from ..engines.base import Engine
+from ..engines.spec import parse_spec
+from ..settings import ResolvedPair
 from . import show
-from .options import BaseOption, ConfigOption, NudgeOption, PairOption, Plan, plan
+from .options import BaseOption, ConfigOption, NudgeOption, PairOption, pair_options
 from .pull import fetch_if_missing
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def analyze(
     how often they agree, by how sure the base model is, and how often the small model has the
     aligned model's choice among its first three where they disagree.
     """
-    made = plan(base, nudge, pair, config)
+    made = pair_options(base, nudge, pair, config)
     from ..eval.analyze import analysis, coverage
     from ..eval.prompts import read_prompts
 
@@ -78,7 +79,9 @@ def analyze(
         _print(found)
 
 
-def _places(made: Plan, aligned: str | None, questions: list[str], max_tokens: int) -> list[Place]:
+def _places(
+    made: ResolvedPair, aligned: str | None, questions: list[str], max_tokens: int
+) -> list[Place]:
     from ..eval.analyze import Trio
     from ..model import PREFIX
 

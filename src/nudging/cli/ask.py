@@ -8,18 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from ..chat import conversation
-from ..config import settings
-from ..data import answer_data, decision_data
-from ..errors import InputError
 from ..page import answer_page, summary
-from ..tokens import Answer
+from ..prompts.chat import conversation
+from ..rule.config import settings
+from ..settings import ResolvedPair
+from ..values.data import answer_data, decision_data
+from ..values.errors import InputError
+from ..values.tokens import Answer
 from . import show
-from .options import Plan, SystemOption, load, options_of, plan, standard_input
+from .options import SystemOption, load, options_of, pair_options, standard_input
 from .place import check_place, writing
 
 
-@options_of(plan)
+@options_of(pair_options)
 def ask(
     question: Annotated[
         str,
@@ -37,7 +38,7 @@ def ask(
     **options: Any,
 ) -> None:
     """Ask one question. Words of the nudging model stand out."""
-    made = plan(**options)
+    made = pair_options(**options)
     if question == "-":
         question = _standard_input()
     conversation(question, system)
@@ -73,7 +74,7 @@ def _standard_input() -> str:
         ) from None
 
 
-def _print_json(answer: Answer, made: Plan, trace: bool) -> None:
+def _print_json(answer: Answer, made: ResolvedPair, trace: bool) -> None:
     config = made.config
     data = answer_data(answer) | {
         "base": made.base,
@@ -90,13 +91,13 @@ def _print_json(answer: Answer, made: Plan, trace: bool) -> None:
     show.print_json(data)
 
 
-def _write_page(path: Path, answer: Answer, question: str, made: Plan) -> None:
+def _write_page(path: Path, answer: Answer, question: str, made: ResolvedPair) -> None:
     with writing(path):
         path.write_text(answer_page(answer, question, _settings(made)), encoding="utf-8")
     show.tell(f"the page is in {path}")
 
 
-def _settings(made: Plan) -> dict[str, str]:
+def _settings(made: ResolvedPair) -> dict[str, str]:
     """What made the answer, for people: the models and every option in force."""
     models = {"base model": made.base, "nudging model": made.nudge, **made.prompt}
     return {**models, **settings(made.config), "made by": f"nudging {__version__}"}

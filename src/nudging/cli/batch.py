@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import portal
+from ..aio import portal
 from ..engines.base import answers_at_once
-from ..errors import UsageError
+from ..settings import ResolvedPair
+from ..values.errors import UsageError
 from . import show
-from .options import Plan, SystemOption, load, options_of, plan
+from .options import SystemOption, load, options_of, pair_options
 from .rows import EVERY, tell_counts
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ..batch.store import Work
 
 
-@options_of(plan)
+@options_of(pair_options)
 def answer_file(
     rows: Annotated[str, typer.Argument(metavar="IN", help="Rows: .jsonl or .parquet.")],
     out: Annotated[str, typer.Argument(metavar="OUT", help="Answers: .jsonl or .parquet.")],
@@ -89,7 +90,7 @@ def answer_file(
     What is interrupted goes on by the same command with --resume. Rows that can't be asked go to
     OUT.bad.jsonl.
     """
-    made = plan(**options)
+    made = pair_options(**options)
     from ..batch.manner import Manner
 
     manner = Manner(made.options, made.prompt, system, column, name_prefix)
@@ -121,7 +122,7 @@ def answer_file(
 def _answer_here(
     rows: Path,
     out: Path,
-    made: Plan,
+    made: ResolvedPair,
     manner: Manner,
     *,
     resume: bool,
@@ -151,7 +152,7 @@ def _answer_here(
 
 def _work(
     job: Job,
-    made: Plan,
+    made: ResolvedPair,
     asked: Mapping[str, Any],
     before: Mapping[str, Any] | None,
     at_once: int | None,

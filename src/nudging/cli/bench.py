@@ -16,13 +16,14 @@ from typing import Annotated
 
 import typer
 
-from .. import portal
-from ..bench.questions import QUESTIONS, read_questions
+from ..aio import portal
+from ..bench.questions import QUESTIONS
 from ..bench.rows import HEAD, Request, Row, Speculate, Suite, legend, lines
-from ..config import Config
-from ..errors import UsageError
+from ..rule.config import Config
+from ..settings import choose_pair
+from ..storage.lines import read_questions
+from ..values.errors import UsageError
 from . import show
-from .options import choose
 from .pull import fetch_if_missing
 
 SUITES = ("pair", "deep", "many", "remote", "overhead")
@@ -69,7 +70,7 @@ def bench(
     """
     names = _chosen(suite, base is not None)
     asked = read_questions(questions) if questions else list(QUESTIONS)
-    pair = choose(base, nudge, None, None) if base or nudge else None
+    pair = choose_pair(base, nudge, None, None) if base or nudge else None
     request = Request(asked[:prompts], speculate=[_length(k) for k in speculate or ["auto"]])
     own = request  # the built-in pair
     if pair is not None:

@@ -13,23 +13,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import portal
-from ..errors import NudgingError, UsageError
-from ..pairs import Pair
-from ..tokens import Answer
+from ..aio import portal
+from ..settings import Pair, ResolvedPair, config_path
+from ..values.errors import NudgingError, UsageError
+from ..values.tokens import Answer
 from . import show
 from .options import (
     BaseOption,
     ConfigOption,
     NudgeOption,
     PairOption,
-    Plan,
     PresetOption,
     SetOption,
     SystemOption,
-    config_path,
     load,
-    plan,
+    pair_options,
 )
 from .remember import check, remember
 
@@ -117,7 +115,7 @@ def calibrate(
         raise UsageError("--target-rate must be above 0 and below 1")
     length = max_tokens if task or max_tokens else TOKENS
     read = config if base is None else None  # a pair that is named by its models is only written
-    made = plan(base, nudge, pair, read, sets=sets, preset=preset, max_tokens=length)
+    made = pair_options(base, nudge, pair, read, sets=sets, preset=preset, max_tokens=length)
     if made.config.trigger is not None:
         raise UsageError("a trigger is set, and gamma is not read then")
     chosen, path = Pair(made.base, made.nudge, {}), config or config_path()
@@ -156,7 +154,13 @@ def _gammas(text: str | None) -> list[float]:
 
 
 def _by_share(
-    made: Plan, prompts: Path, limit: int, target: float, system: str | None, *, as_json: bool
+    made: ResolvedPair,
+    prompts: Path,
+    limit: int,
+    target: float,
+    system: str | None,
+    *,
+    as_json: bool,
 ) -> dict[str, Any]:
     from ..eval.calibrate import missed, nearest, search
     from ..eval.prompts import read_prompts
@@ -208,7 +212,7 @@ def _by_share(
 
 
 def _by_task(
-    made: Plan,
+    made: ResolvedPair,
     task: str,
     data_dir: Path | None,
     gammas: Sequence[float],

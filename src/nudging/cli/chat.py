@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..chat import Message
-from ..errors import ConfigError, ContextOverflow, InputError, NudgingError, UsageError
 from ..page import summary
+from ..prompts.chat import Message
+from ..settings import ResolvedPair, config_of
+from ..values.errors import ConfigError, ContextOverflow, InputError, NudgingError, UsageError
 from . import show
-from .options import Plan, SystemOption, config_of, load, options_of, plan, standard_input
+from .options import SystemOption, load, options_of, pair_options, standard_input
 from .prompt import prompt
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ A pasted text is one question, however many lines it has; Enter asks it.
 Ctrl-C stops an answer."""
 
 
-@options_of(plan)
+@options_of(pair_options)
 def chat(system: SystemOption = None, **options: Any) -> None:
     """Talk with the pair. /help tells the commands."""
-    made = plan(**options)
+    made = pair_options(**options)
     lines = standard_input()
     with load(made) as model:
         conversation = Conversation(model, made, system)
@@ -41,7 +42,7 @@ def chat(system: SystemOption = None, **options: Any) -> None:
 class Conversation:
     """What was said, and how to go on."""
 
-    def __init__(self, model: NudgedModel, made: Plan, system: str | None) -> None:
+    def __init__(self, model: NudgedModel, made: ResolvedPair, system: str | None) -> None:
         self._model = model
         self._options = dict(made.options)
         self._system = system

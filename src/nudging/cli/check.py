@@ -12,15 +12,15 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from .. import portal
-from ..chat import Prompt, base_prompt, conversation
+from ..aio import portal
 from ..engines import open_engine
 from ..engines.base import Engine, Want, no_answer
-from ..errors import NudgingError, TemplateError
-from ..tokens import Source
-from ..variables import NONE, Variables
+from ..prompts.chat import Prompt, base_prompt, conversation
+from ..values.errors import NudgingError, TemplateError
+from ..values.tokens import Source
+from ..values.variables import NONE, Variables
 from . import show
-from .options import BaseOption, ConfigOption, NudgeOption, PairOption, plan
+from .options import BaseOption, ConfigOption, NudgeOption, PairOption, pair_options
 from .pull import fetch_if_missing
 
 QUESTION = "Tell me about the history of bread."
@@ -70,7 +70,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """See whether a pair works together, and what nudging costs."""
-    made = plan(base, nudge, pair, config)
+    made = pair_options(base, nudge, pair, config)
     fetch_if_missing(made.base, made.nudge)
     found = examine(made.base, made.nudge, made.config.template_variables)
     if as_json:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import MissingExtra
+from ..settings import ResolvedPair
+from ..values.errors import MissingExtra
 from . import show
-from .options import Plan
 from .pull import fetch_if_missing
 from .rows import EVERY, tell_counts
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def answer_on_cluster(
     rows: str,
     out: str,
-    made: Plan,
+    made: ResolvedPair,
     manner: Manner,
     *,
     resume: bool,

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import portal
-from ..config import parse_spec
-from ..errors import NudgingError, UsageError
-from ..kept import write_json
+from ..aio import portal
+from ..engines.spec import parse_spec
+from ..settings import ResolvedPair, config_of
+from ..storage.kept import write_json
+from ..values.errors import NudgingError, UsageError
 from . import show
-from .options import Plan, config_of, options_of, plan
+from .options import options_of, pair_options
 from .pull import fetch_if_missing
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ..eval.run import Request
 
 
-@options_of(plan, but=("gamma", "preset"))
+@options_of(pair_options, but=("gamma", "preset"))
 def evaluate(
     runs: Annotated[
         list[Path] | None, typer.Argument(metavar="RUN...", help="With --merge: the runs.")
@@ -135,7 +136,7 @@ def evaluate(
     from ..eval.methods import models_of
     from ..eval.run import Request, read_task
 
-    made = plan(seed=seed, **options)
+    made = pair_options(seed=seed, **options)
     named: dict[Role, str] = {"base": made.base, "nudge": made.nudge}
     others: dict[Role, str | None] = {"aligned": aligned, "tuned": tuned, "untuned": untuned}
     named |= {role: spec for role, spec in others.items() if spec is not None}
@@ -179,7 +180,7 @@ def _once(found: Sequence[str], option: str) -> None:
 
 
 def _options(
-    made: Plan, presets: str | None, gammas: str | None
+    made: ResolvedPair, presets: str | None, gammas: str | None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The options that hold for all, and the sets of further ones that are tried."""
     prompt = {name: value for name, value in made.prompt.items() if name != "prefix"}

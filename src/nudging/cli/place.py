@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import NudgingError, UsageError
+from ..values.errors import NudgingError, UsageError
 
 
 def check_place(path: Path, option: str, *, replaced: bool = False) -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
-from ..errors import InputError
+from ..values.errors import InputError
 
 _ASK = "> "
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
-from ..errors import MissingExtra, UsageError
+from ..values.errors import UsageError
 from . import show
 
 
@@ -18,7 +17,7 @@ def pull(
     what: Annotated[str, typer.Argument(metavar="demo", help="demo: the built-in pair.")],
 ) -> None:
     """Fetch the built-in pair of models (350 MB, once)."""
-    from ..pull import TERMS, demo_path, is_pulled
+    from ..engines.demo import TERMS, demo_path, is_pulled
 
     if what != "demo":
         raise UsageError(
@@ -37,21 +36,16 @@ def pull(
 
 def fetch_if_missing(*specs: str) -> None:
     """Before a built-in model is opened: fetch the pair if it is not there."""
-    from ..pull import TERMS, is_pulled
+    from ..engines.demo import TERMS, is_missing
 
-    demo = [spec for spec in specs if spec.startswith("demo:")]
-    for spec in demo:  # nobody should fetch what can't be run
-        engine, library = ("hf", "torch") if "engine=hf" in spec else ("llama", "xllamacpp")
-        if find_spec(library) is None:
-            raise MissingExtra(f"the built-in pair in the {engine} engine", engine)
-    if demo and not is_pulled():
+    if is_missing(*specs):
         show.tell("The built-in pair of models is fetched now (350 MB, once).\n" + TERMS + "\n")
         fetch()
 
 
 def fetch() -> None:
     """Pull, with a bar for each model on a terminal and now and then a line elsewhere."""
-    from ..pull import Progress, pull_demo, spoilt
+    from ..engines.demo import Progress, pull_demo, spoilt
 
     for path in spoilt():
         show.tell(f"{path} is not the file that was fetched (its sha256 differs): it is replaced")

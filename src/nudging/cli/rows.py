@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from ..errors import NudgingError
+from ..values.errors import NudgingError
 from . import show
 
 EVERY = 60.0

@@ -9,18 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import portal
-from ..errors import ConfigError, MissingExtra, ServerError, UsageError
-from ..pairs import read_serve
+from ..aio import portal
+from ..settings import config_path, is_there, read_serve
+from ..values.errors import ConfigError, MissingExtra, ServerError, UsageError
 from .options import (
     BaseOption,
     NudgeOption,
     SystemOption,
-    config_path,
-    is_there,
     load,
     options_of,
-    plan,
+    pair_options,
 )
 
 SETTINGS = (
@@ -66,7 +64,7 @@ def _read_settings(context: typer.Context, config: Path | None) -> Path | None:
     return config
 
 
-@options_of(plan)
+@options_of(pair_options)
 @contextmanager
 def ready(
     base: BaseOption = None,
@@ -174,7 +172,7 @@ def ready(
     """Refuse what can't be served and take the address. Gives what opens the pair and serves it."""
     # beside models that are named, the config file has settings only
     pairs = config if base is None and nudge is None else None
-    made = plan(base, nudge, config=pairs, **options)
+    made = pair_options(base, nudge, config=pairs, **options)
     for name, limit in (("--first-limit", first_limit), ("--time-limit", time_limit)):
         if not limit > 0:
             raise UsageError(f"{name} must be above 0, not {limit:g}")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TextIO
 
-from ..tokens import Decision, Piece, Source, Step
+from ..values.tokens import Decision, Piece, Source, Step
 
 _NUDGED = "1;4;35"  # bold, underlined, magenta: readable on light and dark
 _DIM = "2"

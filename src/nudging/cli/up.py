@@ -9,16 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from ..config import parse_spec
-from ..errors import UsageError
+from ..engines.demo import demo_path
+from ..engines.spec import parse_spec
 from ..launch.flags import HOST, PROGRAM, Server, address, check_gate, find_program
 from ..launch.machine import look
 from ..launch.pair import Watcher, running
 from ..launch.process import free_port
 from ..launch.rooms import rooms
 from ..launch.sizes import size_of
-from ..pull import demo_path
-from ..tokens import Source
+from ..values.errors import UsageError
+from ..values.tokens import Source
 from . import show
 from .check import examine
 from .options import options_of
@@ -117,7 +117,7 @@ def _weights(model: str) -> str:
     if model.startswith("demo:"):
         spec = parse_spec(model)
         fetch_if_missing(f"{model}?engine=hf")
-        from ..engines.hf import converted
+        from ..engines.hf.hf_runtime import converted
 
         return str(converted(demo_path("base" if spec.path == "base" else "nudge")))
     folder = Path(model).expanduser()

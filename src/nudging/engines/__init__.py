@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .. import portal
-from ..config import Spec, parse_spec
-from ..errors import MissingExtra, ModelError, SpecError
-from ..tokens import Source
+from ..aio import portal
+from ..values.errors import MissingExtra, ModelError, SpecError
+from ..values.tokens import Source
 from .base import Engine
+from .spec import Spec, parse_spec
 
 
 async def open_engine_async(spec: str) -> Engine:
@@ -27,16 +27,16 @@ async def open_engine_async(spec: str) -> Engine:
 
         return open_scripted(parsed)
     if parsed.kind == "http":
-        from .remote import open_remote
+        from .remote.remote_engine import open_remote
 
         return await open_remote(parsed)
     if parsed.kind == "fleet":
-        from .fleet import open_fleet
+        from .remote.fleet import open_fleet
 
         return await open_fleet(parsed)
     if parsed.kind == "hf":
         with _extra("the hf engine", "hf"):
-            from .hf import open_hf
+            from .hf.hf_runtime import open_hf
         return await asyncio.to_thread(open_hf, parsed)
     return await _open_llama(parsed)
 
@@ -57,19 +57,19 @@ def _extra(feature: str, extra: str) -> Iterator[None]:
 
 async def _open_llama(spec: Spec) -> Engine:
     with _extra("the llama engine", "llama"):
-        from .llama import LlamaUnavailable, open_llama
+        from .llama.llama_runtime import LlamaUnavailable, open_llama
     try:
         return await asyncio.to_thread(open_llama, spec)
     except LlamaUnavailable:
         # The wheel's library does not show its C API here: its own server always works.
-        from .llama_server import open_llama_server
+        from .llama.llama_server import open_llama_server
 
         return await open_llama_server(spec)
 
 
 def _demo(spec: Spec) -> Spec:
     """The built-in pair: `demo:base` and `demo:nudge`, in `llama` or with `?engine=hf`."""
-    from ..pull import demo_path, is_there
+    from .demo import demo_path, is_there
 
     options = dict(spec.options)
     engine = options.pop("engine", "llama")

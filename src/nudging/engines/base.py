@@ -14,11 +14,11 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..chat import Message, Prompt
-from ..errors import ContextOverflow, ModelError, TemplateError
-from ..sampling import GREEDY, Sampling
-from ..tokens import Source, Step
-from ..variables import NONE, Variables
+from ..prompts.chat import Message, Prompt
+from ..values.errors import ContextOverflow, ModelError, TemplateError
+from ..values.sampling import GREEDY, Sampling
+from ..values.tokens import Source, Step
+from ..values.variables import NONE, Variables
 from .pace import Pace
 
 Propose = Callable[[bytes], Awaitable[bytes]]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..errors import ConfigError, SpecError
-from ..variables import Scalar, check_variables, read_variable
+from ..values.errors import ConfigError, SpecError
+from ..values.variables import Scalar, check_variables, read_variable
 
 _VARIABLE = "template."
 """Begins the option of a spec that sets a variable of the chat template."""

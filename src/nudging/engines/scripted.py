@@ -14,13 +14,13 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-from ..chat import Message, Part, Prompt
-from ..config import Spec
-from ..errors import ModelError, SpecError
-from ..sampling import draw, uniform
-from ..tokens import Candidate, Step
-from ..variables import NONE, Variables
+from ..prompts.chat import Message, Part, Prompt
+from ..values.errors import ModelError, SpecError
+from ..values.sampling import draw, uniform
+from ..values.tokens import Candidate, Step
+from ..values.variables import NONE, Variables
 from .base import Capabilities, Engine, Want
+from .spec import Spec
 
 _TURN = 0.001
 """Seconds."""

@@ -13,13 +13,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from ..alone import Said, alone
-from ..chat import Prompt, base_prompt, conversation
-from ..drive import map_ordered
+from ..drive.alone import Said, alone
+from ..drive.driver import map_ordered
 from ..engines.base import Engine, Want
-from ..errors import NudgingError
-from ..sandbox import aside
-from ..tokens import Answer, Source, Step, StopReason
+from ..prompts.chat import Prompt, base_prompt, conversation
+from ..prompts.sandbox import aside
+from ..values.errors import NudgingError
+from ..values.tokens import Answer, Source, Step, StopReason
 
 CANDIDATES = 20
 """Candidates of each list that are looked at."""

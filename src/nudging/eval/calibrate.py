@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from ..tokens import Answer, count_words
+from ..values.tokens import Answer, count_words
 from .interval import interval
 
 Ends = tuple[float, float]

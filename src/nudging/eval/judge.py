@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..config import Spec, parse_spec
 from ..engines.options import check_options
-from ..engines.wire import WIRE_OPTIONS, Wire, open_wire
-from ..errors import InputError, ServerNonsense, SpecError
-from ..kept import encode, own
+from ..engines.remote.http import WIRE_OPTIONS, Wire, open_wire
+from ..engines.spec import Spec, parse_spec
+from ..storage.kept import encode, own
+from ..values.errors import InputError, ServerNonsense, SpecError
 from .rubrics import Rubric, Unread
 from .task import Sample, Score
 

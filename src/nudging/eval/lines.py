@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import InputError
-from ..nesting import shallow
-from ..tokens import count_words
+from ..storage.nesting import shallow
+from ..values.errors import InputError
+from ..values.tokens import count_words
 from .shapes import line_fault
 
 Line = dict[str, Any]

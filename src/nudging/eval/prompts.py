@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..bench.questions import read_questions
-from ..errors import InputError
-from ..lines import BEGIN, check_lines, check_text
+from ..storage.lines import BEGIN, check_lines, check_text, read_questions
+from ..values.errors import InputError
 
 
 def read_prompts(path: Path, limit: int) -> list[str]:

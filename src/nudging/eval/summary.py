@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..tokens import StopReason, count_words
+from ..values.tokens import StopReason, count_words
 from .interval import interval
 from .lines import Line, canonical
 

@@ -19,10 +19,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..crowd import as_done
-from ..data import answer_data
-from ..kept import encode
-from ..tokens import Answer
+from ..aio.crowd import as_done
+from ..storage.kept import encode
+from ..values.data import answer_data
+from ..values.tokens import Answer
 from .lines import Key, Line, key
 from .task import Sample, Score
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from ..engines.dialects import VLLM
-from ..errors import NudgingError, UsageError
-from ..tokens import Source
+from ..engines.remote.dialects import VLLM
+from ..values.errors import NudgingError, UsageError
+from ..values.tokens import Source
 from .rooms import Room
 
 Gate = Literal["auto", "v1", "v2", "off"]

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..engines.cores import physical_cores
-from ..errors import NudgingError, UsageError
+from ..engines.local.cores import physical_cores
+from ..values.errors import NudgingError, UsageError
 
 _FIELDS = "index,uuid,memory.total,memory.free"
 _CGROUP = Path("/sys/fs/cgroup")

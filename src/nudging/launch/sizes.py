@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..engines.hf_files import check_files, check_folder
-from ..errors import MissingExtra, ModelError, PullError
+from ..engines.hf.hf_files import check_files, check_folder
+from ..values.errors import MissingExtra, ModelError, PullError
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _OFTEN = 100_000

@@ -21,14 +21,15 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 from tqdm import tqdm
 
-from .. import portal
-from ..chat import Question
-from ..cli.options import config_of, load, plan
-from ..config import changed
-from ..drive import map_ordered
+from ..aio import portal
+from ..drive.driver import map_ordered
 from ..engines.base import answers_at_once
-from ..errors import ConfigError, NudgingError, UsageError
+from ..engines.demo import is_missing, pull_demo
 from ..model import NudgedModel
+from ..prompts.chat import Question
+from ..rule.config import changed
+from ..settings import config_of, resolve_pair
+from ..values.errors import ConfigError, NudgingError, UsageError
 
 _LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """What tasks call the length of an answer; the first of them counts, as everywhere in lm_eval."""
@@ -74,10 +75,13 @@ class NudgingLM(LM):  # type: ignore[misc]
         always names a batch size and a device, which say nothing here: a spec has its own.
         """
         super().__init__()
-        made = plan(base, nudge, pair, None if config is None else Path(config), **options)
+        path = None if config is None else Path(config)
+        made = resolve_pair(base, nudge, pair, path, **options)
         self._options = made.options
         self._about = {"base": made.base, "nudge": made.nudge, **made.prompt, **made.options}
-        self._chat = load(made)
+        if is_missing(made.base, made.nudge):
+            pull_demo()
+        self._chat = NudgedModel(made.base, made.nudge, **made.prompt)
         engines = (self._chat.base, self._chat.nudge)
         self._text = NudgedModel(*engines, base_form="text", prefix="")
         self._limit = concurrency or answers_at_once(*engines)

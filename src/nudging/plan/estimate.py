@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ..tokens import Source
+from ..values.tokens import Source
 from .answer import LOOKAHEAD
 from .simulate import Fleet, Load
 from .speed import Speed

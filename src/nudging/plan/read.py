@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..nesting import shallow
-from ..tokens import Source
+from ..storage.nesting import shallow
+from ..values.errors import InputError
+from ..values.tokens import Source
 
 Times = dict[str, float]
 """Fields of `Speed`, as far as they are known."""

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import InputError
-from ..text import at_boundary
+from ..values.errors import InputError
+from ..values.text import at_boundary
 
 WORD = 2.0
 """Tokens of a nudge in a made-up shape, as `nudge check` takes them."""

@@ -18,11 +18,11 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from .. import __version__
-from ..alone import Said
-from ..chat import Message, Question
-from ..config import settings
-from ..errors import NudgingError, ServerError
-from ..tokens import Answer
+from ..drive.alone import Said
+from ..prompts.chat import Message, Question
+from ..rule.config import settings
+from ..values.errors import NudgingError, ServerError
+from ..values.tokens import Answer
 from .body import body_of, understood, unless_gone
 from .limits import Line, late
 from .log import Record, logger

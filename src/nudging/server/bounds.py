@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ..config import DEFAULTS, Config
-from ..errors import ConfigError, UsageError
-from ..sampling import Sampling
-from ..variables import check_variables, read_variable
+from ..rule.config import DEFAULTS, Config
+from ..values.errors import ConfigError, UsageError
+from ..values.sampling import Sampling
+from ..values.variables import check_variables, read_variable
 from .wire import Refused
 
 _SAMPLING = {field.name for field in dataclasses.fields(Sampling)} - {"seed"}

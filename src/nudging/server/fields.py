@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..config import Config
-from ..sampling import Sampling
-from ..variables import RESERVED, VARIABLE
+from ..rule.config import Config
+from ..values.sampling import Sampling
+from ..values.variables import RESERVED, VARIABLE
 
 Schema = dict[str, Any]
 

@@ -19,10 +19,9 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 from ray import serve
 from starlette.types import ASGIApp
 
-from ..cli.options import Plan, config_path, is_there, plan
-from ..errors import UsageError
 from ..model import NudgedModel
-from ..pairs import read_serve
+from ..settings import ResolvedPair, config_path, is_there, read_serve, resolve_pair
+from ..values.errors import UsageError
 from .app import make_app
 from .bounds import read_bounds, usual
 from .front import check_origins
@@ -47,7 +46,7 @@ _LIMITS = {
 class _Settings(NamedTuple):
     """What a replica is made of. Checked where it is deployed from, used elsewhere."""
 
-    made: Plan
+    made: ResolvedPair
     system: str | None
     table: Mapping[str, Any]
 
@@ -78,7 +77,7 @@ def app(args: Mapping[str, str]) -> serve.Application:
     named = {name: args.get(name) for name in NAMED}
     sets = [f"{name}={value}" for name, value in args.items() if name not in (*NAMED, *NUMBERS)]
     config = Path(named["config"]) if named["config"] else None
-    made = plan(named["base"], named["nudge"], named["pair"], config, sets=sets)
+    made = resolve_pair(named["base"], named["nudge"], named["pair"], config, sets)
     path = config or config_path()
     settings = _Settings(made, named["system"], read_serve(path) if is_there(path, config) else {})
 

@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..alone import Said
-from ..config import Config
-from ..data import answer_data, handover_data
+from ..drive.alone import Said
 from ..page import answer_page
-from ..tokens import Answer, Candidate, StopReason
+from ..rule.config import Config
+from ..values.data import answer_data, handover_data
+from ..values.tokens import Answer, Candidate, StopReason
 from .bounds import Bounds
 from .requests import Asked
 from .wire import DONE, Failure

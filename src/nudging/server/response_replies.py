@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..alone import Said
-from ..tokens import Answer
+from ..drive.alone import Said
+from ..values.tokens import Answer
 from .replies import author_data, chosen, finish_reason, own_data
 from .requests import Asked
 from .wire import Failure

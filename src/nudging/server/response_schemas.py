@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..chat import MOST_MESSAGES
+from ..prompts.chat import MOST_MESSAGES
 from .fields import Schema, nullable
 from .requests import ELSEWHERE, MOST_TOP, RESPONSE_PARTS, ROLES
 from .schemas import (

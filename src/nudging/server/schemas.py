@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from ..chat import MOST_MESSAGES
-from ..tokens import HandoverReason, Source, StopReason
+from ..prompts.chat import MOST_MESSAGES
+from ..values.tokens import HandoverReason, Source, StopReason
 from .fields import BOUNDS, TEXTS, VARIABLES, Schema, nullable, options_schema, sampling_schema
 from .requests import MOST_CHOICES, MOST_TOP, ROLES
 from .unsupported import Unsupported

@@ -10,8 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ContextOverflow, ModelError, NudgingError, ServerBusy, ServerError, UsageError
-from ..nesting import holds_more
+from ..storage.nesting import holds_more
+from ..values.errors import (
+    ContextOverflow,
+    ModelError,
+    NudgingError,
+    ServerBusy,
+    ServerError,
+    UsageError,
+)
 
 MOST_DIGITS = 300
 """Of a whole number: what has no more of them is as a float still finite."""

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from ... import portal
+from ...aio import portal
 from ...engines import open_engine_async
 from ...engines.base import Engine
-from ...errors import ConfigError, MissingExtra
+from ...values.errors import ConfigError, MissingExtra
 from .method import Method, Role, Setting
 
 __all__ = ["METHODS", "Method", "Role", "Setting", "models_of", "open_method", "open_method_async"]

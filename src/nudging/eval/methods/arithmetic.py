@@ -28,7 +28,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...engines.runtime import Row, Vocabulary
+from ...engines.local.runtime import Row, Vocabulary
 from .spelling import NONE, Spelling
 
 Wide = npt.NDArray[np.float64]

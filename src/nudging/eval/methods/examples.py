@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...chat import Message, Part, Prompt
+from ...prompts.chat import Message, Part, Prompt
 
 HEAD = (
     "Below are questions, each with the answer of an assistant. It is helpful, honest and polite, "

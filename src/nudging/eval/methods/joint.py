@@ -15,14 +15,14 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from ...alone import written
-from ...chat import Message, Part, Prompt, Question, conversation
+from ...drive.alone import written
 from ...engines.base import Engine, Want
-from ...engines.local import LocalEngine
-from ...engines.runtime import Row, Vocabulary
-from ...errors import ConfigError
-from ...text import complete
-from ...tokens import Answer, ModelUsage, Step
+from ...engines.local.local_engine import LocalEngine
+from ...engines.local.runtime import Row, Vocabulary
+from ...prompts.chat import Message, Part, Prompt, Question, conversation
+from ...values.errors import ConfigError
+from ...values.text import complete
+from ...values.tokens import Answer, ModelUsage, Step
 from .arithmetic import Combined, Difference, Mean
 from .healing import Healing
 from .method import COMMON, Method, Role, answer_of

@@ -13,15 +13,15 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Literal, TypeVar
 
-from ... import portal
-from ...chat import Message, Prompt, Question, base_prompt
-from ...config import Config
+from ...aio import portal
 from ...engines.base import Engine
 from ...model import PREFIX
-from ...sampling import Sampling
-from ...sandbox import aside
-from ...tokens import Answer
-from ...variables import NONE
+from ...prompts.chat import Message, Prompt, Question, base_prompt
+from ...prompts.sandbox import aside
+from ...rule.config import Config
+from ...values.sampling import Sampling
+from ...values.tokens import Answer
+from ...values.variables import NONE
 
 Role = Literal["base", "nudge", "aligned", "tuned", "untuned"]
 Setting = Mapping[str, str | float | int]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ...chat import Question
-from ...config import DEFAULTS
 from ...engines.base import Engine
 from ...model import NudgedModel
-from ...tokens import Answer
+from ...prompts.chat import Question
+from ...rule.config import DEFAULTS
+from ...values.tokens import Answer
 from .method import COMMON, Method, Role
 
 

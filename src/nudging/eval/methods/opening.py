@@ -14,16 +14,16 @@ from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from ...chat import Question, conversation
-from ...config import Config
-from ...draft import Ask, Draft, Event
-from ...drive import drive
+from ...drive.driver import drive
+from ...drive.streams import Side
 from ...engines.base import Engine, Want
-from ...markers import Markers
-from ...streams import Side
-from ...text import complete, word_start
-from ...tokens import Answer, Candidate, Decision, Handover, Step, StopReason
-from ...transcript import Transcript
+from ...prompts.chat import Question, conversation
+from ...rule.config import Config
+from ...rule.draft import Ask, Draft, Event
+from ...rule.transcript import Transcript
+from ...values.markers import Markers
+from ...values.text import complete, word_start
+from ...values.tokens import Answer, Candidate, Decision, Handover, Step, StopReason
 from .method import COMMON, Method, Role, answer_of
 
 WINDOW = 6

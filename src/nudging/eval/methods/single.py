@@ -9,10 +9,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ...alone import alone
-from ...chat import Message, Prompt, Question, conversation
+from ...drive.alone import alone
 from ...engines.base import Want
-from ...tokens import Answer, Source
+from ...prompts.chat import Message, Prompt, Question, conversation
+from ...values.tokens import Answer, Source
 from .examples import EXAMPLES, examples_prompt
 from .method import COMMON, Method, Role, answer_of
 

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
-from ...headers import Header
-from ...kept import write_whole
-from ...tokens import StopReason
+from ...storage.headers import Header
+from ...storage.kept import write_whole
+from ...values.errors import InputError
+from ...values.tokens import StopReason
 from ..header import asked
 from ..lines import Line, canonical, nudge_rate
 from ..store import read_header, read_samples

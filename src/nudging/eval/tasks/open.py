@@ -7,7 +7,7 @@ Without a judge the offline measures stand alone.
 
 from __future__ import annotations
 
-from ...chat import SYSTEM
+from ...prompts.chat import SYSTEM
 from ..rubrics import ASPECTS, SAFETY
 from ..task import Row, Task
 

@@ -1,0 +1,1 @@
+"""Rules run on engines."""

@@ -1,0 +1,128 @@
+"""Run a flow on two engines: each ask answered from a stream, closed where the flow leaves it.
+
+One source for all: this is async, and `portal.py` runs it for those who are not. Knows no rule and
+no prompt format. What an answer is does not depend on anything here, only what it costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import TypeVar, cast
+
+from ..engines.base import Engine
+from ..rule.base import Rule
+from ..rule.draft import Ask
+from ..values.errors import NudgingError
+from ..values.tokens import Answer, Decision, Piece, Step, Usage
+from .ahead import Models
+from .streams import Side
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def drive(
+    flow: Rule, base: Side, nudge: Side, head: str = ""
+) -> AsyncGenerator[Piece | Decision | Answer, None]:
+    """Run a flow. Gives its pieces and decisions as they come, and at last the answer. `head`: what
+    the conversation began with (`Engine.seat`).
+
+    Closing the generator early stops both engines at once and leaves them usable.
+    """
+    begun = time.perf_counter()
+    async with AsyncExitStack() as held:
+        # In one order for all: no two answers ever hold what the other is waiting for.
+        seats: dict[Engine, Engine] = {}
+        for engine in sorted({base.engine, nudge.engine}, key=id):
+            seats[engine] = await held.enter_async_context(engine.seat(head))
+        base, nudge = (replace(side, engine=seats[side.engine]) for side in (base, nudge))
+        for side in (base, nudge):
+            await side.engine.check_room(side.prompt)
+        models = Models(flow, base, nudge)
+        held.push_async_callback(models.close)
+        decisions: list[Decision] = []
+        run = flow.run()
+        reply: Step | None = None
+        try:
+            while True:
+                try:
+                    event = run.send(reply)
+                except StopIteration as stop:
+                    reason = stop.value
+                    break
+                reply = None
+                if isinstance(event, Ask):
+                    reply = await models.step(event)
+                    continue
+                if isinstance(event, Decision):
+                    decisions.append(event)
+                yield event
+        finally:
+            run.close()
+    transcript = flow.transcript
+    yield Answer(
+        transcript.spans(),
+        reason,
+        Usage(
+            models.usage("base", transcript.emitted("base")),
+            models.usage("nudge", transcript.emitted("nudge")),
+            flow.rounds,
+            time.perf_counter() - begun,
+        ),
+        tuple(decisions),
+    )
+
+
+async def map_ordered(
+    items: AsyncIterable[T], job: Callable[[T], Awaitable[R]], concurrency: int
+) -> AsyncGenerator[R | NudgingError, None]:
+    """Results in the order of the items, at most `concurrency` at work, errors in their place.
+
+    Reads at most four times as far ahead as it works. Closing it cancels what is at work.
+    """
+    places = asyncio.Semaphore(concurrency)
+
+    async def one(item: T) -> R | NudgingError:
+        async with places:
+            try:
+                return await job(item)
+            except NudgingError as error:
+                return error
+
+    coming = aiter(items)
+    pull: asyncio.Task[T | object] | None = None
+    more = True
+    tasks: deque[asyncio.Task[R | NudgingError]] = deque()
+    try:
+        while more or tasks:
+            if more and pull is None and len(tasks) < 4 * concurrency:
+                pull = asyncio.ensure_future(_following(coming))
+            await asyncio.wait(
+                [task for task in (pull, *list(tasks)[:1]) if task is not None],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if pull is not None and pull.done():
+                item, pull = pull.result(), None
+                if item is _END:
+                    more = False
+                else:
+                    tasks.append(asyncio.create_task(one(cast("T", item))))
+            while tasks and tasks[0].done():
+                yield tasks.popleft().result()
+    finally:
+        left = [task for task in (pull, *tasks) if task is not None]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+_END = object()
+
+
+async def _following(items: AsyncIterator[T]) -> T | object:
+    return await anext(items, _END)

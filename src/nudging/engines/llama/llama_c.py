@@ -1,0 +1,240 @@
+"""llama.cpp's C API, as far as a runtime needs it, out of the shared object of `xllamacpp`.
+
+Depends on no layout of llama.cpp's parameter structures, which moves between versions: they are
+opaque blocks larger than any version's, which C passes as copies in memory. Only the first four
+words of a context's are used, and checked. Knows no tokenizer's habit and no engine.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import functools
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...values.errors import MissingExtra, ModelError, pip
+
+
+class LlamaUnavailable(ModelError):
+    """This build of xllamacpp can't be bound from here; its own server may still work."""
+
+
+class Params(c.Structure):
+    """`llama_model_params` or `llama_context_params`, unread but for the first four words of the
+    latter: n_ctx, n_batch, n_ubatch, n_seq_max."""
+
+    _fields_ = (("words", c.c_uint32 * 256),)
+
+
+class _Batch(c.Structure):
+    """`llama_batch`. The runtime's self-check would notice if it changed."""
+
+    _fields_ = (
+        ("n_tokens", c.c_int32),
+        ("token", c.c_void_p),
+        ("embd", c.c_void_p),
+        ("pos", c.c_void_p),
+        ("n_seq_id", c.c_void_p),
+        ("seq_id", c.c_void_p),
+        ("logits", c.c_void_p),
+    )
+
+
+class Batch:
+    """A `llama_batch` over arrays of numpy's, one sequence a token."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._token = np.zeros(size, np.int32)
+        self._pos = np.zeros(size, np.int32)
+        self._logits = np.zeros(size, np.int8)
+        self._n_seq_id = np.ones(size, np.int32)
+        self._sequence = np.zeros(size, np.int32)
+        first, step = self._sequence.ctypes.data, self._sequence.itemsize
+        self._seq_id = np.arange(first, first + size * step, step, dtype=np.uintp)
+        arrays = (self._pos, self._n_seq_id, self._seq_id, self._logits)
+        self.struct = _Batch(0, self._token.ctypes.data, None, *(a.ctypes.data for a in arrays))
+
+    def clear(self) -> None:
+        self.struct.n_tokens = 0
+
+    def add(self, tokens: npt.NDArray[np.int32], position: int, wanted: int, sequence: int) -> None:
+        """`tokens` of a sequence from `position` on, with logits of the last `wanted`."""
+        begin = self.struct.n_tokens
+        end = self.struct.n_tokens = begin + len(tokens)
+        self._token[begin:end] = tokens
+        self._pos[begin:end] = np.arange(position, position + len(tokens))
+        self._sequence[begin:end] = sequence
+        self._logits[begin : end - wanted] = 0
+        self._logits[end - wanted : end] = 1
+
+
+KNOWN_WORDS = (512, 2048, 512, 1)
+"""What `llama_context_default_params` begins with."""
+
+ATTR_UNKNOWN, ATTR_CONTROL, ATTR_USER_DEFINED = 1, 8, 16
+"""Token attributes. The first two are read as special only where `parse_special` says so, the
+third, where it stands alone, everywhere."""
+
+_INT, _BOOL, _TEXT, _AT = c.c_int32, c.c_bool, c.c_char_p, c.c_void_p
+_SYMBOLS: Mapping[str, tuple[Any, ...]] = {
+    "llama_backend_init": (None,),
+    "llama_log_set": (None, _AT, _AT),
+    "llama_max_devices": (c.c_size_t,),
+    "llama_model_default_params": (Params,),
+    "llama_model_load_from_file": (_AT, _TEXT, Params),
+    "llama_model_free": (None, _AT),
+    "llama_model_has_encoder": (_BOOL, _AT),
+    "llama_model_n_ctx_train": (_INT, _AT),
+    "llama_model_n_swa": (_INT, _AT),
+    "llama_model_is_recurrent": (_BOOL, _AT),
+    "llama_model_is_hybrid": (_BOOL, _AT),
+    "llama_model_chat_template": (_TEXT, _AT, _TEXT),
+    "llama_model_get_vocab": (_AT, _AT),
+    "llama_vocab_n_tokens": (_INT, _AT),
+    "llama_vocab_get_text": (_TEXT, _AT, _INT),
+    "llama_vocab_get_attr": (c.c_int, _AT, _INT),
+    "llama_vocab_is_control": (_BOOL, _AT, _INT),
+    "llama_vocab_is_eog": (_BOOL, _AT, _INT),
+    "llama_vocab_bos": (_INT, _AT),
+    "llama_vocab_eos": (_INT, _AT),
+    "llama_vocab_get_add_bos": (_BOOL, _AT),
+    "llama_tokenize": (_INT, _AT, _TEXT, _INT, _AT, _INT, _BOOL, _BOOL),
+    "llama_token_to_piece": (_INT, _AT, _INT, _AT, _INT, _INT, _BOOL),
+    "llama_context_default_params": (Params,),
+    "llama_init_from_model": (_AT, _AT, Params),
+    "llama_free": (None, _AT),
+    "llama_set_n_threads": (None, _AT, _INT, _INT),
+    "llama_n_batch": (c.c_uint32, _AT),
+    "llama_decode": (_INT, _AT, _Batch),
+    "llama_get_logits_ith": (_AT, _AT, _INT),
+    "llama_get_memory": (_AT, _AT),
+    "llama_memory_clear": (None, _AT, _BOOL),
+    "llama_memory_seq_rm": (_BOOL, _AT, _INT, _INT, _INT),
+    "llama_memory_seq_pos_min": (_INT, _AT, _INT),
+    "llama_memory_seq_pos_max": (_INT, _AT, _INT),
+}
+"""Result and arguments of every function used."""
+
+
+@functools.cache
+def library() -> c.CDLL:
+    """The C API, loaded once, checked, and silent."""
+    try:
+        with _short_waits():
+            import xllamacpp.xllamacpp as extension
+    except ModuleNotFoundError:
+        raise MissingExtra("the llama engine", "llama") from None
+    except ImportError as error:
+        hint = "apt install libgomp1, or its like" if "libgomp" in str(error) else ""
+        raise ModelError(f"xllamacpp does not load: {error}", hint=hint) from error
+    try:
+        lib = c.CDLL(extension.__file__)
+        for name, (result, *arguments) in _SYMBOLS.items():
+            function = getattr(lib, name)
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError) as error:
+        raise LlamaUnavailable(f"xllamacpp does not export llama.cpp's C API: {error}") from error
+    words = tuple(lib.llama_context_default_params().words[: len(KNOWN_WORDS)])
+    if words != KNOWN_WORDS:
+        raise LlamaUnavailable(f"llama.cpp's context parameters begin with {words}, unknown here")
+    _drop_log(lib)
+    lib.llama_backend_init()
+    return lib
+
+
+@contextmanager
+def _short_waits() -> Iterator[None]:
+    """Set how long OpenMP's threads spin before they sleep, which libgomp reads as it loads.
+
+    By default they spin for milliseconds, some hundred times a token: where another process wants
+    a core, a token that takes 23 ms takes seconds. A thousand turns (51 ms then) cost nothing
+    measurable where nobody does; none at all (39 ms) would cost half of the speed.
+    """
+    ours = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ)
+    if ours:
+        os.environ["GOMP_SPINCOUNT"] = "1000"
+    try:
+        yield
+    finally:
+        if ours:
+            del os.environ["GOMP_SPINCOUNT"]
+
+
+def open_model(path: Path) -> int:
+    """The model in a GGUF file that `gguf_file.check_gguf` has found to be one."""
+    lib = library()
+    with _errors(lib) as errors:
+        model = lib.llama_model_load_from_file(os.fsencode(path), lib.llama_model_default_params())
+    if not model:
+        reason = errors[0] if errors else "llama.cpp gives no reason"
+        told, hint = _told(reason)
+        raise ModelError(f"{path} {told} ({reason})", hint=hint)
+    return int(model)
+
+
+def _told(reason: str) -> tuple[str, str]:
+    """What an error of llama.cpp's means, and what to do."""
+    if "failed to read" in reason or "file bounds" in reason:
+        return "is incomplete or damaged", "fetch the file again"
+    if "unknown" in reason or "invalid ggml type" in reason:
+        newer = pip("-U", "xllamacpp")
+        return (
+            "can't be loaded",
+            f"if it is a language model, a newer llama.cpp may know it: {newer}",
+        )
+    return "can't be loaded", "is the file whole, and a language model made for llama.cpp?"
+
+
+def open_context(model: int, n_ctx: int, sequences: int = 1) -> int:
+    """A cache of `n_ctx` tokens for each of so many texts, and all that a decode needs."""
+    lib = library()
+    params = lib.llama_context_default_params()
+    params.words[0], params.words[3] = n_ctx * sequences, sequences
+    with _errors(lib) as errors:
+        context = lib.llama_init_from_model(model, params)
+    if not context:
+        reason = errors[0] if errors else "llama.cpp gives no reason"
+        raise ModelError(
+            f"there is no room for {sequences} contexts of {n_ctx} tokens ({reason})",
+            hint="ask for a smaller one with ?n_ctx=...",
+        )
+    return int(context)
+
+
+# --- the log --------------------------------------------------------------------------------
+
+_Log = c.CFUNCTYPE(None, c.c_int, c.c_char_p, c.c_void_p)
+_LOG_ERROR = 4
+_log_lock = threading.Lock()
+
+
+def _drop_log(lib: c.CDLL) -> None:
+    # The sink is a C function without effect, called with arguments that it ignores: one in
+    # Python could be called by threads of llama.cpp when the interpreter is gone.
+    lib.llama_log_set(c.cast(lib.llama_max_devices, c.c_void_p), None)
+
+
+@contextmanager
+def _errors(lib: c.CDLL) -> Iterator[list[str]]:
+    """What llama.cpp logs as errors meanwhile, without the names of its functions."""
+    found: list[str] = []
+
+    def keep(level: int, text: bytes, _: object) -> None:
+        if level == _LOG_ERROR:
+            found.append(text.decode(errors="replace").strip().split(": ", 1)[-1])
+
+    callback = _Log(keep)
+    with _log_lock:
+        lib.llama_log_set(c.cast(callback, c.c_void_p), None)
+        try:
+            yield found
+        finally:
+            _drop_log(lib)

@@ -1,0 +1,363 @@
+"""An engine behind HTTP: a model on vLLM, SGLang, llama-server or any completions API.
+
+Streams and hangs up, and tries again before the first step of a stream and never after it. Knows no
+rule, and of each server only its `Dialect`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
+from dataclasses import replace
+from typing import Any
+
+from ...prompts.chat import Message, Part, Prompt
+from ...prompts.controls import CONTROL_LIKE, TURN_ENDS
+from ...prompts.habits import Chats
+from ...prompts.sandbox import aside
+from ...prompts.templates import Shield, named_template, render
+from ...values.errors import (
+    ContextOverflow,
+    InputError,
+    ModelError,
+    NudgingError,
+    ServerError,
+    ServerFailed,
+    ServerNonsense,
+    ServerRefused,
+    SpecError,
+    TemplateError,
+)
+from ...values.sampling import GREEDY
+from ...values.text import complete
+from ...values.tokens import Step
+from ...values.variables import NONE, Variables
+from ..base import Capabilities, Engine, Want
+from ..options import check_options, template_variables
+from ..spec import Spec
+from .dialects import (
+    DIALECTS,
+    LLAMA_SERVER,
+    VLLM,
+    Ask,
+    Dialect,
+    Gate,
+    read_prompt,
+    read_tokens,
+    request_seed,
+)
+from .gate import LEAST, GateReader
+from .http import WIRE_OPTIONS, Wire, open_wire, pause
+from .patience import Patience
+from .served import find_dialect, find_gate, find_model, read_n_ctx
+from .server_steps import HOW_LOGPROBS, NO_LOGPROBS, UNNAMED, Found, LlamaReader
+from .wording import Wording
+
+_WHOLE = 4  # tokens that complete any character: each holds a byte at least
+
+
+class RemoteEngine(Engine):
+    """One model of one server. Open it with `open_remote`."""
+
+    def __init__(
+        self,
+        spec: str,
+        wire: Wire,
+        dialect: Dialect,
+        model: str,
+        *,
+        template: str | None,
+        variables: Variables = NONE,
+        n_ctx: int | None,
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.model = model
+        self._wire = wire
+        self._dialect = dialect
+        self._template = template
+        self._release = release
+        """Ends the engine's own server; to call it twice does no harm."""
+        self._stop: int | None = None
+        self._wording = Wording(spec, model, dialect, wire.get, wire.post)
+        self._controls = self._wording.controls
+        begins = template is None and dialect.rendered_begins
+        self._chats = Chats(spec, self._rendered, self._first, variables, add_special=not begins)
+        self.capabilities = Capabilities(
+            kind=dialect.name,
+            raw=dialect.raw,
+            max_top_k=dialect.max_top_k,
+            concurrency=wire.concurrency,
+            n_ctx=n_ctx,
+            tokenizer=dialect.tokenize is not None,
+            notes=dialect.notes,
+        )
+
+    def use_gate(self, stop: int | None) -> None:
+        """Have the server end greedy streams with this token, if it can."""
+        self._stop = stop
+        self.capabilities = replace(self.capabilities, gate=stop is not None)
+
+    # --- Engine -----------------------------------------------------------------------------
+
+    async def stream(
+        self, prompt: Prompt, start: bytes, n: int, want: Want
+    ) -> AsyncGenerator[Step, None]:
+        given = attempt = 0
+        size = n  # of one request: all, unless the server has refused that
+        while given < n:
+            ask = await self._ask(prompt, start, min(size, n - given), want)
+            # What a gate ends has not run out: where the model is in no doubt it is begun again.
+            before, over, doubted = given, size == n and not ask.gate, False
+            try:
+                async with aclosing(self._steps(ask, prompt, start, want)) as steps:
+                    async for step in steps:
+                        if given == n:
+                            return
+                        given += 1
+                        yield step
+                        start += step.text
+                        over = over or step.is_end or any(complete(step.text)[1:])
+                        doubted = ask.gate is not None and step.top1 < want.stop_below
+                if over or doubted or given == before:
+                    return
+            except ContextOverflow as error:
+                if given > before or (start and ask.n == 1):
+                    return
+                if ask.n == 1:
+                    raise
+                # Some servers count what was asked for: there may be room for less.
+                room = await self._room(ask, error) if size == n else None
+                size = ask.n // 2 if room is None else max(1, min(room, ask.n - 1))
+            except ServerError as error:
+                if given or not error.retryable or attempt >= self._wire.retries:
+                    raise
+                await pause(attempt, error)
+                attempt += 1
+
+    @asynccontextmanager
+    async def seat(self, head: str = "") -> AsyncIterator[Engine]:
+        # A server in this process lets what is too much for it wait by itself.
+        async with nullcontext() if self._release else self._wire.seat():
+            yield self
+
+    async def count(self, prompt: Prompt) -> int | None:
+        if self._dialect.tokenize is None:
+            return None
+        return len(await self.ids(prompt))
+
+    async def ids(self, prompt: Prompt) -> list[int]:
+        return await self._wording.ids(prompt)
+
+    async def text_of(self, ids: Sequence[int]) -> str:
+        return await self._wording.text_of(ids)
+
+    async def tokenizer_info(self) -> dict[str, Any]:
+        return await self._wording.tokenizer_info()
+
+    async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
+        prompt = await self._chats.prompt(messages, variables)
+        if self._dialect.tokenize:
+            # Among candidates, the end shows by its text alone: learn it from the closed turns.
+            await self._wording.learn_controls(prompt)
+        return prompt
+
+    async def _rendered(
+        self, messages: Sequence[Message], variables: Variables
+    ) -> tuple[Part, ...]:
+        if self._template:
+            return await aside(render, self._template, messages, variables=variables)
+        shield = await aside(Shield, messages, variables, CONTROL_LIKE)
+        texts = [await self._printed(view, shield.variables) for view in shield.views]
+        return await aside(shield.parts, texts)
+
+    async def _printed(self, messages: Sequence[Message], variables: Variables) -> str:
+        """What the server's own template makes of a conversation."""
+        dialect = self._dialect
+        if dialect.render is None:
+            raise TemplateError(f"a server of the kind {dialect.name!r} does not tell its template")
+        try:
+            answer = await self._wire.post(*dialect.render(self.model, messages, variables))
+        except ServerRefused as error:
+            if error.code in (400, 422):
+                what = "the model's chat template does not take this conversation"
+                raise InputError(f"{what}: {error}") from None
+            raise TemplateError(f"{self.spec} renders no conversation: {error}") from None
+        if dialect.renders_ids:
+            return await self._wording.text_of(read_tokens(answer))
+        return read_prompt(answer)
+
+    async def _first(self, prompt: Prompt) -> str:
+        async with aclosing(self.stream(prompt, b"", 1, Want("nudge"))) as steps:
+            async for step in steps:
+                return step.control or step.text.decode(errors="replace")
+        return ""
+
+    async def ping(self) -> None:
+        with suppress(ServerRefused):  # who says no is there
+            await self._wire.get("{url}/models")
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
+        if self._release:
+            self._release()
+
+    # --- streams ----------------------------------------------------------------------------
+
+    async def _steps(
+        self, ask: Ask, prompt: Prompt, start: bytes, want: Want
+    ) -> AsyncGenerator[Step, None]:
+        """One request's steps, and what makes them whole."""
+        path, body = self._dialect.complete(ask)
+        reader = self._dialect.reader(self._controls)
+        if ask.gate:
+            reader = GateReader(self._controls, ask.gate.stop, ask.top)
+        reader.expect(ask.n)
+        patience = self._wire.patience()
+        written = start
+        try:
+            async with aclosing(self._events(path, body, ask, patience)) as events:
+                async for event in events:
+                    told = reader.feed(event)
+                    if reader.finished:  # what is left ends the stream: hang up on nothing
+                        told += [f async for more in events for f in reader.feed(more)]
+                    for found in told:
+                        step = await self._seen(found, prompt, written, want)
+                        yield step
+                        written += step.text
+                        if step.is_end or any(complete(step.text)[1:]):
+                            return  # after bytes that are no character nothing can follow
+                        patience.renew()
+            if not reader.finished:
+                raise ServerFailed("the server's answer broke off")
+        finally:
+            if self._dialect.abort and ask.stream and not reader.finished:
+                with suppress(NudgingError, TimeoutError):
+                    async with asyncio.timeout(1):
+                        await self._wire.post_once(*self._dialect.abort(ask.id))
+        if reader.held:
+            # What a gate holds back is most often a tie of whole tokens.
+            rest = await self._character(prompt, written, want, 1) if ask.gate else None
+            rest = rest or await self._character(prompt, written, want, _WHOLE) or reader.flush()
+            if rest:
+                yield await self._seen(rest, prompt, written, want)
+
+    async def _room(self, ask: Ask, error: ContextOverflow) -> int | None:
+        """Tokens that there is room for where `ask` was refused; None if that is not known."""
+        if not (limit := error.limit or self.capabilities.n_ctx):
+            return None
+        with suppress(ModelError, ServerError):  # it has no tokeniser, or does not show it
+            if isinstance(ids := ask.prompt, str):
+                ids = await self._wording.tokenize(ids, begin=ask.add_special, controls=True)
+            return limit - len(ids)
+        # What is more than the limit may be the sum with what was asked for.
+        room = limit - error.tokens + (ask.n if error.tokens >= limit else 0)
+        return room if error.tokens else None
+
+    async def _events(
+        self, path: str, body: object, ask: Ask, patience: Patience
+    ) -> AsyncGenerator[object, None]:
+        if not ask.stream:
+            yield await self._wire.post_once(path, body)
+            return
+        async with aclosing(self._wire.events(path, body, ask.id, patience)) as events:
+            async for event in events:
+                yield event
+
+    async def _character(self, prompt: Prompt, at: bytes, want: Want, n: int) -> Found | None:
+        """What begins at a place, if it is whole after `n` tokens."""
+        ask = await self._ask(prompt, at, n, want, stream=False)
+        answer = await self._wire.post_once(*self._dialect.complete(ask))
+        reader = self._dialect.reader(self._controls)
+        reader.expect(ask.n)
+        return next(iter(reader.feed(answer)), None)
+
+    async def _seen(self, found: Found, prompt: Prompt, at: bytes, want: Want) -> Step:
+        """The step, with its distribution and its name fetched where the server kept them back."""
+        if found.step.control == UNNAMED and found.step.id is not None:
+            name = await self.text_of([found.step.id])
+            return replace(found.step, control="" if name in TURN_ENDS else name or UNNAMED)
+        if not found.blind or self._dialect.look is None:
+            return found.step
+        ask = await self._ask(prompt, at, 1, want)
+        top = LlamaReader.look(await self._wire.post_once(*self._dialect.look(ask)))
+        prob = top[0].prob if want.sampling.greedy else None
+        return replace(found.step, top=top, prob=prob)
+
+    async def _ask(
+        self, prompt: Prompt, start: bytes, n: int, want: Want, *, stream: bool | None = None
+    ) -> Ask:
+        streamed = n > 1 if stream is None else stream
+        gate = None
+        if self._stop is not None and streamed and want.stop_below > 0 and want.sampling.greedy:
+            gate = Gate(self._stop, want.stop_below)
+        return Ask(
+            model=self.model,
+            prompt=await self._wording.worded(prompt, start),
+            add_special=prompt.add_special,
+            n=n,
+            top=max(LEAST if gate else 1, min(want.top_k, self._dialect.max_top_k)),
+            # servers refuse the top_p of 0 that is greedy here
+            sampling=GREEDY if want.sampling.greedy else want.sampling,
+            seed=request_seed(want.sampling, want.source, len(start)),
+            stream=streamed,
+            id=secrets.token_hex(8),
+            gate=gate,
+        )
+
+
+# --- opening --------------------------------------------------------------------------------
+
+_OPTIONS = ("dialect", "template", *WIRE_OPTIONS)
+
+
+async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) -> RemoteEngine:
+    """The engine for `http://HOST:PORT/v1#MODEL?dialect=...`, checked with one token.
+
+    `release` ends a server that is the engine's own; closing twice calls it twice.
+    """
+    check_options(spec.options, _OPTIONS, "a server's spec")
+    forced = spec.options.get("dialect")
+    if forced is not None and forced not in DIALECTS:
+        raise SpecError(f"there is no dialect {forced!r}", hint=f"there are {', '.join(DIALECTS)}")
+    template = spec.options.get("template")
+    wire = open_wire(spec)
+    try:
+        served = await find_model(wire.get, spec)
+        dialect = DIALECTS[forced] if forced else await find_dialect(wire.get, served)
+        n_ctx = served.n_ctx
+        if n_ctx is None and dialect is LLAMA_SERVER:
+            n_ctx = read_n_ctx(await wire.get("{root}/props"))
+        engine = RemoteEngine(
+            spec.text,
+            wire,
+            dialect,
+            served.name,
+            template=named_template(template) if template else None,
+            variables=template_variables(spec.options),
+            n_ctx=n_ctx,
+            release=release,
+        )
+        await _check(engine)
+        if dialect is VLLM:
+            engine.use_gate(await find_gate(wire.post, served.name))
+    except BaseException:
+        await wire.aclose()
+        raise
+    return engine
+
+
+async def _check(engine: RemoteEngine) -> None:
+    """Ask for one token: nothing works without its log-probabilities."""
+    try:
+        steps = engine.stream(Prompt((Part("Hello", literal=True),)), b"", 1, Want())
+        async with aclosing(steps):
+            found = [step async for step in steps]
+    except (ServerNonsense, ServerRefused) as error:
+        if "logprob" in str(error):
+            raise ServerNonsense(f"{NO_LOGPROBS}: {error}", hint=HOW_LOGPROBS) from None
+        raise
+    if not found or (found[0].prob is None and not found[0].is_end):
+        raise ServerNonsense(NO_LOGPROBS, hint=HOW_LOGPROBS)

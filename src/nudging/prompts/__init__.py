@@ -1,0 +1,1 @@
+"""Conversations, and how each model reads them."""

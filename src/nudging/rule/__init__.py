@@ -1,0 +1,1 @@
+"""The algorithm, without I/O."""

@@ -1,0 +1,236 @@
+"""Single decisions, as pure functions: triggers, agreement, and the authors' heuristics.
+
+Knows nothing of the order in which they are asked; that is `flow.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ..values.errors import ConfigError
+from ..values.tokens import HandoverReason, Step
+
+
+class Trigger(Protocol):
+    """Whether the base model is in doubt at a step. Any function of a `Step` will do: it sees the
+    four likeliest tokens, and the entropy where the engine reports it, which servers do not."""
+
+    def __call__(self, step: Step, /) -> bool: ...
+
+
+_BELOW = ("top1", "margin")
+_ABOVE = ("entropy", "bet", "veto")
+_OF_BOTH = ("bet", "veto")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """`top1 < bound`, `margin < bound` or `entropy > bound` (nats) of the base model's step.
+    Strict, as in utils.py:110. Two look at what the nudging model would write there, its *opinion*:
+
+        bet > bound    its best token is more likely to it, by so much, than the base model's own
+                       is to the base model (the confidence bet of arXiv 2604.16146)
+        veto > bound   its best token is more likely to it, by so much, than the base model's is
+    """
+
+    measure: str
+    bound: float
+
+    def __post_init__(self) -> None:
+        limit = math.inf if self.measure == "entropy" else 1.0
+        if self.measure not in _BELOW + _ABOVE:
+            raise ConfigError(
+                f"there is nothing called {self.measure!r} to measure",
+                option="trigger",
+                hint="top1, margin, entropy, bet or veto",
+            )
+        if not 0 <= self.bound <= limit:
+            raise ConfigError(
+                f"trigger bound {self.bound} of {self.measure} is out of range",
+                option="trigger",
+                hint=f"from 0 to {limit:g}",
+            )
+
+    def __call__(self, step: Step, opinion: Step | None = None, /) -> bool:
+        """Without an opinion, nothing is held against the base model's token."""
+        if self.measure == "top1":
+            return step.top1 < self.bound
+        if self.measure == "margin":
+            return step.margin < self.bound
+        if self.measure in _OF_BOTH:
+            if opinion is None:
+                return False
+            own = step.top1 if step.prob is None else step.prob
+            rated = own if self.measure == "bet" else rating(opinion, step)
+            return opinion.top1 - rated > self.bound
+        if step.entropy is None:
+            raise _no_entropy("the trigger needs entropy")
+        return step.entropy > self.bound
+
+    def __str__(self) -> str:
+        return f"{self.measure}{'>' if self.measure in _ABOVE else '<'}{self.bound:g}"
+
+
+def _no_entropy(what: str) -> ConfigError:
+    return ConfigError(
+        f"{what}, which the base model's engine does not report",
+        option="trigger",
+        hint="use top1 or margin, or an engine in process (llama, hf)",
+    )
+
+
+def rating(opinion: Step, step: Step) -> float:
+    """The probability that the nudging model gives to what the base model would write: of all its
+    candidates that begin that token, or go on from it, since the vocabularies may differ."""
+    if step.is_end:
+        return opinion.end
+    return sum(
+        candidate.prob
+        for candidate in opinion.top
+        if candidate.text
+        and (candidate.text.startswith(step.text) or step.text.startswith(candidate.text))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """In doubt where one of two triggers fires (`any_of`) or only where both do."""
+
+    first: Trigger
+    second: Trigger
+    any_of: bool
+
+    def __call__(self, step: Step, opinion: Step | None = None, /) -> bool:
+        first = fires(self.first, step, opinion)
+        if first is self.any_of:
+            return first
+        return fires(self.second, step, opinion)
+
+    def __str__(self) -> str:
+        return f"({self.first} {'or' if self.any_of else 'and'} {self.second})"
+
+
+LONGEST = 1000
+"""Characters of a trigger in words."""
+
+
+def parse_trigger(text: str) -> Trigger:
+    """Read `top1<0.4 or entropy>2.5 and margin<0.1`; `and` binds closer than `or`."""
+    if len(text) > LONGEST:  # a stranger's may be
+        raise ConfigError(
+            f"a trigger may have {LONGEST} characters at most, not {len(text)}", option="trigger"
+        )
+
+    def fold(words: str, join: str, of: Callable[[str], Trigger]) -> Trigger:
+        parts = [of(part) for part in re.split(rf"\s+{join}\s+", words.strip())]
+        found = parts[0]
+        for part in parts[1:]:
+            found = Either(found, part, any_of=join == "or")
+        return found
+
+    def bound(words: str) -> Trigger:
+        found = re.fullmatch(r"\s*(\w+)\s*([<>])\s*([0-9.]+)\s*", words)
+        if not found or found[1] not in (_ABOVE if found[2] == ">" else _BELOW):
+            raise ConfigError(
+                f"can't read the trigger {words!r}",
+                option="trigger",
+                hint="write top1<P, margin<P, entropy>NATS, bet>P or veto>P, "
+                "joined by 'and' and 'or'",
+            )
+        try:
+            number = float(found[3])
+        except ValueError:
+            raise ConfigError(
+                f"{found[3]!r} is no number", option="trigger", hint="such as 0.4"
+            ) from None
+        return Bound(found[1], number)
+
+    return fold(text, "or", lambda some: fold(some, "and", bound))
+
+
+class Needs(NamedTuple):
+    """What must be known for a trigger to be asked."""
+
+    candidates: int
+    """Of the base model's distribution."""
+    entropy: bool
+    """It can't do without."""
+    opinion: bool = False
+    """The nudging model's step at the same place."""
+    own: bool = False
+    """A function of the user's own is asked: it gets the entropy wherever there is one."""
+
+
+def needs(trigger: Trigger) -> Needs:
+    if isinstance(trigger, Bound):
+        measure = trigger.measure
+        return Needs(2 if measure == "margin" else 1, measure == "entropy", measure in _OF_BOTH)
+    if isinstance(trigger, Either):
+        left, right = needs(trigger.first), needs(trigger.second)
+        return Needs(
+            max(left.candidates, right.candidates),
+            left.entropy or right.entropy,
+            left.opinion or right.opinion,
+            left.own or right.own,
+        )
+    return Needs(4, False, own=True)
+
+
+def fires(trigger: Trigger, step: Step, opinion: Step | None) -> bool:
+    """Whether a trigger fires; functions of the user's own see the base model's step alone."""
+    if isinstance(trigger, Bound | Either):
+        return trigger(step, opinion)
+    try:
+        return trigger(step)
+    except TypeError as error:
+        if step.entropy is None and "NoneType" in str(error):
+            raise _no_entropy("the trigger fails without entropy") from error
+        raise
+
+
+def agrees(step: Step, next_word: str) -> bool:
+    """The nudging model's next word begins with the base model's own token (utils.py:282-284)."""
+    return not step.is_end and next_word.encode().startswith(step.text)
+
+
+CONSENT: Mapping[HandoverReason, float] = {
+    "opening": 1.0,
+    "end": 0.02,
+}
+"""Probability of its end at which the nudging model counts as ending, where it is not `consent`.
+Never before its first word; soon where the base model wants to end too. Measured on the built-in
+pair (`docs/decisions.md`): small aligned models seldom put the end first in others' texts."""
+SURE = 0.9
+"""Probability of what the nudging model would go on with, from which only `consent` counts."""
+
+
+def seen_before(chunk: str, text: str) -> bool:
+    """The authors' `repetition_check`: over five words, all of it there already (utils.py:95)."""
+    return len(chunk.split(" ")) > 5 and chunk in text
+
+
+def without_repeated_suffix(text: str) -> str:
+    """The authors' `remove_redundant_repetitions` (utils.py:53-92), quirks included.
+
+    The binary search assumes that a repeated suffix of some length implies one of every shorter
+    length, which is not so; it can miss repeats, and so do we.
+    """
+    text = text.strip()
+    while size := _repeated_suffix(text):
+        text = text[:-size]
+    return text
+
+
+def _repeated_suffix(text: str) -> int:
+    low, high, found = 0, len(text), 0
+    while low <= high:
+        middle = (low + high) // 2
+        if middle >= 30 and text[:-middle].endswith(text[-middle:]):
+            found, low = middle, middle + 1
+        else:
+            high = middle - 1
+    return found

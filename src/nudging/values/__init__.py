@@ -1,0 +1,1 @@
+"""What everything trades: tokens and answers, errors, and the seams of text."""
