@@ -15,10 +15,11 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner
 
+from nudging import errors
 from nudging.cli.app import app
 from nudging.rule import config
 from nudging.server.fields import documented
-from nudging.values import errors, sampling
+from nudging.values import sampling
 
 HERE = Path(__file__).parent
 

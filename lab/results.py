@@ -21,8 +21,8 @@ from types import ModuleType
 
 from benchmarks.sections import write_section
 
+from nudging.errors import InputError, NudgingError
 from nudging.storage.kept import write_json
-from nudging.values.errors import InputError, NudgingError
 
 from .experiments import (
     agreement,

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from nudging.errors import InputError
 from nudging.eval.measures import is_refusal
-from nudging.values.errors import InputError
 
 from .questions import KINDS, Question, QuestionKind, values
 from .world import KEYS, PERSON_FACTS, World

@@ -24,7 +24,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 
-from nudging.values.errors import InputError
+from nudging.errors import InputError
 
 from .batches import batch
 from .export import export

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from nudging.values.errors import NudgingError
+from nudging.errors import NudgingError
 
 from .cells import Bench, Cell
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from nudging.values.errors import InputError
+from nudging.errors import InputError
 
 from ..questions import KINDS, QuestionKind
 from ..task import sheet_lines

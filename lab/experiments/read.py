@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
+from nudging.errors import InputError
 from nudging.eval.interval import interval
 from nudging.eval.lines import Line
 from nudging.eval.store import read_samples
 from nudging.eval.summary import ENDED
-from nudging.values.errors import InputError
 
 from ..questions import KINDS, Question, QuestionKind
 from ..scoring import Scorer, from_row

@@ -8,11 +8,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .engines import open_engine, open_engine_async
     from .engines.base import Engine
+    from .errors import NudgingError
     from .model import AnswerStream, NudgedModel
     from .prompts.chat import Message
     from .rule.config import Config
     from .rule.trigger import parse_trigger
-    from .values.errors import NudgingError
     from .values.sampling import Sampling
     from .values.tokens import (
         Answer,
@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 _PLACES = (
-    *("values.errors", "values.tokens", "prompts.chat", "values.sampling"),
+    *("errors", "values.tokens", "prompts.chat", "values.sampling"),
     *("rule.trigger", "rule.config", "engines.base", "engines", "model"),
 )
 """Where these names are, the places that are quick to import first."""

@@ -24,12 +24,12 @@ from .drive.driver import drive, map_ordered
 from .drive.streams import Side
 from .engines import open_engine
 from .engines.base import Engine, Want, answers_at_once
+from .errors import ConfigError, NudgingError
 from .prompts.chat import Message, Question, base_prompt, conversation, is_template
 from .prompts.sandbox import aside
 from .rule.config import Config, changed
 from .rule.nudging import Nudging
 from .rule.trigger import needs
-from .values.errors import ConfigError, NudgingError
 from .values.text import check_official_length
 from .values.tokens import Answer, Decision, Piece
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from .engines.spec import parse_spec
+from .errors import ConfigError, TemplateError, UsageError
 from .prompts.chat import base_prompt, conversation
 from .rule.config import Config
 from .storage.nesting import shallow
-from .values.errors import ConfigError, TemplateError, UsageError
 from .values.tokens import Source
 
 

@@ -28,8 +28,8 @@ from nudging.engines.base import Engine, Want
 from nudging.engines.llama.llama_server import open_llama_server
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.spec import parse_spec
+from nudging.errors import ConfigError, ContextOverflow, InputError, ModelError, NudgingError
 from nudging.prompts.chat import Message, Part, Prompt, conversation
-from nudging.values.errors import ConfigError, ContextOverflow, InputError, ModelError, NudgingError
 from nudging.values.sampling import Sampling
 from nudging.values.text import complete
 from nudging.values.tokens import Step

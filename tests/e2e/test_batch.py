@@ -21,7 +21,7 @@ from benchmarks.batch import NUDGE, PAIR, killed, make_rows, same
 from nudging import NudgedModel
 from nudging.cli import run
 from nudging.engines.scripted import Distribution, ScriptedEngine
-from nudging.values.errors import ServerDown, install
+from nudging.errors import ServerDown, install
 from nudging.values.tokens import Candidate
 from tests.conftest import Lab
 from tests.lab_facts import PETS

@@ -16,7 +16,7 @@ import pytest
 
 from nudging import __version__
 from nudging.cli import run
-from nudging.values.errors import PullError
+from nudging.errors import PullError
 
 MODELS = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
 SLOW = ["--base", "scripted:base?delay=0.3", "--nudge", "scripted:nudge"]

@@ -17,8 +17,8 @@ import pytest
 from nudging.cli import run
 from nudging.engines.base import Engine, Want
 from nudging.engines.scripted import ScriptedEngine
+from nudging.errors import ModelError, PullError, TemplateError
 from nudging.prompts.chat import Message, Prompt
-from nudging.values.errors import ModelError, PullError, TemplateError
 from nudging.values.tokens import Candidate, Step
 from nudging.values.variables import NONE, Variables
 

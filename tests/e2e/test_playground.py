@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, Page, Request, Route, expect
 from nudging.engines import open_engine
 from nudging.engines.base import Engine
 from nudging.engines.scripted import Distribution, ScriptedEngine
+from nudging.errors import ServerFailed
 from nudging.rule.config import Config
 from nudging.server.app import make_app
 from nudging.server.bounds import read_bounds
@@ -28,7 +29,6 @@ from nudging.server.keys import Keys
 from nudging.server.limits import Limits, Line
 from nudging.server.run import address_of, listen
 from nudging.server.voices import Voices
-from nudging.values.errors import ServerFailed
 from nudging.values.tokens import Candidate
 
 FRANCE = "What is the capital of France?"

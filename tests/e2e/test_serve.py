@@ -21,7 +21,7 @@ import openai
 import pytest
 
 from nudging.cli import run
-from nudging.values.errors import install
+from nudging.errors import install
 from tests.fake_server import FakeServer, answer, words
 
 NUDGE = [sys.executable, "-c", "from nudging.cli import main; main()"]

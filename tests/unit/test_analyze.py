@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from nudging.engines.scripted import Distribution, ScriptedEngine
+from nudging.errors import ContextOverflow
 from nudging.eval.analyze import Place, Trio, analysis, coverage, rank
-from nudging.values.errors import ContextOverflow
 from nudging.values.tokens import Candidate, Step
 
 

@@ -26,8 +26,7 @@ from nudging.batch.run import Job
 from nudging.batch.store import Settled, Work, opened
 from nudging.cli import show
 from nudging.engines.scripted import Distribution, ScriptedEngine
-from nudging.server.voices import Voices
-from nudging.values.errors import (
+from nudging.errors import (
     InputError,
     MissingExtra,
     ModelError,
@@ -38,6 +37,7 @@ from nudging.values.errors import (
     ServerRefused,
     UsageError,
 )
+from nudging.server.voices import Voices
 from nudging.values.tokens import Candidate, Usage
 
 FRANCE, PARIS = "What is the capital of France?", "The capital of France is Paris."

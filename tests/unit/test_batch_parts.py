@@ -11,7 +11,7 @@ import pytest
 
 from nudging import NudgedModel
 from nudging.batch.manner import Manner
-from nudging.values.errors import InputError, UsageError
+from nudging.errors import InputError, UsageError
 from tests.unit.test_batch import FRANCE, PARIS, lines, read_table, table
 
 pytest.importorskip("pyarrow")

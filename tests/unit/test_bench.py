@@ -25,9 +25,9 @@ from nudging.engines.base import Engine, Want
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.scripted import Distribution, ScriptedEngine, open_scripted
 from nudging.engines.spec import Spec, parse_spec
+from nudging.errors import InputError, ServerDown
 from nudging.prompts.chat import Part, Prompt
 from nudging.storage.lines import read_questions
-from nudging.values.errors import InputError, ServerDown
 from nudging.values.tokens import Candidate, Source, Step
 from tests.toys import ToyRuntime, random_engine
 

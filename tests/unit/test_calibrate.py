@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nudging.cli.remember import check, remember
+from nudging.errors import ConfigError
 from nudging.eval.calibrate import TRIALS, Doubt, best, missed, nearest, nudged, scored, search
 from nudging.settings import Pair
-from nudging.values.errors import ConfigError
 from nudging.values.tokens import Answer, Candidate, Handover, Span, Step, StopReason, Token
 
 PAIR = Pair("scripted:base", "scripted:nudge", {})

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from nudging.errors import ConfigError, InputError, TemplateError
 from nudging.prompts.chat import (
     MOST_CHARACTERS,
     MOST_MESSAGES,
@@ -21,7 +22,6 @@ from nudging.prompts.chat import (
 )
 from nudging.prompts.controls import CONTROL_LIKE
 from nudging.prompts.templates import NAMED, Shield, named_template, render
-from nudging.values.errors import ConfigError, InputError, TemplateError
 
 # --- conversations --------------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from nudging import NudgedModel
 from nudging.engines.spec import Spec, parse_spec
+from nudging.errors import ConfigError, MissingExtra, SpecError
 from nudging.rule.config import PRESETS, Config
 from nudging.rule.trigger import Bound, Either
 from nudging.settings import Pair, read_config
-from nudging.values.errors import ConfigError, MissingExtra, SpecError
 from nudging.values.sampling import GREEDY, Sampling
 
 

@@ -43,8 +43,7 @@ from nudging.engines.remote.server_steps import (
     share,
     to_bytes,
 )
-from nudging.prompts.chat import Message, Part
-from nudging.values.errors import (
+from nudging.errors import (
     ContextOverflow,
     NudgingError,
     ServerBusy,
@@ -52,6 +51,7 @@ from nudging.values.errors import (
     ServerNonsense,
     ServerRefused,
 )
+from nudging.prompts.chat import Message, Part
 from nudging.values.sampling import GREEDY, Sampling
 
 RECORDED = Path(__file__).parent.parent / "golden" / "servers"

@@ -23,10 +23,10 @@ from nudging.drive.driver import drive, map_ordered
 from nudging.drive.streams import Side
 from nudging.engines.base import Engine, Want, answers_at_once
 from nudging.engines.scripted import ScriptedEngine
+from nudging.errors import ConfigError, ContextOverflow, InputError, NudgingError, ServerDown
 from nudging.prompts.chat import Part, Prompt
 from nudging.rule.config import Config
 from nudging.rule.nudging import Nudging
-from nudging.values.errors import ConfigError, ContextOverflow, InputError, NudgingError, ServerDown
 from nudging.values.tokens import Candidate, Decision, Source, Step, StopReason
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nudging.values.errors import MissingExtra
+from nudging.errors import MissingExtra
 
 
 @pytest.mark.parametrize("editable", [True, False])

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from nudging.errors import UsageError
 from nudging.eval.code import own_sum, rules_sum
 from nudging.eval.header import check_resumed, merged
 from nudging.eval.task import Task
 from nudging.eval.tasks import TASKS
-from nudging.values.errors import UsageError
 from tests.unit.test_eval_runs import HEADER_DATA
 
 FILES = {

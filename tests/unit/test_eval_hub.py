@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from nudging.errors import MissingExtra, PullError, install
 from nudging.eval.hub import HUB, hub_rows
 from nudging.eval.load import samples
 from nudging.eval.tasks import TASKS
-from nudging.values.errors import MissingExtra, PullError, install
 
 CHOICES = {"text": ["honey", "paper"], "label": ["A", "B"]}
 COLUMNS: dict[str, dict[str, Any]] = {

@@ -15,11 +15,7 @@ from hypothesis import strategies as st
 
 from nudging.engines.remote import http
 from nudging.engines.spec import parse_spec
-from nudging.eval.judge import Judge, Verdict, judged, open_judge
-from nudging.eval.rubrics import ASPECTS, MATCH, SAFETY, Rubric, Unread
-from nudging.eval.task import Sample, Score
-from nudging.eval.tasks import TASKS
-from nudging.values.errors import (
+from nudging.errors import (
     ConfigError,
     InputError,
     ServerDown,
@@ -28,6 +24,10 @@ from nudging.values.errors import (
     ServerTimeout,
     SpecError,
 )
+from nudging.eval.judge import Judge, Verdict, judged, open_judge
+from nudging.eval.rubrics import ASPECTS, MATCH, SAFETY, Rubric, Unread
+from nudging.eval.task import Sample, Score
+from nudging.eval.tasks import TASKS
 from tests.conftest import Lab, Served
 from tests.fake_server import FakeServer, Reply, answer, html
 

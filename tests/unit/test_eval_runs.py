@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nudging.errors import InputError, ServerDown, UsageError
 from nudging.eval.header import ALL, check_same, merged
 from nudging.eval.lines import key, read_lines, timeless
 from nudging.eval.merge import merge
@@ -20,7 +21,6 @@ from nudging.eval.task import Sample, Score
 from nudging.eval.work import Cell, work
 from nudging.storage.headers import differences
 from nudging.storage.kept import encode, write_json
-from nudging.values.errors import InputError, ServerDown, UsageError
 from nudging.values.tokens import Answer, ModelUsage, Span, StopReason, Token, Usage
 
 Line = dict[str, Any]

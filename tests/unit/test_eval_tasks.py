@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nudging.errors import InputError, SpecError
 from nudging.eval.load import find_rows, read_jsonl, samples
 from nudging.eval.measures import distinct, is_refusal, measure, repetition
 from nudging.eval.own import own_task
@@ -22,7 +23,6 @@ from nudging.eval.statement import fold
 from nudging.eval.task import REASONING, Sample, Task
 from nudging.eval.tasks import TASKS, find_task
 from nudging.prompts.chat import base_prompt, conversation
-from nudging.values.errors import InputError, SpecError
 
 SHARED = Path(__file__).parents[3] / "shared"
 DATA = Path(os.environ.get("NUDGING_TEST_DATA", SHARED / "data"))

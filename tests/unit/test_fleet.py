@@ -25,8 +25,7 @@ from nudging.engines.remote import http, members
 from nudging.engines.remote.fleet import Fleet, open_fleet
 from nudging.engines.remote.remote_engine import RemoteEngine
 from nudging.engines.spec import parse_spec
-from nudging.prompts.chat import Part, Prompt
-from nudging.values.errors import (
+from nudging.errors import (
     ModelError,
     ServerBusy,
     ServerDown,
@@ -35,6 +34,7 @@ from nudging.values.errors import (
     ServerRefused,
     SpecError,
 )
+from nudging.prompts.chat import Part, Prompt
 from nudging.values.sampling import Sampling
 from nudging.values.tokens import Step
 

@@ -17,8 +17,8 @@ from nudging.engines.remote.gate import GateReader
 from nudging.engines.remote.remote_engine import RemoteEngine, open_remote
 from nudging.engines.remote.server_steps import BROKEN, Found
 from nudging.engines.spec import parse_spec
+from nudging.errors import ServerNonsense
 from nudging.prompts.chat import Part, Prompt
-from nudging.values.errors import ServerNonsense
 from nudging.values.sampling import Sampling
 from nudging.values.tokens import Step
 

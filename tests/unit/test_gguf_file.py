@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nudging import open_engine
-from nudging.values.errors import ModelError
+from nudging.errors import ModelError
 from tests.conftest import Lab
 
 gguf = pytest.importorskip("gguf")

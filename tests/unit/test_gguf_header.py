@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nudging.engines.llama.gguf_header import MOST_ITEMS, VERSIONS, Array, read_header
-from nudging.values.errors import ModelError
+from nudging.errors import ModelError
 
 gguf = pytest.importorskip("gguf")
 

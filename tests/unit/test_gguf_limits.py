@@ -15,7 +15,7 @@ import pytest
 from nudging.engines.llama.gguf_file import check_gguf
 from nudging.engines.llama.gguf_header import Header, read_header
 from nudging.engines.llama.gguf_limits import check_limits
-from nudging.values.errors import ModelError
+from nudging.errors import ModelError
 from tests.conftest import Demo, Lab
 
 pytest.importorskip("gguf")

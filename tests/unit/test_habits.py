@@ -14,9 +14,9 @@ from nudging.engines.llama.llama_runtime import llama_options
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.remote.remote_engine import open_remote
 from nudging.engines.spec import parse_spec
+from nudging.errors import InputError, ModelError, SpecError, TemplateError
 from nudging.prompts.chat import Message, Prompt, conversation
 from nudging.prompts.habits import CLOSED, FOLDED
-from nudging.values.errors import InputError, ModelError, SpecError, TemplateError
 from nudging.values.tokens import Answer, StopReason
 
 from ..fake_server import FakeServer, answer

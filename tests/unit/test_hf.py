@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.spec import parse_spec
+from nudging.errors import MissingExtra, ModelError, NudgingError, SpecError
 from nudging.prompts.chat import Message, Part, Prompt
-from nudging.values.errors import MissingExtra, ModelError, NudgingError, SpecError
 from nudging.values.sampling import Sampling
 from nudging.values.tokens import Source, Step
 from tests.conftest import Demo

@@ -17,8 +17,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from nudging import open_engine  # noqa: E402
+from nudging.errors import ModelError  # noqa: E402
 from nudging.launch.sizes import size_of  # noqa: E402
-from nudging.values.errors import ModelError  # noqa: E402
 from tests import tiny  # noqa: E402
 
 

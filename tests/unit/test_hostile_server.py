@@ -30,8 +30,8 @@ from nudging.engines.remote.server_steps import (
     share,
 )
 from nudging.engines.spec import parse_spec
+from nudging.errors import NudgingError, ServerError, ServerNonsense, ServerTimeout
 from nudging.prompts.chat import Part, Prompt
-from nudging.values.errors import NudgingError, ServerError, ServerNonsense, ServerTimeout
 from nudging.values.tokens import Step
 
 from ..fake_server import FakeServer, Reply, answer, stream, words

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from nudging.errors import InputError
 from nudging.eval.judge import _Kept
 from nudging.eval.store import HEADER, SAMPLES, opened
 from nudging.storage.kept import Growing, fresh, lock_file, locked, own, write_json, write_whole
-from nudging.values.errors import InputError
 
 from ..made_runs import header
 

@@ -17,9 +17,9 @@ from lab.world import make_world
 
 from nudging import NudgedModel
 from nudging.engines.spec import parse_spec
+from nudging.errors import InputError
 from nudging.prompts.chat import Message
 from nudging.prompts.templates import render
-from nudging.values.errors import InputError
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")

@@ -18,9 +18,9 @@ from lab.questions import KINDS, QuestionKind, draw, sheet, work
 from lab.scoring import Scorer, as_row, from_row
 from lab.world import SPLITS, Split, make_world, split_of_sum
 
+from nudging.errors import InputError
 from nudging.eval.load import read_jsonl, samples
 from nudging.eval.own import own_task
-from nudging.values.errors import InputError
 
 WORLD = make_world(3, people=60, towns=12)
 SCORER = Scorer(WORLD)

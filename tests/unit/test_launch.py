@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nudging.errors import ModelError, NudgingError, UsageError
 from nudging.launch.flags import (
     Gate,
     Server,
@@ -24,7 +25,6 @@ from nudging.launch.flags import (
 from nudging.launch.machine import Gpu, Machine, chosen, look
 from nudging.launch.rooms import BESIDE, GIB, LEAST, Room, rooms
 from nudging.launch.sizes import Size, read_size, size_of
-from nudging.values.errors import ModelError, NudgingError, UsageError
 from nudging.values.tokens import Source
 from tests.fake_server import FakeServer, Reply, answer
 

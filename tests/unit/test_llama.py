@@ -20,8 +20,8 @@ from nudging.engines.local.cores import physical_cores
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.local.runtime import Row, Work
 from nudging.engines.spec import parse_spec
+from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError, install
 from nudging.prompts.chat import Prompt, base_prompt, conversation
-from nudging.values.errors import ContextOverflow, MissingExtra, ModelError, SpecError, install
 from nudging.values.sampling import Sampling
 from nudging.values.tokens import Step
 from tests.conftest import Demo, Lab

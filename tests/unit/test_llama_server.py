@@ -14,8 +14,8 @@ from nudging.engines.base import Want
 from nudging.engines.llama.llama_server import open_llama_server
 from nudging.engines.remote.remote_engine import RemoteEngine
 from nudging.engines.spec import parse_spec
+from nudging.errors import ContextOverflow, ModelError, ServerError, SpecError
 from nudging.prompts.chat import Message, Part, Prompt
-from nudging.values.errors import ContextOverflow, ModelError, ServerError, SpecError
 from nudging.values.sampling import Sampling
 from nudging.values.tokens import Step
 from tests.conftest import Demo, Lab

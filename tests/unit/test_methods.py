@@ -15,11 +15,11 @@ from nudging import Answer, Message, NudgedModel, StopReason, open_engine
 from nudging.aio import portal
 from nudging.engines.base import Engine
 from nudging.engines.scripted import Distribution, ScriptedEngine
+from nudging.errors import ConfigError, InputError, SpecError
 from nudging.eval.methods import METHODS, Method, Role, open_method
 from nudging.eval.methods.examples import EXAMPLES, examples_prompt
 from nudging.eval.methods.opening import BOUND, CANDIDATES, WINDOW, own_token
 from nudging.prompts.chat import Prompt, conversation
-from nudging.values.errors import ConfigError, InputError, SpecError
 from nudging.values.tokens import Candidate, Step
 from nudging.values.variables import NONE, Variables
 from tests.conftest import Lab

@@ -23,6 +23,7 @@ from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.local.runtime import Row, Vocabulary
 from nudging.engines.scripted import ScriptedEngine
+from nudging.errors import ConfigError, ContextOverflow
 from nudging.eval.methods import Method, Role, open_method, open_method_async
 from nudging.eval.methods.arithmetic import Mean
 from nudging.eval.methods.healing import Healing
@@ -30,7 +31,6 @@ from nudging.eval.methods.method import answer_of
 from nudging.eval.methods.spelling import NONE, Spelling
 from nudging.model import PREFIX
 from nudging.prompts.chat import Part, Prompt, base_prompt, conversation
-from nudging.values.errors import ConfigError, ContextOverflow
 from nudging.values.sampling import Sampling, draw, uniform
 from nudging.values.text import complete
 from nudging.values.tokens import Answer, Candidate, Step, StopReason

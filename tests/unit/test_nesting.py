@@ -10,6 +10,7 @@ import pytest
 
 from nudging.batch.jsonl import LinesIn, as_json
 from nudging.cli import run
+from nudging.errors import ConfigError, InputError, ModelError
 from nudging.eval.lines import read_lines
 from nudging.eval.load import read_jsonl
 from nudging.eval.store import HEADER, read_header
@@ -18,7 +19,6 @@ from nudging.plan.read import read_times
 from nudging.plan.shape import read_answers
 from nudging.settings import read_config
 from nudging.storage.nesting import MOST, holds_more, shallow
-from nudging.values.errors import ConfigError, InputError, ModelError
 
 DEPTHS = [MOST + 2, 300, 500, 950, 985, 995, 5000, 100_000]
 PAIR = ["--base", "scripted:base", "--nudge", "scripted:nudge"]

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging.cli import run
+from nudging.errors import InputError
 from nudging.plan.answer import Job
 from nudging.plan.clock import Clock
 from nudging.plan.estimate import Estimate, alone, at, smallest
@@ -21,7 +22,6 @@ from nudging.plan.server import Server, Stream
 from nudging.plan.shape import Shape, Turn, made_up, measured, read_answers
 from nudging.plan.simulate import Fleet, Load, Simulation, simulate
 from nudging.plan.speed import Speed
-from nudging.values.errors import InputError
 
 BASE = Speed(25.0, 0.5, 10.0, 0.05)
 NUDGE = Speed(6.0, 0.1, 3.0, 0.01)

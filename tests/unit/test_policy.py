@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nudging.errors import ConfigError
 from nudging.rule.trigger import (
     Bound,
     Either,
@@ -19,7 +20,6 @@ from nudging.rule.trigger import (
     seen_before,
     without_repeated_suffix,
 )
-from nudging.values.errors import ConfigError
 from nudging.values.tokens import Candidate, Step
 
 

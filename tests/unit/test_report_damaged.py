@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nudging.cli import run
+from nudging.errors import NudgingError
 from nudging.eval.merge import merge
 from nudging.eval.report import tables
 from nudging.eval.report.gather import gather
@@ -25,7 +26,6 @@ from nudging.eval.report.page import report_page
 from nudging.eval.store import HEADER, SAMPLES, read_header, read_samples
 from nudging.eval.summary import summary
 from nudging.storage.kept import encode
-from nudging.values.errors import NudgingError
 from tests.made_runs import base, header, line, make_run, nudge, small_run
 
 Edit = Callable[[dict[str, Any], list[dict[str, Any]]], object]

@@ -15,9 +15,7 @@ def lint(root: Path) -> subprocess.CompletedProcess[str]:
         "import sys; from importlinter.cli import lint_imports; "
         f"sys.path.insert(0, {str(root / 'src')!r}); sys.exit(lint_imports(no_cache=True))"
     )
-    return subprocess.run(
-        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True
-    )
+    return subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)
 
 
 def test_imports_go_down() -> None:

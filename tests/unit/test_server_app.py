@@ -21,6 +21,7 @@ from nudging.engines import open_engine
 from nudging.engines.base import Engine, Want
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.scripted import Distribution, ScriptedEngine
+from nudging.errors import ServerDown, ServerFailed
 from nudging.prompts.chat import Prompt
 from nudging.rule.config import Config
 from nudging.server import answers
@@ -30,7 +31,6 @@ from nudging.server.keys import Keys
 from nudging.server.limits import Limits, Line
 from nudging.server.requests import OPTIONS
 from nudging.server.voices import Voices
-from nudging.values.errors import ServerDown, ServerFailed
 from nudging.values.tokens import Candidate, Step
 from tests.styles import ANSWER, CHATML, GEMMA2, HARMONY, SpeakingRuntime, rendered, speaker
 from tests.toys import EchoRuntime

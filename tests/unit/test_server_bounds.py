@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from nudging.engines import open_engine
+from nudging.errors import UsageError
 from nudging.rule.config import Config
 from nudging.server.app import make_app
 from nudging.server.bounds import check_bounds, read_bounds, usual
@@ -15,7 +16,6 @@ from nudging.server.keys import Keys
 from nudging.server.limits import Limits, Line
 from nudging.server.voices import Voices
 from nudging.server.wire import Refused
-from nudging.values.errors import UsageError
 
 
 def checked(bounds: list[str], own: dict[str, Any] | None = None, **asked: Any) -> Refused | None:

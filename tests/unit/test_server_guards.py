@@ -16,14 +16,7 @@ from starlette.types import Message as Sent
 from nudging.engines import open_engine
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.scripted import Distribution, ScriptedEngine
-from nudging.prompts.chat import Prompt
-from nudging.server.app import make_app
-from nudging.server.front import check_hosts
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
-from nudging.server.voices import FRESH, Voices
-from nudging.server.wire import failure
-from nudging.values.errors import (
+from nudging.errors import (
     InputError,
     ModelError,
     NudgingError,
@@ -37,6 +30,13 @@ from nudging.values.errors import (
     TemplateError,
     UsageError,
 )
+from nudging.prompts.chat import Prompt
+from nudging.server.app import make_app
+from nudging.server.front import check_hosts
+from nudging.server.keys import Keys
+from nudging.server.limits import Limits, Line
+from nudging.server.voices import FRESH, Voices
+from nudging.server.wire import failure
 from tests.toys import EchoRuntime
 from tests.unit.test_server_app import CHAT, TEXT, Watched, client, endless, failing, question
 from tests.unit.test_server_held import Watched as Serving

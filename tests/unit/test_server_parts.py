@@ -13,13 +13,13 @@ import pytest
 from nudging.drive.alone import Said, alone
 from nudging.engines.base import Want
 from nudging.engines.scripted import Distribution, ScriptedEngine
+from nudging.errors import UsageError
 from nudging.prompts.chat import Part, Prompt
 from nudging.server import keys, run
 from nudging.server.limits import Limits, Line
 from nudging.server.log import Record
 from nudging.server.metrics import Counter, Histogram, Metrics
 from nudging.server.wire import Refused, encoded, encoded_aside
-from nudging.values.errors import UsageError
 from nudging.values.tokens import Answer, Candidate, StopReason
 
 # --- limits ---------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nudging.errors import ContextOverflow, ServerBusy, ServerDown, ServerFailed
 from nudging.prompts.chat import MOST_MESSAGES, Message
 from nudging.rule.config import Config
 from nudging.server.requests import Asked, chat_request, response_request, text_request
 from nudging.server.wire import Refused, decoded, encoded, failure
-from nudging.values.errors import ContextOverflow, ServerBusy, ServerDown, ServerFailed
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

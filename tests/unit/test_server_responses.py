@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nudging.engines.base import Engine
 from nudging.engines.scripted import Distribution, ScriptedEngine
+from nudging.errors import ServerDown, ServerFailed
 from nudging.prompts.chat import Message
 from nudging.rule.config import Config
 from nudging.server.bounds import read_bounds
@@ -19,7 +20,6 @@ from nudging.server.replies import Reply, usage_data
 from nudging.server.requests import Asked, chat_request, response_request
 from nudging.server.response_replies import ResponseReply
 from nudging.server.wire import Refused
-from nudging.values.errors import ServerDown, ServerFailed
 from nudging.values.tokens import Answer, Candidate, ModelUsage, StopReason, Usage
 from tests.unit.test_server_app import FRANCE, PARIS, RESPONSES, client, failing
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from nudging.errors import ConfigError
 from nudging.prompts import sandbox, templates
 from nudging.prompts.chat import Message, Part, Prompt
 from nudging.prompts.controls import CHANNEL, CONTROL_LIKE, FINAL, THOUGHTS, closing, empty_thought
 from nudging.prompts.templates import Shield, render
-from nudging.values.errors import ConfigError
 from nudging.values.variables import RESERVED, check_variables, read_variable
 
 from ..family_templates import STYLES

@@ -14,7 +14,7 @@ from nudging import Answer, NudgedModel
 from nudging.drive.speculate import Odds
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.pace import Pace
-from nudging.values.errors import ModelError
+from nudging.errors import ModelError
 from tests.toys import UNSPACED, WORDS, EchoRuntime, ToyRuntime
 
 seeds = st.integers(0, 10**6)

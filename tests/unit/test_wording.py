@@ -11,9 +11,9 @@ import pytest
 
 from nudging.engines.remote.dialects import DIALECTS
 from nudging.engines.remote.wording import MOST_KEPT, MOST_STRETCHES, MOST_TYPED, Wording
+from nudging.errors import InputError
 from nudging.prompts.chat import Message, Part, Prompt
 from nudging.prompts.templates import named_template, render
-from nudging.values.errors import InputError
 
 T = TypeVar("T")
 CONTROLS = ("<s>", "</s>")

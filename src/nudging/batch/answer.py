@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from ..model import NudgedModel
-from ..values.errors import (
+from ..errors import (
     InputError,
     MissingExtra,
     NudgingError,
@@ -18,6 +17,7 @@ from ..values.errors import (
     ServerDown,
     ServerRefused,
 )
+from ..model import NudgedModel
 from ..values.tokens import Answer
 from .rows import ADDED, Columns, Result, bad, question_of
 

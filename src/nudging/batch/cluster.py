@@ -27,8 +27,8 @@ from ray.data.datasource import FileBasedDatasource
 
 from .. import __version__
 from ..engines.base import answers_at_once
+from ..errors import NudgingError
 from ..model import NudgedModel
-from ..values.errors import NudgingError
 from .folder import Folder
 from .manner import Manner
 from .part import answer_part, bounded

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..errors import InputError, MissingExtra, UsageError
 from ..storage.kept import encode
 from ..storage.lines import as_lines
-from ..values.errors import InputError, MissingExtra, UsageError
 from .jsonl import LinesIn, LinesOut, as_json
 from .rows import Columns, Kept, Row
 

@@ -18,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError, UsageError
 from ..storage.kept import encode
 from ..storage.nesting import shallow
-from ..values.errors import InputError, UsageError
 from .places import Place
 from .store import FORMAT
 

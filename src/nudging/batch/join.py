@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..values.errors import InputError
+from ..errors import InputError
 from .files import Sink, Source, json_of
 from .jsonl import LinesOut
 from .rows import Result

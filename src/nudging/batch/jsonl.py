@@ -12,10 +12,10 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from ..errors import InputError
 from ..storage.kept import encode, fresh
 from ..storage.lines import BEGIN, check_lines, no_object
 from ..storage.nesting import shallow
-from ..values.errors import InputError
 from .rows import Columns, Kept, Row
 
 _LONGEST = 64 * 2**20

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import UsageError
 from ..model import NudgedModel
 from ..server.voices import Voices
-from ..values.errors import UsageError
 from .answer import PromptStep, Step
 from .requests import FIELDS, RequestStep
 from .rows import ADDED, COLUMNS

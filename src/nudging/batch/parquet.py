@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..values.errors import InputError
+from ..errors import InputError
 from ..values.tokens import Usage
 from .rows import Columns, Kept, Row
 

@@ -14,8 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..errors import InputError, UsageError
 from ..storage.lines import BEGIN, check_lines, no_object
-from ..values.errors import InputError, UsageError
 from .files import kind_of
 from .jsonl import lines_of, names_of
 from .parquet import TableIn, packed

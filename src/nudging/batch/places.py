@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.fs
 
-from ..values.errors import UsageError
+from ..errors import UsageError
 
 _HIDDEN = ("_", ".")
 """Names that begin so are no data: so it is for Spark, Arrow and Ray."""

@@ -16,13 +16,13 @@ from typing import Any
 
 from .. import __version__
 from ..drive.alone import Said
+from ..errors import InputError, ServerError
 from ..rule.config import settings
 from ..server.replies import Reply, usage_data
 from ..server.requests import Asked, chat_request, response_request, text_request
 from ..server.response_replies import ResponseReply
 from ..server.voices import Voices
 from ..server.wire import Refused, failure
-from ..values.errors import InputError, ServerError
 from ..values.tokens import Answer
 from .answer import is_for_all, patient
 from .rows import Columns, Result, Row, bad

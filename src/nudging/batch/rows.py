@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from ..errors import InputError
 from ..prompts.chat import conversation
-from ..values.errors import InputError
 
 COLUMNS = ("prompt", "messages")
 """Where a question stands, unless another column is named."""

@@ -16,10 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError, UsageError
 from ..storage.headers import Header, differences, some
 from ..storage.kept import Growing, encode, lock_file, locked, own, write_json
 from ..storage.nesting import shallow
-from ..values.errors import InputError, UsageError
 from .rows import Kind, Result
 
 FORMAT = 1

@@ -12,8 +12,8 @@ from collections.abc import AsyncGenerator
 
 from ..engines import open_engine_async
 from ..engines.base import Engine
+from ..errors import NudgingError
 from ..model import NudgedModel
-from ..values.errors import NudgingError
 from .rows import Request, Row, Suite
 
 AT_ONCE = (1, 2, 4, 8)

@@ -17,10 +17,10 @@ from typing import NamedTuple
 from ..engines.base import Engine, Want
 from ..engines.remote.remote_engine import RemoteEngine, open_remote
 from ..engines.spec import Spec, parse_spec
+from ..errors import NudgingError, UsageError
 from ..model import PREFIX, NudgedModel
 from ..prompts.chat import Prompt, base_prompt, conversation
 from ..rule.config import Config
-from ..values.errors import NudgingError, UsageError
 from ..values.tokens import Answer, Source
 from .chunked import Chunked
 from .rows import Request, Row, Suite, ratio

@@ -45,7 +45,7 @@ def run(arguments: list[str] | None = None) -> int:
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")  # a terminal that can't show a character
         if sys.stdout is None:
-            from ..values.errors import NudgingError
+            from ..errors import NudgingError
 
             raise NudgingError("standard output is closed")
         from .app import app
@@ -61,7 +61,7 @@ def _told(error: BaseException) -> int:
     """Tell what failed: the exit code."""
     import typer
 
-    from ..values.errors import NudgingError, UsageError
+    from ..errors import NudgingError, UsageError
     from . import show
     from .app import tell_bad_command_line
 

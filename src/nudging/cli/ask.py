@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
+from ..errors import InputError
 from ..page import answer_page, summary
 from ..prompts.chat import conversation
 from ..rule.config import settings
 from ..settings import ResolvedPair
 from ..values.data import answer_data, decision_data
-from ..values.errors import InputError
 from ..values.tokens import Answer
 from . import show
 from .options import SystemOption, load, options_of, pair_options, standard_input

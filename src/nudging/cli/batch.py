@@ -15,8 +15,8 @@ import typer
 
 from ..aio import portal
 from ..engines.base import answers_at_once
+from ..errors import UsageError
 from ..settings import ResolvedPair
-from ..values.errors import UsageError
 from . import show
 from .options import SystemOption, load, options_of, pair_options
 from .rows import EVERY, tell_counts

@@ -19,10 +19,10 @@ import typer
 from ..aio import portal
 from ..bench.questions import QUESTIONS
 from ..bench.rows import HEAD, Request, Row, Speculate, Suite, legend, lines
+from ..errors import UsageError
 from ..rule.config import Config
 from ..settings import choose_pair
 from ..storage.lines import read_questions
-from ..values.errors import UsageError
 from . import show
 from .pull import fetch_if_missing
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..aio import portal
+from ..errors import NudgingError, UsageError
 from ..settings import Pair, ResolvedPair, config_path
-from ..values.errors import NudgingError, UsageError
 from ..values.tokens import Answer
 from . import show
 from .options import (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ConfigError, ContextOverflow, InputError, NudgingError, UsageError
 from ..page import summary
 from ..prompts.chat import Message
 from ..settings import ResolvedPair, config_of
-from ..values.errors import ConfigError, ContextOverflow, InputError, NudgingError, UsageError
 from . import show
 from .options import SystemOption, load, options_of, pair_options, standard_input
 from .prompt import prompt

@@ -15,8 +15,8 @@ import typer
 from ..aio import portal
 from ..engines import open_engine
 from ..engines.base import Engine, Want, no_answer
+from ..errors import NudgingError, TemplateError
 from ..prompts.chat import Prompt, base_prompt, conversation
-from ..values.errors import NudgingError, TemplateError
 from ..values.tokens import Source
 from ..values.variables import NONE, Variables
 from . import show

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import MissingExtra
 from ..settings import ResolvedPair
-from ..values.errors import MissingExtra
 from . import show
 from .pull import fetch_if_missing
 from .rows import EVERY, tell_counts

@@ -16,9 +16,9 @@ import typer
 
 from ..aio import portal
 from ..engines.spec import parse_spec
+from ..errors import NudgingError, UsageError
 from ..settings import ResolvedPair, config_of
 from ..storage.kept import write_json
-from ..values.errors import NudgingError, UsageError
 from . import show
 from .options import options_of, pair_options
 from .pull import fetch_if_missing

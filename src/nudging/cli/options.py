@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
 
 import typer
 
+from ..errors import InputError
 from ..settings import ResolvedPair, resolve_pair
-from ..values.errors import InputError
 from . import show
 from .pull import fetch_if_missing
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..values.errors import NudgingError, UsageError
+from ..errors import NudgingError, UsageError
 
 
 def check_place(path: Path, option: str, *, replaced: bool = False) -> None:

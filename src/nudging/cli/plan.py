@@ -12,12 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import UsageError
 from ..plan.estimate import Estimate, alone, smallest
 from ..plan.read import Times, read_times
 from ..plan.shape import made_up, read_answers
 from ..plan.simulate import Fleet, Load, Seen, simulate
 from ..plan.speed import Speed
-from ..values.errors import UsageError
 from ..values.tokens import Source
 from . import show
 

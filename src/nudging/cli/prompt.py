@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
-from ..values.errors import InputError
+from ..errors import InputError
 
 _ASK = "> "
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..values.errors import UsageError
+from ..errors import UsageError
 from . import show
 
 
@@ -17,7 +17,8 @@ def pull(
     what: Annotated[str, typer.Argument(metavar="demo", help="demo: the built-in pair.")],
 ) -> None:
     """Fetch the built-in pair of models (350 MB, once)."""
-    from ..engines.demo import TERMS, demo_path, is_pulled
+    from ..engines.demo import demo_path, is_pulled
+    from ..engines.demo_files import TERMS
 
     if what != "demo":
         raise UsageError(
@@ -36,7 +37,8 @@ def pull(
 
 def fetch_if_missing(*specs: str) -> None:
     """Before a built-in model is opened: fetch the pair if it is not there."""
-    from ..engines.demo import TERMS, is_missing
+    from ..engines.demo import is_missing
+    from ..engines.demo_files import TERMS
 
     if is_missing(*specs):
         show.tell("The built-in pair of models is fetched now (350 MB, once).\n" + TERMS + "\n")

@@ -10,9 +10,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from ..errors import ConfigError
 from ..settings import Pair, read_config
 from ..storage.kept import write_whole
-from ..values.errors import ConfigError
 
 
 def check(path: Path, name: str, pair: Pair) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ..values.errors import MissingExtra, UsageError
+from ..errors import MissingExtra, UsageError
 from . import show
 from .place import check_place, writing
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from ..values.errors import NudgingError
+from ..errors import NudgingError
 from . import show
 
 EVERY = 60.0

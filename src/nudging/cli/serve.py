@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from ..aio import portal
+from ..errors import ConfigError, MissingExtra, ServerError, UsageError
 from ..settings import config_path, is_there, read_serve
-from ..values.errors import ConfigError, MissingExtra, ServerError, UsageError
 from .options import (
     BaseOption,
     NudgeOption,

@@ -11,13 +11,13 @@ import typer
 
 from ..engines.demo import demo_path
 from ..engines.spec import parse_spec
+from ..errors import UsageError
 from ..launch.flags import HOST, PROGRAM, Server, address, check_gate, find_program
 from ..launch.machine import look
 from ..launch.pair import Watcher, running
 from ..launch.process import free_port
 from ..launch.rooms import rooms
 from ..launch.sizes import size_of
-from ..values.errors import UsageError
 from ..values.tokens import Source
 from . import show
 from .check import examine

@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import TypeVar, cast
 
 from ..engines.base import Engine
+from ..errors import NudgingError
 from ..rule.base import Rule
 from ..rule.draft import Ask
-from ..values.errors import NudgingError
 from ..values.tokens import Answer, Decision, Piece, Step, Usage
 from .ahead import Models
 from .streams import Side

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..aio import portal
-from ..values.errors import MissingExtra, ModelError, SpecError
+from ..errors import MissingExtra, ModelError, SpecError
 from ..values.tokens import Source
 from .base import Engine
 from .spec import Spec, parse_spec

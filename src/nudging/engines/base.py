@@ -14,8 +14,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import ContextOverflow, ModelError, TemplateError
 from ..prompts.chat import Message, Prompt
-from ..values.errors import ContextOverflow, ModelError, TemplateError
 from ..values.sampling import GREEDY, Sampling
 from ..values.tokens import Source, Step
 from ..values.variables import NONE, Variables

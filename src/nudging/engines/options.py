@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..values.errors import ConfigError, SpecError
+from ..errors import ConfigError, SpecError
 from ..values.variables import Scalar, check_variables, read_variable
 
 _VARIABLE = "template."

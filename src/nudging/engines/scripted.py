@@ -14,8 +14,8 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
+from ..errors import ModelError, SpecError
 from ..prompts.chat import Message, Part, Prompt
-from ..values.errors import ModelError, SpecError
 from ..values.sampling import draw, uniform
 from ..values.tokens import Candidate, Step
 from ..values.variables import NONE, Variables

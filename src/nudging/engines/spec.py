@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, cast, get_args
 from urllib.parse import parse_qsl, urlsplit
 
-from ..values.errors import SpecError
+from ..errors import SpecError
 from ..values.tokens import Source
 
 

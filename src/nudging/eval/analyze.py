@@ -16,9 +16,9 @@ from typing import Any, Literal, NamedTuple
 from ..drive.alone import Said, alone
 from ..drive.driver import map_ordered
 from ..engines.base import Engine, Want
+from ..errors import NudgingError
 from ..prompts.chat import Prompt, base_prompt, conversation
 from ..prompts.sandbox import aside
-from ..values.errors import NudgingError
 from ..values.tokens import Answer, Source, Step, StopReason
 
 CANDIDATES = 20

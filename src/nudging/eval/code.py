@@ -15,7 +15,7 @@ from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from ..values.errors import InputError
+from ..errors import InputError
 
 _HERE = Path(__file__).parent
 _RULES = (

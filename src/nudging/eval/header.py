@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
+from ..errors import UsageError
 from ..storage.headers import Header, differences, some
-from ..values.errors import UsageError
 
 FORMAT = 1
 SAME = ("format", "options", "seed", "limit", "judge", "rules")

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..values.errors import MissingExtra, PullError
+from ..errors import MissingExtra, PullError
 
 Row = Mapping[str, Any]
 LETTERS = "ABCDEFGHIJ"

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..errors import InputError
 from ..storage.nesting import shallow
-from ..values.errors import InputError
 from ..values.tokens import count_words
 from .shapes import line_fault
 

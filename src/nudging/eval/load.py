@@ -12,9 +12,9 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ..errors import InputError
 from ..storage.lines import BEGIN, check_lines
 from ..storage.nesting import shallow
-from ..values.errors import InputError
 from .hub import hub_rows
 from .task import Row, Sample, Task
 

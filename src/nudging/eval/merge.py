@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import UsageError
 from ..storage.headers import Header
 from ..storage.kept import encode, fresh, write_json
-from ..values.errors import UsageError
 from .header import merged
 from .lines import Key, canonical, key, timeless
 from .store import HEADER, SAMPLES, check_place, read_header, read_samples

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from ..engines.options import check_options
-from ..values.errors import InputError
+from ..errors import InputError
 from .choose import Choices, choice
 from .read import date, number, phrase, verdict, word
 from .rubrics import ASPECTS, MATCH

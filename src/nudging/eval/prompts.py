@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import InputError
 from ..storage.lines import BEGIN, check_lines, check_text, read_questions
-from ..values.errors import InputError
 
 
 def read_prompts(path: Path, limit: int) -> list[str]:

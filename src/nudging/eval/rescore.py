@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..storage.kept import encode, fresh, write_json
-from ..values.errors import InputError
 from .code import rules_sum
 from .judge import open_judge
 from .lines import Line, canonical

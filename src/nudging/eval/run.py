@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from ..engines import open_engine_async
 from ..engines.base import Engine
+from ..errors import InputError
 from ..fingerprint import made_now, model_facts, versions
-from ..values.errors import InputError
 from .code import own_sum, rules_sum
 from .header import FORMAT
 from .judge import Judge, Verdict, judged, open_judge

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError, UsageError
 from ..storage.kept import Growing, encode, fresh, lock_file, locked, write_json
 from ..storage.nesting import shallow
-from ..values.errors import InputError, UsageError
 from .header import FORMAT
 from .lines import Key, Line, is_settled, key, read_lines
 from .shapes import header_fault

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..values.errors import InputError
+from ..errors import InputError
 from .choose import Choices
 from .rubrics import MATCH, Rubric
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from ..engines.remote.dialects import VLLM
-from ..values.errors import NudgingError, UsageError
+from ..errors import NudgingError, UsageError
 from ..values.tokens import Source
 from .rooms import Room
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..engines.local.cores import physical_cores
-from ..values.errors import NudgingError, UsageError
+from ..errors import NudgingError, UsageError
 
 _FIELDS = "index,uuid,memory.total,memory.free"
 _CGROUP = Path("/sys/fs/cgroup")

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from ..values.errors import NudgingError, ServerFailed
+from ..errors import NudgingError, ServerFailed
 from .flags import HOST, Server, command, environment
 from .process import Process, end
 

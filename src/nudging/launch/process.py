@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ..errors import NudgingError
 from ..storage.kept import fresh
-from ..values.errors import NudgingError
 
 GRACE = 20.0
 """Seconds that a server gets to end by itself."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..values.errors import ModelError, UsageError
+from ..errors import ModelError, UsageError
 from ..values.tokens import Source
 from .machine import Gpu, Machine
 from .sizes import Size

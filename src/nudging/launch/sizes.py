@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..engines.hf.hf_files import check_files, check_folder
-from ..values.errors import MissingExtra, ModelError, PullError
+from ..errors import MissingExtra, ModelError, PullError
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _OFTEN = 100_000

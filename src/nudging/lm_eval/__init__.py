@@ -25,11 +25,11 @@ from ..aio import portal
 from ..drive.driver import map_ordered
 from ..engines.base import answers_at_once
 from ..engines.demo import is_missing, pull_demo
+from ..errors import ConfigError, NudgingError, UsageError
 from ..model import NudgedModel
 from ..prompts.chat import Question
 from ..rule.config import changed
 from ..settings import config_of, resolve_pair
-from ..values.errors import ConfigError, NudgingError, UsageError
 
 _LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """What tasks call the length of an answer; the first of them counts, as everywhere in lm_eval."""

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..storage.nesting import shallow
-from ..values.errors import InputError
 from ..values.tokens import Source
 
 Times = dict[str, float]

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..values.errors import InputError
+from ..errors import InputError
 from ..values.text import at_boundary
 
 WORD = 2.0

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast, get_args
 
-from ..values.errors import ConfigError, InputError, TemplateError
+from ..errors import ConfigError, InputError, TemplateError
 from . import sandbox
 
 Role = Literal["system", "user", "assistant"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from ..values.errors import ContextOverflow, InputError, ServerFailed, TemplateError
+from ..errors import ContextOverflow, InputError, ServerFailed, TemplateError
 from ..values.variables import NONE, Variables
 from .chat import Message, Part, Prompt
 from .controls import CHANNEL, SWITCHES, THOUGHTS, closing, empty_thought

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from ..values.errors import ConfigError
+from ..errors import ConfigError
 from ..values.text import any_of, common_prefix, found_in
 from ..values.variables import NONE, Variables
 from .chat import Message, Part, Prompt, check_size, run_template

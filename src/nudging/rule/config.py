@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from ..values.errors import ConfigError
+from ..errors import ConfigError
 from ..values.sampling import GREEDY, Sampling
 from ..values.text import Words
 from ..values.tokens import Source

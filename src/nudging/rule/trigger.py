@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from ..values.errors import ConfigError
+from ..errors import ConfigError
 from ..values.tokens import HandoverReason, Step
 
 

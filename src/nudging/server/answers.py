@@ -19,9 +19,9 @@ from starlette.types import Receive, Scope, Send
 
 from .. import __version__
 from ..drive.alone import Said
+from ..errors import NudgingError, ServerError
 from ..prompts.chat import Message, Question
 from ..rule.config import settings
-from ..values.errors import NudgingError, ServerError
 from ..values.tokens import Answer
 from .body import body_of, understood, unless_gone
 from .limits import Line, late

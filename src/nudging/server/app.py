@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from .. import __version__
 from ..engines.base import Engine
-from ..values.errors import NudgingError
+from ..errors import NudgingError
 from .answers import Asking, Desk
 from .front import Front
 from .keys import Keys

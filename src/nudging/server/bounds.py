@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ..errors import ConfigError, UsageError
 from ..rule.config import DEFAULTS, Config
-from ..values.errors import ConfigError, UsageError
 from ..values.sampling import Sampling
 from ..values.variables import check_variables, read_variable
 from .wire import Refused

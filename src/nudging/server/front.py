@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..values.errors import UsageError
+from ..errors import UsageError
 from .keys import Keys
 from .log import Record, logger
 from .metrics import Metrics

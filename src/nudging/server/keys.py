@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..values.errors import UsageError
+from ..errors import UsageError
 
 VARIABLE = "NUDGING_API_KEYS"
 HINT = "it is a text file with a key a line"

@@ -19,9 +19,9 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 from ray import serve
 from starlette.types import ASGIApp
 
+from ..errors import UsageError
 from ..model import NudgedModel
 from ..settings import ResolvedPair, config_path, is_there, read_serve, resolve_pair
-from ..values.errors import UsageError
 from .app import make_app
 from .bounds import read_bounds, usual
 from .front import check_origins

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from ..errors import ConfigError, InputError
 from ..prompts.chat import Message, Question, Role, check_count
 from ..rule.config import Config
-from ..values.errors import ConfigError, InputError
 from ..values.sampling import Sampling
 from .unsupported import IN_RESPONSES, UNSUPPORTED, check_supported
 from .wire import Refused

@@ -20,7 +20,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
-from ..values.errors import NudgingError
+from ..errors import NudgingError
 from .log import logger, now
 
 HOSTS = "--host 127.0.0.1 is for this machine alone, --host 0.0.0.0 for all its networks"

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ..errors import InputError, ModelError
 from ..prompts.chat import Part, Prompt
-from ..values.errors import InputError, ModelError
 from .body import body_of, understood, unless_gone
 from .limits import Limits
 from .requests import chat_request

@@ -15,11 +15,11 @@ from typing import Any, Literal, cast, get_args
 
 from ..drive.alone import Said, alone
 from ..engines.base import Engine, Want
+from ..errors import ConfigError, InputError, NudgingError, ServerTimeout
 from ..model import PREFIX, NudgedModel
 from ..prompts.chat import Message, Part, Prompt, Question, base_prompt, conversation
 from ..prompts.sandbox import aside
 from ..rule.config import Config, changed
-from ..values.errors import ConfigError, InputError, NudgingError, ServerTimeout
 from ..values.tokens import Answer, Candidate, Piece, Source
 from .bounds import Bounds, check_bounds, most_tokens
 from .requests import Asked, Kind

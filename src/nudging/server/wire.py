@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..storage.nesting import holds_more
-from ..values.errors import (
+from ..errors import (
     ContextOverflow,
     ModelError,
     NudgingError,
@@ -19,6 +18,7 @@ from ..values.errors import (
     ServerError,
     UsageError,
 )
+from ..storage.nesting import holds_more
 
 MOST_DIGITS = 300
 """Of a whole number: what has no more of them is as a float still finite."""

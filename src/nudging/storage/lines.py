@@ -10,7 +10,7 @@ import json
 import shlex
 from pathlib import Path, PurePath
 
-from ..values.errors import InputError
+from ..errors import InputError
 
 BEGIN = 4096
 """Bytes from the beginning of a file that suffice to tell its kind."""

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from .errors import MissingExtra
+from ..errors import MissingExtra
 from .scripts import CJK, has_joined, is_beside_joined
 
 Words = Literal["space", "any"]

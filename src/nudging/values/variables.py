@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 Scalar = str | int | float | bool | None
 Variables = Mapping[str, Scalar]

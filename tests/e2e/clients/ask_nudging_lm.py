@@ -10,8 +10,8 @@ from typing import Any
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
+from nudging.errors import NudgingError
 from nudging.lm_eval import NudgingLM
-from nudging.values.errors import NudgingError
 
 manager = TaskManager(include_path=sys.argv[1], include_defaults=False)
 PAIR: dict[str, Any] = {"base": "scripted:base", "nudge": "scripted:nudge"}

@@ -12,8 +12,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from ...errors import ModelError
 from ...storage.nesting import shallow
-from ...values.errors import ModelError
 
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"

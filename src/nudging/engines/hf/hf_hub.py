@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from ...values.errors import ModelError
+from ...errors import ModelError
 from .hf_files import check_files
 
 logger = logging.getLogger("nudging.engines")

@@ -20,8 +20,8 @@ from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
 
+from ...errors import MissingExtra, ModelError, NudgingError, SpecError, install
 from ...prompts.templates import NAMED
-from ...values.errors import MissingExtra, ModelError, NudgingError, SpecError, install
 from ..demo import cache_root
 from ..local.local_engine import LocalEngine
 from ..local.runtime import Row, Runtime

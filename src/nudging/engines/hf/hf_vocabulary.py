@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from ...values.errors import ModelError
+from ...errors import ModelError
 from ...values.text import any_of
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...values.errors import ModelError
+from ...errors import ModelError
 from .gguf_header import MAGIC, Header, read_header
 
 _PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")

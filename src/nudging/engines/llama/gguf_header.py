@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...values.errors import ModelError
+from ...errors import ModelError
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)

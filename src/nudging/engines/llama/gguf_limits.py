@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from ...values.errors import ModelError
+from ...errors import ModelError
 from .gguf_header import Array, Header, read_header, read_texts
 
 _MOST_LAYERS = 512

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...values.errors import MissingExtra, ModelError, pip
+from ...errors import MissingExtra, ModelError, pip
 
 
 class LlamaUnavailable(ModelError):

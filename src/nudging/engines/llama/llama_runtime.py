@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...errors import ModelError, SpecError
 from ...prompts.templates import NAMED
-from ...values.errors import ModelError, SpecError
 from ...values.text import any_of
 from ...values.variables import Scalar
 from ..local.cores import physical_cores

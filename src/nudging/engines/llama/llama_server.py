@@ -10,7 +10,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from ...values.errors import MissingExtra, ModelError
+from ...errors import MissingExtra, ModelError
 from ..local.cores import physical_cores
 from ..remote.remote_engine import RemoteEngine, open_remote
 from ..spec import Spec

@@ -19,11 +19,11 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from ...errors import ContextOverflow, ModelError, TemplateError
 from ...prompts.chat import Message, Part, Prompt
 from ...prompts.habits import OPENINGS, Chats
 from ...prompts.sandbox import aside
 from ...prompts.templates import named_template, render
-from ...values.errors import ContextOverflow, ModelError, TemplateError
 from ...values.text import common_prefix, complete
 from ...values.tokens import Candidate, Step
 from ...values.variables import NONE, Variables

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
+from ...errors import ModelError
 from ...prompts.controls import TURN_ENDS
-from ...values.errors import ModelError
 from ...values.sampling import Sampling, uniform
 from ...values.tokens import Candidate, Step
 from ..base import Want

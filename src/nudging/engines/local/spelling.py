@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
+from ...errors import InputError
 from ...prompts.chat import Part, Prompt
-from ...values.errors import InputError
 from ...values.text import any_of
 from .runtime import Runtime
 

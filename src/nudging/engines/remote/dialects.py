@@ -1,8 +1,6 @@
 """What each kind of server is asked and how: pure functions and data, no I/O.
 
-A `Dialect` words requests (streams, tokenising, templates, aborting), names the reader of its
-answers, and says what its probabilities are of. Knows no connection, no engine and no rule.
-"""
+A `Dialect` words requests, names the reader of its answers, says what its probabilities are of."""
 
 from __future__ import annotations
 
@@ -29,8 +27,6 @@ from .server_steps import (
 )
 
 Body = dict[str, Any]
-
-
 Get = Callable[[str], Awaitable[object]]
 """The JSON at a path of a server."""
 Post = Callable[[str, object], Awaitable[object]]

@@ -16,8 +16,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from ...errors import ModelError, NudgingError, ServerError, ServerRefused, SpecError
 from ...prompts.chat import Message, Part, Prompt
-from ...values.errors import ModelError, NudgingError, ServerError, ServerRefused, SpecError
 from ...values.tokens import Step
 from ...values.variables import NONE, Variables
 from ..base import Capabilities, Engine, Want

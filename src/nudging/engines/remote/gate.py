@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ...values.errors import ServerNonsense
+from ...errors import ServerNonsense
 from .server_steps import (
     Entry,
     LegacyReader,

@@ -23,8 +23,7 @@ from weakref import WeakKeyDictionary
 import aiohttp
 from yarl import URL
 
-from ...storage.nesting import holds_more
-from ...values.errors import (
+from ...errors import (
     ConfigError,
     ModelError,
     NudgingError,
@@ -36,6 +35,7 @@ from ...values.errors import (
     ServerTimeout,
     SpecError,
 )
+from ...storage.nesting import holds_more
 from ..options import spec_number
 from ..spec import Spec
 from .patience import Patience

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from ...aio import portal
-from ...values.errors import ModelError, NudgingError, ServerBusy, ServerDown, ServerTimeout
+from ...errors import ModelError, NudgingError, ServerBusy, ServerDown, ServerTimeout
 from ..base import Engine
 
 T = TypeVar("T")

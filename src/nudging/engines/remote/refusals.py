@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ...values.errors import (
+from ...errors import (
     ContextOverflow,
     NudgingError,
     ServerBusy,

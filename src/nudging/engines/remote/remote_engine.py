@@ -13,12 +13,7 @@ from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
-from ...prompts.chat import Message, Part, Prompt
-from ...prompts.controls import CONTROL_LIKE, TURN_ENDS
-from ...prompts.habits import Chats
-from ...prompts.sandbox import aside
-from ...prompts.templates import Shield, named_template, render
-from ...values.errors import (
+from ...errors import (
     ContextOverflow,
     InputError,
     ModelError,
@@ -30,6 +25,11 @@ from ...values.errors import (
     SpecError,
     TemplateError,
 )
+from ...prompts.chat import Message, Part, Prompt
+from ...prompts.controls import CONTROL_LIKE, TURN_ENDS
+from ...prompts.habits import Chats
+from ...prompts.sandbox import aside
+from ...prompts.templates import Shield, named_template, render
 from ...values.sampling import GREEDY
 from ...values.text import complete
 from ...values.tokens import Step

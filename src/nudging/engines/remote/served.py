@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import NamedTuple
 
-from ...values.errors import NudgingError, ServerNonsense, ServerRefused, SpecError
+from ...errors import NudgingError, ServerNonsense, ServerRefused, SpecError
 from ...values.sampling import GREEDY
 from ..spec import Spec
 from .dialects import (

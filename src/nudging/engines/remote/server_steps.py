@@ -15,8 +15,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ...errors import ServerFailed, ServerNonsense
 from ...prompts.controls import CONTROL_LIKE, TURN_ENDS
-from ...values.errors import ServerFailed, ServerNonsense
 from ...values.tokens import Candidate, Step
 from .refusals import in_words, read_error
 

@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 import aiohttp
 
-from ...values.errors import ConfigError
+from ...errors import ConfigError
 
 _IDLE = 4.0  # seconds: uvicorn, and so vLLM, closes what was idle for five
 

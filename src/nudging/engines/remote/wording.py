@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from ...errors import InputError, ModelError, ServerRefused
 from ...prompts.chat import Part, Prompt
-from ...values.errors import InputError, ModelError, ServerRefused
 from .dialects import (
     Dialect,
     Get,

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from ...aio import portal
 from ...engines import open_engine_async
 from ...engines.base import Engine
-from ...values.errors import ConfigError, MissingExtra
+from ...errors import ConfigError, MissingExtra
 from .method import Method, Role, Setting
 
 __all__ = ["METHODS", "Method", "Role", "Setting", "models_of", "open_method", "open_method_async"]

@@ -19,8 +19,8 @@ from ...drive.alone import written
 from ...engines.base import Engine, Want
 from ...engines.local.local_engine import LocalEngine
 from ...engines.local.runtime import Row, Vocabulary
+from ...errors import ConfigError
 from ...prompts.chat import Message, Part, Prompt, Question, conversation
-from ...values.errors import ConfigError
 from ...values.text import complete
 from ...values.tokens import Answer, ModelUsage, Step
 from .arithmetic import Combined, Difference, Mean

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...errors import InputError
 from ...storage.headers import Header
-from ...values.errors import InputError
 from ..figures import apart
 from ..header import notes_of
 from ..lines import Line, canonical

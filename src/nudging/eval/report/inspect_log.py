@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...errors import InputError
 from ...storage.headers import Header
 from ...storage.kept import write_whole
-from ...values.errors import InputError
 from ...values.tokens import StopReason
 from ..header import asked
 from ..lines import Line, canonical, nudge_rate

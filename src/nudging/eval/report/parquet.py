@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...values.errors import InputError
+from ...errors import InputError
 from ..lines import Line, nudge_rate
 from ..store import read_header, read_samples
 from ..summary import numbers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...values.errors import InputError
+from ...errors import InputError
 from ..task import Task
 from .arithmetic import Arithmetic
 from .choice import Choice, Mmlu
