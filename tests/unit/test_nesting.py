@@ -15,8 +15,8 @@ from nudging.eval.lines import read_lines
 from nudging.eval.load import read_jsonl
 from nudging.eval.store import HEADER, read_header
 from nudging.launch.sizes import size_of
-from nudging.plan.read import read_times
 from nudging.plan.shape import read_answers
+from nudging.plan.times import read_times
 from nudging.settings import read_config
 from nudging.storage.nesting import MOST, holds_more, shallow
 

@@ -11,7 +11,20 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from . import analyze, ask, bench, calibrate, chat, check, plan, pull, report, serve, show, up
+from . import (
+    analyze,
+    ask,
+    bench,
+    calibrate,
+    chat,
+    check,
+    plan_command,
+    pull,
+    report,
+    serve,
+    show,
+    up,
+)
 from .batch import answer_file
 from .eval import evaluate
 
@@ -30,7 +43,7 @@ app.command("batch")(answer_file)
 app.command()(chat.chat)
 app.command()(check.check)
 app.command()(bench.bench)
-app.command()(plan.plan)
+app.command()(plan_command.plan)
 app.command("eval")(evaluate)
 app.command()(report.report)
 app.command()(calibrate.calibrate)

@@ -13,36 +13,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from .answer import Job
+from nudging.plan.estimate import Deployment, Load
+from nudging.plan.speed import Speed
+
 from .clock import Clock
-from .server import Server
-from .shape import Shape
-from .speed import Speed
+from .simulated_answer import Job, draw_turns
+from .simulated_server import Server
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
-    """What is there."""
-
-    base: Speed
-    nudge: Speed
-    bases: int = 1
-    nudges: int = 1
+class Fleet(Deployment):
     coordinators: int = 1
-    hop: float = 2.0
-    """Milliseconds of the network and of our own code before a request."""
-    gate: bool = False
-    """Base servers end a stream at the first token in doubt (`nudging.vllm_gate`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """What is asked of it."""
+class Traffic(Load):
+    """A load, and when its answers come."""
 
-    shape: Shape
-    prompt: int
-    """Tokens of a prompt, and of an answer."""
-    output: int
     rps: float | None = None
     """Answers that come in a second. None: so many are always at work."""
     at_once: int = 1
@@ -123,7 +110,7 @@ class _Pool:
 class Simulation:
     """Can be run on; what is seen counts from the last `watch`."""
 
-    def __init__(self, fleet: Fleet, load: Load, seed: int = 0) -> None:
+    def __init__(self, fleet: Fleet, load: Traffic, seed: int = 0) -> None:
         self.clock = Clock()
         self._fleet, self._load = fleet, load
         self._draws = random.Random(seed)
@@ -198,7 +185,7 @@ class Simulation:
         job = Job(
             self.clock,
             (self._bases.servers[base], self._nudges.servers[nudge]),
-            self._load.shape.answer(self._load.output, self._draws),
+            draw_turns(self._load.shape, self._load.output, self._draws),
             self._load.prompt,
             hop=self._fleet.hop,
             gate=self._fleet.gate,
@@ -218,7 +205,7 @@ class Simulation:
             self._begin()
 
 
-def simulate(fleet: Fleet, load: Load, *, settle: float, watch: float, seed: int = 0) -> Seen:
+def simulate(fleet: Fleet, load: Traffic, *, settle: float, watch: float, seed: int = 0) -> Seen:
     """Run for `settle` seconds unseen, then watch."""
     simulation = Simulation(fleet, load, seed)
     simulation.run(settle)

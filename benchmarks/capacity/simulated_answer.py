@@ -2,7 +2,7 @@
 
     nudge turn   a stream of the nudging model is opened; after each word (which shows by the first
                  token of the next) the base model is asked by a stream of its own, until it takes
-                 over, and that stream goes on
+                 over, and that stream continues
     base turn    token by token, to the first in doubt; where a sentence ends, the nudging model is
                  asked for one token
 
@@ -13,15 +13,28 @@ token in doubt (a further request) is not counted. Knows no queue.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 
-from .clock import Clock
-from .server import Server, Stream
-from .shape import Turn
+from nudging.plan.estimate import LOOKAHEAD
+from nudging.plan.shape import Shape, Turn
 
-LOOKAHEAD = 16
-"""Most tokens of a draft."""
+from .clock import Clock
+from .simulated_server import Server, Stream, unread
+
+
+def draw_turns(shape: Shape, tokens: int, draws: random.Random) -> list[Turn]:
+    """The turns of an answer of so many tokens, the last one cut to fit."""
+    found: list[Turn] = []
+    while tokens > 0:
+        turn = draws.choice(shape.turns)
+        nudged = min(turn.nudged, tokens)
+        written = min(turn.written, tokens - nudged)
+        asked = turn.asked if written == turn.written else 0
+        found.append(Turn(nudged, min(turn.words, nudged), written, asked))
+        tokens -= nudged + written
+    return found
 
 
 class Side:
@@ -110,7 +123,7 @@ class Job:
         if side.stream is not None:
             side.stream.closed = True
         length = self._prompt + at
-        stream = Stream(side.server.speed.unread(length, side.known), most)
+        stream = Stream(unread(side.server.speed, length, side.known), most)
         side.stream, side.known = stream, length
         self._clock.after(self._hop, partial(side.server.open, stream))
         return stream

@@ -10,8 +10,15 @@ import random
 from collections import deque
 from collections.abc import Callable
 
+from nudging.plan.speed import Speed
+
 from .clock import Clock
-from .speed import Speed
+
+
+def unread(speed: Speed, length: int, known: int) -> int:
+    """Tokens to read of a text, of which the first `known` were seen before. The last one is
+    always read: the next token is predicted from it."""
+    return length - min(known, length - 1) // speed.block * speed.block
 
 
 class Stream:

@@ -1,7 +1,4 @@
-"""`nudge plan`: how many servers a load needs, estimated and simulated.
-
-Reads the figures, has them worked out (`plan/`), and prints. Opens no model.
-"""
+"""`nudge plan`: how many servers a load needs. Reads figures, prints an estimate (`plan/`)."""
 
 from __future__ import annotations
 
@@ -13,22 +10,25 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from ..plan.estimate import Estimate, alone, smallest
-from ..plan.read import Times, read_times
+from ..plan.estimate import (
+    Deployment,
+    Estimate,
+    Load,
+    seconds_alone,
+    smallest_deployment,
+)
 from ..plan.shape import made_up, read_answers
-from ..plan.simulate import Fleet, Load, Seen, simulate
 from ..plan.speed import Speed
+from ..plan.times import Times, read_times
 from ..values.tokens import Source
 from . import show
 
-AT_WORK = 1000
-"""Answers at work in a simulation; of a larger fleet a part is simulated."""
 BUSY = 0.7
-"""Share of a core that a coordinator should have to do."""
+"""Share of a core that a coordinator may use."""
 
 
 def plan(
-    rps: Annotated[float, typer.Option("--rps", metavar="N", help="Answers that come a second.")],
+    rps: Annotated[float, typer.Option("--rps", metavar="N", help="Answers per second.")],
     prompt: Annotated[
         int, typer.Option("--prompt", metavar="N", min=1, help="Tokens of a prompt.")
     ] = 500,
@@ -40,13 +40,15 @@ def plan(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Times from what nudge check --json, or nudge bench --json, has printed; "
-            "repeatable, later ones win. The options below win over both.",
+            help="Times that nudge check --json or nudge bench --json printed. Repeatable; later "
+            "files win, and the options below win over all files.",
         ),
     ] = None,
     base_ms: Annotated[
         float | None,
-        typer.Option("--base-ms", metavar="MS", min=0.01, help="A base token, one at a time."),
+        typer.Option(
+            "--base-ms", metavar="MS", min=0.01, help="A token of the base model, one at a time."
+        ),
     ] = None,
     nudge_ms: Annotated[
         float | None,
@@ -58,7 +60,7 @@ def plan(
             "--base-more",
             metavar="MS",
             min=0,
-            help="What each further sequence adds to a step; else a fiftieth of a token.",
+            help="What each further sequence adds to a step; default: a fiftieth of a token.",
         ),
     ] = None,
     nudge_more: Annotated[
@@ -71,7 +73,7 @@ def plan(
             "--base-request",
             metavar="MS",
             min=0,
-            help="What a new request adds, as each handover is one; else half a token.",
+            help="What a new request adds (each handover is one); default: half a token.",
         ),
     ] = None,
     nudge_request: Annotated[
@@ -84,7 +86,7 @@ def plan(
             "--base-read",
             metavar="MS",
             min=0,
-            help="Reading 1000 tokens of a text; else twice a token.",
+            help="Reading 1000 tokens of a prompt; default: twice a token.",
         ),
     ] = None,
     nudge_read: Annotated[
@@ -94,7 +96,11 @@ def plan(
     share: Annotated[
         float,
         typer.Option(
-            "--share", metavar="P", min=0.01, max=0.6, help="Of the tokens, those nudged."
+            "--share",
+            metavar="P",
+            min=0.01,
+            max=0.6,
+            help="Share of the tokens that the nudging model writes.",
         ),
     ] = 0.1,
     answers: Annotated[
@@ -112,69 +118,80 @@ def plan(
             "--slower",
             metavar="X",
             min=1.01,
-            help="An answer may take so many times what it takes alone.",
+            help="How many times longer an answer may take than one alone.",
         ),
     ] = 1.5,
     most: Annotated[
         int, typer.Option("--most", metavar="N", min=1, help="Sequences in a step, at most.")
     ] = 256,
     gate: Annotated[
-        bool, typer.Option("--gate", help="Base servers have the gate (docs/servers.md).")
+        bool, typer.Option("--gate", help="The base servers have the gate (docs/servers.md).")
     ] = False,
     drafts: Annotated[
         int,
         typer.Option(
-            "--drafts", metavar="K", min=0, max=64, help="Tokens that base servers speculate by."
+            "--drafts",
+            metavar="K",
+            min=0,
+            max=64,
+            help="Compare with base servers whose own speculative decoding drafts K tokens.",
         ),
     ] = 4,
     met: Annotated[
         float,
-        typer.Option("--met", metavar="P", min=0, max=1, help="Chance that one of them is right."),
+        typer.Option(
+            "--met", metavar="P", min=0, max=1, help="Acceptance rate of such a drafted token."
+        ),
     ] = 0.6,
     hop: Annotated[
         float,
-        typer.Option("--hop", metavar="MS", min=0, help="Network and our own code, a request."),
+        typer.Option(
+            "--hop",
+            metavar="MS",
+            min=0,
+            help="Latency that network and coordinator add to a request.",
+        ),
     ] = 2.0,
     cpu: Annotated[
         float,
-        typer.Option("--cpu", metavar="MS", min=0, help="A coordinator's CPU time a token."),
+        typer.Option(
+            "--cpu", metavar="MS", min=0, help="CPU time of a coordinator for each token."
+        ),
     ] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Work out how many servers a load needs, and what they are short of.
+    """Estimate how many servers a load needs, and which of the two models is the bottleneck.
 
-    An estimate in closed form picks the smallest fleet, and a simulation of its servers says
-    whether that holds. What the gate and speculation in the base servers would change is told
-    beside it. docs/scale.md has the model, and how near it came to what was measured.
+    The estimate is in closed form, from averages. It also shows what the gate, or speculative
+    decoding in the base servers, would change. docs/scale.md describes the model and compares it
+    with measured servers.
     """
     if not 0 < rps < 1e6 or not math.isfinite(rps):
-        raise UsageError(f"--rps is {rps:g}", hint="answers a second, above 0")
+        raise UsageError(f"--rps is {rps:g}", hint="answers per second, above 0")
     times: dict[Source, Times] = {"base": {}, "nudge": {}}
     for path in measured or ():
-        for source, found in read_times(path).items():
-            times[source] |= found
+        for source, read in read_times(path).items():
+            times[source] |= read
     base, guessed = _speed("base", times["base"], base_ms, base_more, base_request, base_read, most)
     nudge, more_guessed = _speed(
         "nudge", times["nudge"], nudge_ms, nudge_more, nudge_request, nudge_read, most
     )
     guessed |= more_guessed
-    fleet = Fleet(base, nudge, hop=hop, gate=gate)
+    fleet = Deployment(base, nudge, hop=hop, gate=gate)
     shape = read_answers(answers) if answers else made_up(share)
-    load = Load(shape, prompt, output, rps=rps)
-    by_itself = alone(fleet, load)
+    load = Load(shape, prompt, output)
+    by_itself = seconds_alone(fleet, load)
     limit = slower * by_itself
-    found_fleet = smallest(fleet, load, rps, limit)
-    if found_fleet is None:
+    found = smallest_deployment(fleet, load, rps, limit)
+    if found is None:
         raise UsageError(
             "no number of servers is enough", hint="a larger --slower, or a smaller --rps"
         )
-    chosen, estimate = found_fleet
-    with show.busy("simulating"):
-        seen, part = _simulated(chosen, load, estimate)
+    chosen, estimate = found
     speculating = replace(fleet, base=replace(fleet.base, drafts=drafts, met=met))
     others = {"with the gate": replace(fleet, gate=True)} if not gate else {}
     if drafts:
-        others[f"base servers speculating by {drafts} tokens (--drafts)"] = speculating
+        others[f"with base servers that draft {drafts} tokens themselves (--drafts)"] = speculating
     data: dict[str, Any] = {
         "assumed": {
             "rps": rps,
@@ -195,14 +212,12 @@ def plan(
         "nudged_share": round(shape.share, 4),
         "seconds_alone": by_itself,
         "estimate": asdict(estimate),
-        "simulated": {**asdict(seen), "base": seen.base._asdict(), "nudge": seen.nudge._asdict()},
-        "simulated_part": part,
-        "otherwise": [_otherwise(name, one, load, limit) for name, one in others.items()],
+        "otherwise": [_otherwise(name, one, load, rps, limit) for name, one in others.items()],
     }
     if as_json:
         show.print_json(data)
     else:
-        typer.echo("\n".join([*_assumed(data), "", *_lines(data, chosen, estimate, seen)]))
+        typer.echo("\n".join([*_assumed(data), "", *_lines(data, chosen, estimate)]))
 
 
 def _speed(
@@ -230,28 +245,11 @@ def _speed(
     return speed, {f"{source}.{name}" for name in guesses.keys() - known.keys()}
 
 
-def _simulated(fleet: Fleet, load: Load, estimate: Estimate) -> tuple[Seen, float]:
-    """What the fleet does, or a part of it that stands for the whole; and how large a part."""
-    assert load.rps is not None
-    part = min(1.0, AT_WORK / (load.rps * estimate.seconds))
-    bases = max(1, round(fleet.bases * part))
-    part = bases / fleet.bases
-    nudges = max(1, round(fleet.nudges * part))
-    settle = 2 * estimate.seconds
-    watch = max(2 * estimate.seconds, 200 / (load.rps * part))
-    seen = simulate(
-        replace(fleet, bases=bases, nudges=nudges),
-        replace(load, rps=load.rps * part),
-        settle=settle,
-        watch=watch,
-    )
-    return seen, part
-
-
-def _otherwise(name: str, fleet: Fleet, load: Load, limit: float) -> dict[str, Any]:
-    """The fewest servers with something else, for an answer in the same time."""
-    assert load.rps is not None
-    found = smallest(fleet, load, load.rps, limit)
+def _otherwise(
+    name: str, fleet: Deployment, load: Load, rps: float, limit: float
+) -> dict[str, Any]:
+    """The fewest servers of another kind, for an answer in the same time."""
+    found = smallest_deployment(fleet, load, rps, limit)
     return {
         "what": name,
         "base_servers": found and found[0].bases,
@@ -260,7 +258,7 @@ def _otherwise(name: str, fleet: Fleet, load: Load, limit: float) -> dict[str, A
 
 
 def _assumed(data: dict[str, Any]) -> list[str]:
-    """What the plan rests on."""
+    """What the estimate assumes."""
     assumed, guessed = data["assumed"], data["assumed"]["guessed"]
 
     def server(name: str, source: Source) -> str:
@@ -274,8 +272,8 @@ def _assumed(data: dict[str, Any]) -> list[str]:
         )
 
     found = [
-        f"{'load':<16}{assumed['rps']:g} answers a second, prompts of {assumed['prompt']} tokens, "
-        f"answers of {assumed['output']}, {data['nudged_share']:.0%} of them nudged "
+        f"{'load':<16}{assumed['rps']:g} answers per second, prompts of {assumed['prompt']} "
+        f"tokens, answers of {assumed['output']}, {data['nudged_share']:.0%} of them nudged "
         "(--share, --answers)",
         server("base server", "base"),
         server("nudging server", "nudge"),
@@ -283,38 +281,36 @@ def _assumed(data: dict[str, Any]) -> list[str]:
         "takes alone (--slower)",
     ]
     if guessed:
-        found.append(
-            "* not given: guessed from the time of a token (a 50th, half, and twice of it)"
-        )
+        found.append("* not given: guessed from the time of a token (a 50th, half and twice of it)")
     return found
 
 
-def _lines(data: dict[str, Any], fleet: Fleet, estimate: Estimate, seen: Seen) -> list[str]:
+def _lines(data: dict[str, Any], fleet: Deployment, estimate: Estimate) -> list[str]:
     def pool(name: str, servers: int, source: Source) -> str:
         return (
             f"{name:<16}{show.counted(servers, 'server')}, "
             f"{estimate.sequences[source]:.1f} sequences in each, "
-            f"{estimate.load[source]:.0%} of the most that they could do"
+            f"{estimate.load[source]:.0%} of their capacity"
         )
 
-    short = "base" if data["bottleneck"] == "base" else "nudging"
+    bottleneck = "base" if data["bottleneck"] == "base" else "nudging"
     found = [
         pool("base", fleet.bases, "base"),
         pool("nudging", fleet.nudges, "nudge"),
         f"{'coordinators':<16}{show.counted(data['coordinators'], 'core')}",
-        f"{'short of':<16}{short} servers first, when the load grows",
+        f"{'bottleneck':<16}the {bottleneck} servers",
         f"{'an answer':<16}{estimate.seconds:.2f} s; {data['seconds_alone']:.2f} s alone",
-        f"{'simulated':<16}{seen.seconds:.2f} s, 19 of 20 in {seen.slow:.2f} s, "
-        f"{seen.in_flight:.0f} answers at work at once",
     ]
-    if data["simulated_part"] < 1:
-        found[-1] += f" in {data['simulated_part']:.1%} of the fleet"
     for other in data["otherwise"]:
-        servers = f"{other['base_servers']} base and {other['nudging_servers']} nudging servers"
-        found.append(f"{other['what']}: {servers if other['base_servers'] else 'not in that time'}")
+        if other["base_servers"]:
+            servers = show.counted(other["base_servers"], "base server")
+            servers += f" and {show.counted(other['nudging_servers'], 'nudging server')}"
+        else:
+            servers = "no number of servers is enough"
+        found.append(f"{other['what']}: {servers}")
     if not fleet.gate:
         found.append(
-            "The gate makes vLLM's base servers end a request at the first token in doubt "
+            "With the gate, vLLM ends a base model's request at the first token in doubt "
             "(docs/servers.md)."
         )
     return found

@@ -1,7 +1,7 @@
 """A server's speed from what `nudge check --json` and `nudge bench --json` print.
 
-One answer at a time tells what a step takes and what a request adds; only several at once tell
-what each further sequence adds. Knows no server.
+One answer at a time shows what a step takes and what a request adds; only several at once show
+what each further sequence adds.
 """
 
 from __future__ import annotations
