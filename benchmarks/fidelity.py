@@ -4,7 +4,7 @@
 
 Two figures: rounds that come out identical when each starts from the record's own text so far,
 and whole answers that are identical. Beside them the same of the authors' way of calling, on the
-servers of this run (`nudging.bench.chunked`): what differs there too is not ours. Where a round
+servers of this run (`benchmarks.chunked`): what differs there too is not ours. Where a round
 differs, the choice nearest to a tie up to the first difference is given: rounding can turn that
 one. Without specs, both servers are started here. A line a record goes to `--out` as it comes, and
 a run that was interrupted goes on from there; remove the file to begin anew.
@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nudging import Answer, Config, Decision, Engine, NudgedModel, open_engine_async
-from nudging.bench.chunked import Chunked
 from nudging.bench.watched import Choice, Watched
 from nudging.drive.driver import drive
 from nudging.drive.streams import Side
@@ -34,6 +33,7 @@ from nudging.prompts.chat import Part, Prompt
 from nudging.rule.nudging import Nudging
 from nudging.values.text import common_prefix
 
+from .chunked import Chunked
 from .sections import add_line, read_lines, table, write_section
 from .vllm_pair import vllm_pair
 

@@ -6,29 +6,27 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nudging.bench import remote
-from nudging.bench.chunked import Tally
 from nudging.bench.many import many
 from nudging.bench.measure import FEWEST, alone, cases, compared, per_token
 from nudging.bench.overhead import overhead
 from nudging.bench.pair import pair
 from nudging.bench.questions import QUESTIONS
 from nudging.bench.rows import HEAD, Request, Row, Suite, lines, ratio
-from nudging.bench.watched import Choice, Watched, tie_gap, turned_gap
+from nudging.bench.watched import Choice, Watched, turned_gap
 from nudging.cli import run
 from nudging.engines.base import Engine, Want
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.scripted import Distribution, ScriptedEngine, open_scripted
-from nudging.engines.spec import Spec, parse_spec
-from nudging.errors import InputError, ServerDown
+from nudging.engines.scripted import Distribution, ScriptedEngine
+from nudging.errors import InputError
 from nudging.prompts.chat import Part, Prompt
 from nudging.storage.lines import read_questions
 from nudging.values.tokens import Candidate, Source, Step
+from tests.bench_servers import gathered, servers
 from tests.toys import ToyRuntime, random_engine
 
 FIELDS = [
@@ -38,14 +36,6 @@ FIELDS = [
     *("accepted_rate", "identical", "tie_gap"),
 ]
 SCRIPTED = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
-
-
-def gathered(rows: AsyncGenerator[Row, None]) -> list[Row]:
-    async def collect() -> list[Row]:
-        async with contextlib.aclosing(rows):
-            return [row async for row in rows]
-
-    return asyncio.run(collect())
 
 
 def toys() -> tuple[Engine, Engine]:
@@ -81,33 +71,6 @@ def test_a_line_is_the_median_of_its_case() -> None:
 
 
 # --- the choice that parted two answers -----------------------------------------------------
-
-
-def choice(source: str, at: int, *probs: float) -> Choice:
-    top = tuple(Candidate(b"x", prob) for prob in probs)
-    return Choice("base" if source == "base" else "nudge", b"a" * at, Step(b"x", top))
-
-
-def test_the_nearest_choice_at_or_just_before_the_difference_counts() -> None:
-    choices = [
-        choice("base", 0, 0.41, 0.0),  # too far before
-        choice("base", 90, 0.9, 0.05),
-        choice("base", 98, 0.6, 0.58),
-        choice("base", 100, 0.45, 0.1),
-        choice("base", 101, 0.4, 0.4),  # after it
-    ]
-    assert tie_gap("a" * 100 + "b", "a" * 100 + "c", choices, 0.4) == pytest.approx(0.02)
-    assert tie_gap("a" * 100 + "b", "a" * 100, choices[3:], 0.4) == pytest.approx(0.05)
-
-
-def test_gamma_is_the_base_models_alone() -> None:
-    near = [choice("nudge", 0, 0.41, 0.1)]
-    assert tie_gap("a", "b", near, 0.4) == pytest.approx(0.31)
-
-
-def test_equal_answers_part_nowhere() -> None:
-    assert tie_gap("a", "a", [choice("base", 0, 0.4, 0.4)], 0.4) is None
-    assert tie_gap("a", "b", [], 0.4) is None
 
 
 def drawn(source: str, before: str, text: str, *probs: float, end: float = 0.0) -> Choice:
@@ -230,73 +193,12 @@ def test_overhead_is_measured_in_each_way_of_calling() -> None:
     assert all(row.nudged_ms_per_token and row.base_ms_per_token is None for row in rows)
 
 
-class Server(ScriptedEngine):
-    """A scripted model as a server."""
-
-    def __init__(self, source: str, kind: str) -> None:
-        inner = open_scripted(parse_spec(f"scripted:{source}"))
-        super().__init__(inner._following, spec=f"http://127.0.0.1:1/v1#{source}")
-        self.model = source
-        self.capabilities = replace(self.capabilities, kind=kind)
-
-
-class Client:
-    """In place of the authors' client: gives these answers."""
-
-    def __init__(self, base: Spec, nudge: Spec, gamma: float, max_tokens: int) -> None:
-        assert (base.model, nudge.model, gamma) == ("base", "nudge", 0.4)
-        self.tally = {"base": Tally(3, 40), "nudge": Tally(3, 30)}
-
-    async def __aenter__(self) -> Client:
-        return self
-
-    async def __aexit__(self, *_: object) -> None: ...
-
-    async def answer(self, base: str, nudge: str) -> str:
-        assert "France" in base
-        assert "<assistant>" in nudge
-        return "The capital of France is" + (" Paris." if "What" in base else " where?")
-
-
-def servers(monkeypatch: pytest.MonkeyPatch, kind: str) -> Request:
-    async def opened(spec: Spec) -> Server:
-        return Server(spec.model, kind)
-
-    monkeypatch.setattr(remote, "open_remote", opened)
-    monkeypatch.setattr(remote, "Chunked", Client)
-    url = "http://127.0.0.1:1/v1#"
-    questions = ["What is the capital of France?", "And the capital of France?"]
-    return Request(questions, 24, base=url + "base", nudge=url + "nudge")
-
-
-def test_servers_are_compared_at_each_concurrency(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("bpe_openai")
-    suite = remote.remote(servers(monkeypatch, "vllm"))
+def test_servers_are_measured_at_each_concurrency(monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = remote.remote(servers(monkeypatch, "llamacpp"))
     rows = gathered(suite.rows)
-    ways = ("default", "official", "chunked")
-    assert [row.case for row in rows] == [f"{way} c{c}" for c in (1, 16) for way in ways]
+    assert [row.case for row in rows] == ["default c1", "default c16"]
     assert suite.total == len(rows)
     assert all(row.ratio_vs_base and row.base_passes_per_token for row in rows)
-    assert [row.identical for row in rows[:3]] == [None, False, None]
-    assert rows[1].tie_gap is not None
-
-
-def test_other_servers_are_not_called_as_the_authors_call(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rows = gathered(remote.remote(servers(monkeypatch, "llamacpp")).rows)
-    assert [row.case for row in rows] == ["default c1", "default c16"]
-
-
-def test_a_server_that_fails_is_told_as_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def failing(*_: object) -> str:
-        raise ServerDown("no connection")
-
-    pytest.importorskip("bpe_openai")
-    request = servers(monkeypatch, "vllm")
-    monkeypatch.setattr(Client, "answer", failing)
-    with pytest.raises(ServerDown, match="no connection"):
-        gathered(remote.remote(request).rows)
 
 
 # --- questions ------------------------------------------------------------------------------

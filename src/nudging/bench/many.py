@@ -1,19 +1,18 @@
 """Suite `many`: one answer at a time and several at once, by the clock and in CPU time.
 
 Each number of answers is measured twice, the second time in reverse order, so that what else the
-machine does falls on all of them. Prompts count. Knows no engine of its own.
+machine does falls on all of them. Prompts count.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from ..engines import open_engine_async
 from ..engines.base import Engine
 from ..errors import NudgingError
 from ..model import NudgedModel
+from .measure import opened
 from .rows import Request, Row, Suite
 
 AT_ONCE = (1, 2, 4, 8)
@@ -27,11 +26,7 @@ def many(request: Request) -> Suite:
 
 
 async def _rows(request: Request) -> AsyncGenerator[Row, None]:
-    async with contextlib.AsyncExitStack() as opened:
-        base = await open_engine_async(request.base)
-        opened.push_async_callback(base.aclose)
-        nudge = await open_engine_async(request.nudge)
-        opened.push_async_callback(nudge.aclose)
+    async with opened(request) as (base, nudge):
         model = NudgedModel(base, nudge, max_tokens=min(request.tokens, MOST_TOKENS))
         await model.answer_async(request.questions[0])  # what is done once only is done
         for at_once in ORDER:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from ..engines import open_engine_async
 from ..engines.base import Engine, Want
 from ..model import PREFIX, NudgedModel
 from ..prompts.chat import Prompt, base_prompt, conversation
@@ -24,6 +25,17 @@ FEWEST = 8
 """Tokens that a time a token is taken over, at least."""
 GOING_ON = b"There is a lot to say about this. First of all, it is important to know that the"
 """Where a model has nothing to say of its own, it goes on from here."""
+
+
+@contextlib.asynccontextmanager
+async def opened(request: Request) -> AsyncIterator[tuple[Engine, Engine]]:
+    """Both models of a request."""
+    async with contextlib.AsyncExitStack() as stack:
+        base = await open_engine_async(request.base)
+        stack.push_async_callback(base.aclose)
+        nudge = await open_engine_async(request.nudge)
+        stack.push_async_callback(nudge.aclose)
+        yield base, nudge
 
 
 class Alone(NamedTuple):

@@ -20,10 +20,6 @@ from ..values.text import common_prefix
 from ..values.tokens import Source, Step
 from ..values.variables import NONE, Variables
 
-NEAR = 32
-"""Bytes before a difference in which its cause is looked for: a choice shows at once or, where
-both models write the same word, a word or two later."""
-
 
 class Choice(NamedTuple):
     """A token that one of the models chose, and the answer before it."""
@@ -104,24 +100,3 @@ def _turned(one: Choice, other: Choice, gamma: float) -> Iterator[float]:
     for bound in bounds:
         if (values[0] < bound) != (values[1] < bound):
             yield min(abs(value - bound) for value in values)
-
-
-def tie_gap(one: str, other: str, choices: Sequence[Choice], gamma: float) -> float | None:
-    """The least change of a probability that would have turned a choice where two answers part.
-
-    For where only the choices of one of them are known, `choices`. None where both are the same.
-    """
-    if one == other:
-        return None
-    at = common_prefix(one.encode(), other.encode())
-    near = [choice for choice in choices if at - NEAR <= choice.at <= at]
-    gaps = [_gap(choice, gamma) for choice in near]
-    if at == min(len(one.encode()), len(other.encode())):  # one of them ends here
-        ends = [choice.step.end for choice in near if choice.source == "nudge"]
-        gaps += [abs(end - Config().consent) for end in ends]
-    return min(gaps, default=None)
-
-
-def _gap(choice: Choice, gamma: float) -> float:
-    step = choice.step
-    return min(step.margin, abs(step.top1 - gamma)) if choice.source == "base" else step.margin

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from ..engines.remote.http import Wire
-from ..engines.remote.server_steps import table
-from ..engines.spec import Spec
-from ..rule.trigger import without_repeated_suffix
-from ..values.text import official_length
-from ..values.tokens import Source
+from nudging.engines.remote.http import Wire
+from nudging.engines.remote.server_steps import table
+from nudging.engines.spec import Spec
+from nudging.rule.trigger import without_repeated_suffix
+from nudging.values.text import official_length
+from nudging.values.tokens import Source
 
 CHUNK = 16
 ROUNDS = 150
