@@ -25,7 +25,7 @@ from nudging.bench.rows import Request, Row
 from nudging.bench.watched import Choice, Watched
 from nudging.engines.spec import parse_spec
 from nudging.rule.config import Config
-from nudging.storage.lines import read_questions
+from nudging.storage.text_files import read_questions
 from nudging.values.text import common_prefix
 from nudging.values.tokens import Answer
 

@@ -15,7 +15,7 @@ from benchmarks.sections import table
 from nudging.engines import open_engine_async
 from nudging.eval.analyze import TOP, Place, Trio, analysis
 from nudging.fingerprint import model_facts
-from nudging.storage.kept import write_json
+from nudging.storage.safe_files import write_json
 
 from ..conversations import PREFIX
 from .cells import MOST, Bench

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from nudging.cli import run
-from nudging.eval.store import HEADER, SAMPLES, read_header, read_samples
+from nudging.eval.run_folder import SAMPLES, read_header, read_samples
+from nudging.storage.resumable import HEADER
 from tests.e2e.test_eval import CHAT, NUDGE, PAIR, cells_of, command, home, lines_of, task
 from tests.fake_server import FakeServer, answer
 

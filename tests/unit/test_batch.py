@@ -23,7 +23,7 @@ from nudging.batch.manner import Manner
 from nudging.batch.requests import RequestStep, check_ids
 from nudging.batch.rows import ADDED, Result, Row, bad, question_of
 from nudging.batch.run import Job
-from nudging.batch.store import Settled, Work, opened
+from nudging.batch.work_folder import Settled, WorkFolder, opened
 from nudging.cli import show
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import (
@@ -259,7 +259,7 @@ def test_what_has_no_other_or_two_is_told(others: list[int]) -> None:
 
 
 def test_results_outlive_a_kill_at_any_byte(tmp_path: Path) -> None:
-    work = Work(tmp_path)
+    work = WorkFolder(tmp_path)
     results = [Result("answered", {"text": "a\nb é"}), bad("no"), Result("failed", {})]
     for row, result in enumerate(results):
         work.add(row, result)
@@ -268,7 +268,7 @@ def test_results_outlive_a_kill_at_any_byte(tmp_path: Path) -> None:
     ends = [n + 1 for n, byte in enumerate(whole) if byte == ord("\n")]
     for cut in range(len(whole) + 1):
         (tmp_path / "results.jsonl").write_bytes(whole[:cut])
-        work = Work(tmp_path)
+        work = WorkFolder(tmp_path)
         done = sum(end <= cut for end in ends)
         assert [row in work.settled for row in range(3)] == [row < done for row in range(3)]
         for row in range(done, 3):
@@ -278,10 +278,10 @@ def test_results_outlive_a_kill_at_any_byte(tmp_path: Path) -> None:
         work.close()
     (tmp_path / "results.jsonl").write_bytes(whole + whole[: ends[0]])
     with pytest.raises(InputError, match=r"line 4 of .* is damaged"):
-        Work(tmp_path)
+        WorkFolder(tmp_path)
     (tmp_path / "results.jsonl").write_bytes(b"\0" * 20 + b"\n" + whole)
     with pytest.raises(InputError, match=r"line 1 of .* is damaged"):
-        Work(tmp_path)
+        WorkFolder(tmp_path)
 
 
 def test_what_other_work_has_left_is_not_taken_for_its_own(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_rows_and_results_are_joined_in_either_order(
     else:
         path = table(tmp_path / "in.parquet", {"id": range(40), "prompt": ["x"] * 40})
     order = random.Random(3).sample(range(40), 40)
-    work = Work(tmp_path)
+    work = WorkFolder(tmp_path)
     for row in order:
         work.add(row, bad("it is 5") if row == 5 else Result("answered", {"text": f"a{row}"}))
     out, side = tmp_path / f"out.{kind}", tmp_path / "side.jsonl"
@@ -331,7 +331,7 @@ def test_a_bad_row_is_told_as_it_came(tmp_path: Path, kind: str) -> None:
         wanted = ['{"prompt": null}']
         path = table(tmp_path / "in.parquet", {"prompt": [None]})
     source = open_source(path, 7)
-    work = Work(tmp_path)
+    work = WorkFolder(tmp_path)
     for row in source.rows(0, None):
         work.add(row.number, bad("no"))
     side = tmp_path / "side.jsonl"
@@ -524,7 +524,7 @@ def test_a_row_that_takes_long_does_not_let_others_run_away(
     monkeypatch.setattr("nudging.batch.run._AHEAD", 20)
     source = lines(tmp_path / "in.jsonl", [{"prompt": str(n)} for n in range(200)])
     job = Job.of(source, tmp_path / "out.jsonl", PLAIN)
-    work = Work(tmp_path)
+    work = WorkFolder(tmp_path)
     furthest = []
 
     async def step(row: Any) -> Result:

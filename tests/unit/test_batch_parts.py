@@ -16,10 +16,10 @@ from tests.unit.test_batch import FRANCE, PARIS, lines, read_table, table
 
 pytest.importorskip("pyarrow")
 
-from nudging.batch.folder import Folder
 from nudging.batch.part import answer_part, bounded
 from nudging.batch.parts import Files, Part, cut
-from nudging.batch.places import Place
+from nudging.batch.parts_folder import PartsFolder
+from nudging.storage.location import Location
 
 PLAIN = Manner({}, {})
 
@@ -35,7 +35,7 @@ def parts_of(files: Files, size: int, but: frozenset[str] = frozenset()) -> list
 def answered(folder: Path, parts: list[Part], kind: str) -> Counter[str]:
     with NudgedModel("scripted:base", "scripted:nudge") as model:
         step = bounded(PLAIN.step(model, requests=False), 4)
-        to = Folder(str(folder))
+        to = PartsFolder(str(folder))
         counts = [answer_part(each, kind, PLAIN, step, 4, to, requests=False) for each in parts]
     return sum(counts, Counter[str]())
 
@@ -126,7 +126,7 @@ def test_parts_together_are_the_whole(tmp_path: Path) -> None:
     (bad,) = out.glob("_nudge/bad/*")
     told = json.loads(bad.read_text())
     assert (told["row"], told["data"]) == (5, {"mine": 4})
-    assert sum(Folder(str(out)).done().values(), Counter[str]()) == counts
+    assert sum(PartsFolder(str(out)).done().values(), Counter[str]()) == counts
 
 
 def test_a_part_that_is_done_is_left_alone(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_tables_stay_tables(tmp_path: Path) -> None:
 
 
 def test_a_folder_says_what_it_holds(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path / "out"))
+    folder = PartsFolder(str(tmp_path / "out"))
     assert folder.check(resume=False) is None
     assert folder.done() == {}
     folder.begin({"format": 1})
@@ -168,15 +168,15 @@ def test_a_folder_says_what_it_holds(tmp_path: Path) -> None:
 def test_no_folder_of_others_is_written_to(tmp_path: Path) -> None:
     (tmp_path / "theirs.txt").write_text("x")
     with pytest.raises(UsageError, match="is not empty"):
-        Folder(str(tmp_path)).check(resume=True)
+        PartsFolder(str(tmp_path)).check(resume=True)
     with pytest.raises(UsageError, match="is a file"):
-        Folder(str(tmp_path / "theirs.txt")).check(resume=True)
+        PartsFolder(str(tmp_path / "theirs.txt")).check(resume=True)
 
 
 def test_a_file_is_there_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = Place.of(str(tmp_path)).inside("part")
+    place = Location.of(str(tmp_path)).inside("part")
     place.write(b"one")
 
     def killed(*_: object) -> None:
@@ -187,4 +187,4 @@ def test_a_file_is_there_whole_or_not_at_all(
         with pytest.raises(KeyboardInterrupt):
             place.write(b"another")
     assert place.read() == b"one"
-    assert [name for name, _ in Place.of(str(tmp_path)).files()] == ["part"]
+    assert [name for name, _ in Location.of(str(tmp_path)).files()] == ["part"]

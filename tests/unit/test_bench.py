@@ -24,7 +24,7 @@ from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import InputError
 from nudging.prompts.chat import Part, Prompt
-from nudging.storage.lines import read_questions
+from nudging.storage.text_files import read_questions
 from nudging.values.tokens import Candidate, Source, Step
 from tests.bench_servers import gathered, servers
 from tests.toys import ToyRuntime, random_engine

@@ -29,10 +29,10 @@ from .. import __version__
 from ..engines.base import answers_at_once
 from ..errors import NudgingError
 from ..model import NudgedModel
-from .folder import Folder
 from .manner import Manner
 from .part import answer_part, bounded
 from .parts import Files, Part, cut
+from .parts_folder import PartsFolder
 from .run import facts_of
 
 _PARTS_AT_ONCE = 2
@@ -129,7 +129,7 @@ class _Worker:
     told like any other."""
 
     def __init__(self, task: Task) -> None:
-        self._task, self._to = task, Folder(task.out)
+        self._task, self._to = task, PartsFolder(task.out)
         self._opening = threading.Lock()
         self._step: Any = None
         self._at_once = 0

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import InputError, MissingExtra, UsageError
-from ..storage.kept import encode
-from ..storage.lines import as_lines
+from ..storage.safe_files import encode
+from ..storage.text_files import as_lines
 from .jsonl import LinesIn, LinesOut, as_json
 from .rows import Columns, Kept, Row
 

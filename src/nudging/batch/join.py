@@ -15,7 +15,7 @@ from ..errors import InputError
 from .files import Sink, Source, json_of
 from .jsonl import LinesOut
 from .rows import Result
-from .store import Work
+from .work_folder import WorkFolder
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -23,7 +23,7 @@ U = TypeVar("U")
 
 def join(
     source: Source,
-    work: Work,
+    work: WorkFolder,
     sink: Sink,
     bad: Path,
     *,

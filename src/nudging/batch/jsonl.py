@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from ..errors import InputError
-from ..storage.kept import encode, fresh
-from ..storage.lines import BEGIN, check_lines, no_object
 from ..storage.nesting import shallow
+from ..storage.safe_files import encode, fresh
+from ..storage.text_files import BEGIN, check_lines, no_object
 from .rows import Columns, Kept, Row
 
 _LONGEST = 64 * 2**20

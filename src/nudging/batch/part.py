@@ -13,16 +13,23 @@ from pathlib import Path
 from ..aio import portal
 from .answer import Step
 from .files import open_source, schemas_of
-from .folder import Folder
 from .manner import Manner
 from .parts import Part
+from .parts_folder import PartsFolder
 from .rows import Columns, Result
 from .run import Job
-from .store import bad_rows, opened, work_folder
+from .work_folder import bad_rows, opened, work_folder
 
 
 def answer_part(
-    part: Part, kind: str, manner: Manner, step: Step, at_once: int, to: Folder, *, requests: bool
+    part: Part,
+    kind: str,
+    manner: Manner,
+    step: Step,
+    at_once: int,
+    to: PartsFolder,
+    *,
+    requests: bool,
 ) -> Counter[str]:
     """How many of its rows came to what. Where it has been done, only that."""
     if counts := to.counts_of(part.name):

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError, UsageError
-from ..storage.lines import BEGIN, check_lines, no_object
+from ..storage.location import Location
+from ..storage.text_files import BEGIN, check_lines, no_object
 from .files import kind_of
 from .jsonl import lines_of, names_of
 from .parquet import TableIn, packed
-from .places import Place
 
 
 class Part(NamedTuple):
@@ -50,7 +50,7 @@ class Files(NamedTuple):
             InputError: there are none, or they can't be read.
             UsageError: they are not of one kind.
         """
-        place = Place.of(text)
+        place = Location.of(text)
         try:
             if not place.exists:
                 raise InputError(f"there is no {text}")
@@ -61,7 +61,7 @@ class Files(NamedTuple):
             if not kinds:
                 raise InputError(f"{text} holds no rows")
             (kind,) = kinds
-            names = _names(Place(place.system, found[0][1].path), kind)
+            names = _names(Location(place.system, found[0][1].path), kind)
         except OSError as error:
             raise InputError(f"can't read {text}: {error.strerror or error}") from None
         told = "".join(f"{name} {info.size} {info.mtime_ns}\n" for name, info in found)
@@ -78,7 +78,7 @@ class Files(NamedTuple):
         return {path: f"{place:05}-{Path(path).stem}" for place, path in enumerate(self.paths)}
 
 
-def _names(place: Place, kind: str) -> Sequence[str]:
+def _names(place: Location, kind: str) -> Sequence[str]:
     if kind == "parquet":
         with place.system.open_input_file(place.path) as file:
             return TableIn(file).names

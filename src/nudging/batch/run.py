@@ -21,7 +21,7 @@ from .join import join
 from .manner import Manner, are_requests
 from .requests import FIELDS, check_ids
 from .rows import Result, Row, bad
-from .store import FORMAT, Work, finish
+from .work_folder import FORMAT, WorkFolder, finish
 
 _AHEAD = 2000
 """How far a row may be ahead of the oldest that is not done: a bound on what waits in memory."""
@@ -59,7 +59,7 @@ class Job:
         return {"format": FORMAT, "options": self.manner.settings, "input": found}
 
     async def do(
-        self, step: Step, work: Work, at_once: int, advance: Callable[[], None] = lambda: None
+        self, step: Step, work: WorkFolder, at_once: int, advance: Callable[[], None] = lambda: None
     ) -> None:
         """Ask every row that is not done. What is asked when this is closed is asked again."""
         settled = work.settled
@@ -81,7 +81,7 @@ class Job:
                     moved.set()
                 advance()
 
-    def finish(self, work: Work, *, ordered: bool) -> None:
+    def finish(self, work: WorkFolder, *, ordered: bool) -> None:
         """Write the files that are wanted, when all is done."""
         made, side = work.folder / f"made{self.out.suffix}", work.folder / "bad.jsonl"
         own = not self.requests

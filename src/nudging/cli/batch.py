@@ -24,7 +24,7 @@ from .rows import EVERY, tell_counts
 if TYPE_CHECKING:
     from ..batch.manner import Manner
     from ..batch.run import Job
-    from ..batch.store import Work
+    from ..batch.work_folder import WorkFolder
 
 
 @options_of(pair_options)
@@ -131,7 +131,14 @@ def _answer_here(
 ) -> None:
     from ..batch.files import kind_of
     from ..batch.run import Job
-    from ..batch.store import bad_rows, check_apart, check_place, check_same, clear, work_folder
+    from ..batch.work_folder import (
+        bad_rows,
+        check_apart,
+        check_place,
+        check_same,
+        clear,
+        work_folder,
+    )
 
     kind_of(out, "OUT")
     check_apart(rows, out)
@@ -158,9 +165,9 @@ def _work(
     at_once: int | None,
     *,
     ordered: bool,
-) -> Work:
+) -> WorkFolder:
     from ..batch.run import facts_of, header
-    from ..batch.store import check_same, opened, work_folder
+    from ..batch.work_folder import check_same, opened, work_folder
 
     total = job.source.count
     with load(made) as model:

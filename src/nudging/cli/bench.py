@@ -22,7 +22,7 @@ from ..bench.rows import HEAD, Request, Row, Speculate, Suite, legend, lines
 from ..errors import UsageError
 from ..rule.config import Config
 from ..settings import choose_pair
-from ..storage.lines import read_questions
+from ..storage.text_files import read_questions
 from . import show
 from .pull import fetch_if_missing
 

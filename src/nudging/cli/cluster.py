@@ -34,13 +34,13 @@ def answer_on_cluster(
         from ..batch import cluster
     except ModuleNotFoundError:
         raise MissingExtra("nudge batch --ray", "ray") from None
-    from ..batch.folder import Folder
     from ..batch.manner import are_requests
     from ..batch.parts import Files
+    from ..batch.parts_folder import PartsFolder
     from ..batch.run import header
-    from ..batch.store import FORMAT, check_same
+    from ..batch.work_folder import FORMAT, check_same
 
-    folder = Folder(out)
+    folder = PartsFolder(out)
     before = folder.check(resume=resume)
     if folder.is_whole():
         show.tell(f"{out} is there, and whole: nothing is left to do")

@@ -18,7 +18,7 @@ from ..aio import portal
 from ..engines.spec import parse_spec
 from ..errors import NudgingError, UsageError
 from ..settings import ResolvedPair, config_of
-from ..storage.kept import write_json
+from ..storage.safe_files import write_json
 from . import show
 from .options import options_of, pair_options
 from .pull import fetch_if_missing
@@ -211,7 +211,7 @@ def _run(request: Request, out: Path, *, resume: bool) -> None:
     """Do what is left of a run."""
     from ..eval.header import check_resumed
     from ..eval.run import Evaluation
-    from ..eval.store import check_place, opened
+    from ..eval.run_folder import check_place, opened
 
     before = check_place(out, resume=resume)
     if before is not None:
@@ -245,7 +245,7 @@ def _rescore(run: Path, tasks: str | None, data_dir: Path | None) -> None:
     """Score a run's answers anew, and tell what has changed."""
     from ..eval.rescore import rescore
     from ..eval.run import read_task
-    from ..eval.store import read_header
+    from ..eval.run_folder import read_header
 
     seed = read_header(run)["seed"]
     named = _listed(tasks, "--tasks") if tasks else ()
@@ -263,7 +263,7 @@ def _rescore(run: Path, tasks: str | None, data_dir: Path | None) -> None:
 
 
 def _tell_failed(out: Path) -> None:
-    from ..eval.store import read_samples
+    from ..eval.run_folder import read_samples
 
     errors = [line["error"] for line in read_samples(out) if line["error"] is not None]
     if errors:
@@ -277,7 +277,7 @@ def _tell_failed(out: Path) -> None:
 def _finish(out: Path, as_json: bool) -> None:
     """Write the summary of a run, and show it."""
     from ..eval.figures import HEAD
-    from ..eval.store import SUMMARY, read_header, read_samples
+    from ..eval.run_folder import SUMMARY, read_header, read_samples
     from ..eval.summary import summary
 
     header = read_header(out)

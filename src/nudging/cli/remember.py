@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..settings import Pair, read_config
-from ..storage.kept import write_whole
+from ..storage.safe_files import write_whole
 
 
 def check(path: Path, name: str, pair: Pair) -> None:

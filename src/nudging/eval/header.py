@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any
 
 from ..errors import UsageError
-from ..storage.headers import Header, differences, some
+from ..storage.resumable import Header, differences, some
 
 FORMAT = 1
 SAME = ("format", "options", "seed", "limit", "judge", "rules")

@@ -19,7 +19,7 @@ from ..engines.options import check_options
 from ..engines.remote.http import WIRE_OPTIONS, Wire, open_wire
 from ..engines.spec import Spec, parse_spec
 from ..errors import InputError, ServerNonsense, SpecError
-from ..storage.kept import encode, own
+from ..storage.safe_files import encode, own
 from .rubrics import Rubric, Unread
 from .task import Sample, Score
 

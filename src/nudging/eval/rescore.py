@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..storage.kept import encode, fresh, write_json
+from ..storage.resumable import HEADER, sole_writer
+from ..storage.safe_files import encode, fresh, write_json
 from .code import rules_sum
 from .judge import open_judge
-from .lines import Line, canonical
 from .run import Asked, read_again, scorer
-from .store import HEADER, SAMPLES, alone, read_header, read_samples
+from .run_folder import SAMPLES, read_header, read_samples
+from .sample_lines import Line, canonical
 from .task import Sample
 from .work import scored
 
@@ -61,7 +62,7 @@ async def rescore(folder: Path, given: Sequence[Asked] = ()) -> list[Change]:
         for name, facts in header["tasks"].items()
     }
     changes: dict[str, Change] = {}
-    with alone(folder):
+    with sole_writer(folder):
         path = folder / SAMPLES
         new = path.with_name(f"{path.name}.rescored")
         with fresh(new) as file:

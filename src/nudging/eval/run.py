@@ -20,13 +20,13 @@ from ..fingerprint import made_now, model_facts, versions
 from .code import own_sum, rules_sum
 from .header import FORMAT
 from .judge import Judge, Verdict, judged, open_judge
-from .lines import Line, canonical
 from .load import find_rows, read_jsonl, samples
 from .measures import measure
 from .methods import Method, Role, models_of, open_method_async
 from .own import own_task
 from .rubrics import Rubric
-from .store import Run
+from .run_folder import Run
+from .sample_lines import Line, canonical
 from .summary import ENDED
 from .task import Sample, Score, Task
 from .tasks import find_task

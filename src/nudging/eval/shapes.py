@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..storage.headers import Header
+from ..storage.resumable import Header
 
 _MOST = 1e15
 """No figure of a run is larger."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..values.tokens import StopReason, count_words
 from .interval import interval
-from .lines import Line, canonical
+from .sample_lines import Line, canonical
 
 BASELINE = "base"
 """The method that the others are compared with, sample by sample."""

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..aio.crowd import as_done
-from ..storage.kept import encode
+from ..storage.safe_files import encode
 from ..values.data import answer_data
 from ..values.tokens import Answer
-from .lines import Key, Line, key
+from .sample_lines import Key, Line, key
 from .task import Sample, Score
 
 _SCORED_MEANWHILE = 8

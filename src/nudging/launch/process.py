@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import NudgingError
-from ..storage.kept import fresh
+from ..storage.safe_files import fresh
 
 GRACE = 20.0
 """Seconds that a server gets to end by itself."""

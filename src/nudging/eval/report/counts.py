@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..lines import Line
+from ..sample_lines import Line
 
 BINS = 20
 

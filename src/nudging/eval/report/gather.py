@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import InputError
-from ...storage.headers import Header
+from ...storage.resumable import Header
 from ..figures import apart
 from ..header import notes_of
-from ..lines import Line, canonical
-from ..store import read_header, read_samples
+from ..run_folder import read_header, read_samples
+from ..sample_lines import Line, canonical
 from ..summary import summary
 from .counts import Counts
 from .samples import Samples

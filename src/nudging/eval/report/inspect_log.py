@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...storage.headers import Header
-from ...storage.kept import write_whole
+from ...storage.resumable import Header
+from ...storage.safe_files import write_whole
 from ...values.tokens import StopReason
 from ..header import asked
-from ..lines import Line, canonical, nudge_rate
-from ..store import read_header, read_samples
+from ..run_folder import read_header, read_samples
+from ..sample_lines import Line, canonical, nudge_rate
 from ..summary import ENDED, summary
 from .gather import Cell, Way, run_names, way_name
 

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...errors import InputError
-from ..lines import Line, nudge_rate
-from ..store import read_header, read_samples
+from ..run_folder import read_header, read_samples
+from ..sample_lines import Line, nudge_rate
 from ..summary import numbers
 from .gather import run_names
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..lines import Line
+from ..sample_lines import Line
 
 
 class Samples:

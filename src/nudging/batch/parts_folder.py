@@ -6,7 +6,7 @@
     OUT/_nudge/done/PART.json      how many rows came to what; written last: this part is done
     OUT/_nudge/whole.json          the same for all: nothing is left to do
 
-A part has one name for ever, so whoever makes it once more replaces it. Knows no model.
+A part has one name for ever, so whoever makes it once more replaces it.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, UsageError
-from ..storage.kept import encode
-from ..storage.nesting import shallow
-from .places import Place
-from .store import FORMAT
+from ..storage.location import Location
+from ..storage.resumable import HEADER, parse_header
+from ..storage.safe_files import encode
+from .work_folder import FORMAT
 
 _AT_ONCE = 32
 """Small files read at the same time: a store far away takes its time for each."""
 
 
-class Folder:
+class PartsFolder:
     def __init__(self, text: str) -> None:
         self.text = text
-        self._place = Place.of(text)
-        own = self._place.inside("_nudge")
-        self._header, self._whole = own.inside("header.json"), own.inside("whole.json")
+        self._location = Location.of(text)
+        own = self._location.inside("_nudge")
+        self._header, self._whole = own.inside(HEADER), own.inside("whole.json")
         self._bad, self._done = own.inside("bad"), own.inside("done")
 
     @property
@@ -43,26 +43,23 @@ class Folder:
     # --- all of it ------------------------------------------------------------------------------
 
     def check(self, *, resume: bool) -> Mapping[str, Any] | None:
-        """The header of the work to go on with, or None where it is to begin.
+        """The header of the work to resume, or None where it is to begin.
 
         Raises:
-            UsageError: there is something already, and it is not to be gone on with.
+            UsageError: there is something already, and it is not to be resumed.
         """
-        if self._place.is_file:
+        if self._location.is_file:
             raise UsageError(f"{self.text} is a file", hint="with --ray, OUT is a folder")
         if not self._header.is_file:
-            if next(self._place.files(), None):
+            if next(self._location.files(), None):
                 raise UsageError(f"{self.text} is not empty", hint="name another folder")
             return None
         if not resume:
             raise UsageError(
                 f"{self.text} has been begun", hint="--resume goes on; or name another folder"
             )
-        try:
-            found = shallow(json.loads(self._header.read()))
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
+        found = parse_header(self._header.read(), FORMAT)
+        if found is None:
             raise InputError(
                 f"{self.text} is of another version, or damaged", hint="name another folder"
             )
@@ -80,15 +77,15 @@ class Folder:
     # --- parts ----------------------------------------------------------------------------------
 
     def put(self, name: str, out: Path, bad: Path, counts: Mapping[str, int]) -> None:
-        self._place.inside(name + out.suffix).write(out.read_bytes())
+        self._location.inside(name + out.suffix).write(out.read_bytes())
         if bad.exists():
             self._bad.inside(f"{name}.jsonl").write(bad.read_bytes())
         self._done.inside(f"{name}.json").write(encode(counts))
 
     def counts_of(self, name: str) -> Counter[str] | None:
         """Of a part that is done."""
-        place = self._done.inside(f"{name}.json")
-        return Counter(json.loads(place.read())) if place.is_file else None
+        path = self._done.inside(f"{name}.json")
+        return Counter(json.loads(path.read())) if path.is_file else None
 
     def done(self) -> dict[str, Counter[str]]:
         names = [name.removesuffix(".json") for name, _ in self._done.files()]

@@ -11,8 +11,9 @@ import pytest
 
 from nudging.errors import InputError
 from nudging.eval.judge import _Kept
-from nudging.eval.store import HEADER, SAMPLES, opened
-from nudging.storage.kept import Growing, fresh, lock_file, locked, own, write_json, write_whole
+from nudging.eval.run_folder import SAMPLES, opened
+from nudging.storage.resumable import HEADER, Journal
+from nudging.storage.safe_files import fresh, lock_file, locked, own, write_json, write_whole
 
 from ..made_runs import header
 
@@ -39,7 +40,7 @@ def put(path: Path, mine: Path, kind: str) -> None:
     [
         lambda path: lock_file(path.parent),
         lambda path: own(path, "ab"),
-        lambda path: Growing(path),
+        lambda path: Journal(path),
         lambda path: _Kept(path).put("key", "reply"),
     ],
 )

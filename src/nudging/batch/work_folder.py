@@ -1,8 +1,6 @@
-"""What has come of rows so far: a folder beside the file that is to be, `OUT.work`.
+"""The results of a batch so far: a folder `OUT.work` beside the file that is to be.
 
-It holds a header, with all that the results depend on, and `results.jsonl`: a line for each row as
-it is done, only ever added to. Whatever kills the process, what is there is enough to go on from.
-Knows no model.
+It holds a header and `results.jsonl`, a line for each row as it is done.
 """
 
 from __future__ import annotations
@@ -12,20 +10,27 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, UsageError
-from ..storage.headers import Header, differences, some
-from ..storage.kept import Growing, encode, lock_file, locked, own, write_json
-from ..storage.nesting import shallow
+from ..storage.resumable import (
+    HEADER,
+    Header,
+    Journal,
+    differences,
+    parse_header,
+    sole_writer,
+    some,
+)
+from ..storage.safe_files import write_json
 from .rows import Kind, Result
 
 FORMAT = 1
 PARTS = ("format", "versions", "models", "options", "input", "part")
-"""What must be the same in work that is gone on with."""
-_HEADER, _RESULTS = "header.json", "results.jsonl"
+"""What must be the same in work that is resumed."""
+_RESULTS = "results.jsonl"
 _LINE = re.compile(rb'\{"row": (\d+), "kind": "(answered|failed|bad)", "data": \{.*\}\}\n')
 
 
@@ -50,7 +55,7 @@ class Settled:
         return self.below + len(self._above)
 
 
-class Work:
+class WorkFolder:
     """The folder, open for more results."""
 
     def __init__(self, folder: Path) -> None:
@@ -58,27 +63,16 @@ class Work:
         self.settled = Settled()
         self.counts: Counter[Kind] = Counter()
         self._path = folder / _RESULTS
-        if self._path.exists():
-            self._read()
-        self._file = Growing(self._path)
+        self._journal = Journal(self._path, self._read)
 
-    def _read(self) -> None:
-        """Take note of what is done. A last line that was cut off in the writing is cut away."""
-        whole = 0
-        with own(self._path, "rb+") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    break
-                found = _LINE.fullmatch(line)
-                if not found or int(found[1]) in self.settled:
-                    raise self._damaged(number)
-                self._note(int(found[1]), found[2].decode())
-                whole += len(line)
-            file.truncate(whole)
+    def _read(self, number: int, line: bytes) -> None:
+        found = _LINE.fullmatch(line)
+        if not found or int(found[1]) in self.settled:
+            raise self._damaged(number)
+        self._note(int(found[1]), found[2].decode())
 
     def add(self, row: int, result: Result) -> None:
-        line = encode({"row": row, "kind": result.kind, "data": result.data})
-        self._file.add(line)
+        self._journal.add({"row": row, "kind": result.kind, "data": result.data})
         self._note(row, result.kind)
 
     def _note(self, row: int, kind: Any) -> None:
@@ -86,7 +80,7 @@ class Work:
         self.counts[kind] += 1
 
     def results(self) -> Iterator[tuple[int, Result]]:
-        """What is there, in the order in which it came."""
+        """All results, in the order in which they were made."""
         with self._path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 try:
@@ -102,25 +96,20 @@ class Work:
         )
 
     def close(self) -> None:
-        self._file.close()
+        self._journal.close()
 
 
 @contextmanager
-def opened(folder: Path, header: Header) -> Iterator[Work]:
-    """Begin, or go on: `check_place` and `check_same` have said that it may be."""
+def opened(folder: Path, header: Header) -> Iterator[WorkFolder]:
+    """Begin, or resume what `check_place` and `check_same` have let pass."""
     _check_folder(folder)
     folder.mkdir(exist_ok=True)
-    with lock_file(folder) as lock:
-        if not locked(lock):
-            raise UsageError(f"another process is writing to {folder}")
-        if not (folder / _HEADER).exists():
+    with sole_writer(folder):
+        if not (folder / HEADER).exists():
             (folder / _RESULTS).unlink(missing_ok=True)  # of work that was finished, or never begun
-            write_json(folder / _HEADER, header)
-        work = Work(folder)
-        try:
+            write_json(folder / HEADER, header)
+        with closing(WorkFolder(folder)) as work:
             yield work
-        finally:
-            work.close()
 
 
 def work_folder(out: Path) -> Path:
@@ -158,15 +147,15 @@ def _check_folder(folder: Path) -> None:
 
 
 def check_place(out: Path, *, resume: bool) -> Mapping[str, Any] | None:
-    """The header of the work to go on with, or None where it is to begin.
+    """The header of the work to resume, or None where it is to begin.
 
     Raises:
-        UsageError: there is something already, and it is not to be gone on with.
+        UsageError: there is something already, and it is not to be resumed.
     """
     if not out.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {out.absolute().parent}")
     _check_folder(work_folder(out))
-    header = work_folder(out) / _HEADER
+    header = work_folder(out) / HEADER
     if header.exists():
         if not resume:
             raise UsageError(
@@ -179,11 +168,8 @@ def check_place(out: Path, *, resume: bool) -> Mapping[str, Any] | None:
 
 
 def _read_header(path: Path) -> dict[str, Any]:
-    try:
-        found = shallow(json.loads(path.read_bytes()))
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    found = parse_header(path.read_bytes(), FORMAT)
+    if found is None:
         raise InputError(
             f"{path} is no header of a batch, or of another version's",
             hint="remove its folder, and begin again; or name another OUT",
@@ -192,7 +178,7 @@ def _read_header(path: Path) -> dict[str, Any]:
 
 
 def check_same(out: object, old: Header, new: Header) -> None:
-    """Refuse to go on with work under settings, models or rows that are not its own.
+    """Refuse to resume work with settings, models or rows that are not its own.
 
     Raises:
         UsageError: it names what has changed.
@@ -204,7 +190,7 @@ def check_same(out: object, old: Header, new: Header) -> None:
         )
 
 
-def finish(work: Work, out: Path, made: Path, bad: Path) -> None:
+def finish(work: WorkFolder, out: Path, made: Path, bad: Path) -> None:
     """Give the files that were made their names, and remove all else. `OUT` is there at once and
     whole, and when it is there nothing is left to do."""
     if work.counts["bad"]:
@@ -216,7 +202,7 @@ def finish(work: Work, out: Path, made: Path, bad: Path) -> None:
 def clear(folder: Path) -> None:
     """Remove the files of work, and the folder if it holds nothing else."""
     # The header first: what is left without it is rubbish.
-    for name in (_HEADER, f"{_HEADER}.new", _RESULTS, "bad.jsonl", ".lock"):
+    for name in (HEADER, f"{HEADER}.new", _RESULTS, "bad.jsonl", ".lock"):
         (folder / name).unlink(missing_ok=True)
     for made in folder.glob("made.*"):
         made.unlink()

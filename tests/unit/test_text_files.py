@@ -16,7 +16,7 @@ from nudging.batch.files import open_source
 from nudging.errors import InputError, UsageError
 from nudging.eval.load import read_jsonl
 from nudging.eval.prompts import read_prompts
-from nudging.storage.lines import read_questions
+from nudging.storage.text_files import read_questions
 
 ROWS = [{"question": "Who, then?\né"}, {"question": "漢字"}]
 LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)

@@ -1,7 +1,6 @@
-"""Files that a kill at any moment leaves usable: whole or not at all, or grown by whole lines.
+"""Files that are written whole or not at all, and never through a link.
 
-They lie in folders that strangers may have filled, so none is written through a link: what such a
-link points to is another's. Knows nothing of what stands in them.
+They lie in folders that strangers may have filled: what a link there points to is another's.
 """
 
 from __future__ import annotations
@@ -10,14 +9,10 @@ import errno
 import json
 import os
 import stat
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Literal
-
-_SYNC_SECONDS = 5.0
-"""How long a line may be in the system's hands before it must be on the disk."""
 
 
 def encode(line: object) -> bytes:
@@ -69,32 +64,6 @@ def write_whole(path: Path, data: bytes, mode: int | None = None) -> None:
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write a file whole or not at all."""
     write_whole(path, json.dumps(data, indent=1).encode() + b"\n")
-
-
-class Growing:
-    """A file of lines to which more are added: each is in the system's hands when `add` returns,
-    so that only the machine can lose it, and on the disk soon after."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = own(path, "ab", buffering=0)
-        self._synced = time.monotonic()
-
-    def add(self, line: bytes) -> None:
-        left = memoryview(line)
-        while left:  # a disk that is nearly full takes a part
-            left = left[self._file.write(left) :]
-        if time.monotonic() - self._synced > _SYNC_SECONDS:
-            self._sync()
-
-    def _sync(self) -> None:
-        os.fsync(self._file.fileno())
-        self._synced = time.monotonic()
-
-    def close(self) -> None:
-        try:
-            self._sync()
-        finally:
-            self._file.close()
 
 
 def lock_file(folder: Path) -> IO[bytes]:

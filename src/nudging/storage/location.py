@@ -1,6 +1,6 @@
-"""Places of files: a path, or the URL of an object store (`s3://`, `gs://`, whatever Arrow reads).
+"""Where files lie: a path, or the URL of an object store (`s3://`, `gs://`, whatever Arrow reads).
 
-Knows no row. Needs the extra `parquet`, whose Arrow brings the file systems.
+Needs the extra `parquet`, whose Arrow brings the file systems.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _HIDDEN = ("_", ".")
 """Names that begin so are no data: so it is for Spark, Arrow and Ray."""
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     system: Any
     path: str
 
     @classmethod
-    def of(cls, text: str) -> Place:
+    def of(cls, text: str) -> Location:
         """
         Raises:
             UsageError: it is nothing that Arrow knows.
@@ -36,8 +36,8 @@ class Place(NamedTuple):
         except (pa.lib.ArrowException, OSError) as error:
             raise UsageError(f"can't use {text}: {' '.join(str(error).split())}") from None
 
-    def inside(self, name: str) -> Place:
-        return Place(self.system, f"{self.path}/{name}")
+    def inside(self, name: str) -> Location:
+        return Location(self.system, f"{self.path}/{name}")
 
     @property
     def name(self) -> str:

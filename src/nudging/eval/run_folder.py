@@ -1,49 +1,46 @@
-"""A run's folder: its header, its lines as they come, its summary.
+"""A run's folder: its header, its samples' lines, its summary.
 
-Whatever kills the process, the folder is one that can be gone on with: the header is written
-before the first line and at once, a line is handed to the system when it is there, and a half last
-line is left out. Knows neither tasks nor methods.
+While samples are asked again, one can have several lines, of which the last counts; a finished run
+has one of each.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, UsageError
-from ..storage.kept import Growing, encode, fresh, lock_file, locked, write_json
-from ..storage.nesting import shallow
+from ..storage.resumable import HEADER, Header, Journal, parse_header, sole_writer, write_journal
+from ..storage.safe_files import write_json
 from .header import FORMAT
-from .lines import Key, Line, is_settled, key, read_lines
+from .sample_lines import Key, Line, is_settled, key, read_lines
 from .shapes import header_fault
 
-HEADER, SAMPLES, SUMMARY = "header.json", "samples.jsonl", "summary.json"
+SAMPLES, SUMMARY = "samples.jsonl", "summary.json"
 
 
 class Run:
-    """A run's folder, open for more lines. Of a sample with several lines the last counts."""
+    """A run's folder, open for more lines."""
 
     def __init__(self, folder: Path) -> None:
         self.done: set[Key] = set()
         """What need not be asked again."""
         self.unscored: dict[Key, Line] = {}
         """What was answered, and could not be scored."""
-        self._open: set[Key] = set()
+        self._failed: set[Key] = set()
         """What has a line, and is to get another."""
         self._doubled = False
         self._folder = folder
         _compact(folder)
         for line in read_lines(folder / SAMPLES):
             self._note(line)
-        self._file = Growing(folder / SAMPLES)
+        self._journal = Journal(folder / SAMPLES)
 
     def add(self, line: Line) -> None:
-        self._doubled |= key(line) in self._open
-        self._file.add(encode(line))
+        self._doubled |= key(line) in self._failed
+        self._journal.add(line)
         self._note(line)
 
     def _note(self, line: Line) -> None:
@@ -52,50 +49,34 @@ class Run:
             self.done.add(about)
             self.unscored.pop(about, None)
             return
-        self._open.add(about)
+        self._failed.add(about)
         if line["answer"] is not None:
             self.unscored[about] = line
 
     def close(self) -> None:
-        self._file.close()
+        self._journal.close()
         if self._doubled:
             _compact(self._folder)
 
 
 @contextmanager
-def opened(folder: Path, header: Mapping[str, Any]) -> Iterator[Run]:
-    """Begin a run, or go on with one: `check_place` and `check_resumed` have let it pass."""
+def opened(folder: Path, header: Header) -> Iterator[Run]:
+    """Begin a run, or resume one that `check_place` and `check_resumed` have let pass."""
     folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder):
+    with sole_writer(folder):
         if not (folder / HEADER).exists():
             write_json(folder / HEADER, header)
         elif (before := read_header(folder)).get("limit") != header.get("limit"):
             write_json(folder / HEADER, before | {"limit": header.get("limit")})
-        run = Run(folder)
-        try:
+        with closing(Run(folder)) as run:
             yield run
-        finally:
-            run.close()
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing to a run.
-
-    Raises:
-        UsageError: one does.
-    """
-    with lock_file(folder) as lock:
-        if not locked(lock):
-            raise UsageError(f"another process is writing to {folder}")
-        yield
 
 
 def check_place(folder: Path, *, resume: bool) -> Mapping[str, Any] | None:
-    """The header of the run to go on with, or None where one is to begin.
+    """The header of the run to resume, or None where one is to begin.
 
     Raises:
-        UsageError: the folder holds a run that is not to be gone on with, or other files.
+        UsageError: the folder holds a run that is not to be resumed, or other files.
     """
     if not folder.exists() or (folder.is_dir() and not _files(folder)):
         return None
@@ -121,12 +102,10 @@ def read_header(folder: Path) -> dict[str, Any]:
     """
     path = folder / HEADER
     try:
-        header = shallow(json.loads(path.read_text(encoding="utf-8")))
+        header = parse_header(path.read_bytes(), FORMAT)
     except OSError as error:
         raise InputError(f"{folder} is no run: can't read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if header is None:
         raise InputError(f"{path} is not the header of a run, or of another version's")
     if told := header_fault(header):
         raise InputError(f"{path} is not the header of a run: {told}")
@@ -162,11 +141,4 @@ def _check_named(path: Path, header: Mapping[str, Any], line: Line) -> None:
 
 def _compact(folder: Path) -> None:
     """Leave only lines that count, and none that was cut off."""
-    path = folder / SAMPLES
-    new = path.with_name(path.name + ".new")
-    with fresh(new) as file:
-        for line in read_samples(folder):
-            file.write(encode(line))
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    write_journal(folder / SAMPLES, read_samples(folder))
