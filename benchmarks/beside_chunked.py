@@ -19,9 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from nudging import NudgedModel
+from nudging.bench.case_results import Request, Row
 from nudging.bench.questions import QUESTIONS
 from nudging.bench.remote import Measure, Servers, default_rows, row_of, rows, timed
-from nudging.bench.rows import Request, Row
 from nudging.bench.watched import Choice, Watched
 from nudging.engines.spec import parse_spec
 from nudging.rule.config import Config

@@ -28,10 +28,10 @@ import torch
 import transformers
 from tokenizers import decoders, models, pre_tokenizers
 
+from nudging.bench.case_results import HEAD, Request, Row, lines
 from nudging.bench.deep import deepen
 from nudging.bench.measure import compared
 from nudging.bench.questions import QUESTIONS
-from nudging.bench.rows import HEAD, Request, Row, lines
 from nudging.engines.hf.hf_runtime import HfRuntime
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.local.runtime import Row as Logits

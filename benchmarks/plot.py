@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nudging.bench.rows import Row
+from nudging.bench.case_results import Row
 from nudging.eval.report.svg import Svg
 
 from .svg_file import as_file

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from nudging.bench.rows import HEAD, Row, legend, lines
+from nudging.bench.case_results import HEAD, Row, legend, lines
 
 from .sections import table, write_section
 

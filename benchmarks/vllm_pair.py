@@ -19,10 +19,10 @@ from nudging.engines.demo import demo_path, pull_demo
 from nudging.engines.hf.hf_runtime import converted
 from nudging.launch.flags import HOST, Server, address, find_program
 from nudging.launch.machine import look
-from nudging.launch.pair import Watcher, running
+from nudging.launch.memory import rooms
 from nudging.launch.process import free_port
-from nudging.launch.rooms import rooms
 from nudging.launch.sizes import size_of
+from nudging.launch.two_servers import Watcher, running
 from nudging.values.tokens import Source
 
 PROGRAM = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "vllm"

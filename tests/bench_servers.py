@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from nudging.bench import remote
-from nudging.bench.rows import Request, Row
+from nudging.bench.case_results import Request, Row
 from nudging.engines.scripted import ScriptedEngine, open_scripted
 from nudging.engines.spec import Spec, parse_spec
 

@@ -18,11 +18,11 @@ from nudging import NudgedModel
 from nudging.batch import answer as answer_module
 from nudging.batch.answer import PromptStep
 from nudging.batch.files import open_sink, open_source, schemas_of
+from nudging.batch.job import Job
 from nudging.batch.join import join, matched
-from nudging.batch.manner import Manner
-from nudging.batch.requests import RequestStep, check_ids
-from nudging.batch.rows import ADDED, Result, Row, bad, question_of
-from nudging.batch.run import Job
+from nudging.batch.openai_requests import RequestStep, check_ids
+from nudging.batch.row import ADDED, Result, Row, bad, question_of
+from nudging.batch.row_options import Manner
 from nudging.batch.work_folder import Settled, WorkFolder, opened
 from nudging.cli import show
 from nudging.engines.scripted import Distribution, ScriptedEngine
@@ -499,7 +499,7 @@ def test_ids_of_requests_are_not_used_twice(
     source = lines(tmp_path / "in.jsonl", [request({}, custom_id=name) for name in names])
     with pytest.raises(InputError, match="rows 3 and 7 have the same custom_id, 'b'"):
         Job.of(source, tmp_path / "out.jsonl", PLAIN)
-    monkeypatch.setattr("nudging.batch.requests.MOST_IDS", 6)
+    monkeypatch.setattr("nudging.batch.openai_requests.MOST_IDS", 6)
     check_ids(Row(number, {"custom_id": name}) for number, name in enumerate(names))
 
 
@@ -521,7 +521,7 @@ def test_a_request_that_fails_has_the_servers_status() -> None:
 def test_a_row_that_takes_long_does_not_let_others_run_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nudging.batch.run._AHEAD", 20)
+    monkeypatch.setattr("nudging.batch.job._AHEAD", 20)
     source = lines(tmp_path / "in.jsonl", [{"prompt": str(n)} for n in range(200)])
     job = Job.of(source, tmp_path / "out.jsonl", PLAIN)
     work = WorkFolder(tmp_path)

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from nudging import NudgedModel
-from nudging.batch.manner import Manner
+from nudging.batch.row_options import Manner
 from nudging.errors import InputError, UsageError
 from tests.unit.test_batch import FRANCE, PARIS, lines, read_table, table
 
 pytest.importorskip("pyarrow")
 
-from nudging.batch.part import answer_part, bounded
+from nudging.batch.answer_part import answer_part, bounded
 from nudging.batch.parts import Files, Part, cut
 from nudging.batch.parts_folder import PartsFolder
 from nudging.storage.location import Location

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from nudging.bench import remote
+from nudging.bench.case_results import HEAD, Request, Row, Suite, lines, ratio
 from nudging.bench.many import many
 from nudging.bench.measure import FEWEST, alone, cases, compared, per_token
 from nudging.bench.overhead import overhead
 from nudging.bench.pair import pair
 from nudging.bench.questions import QUESTIONS
-from nudging.bench.rows import HEAD, Request, Row, Suite, lines, ratio
 from nudging.bench.watched import Choice, Watched, turned_gap
 from nudging.cli import run
 from nudging.engines.base import Engine, Want
@@ -277,7 +277,8 @@ def test_ctrl_c_ends_it_as_it_ends_other_commands(monkeypatch: pytest.MonkeyPatc
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    from nudging.cli import bench, show
+    from nudging.cli import bench_command as bench
+    from nudging.cli import show
 
     monkeypatch.setattr(bench, "_suite", lambda *_: Suite(2, interrupted()))
     monkeypatch.setattr(show, "bar", lambda *_: contextlib.nullcontext(stop))

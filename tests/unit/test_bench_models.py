@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nudging.bench.rows import Request
+from nudging.bench.case_results import Request
 from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.model import PREFIX

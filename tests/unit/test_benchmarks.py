@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from benchmarks import plot, tables
 
-from nudging.bench.rows import Row
+from nudging.bench.case_results import Row
 
 ROWS = [
     Row("deep", f"x{depth} {k}", "hf", ratio_vs_base=k / 2, accepted_rate=1 / k)

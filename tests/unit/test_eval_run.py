@@ -14,8 +14,8 @@ from nudging.engines.base import Capabilities, Engine
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ConfigError, ModelError
-from nudging.eval import run as run_module
-from nudging.eval.run import Evaluation, Request, read_task
+from nudging.eval import evaluation as run_module
+from nudging.eval.evaluation import Evaluation, Request, read_task
 from nudging.fingerprint import made_now, model_facts, model_files, sha256, versions
 from nudging.values.tokens import Candidate
 from tests.toys import ToyRuntime

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nudging.cli.check import GATE, Report, _lines
+from nudging.cli.check_command import GATE, Report, _lines
 from nudging.engines.base import Want
 from nudging.engines.remote.gate import GateReader
 from nudging.engines.remote.remote_engine import RemoteEngine, open_remote

@@ -23,7 +23,7 @@ from nudging.launch.flags import (
     gate_of,
 )
 from nudging.launch.machine import Gpu, Machine, chosen, look
-from nudging.launch.rooms import BESIDE, GIB, LEAST, Room, rooms
+from nudging.launch.memory import BESIDE, GIB, LEAST, Room, rooms
 from nudging.launch.sizes import Size, read_size, size_of
 from nudging.values.tokens import Source
 from tests.fake_server import FakeServer, Reply, answer

@@ -25,10 +25,10 @@ from nudging.engines.local.runtime import Row, Vocabulary
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ConfigError, ContextOverflow
 from nudging.eval.methods import Method, Role, open_method, open_method_async
-from nudging.eval.methods.arithmetic import Mean
+from nudging.eval.methods.combination import Mean
 from nudging.eval.methods.healing import Healing
 from nudging.eval.methods.method import answer_of
-from nudging.eval.methods.spelling import NONE, Spelling
+from nudging.eval.methods.vocabulary_map import NONE, Spelling
 from nudging.model import PREFIX
 from nudging.prompts.chat import Part, Prompt, base_prompt, conversation
 from nudging.values.sampling import Sampling, draw, uniform

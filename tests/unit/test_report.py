@@ -18,7 +18,7 @@ from nudging.errors import InputError
 from nudging.eval.report import charts, tables
 from nudging.eval.report.counts import BINS, Counts
 from nudging.eval.report.gather import Way, gather, way_name
-from nudging.eval.report.page import report_page
+from nudging.eval.report.html_page import report_page
 from nudging.eval.report.samples import Samples
 from nudging.eval.report.svg import Svg, round_up
 from tests.made_runs import base, line, make_run, nudge, small_run

@@ -19,7 +19,7 @@ from ..errors import (
 )
 from ..model import NudgedModel
 from ..values.tokens import Answer
-from .rows import ADDED, Columns, Result, bad, question_of
+from .row import ADDED, Columns, Result, bad, question_of
 
 T = TypeVar("T")
 

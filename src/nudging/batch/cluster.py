@@ -29,11 +29,11 @@ from .. import __version__
 from ..engines.base import answers_at_once
 from ..errors import NudgingError
 from ..model import NudgedModel
-from .manner import Manner
-from .part import answer_part, bounded
+from .answer_part import answer_part, bounded
+from .job import facts_of
 from .parts import Files, Part, cut
 from .parts_folder import PartsFolder
-from .run import facts_of
+from .row_options import Manner
 
 _PARTS_AT_ONCE = 2
 """In a worker: while the last rows of one part are answered, the next one's begin."""

@@ -11,7 +11,7 @@ from ..errors import InputError, MissingExtra, UsageError
 from ..storage.safe_files import encode
 from ..storage.text_files import as_lines
 from .jsonl import LinesIn, LinesOut, as_json
-from .rows import Columns, Kept, Row
+from .row import Columns, Kept, Row
 
 if TYPE_CHECKING:
     from .parquet import Slice

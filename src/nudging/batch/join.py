@@ -1,7 +1,7 @@
 """The rows of a file and what has come of them, put together as one file.
 
 What is read runs through: rows are in the order of their file, results in the order in which they
-came, and the two are never far apart (`run.py`). What comes early waits for the other. Knows
+came, and the two are never far apart (`job.py`). What comes early waits for the other. Knows
 neither models nor kinds of files.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from ..errors import InputError
 from .files import Sink, Source, json_of
 from .jsonl import LinesOut
-from .rows import Result
+from .row import Result
 from .work_folder import WorkFolder
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..storage.nesting import shallow
 from ..storage.safe_files import encode, fresh
 from ..storage.text_files import BEGIN, check_lines, no_object
-from .rows import Columns, Kept, Row
+from .row import Columns, Kept, Row
 
 _LONGEST = 64 * 2**20
 """Bytes of a line; what is longer is no line, but a file of another kind."""

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from ..values.tokens import Usage
-from .rows import Columns, Kept, Row
+from .row import Columns, Kept, Row
 
 _READ, _WRITTEN = 128, 1000
 """Rows at a time: each is in memory as a whole."""

@@ -25,7 +25,7 @@ from ..storage.resumable import (
     some,
 )
 from ..storage.safe_files import write_json
-from .rows import Kind, Result
+from .row import Kind, Result
 
 FORMAT = 1
 PARTS = ("format", "versions", "models", "options", "input", "part")

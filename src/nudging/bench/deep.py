@@ -17,8 +17,8 @@ from typing import Any
 from ..engines import open_engine_async
 from ..engines.base import Engine
 from ..engines.spec import parse_spec
+from .case_results import Request, Row, Suite
 from .measure import cases, compared
-from .rows import Request, Row, Suite
 
 TIMES = (4, 8)
 OPTIONS = "engine=hf&dtype=bfloat16"

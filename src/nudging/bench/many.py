@@ -12,8 +12,8 @@ from collections.abc import AsyncGenerator
 from ..engines.base import Engine
 from ..errors import NudgingError
 from ..model import NudgedModel
+from .case_results import Request, Row, Suite
 from .measure import opened
-from .rows import Request, Row, Suite
 
 AT_ONCE = (1, 2, 4, 8)
 ORDER = (*AT_ONCE, *reversed(AT_ONCE))

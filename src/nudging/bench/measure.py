@@ -18,7 +18,7 @@ from ..engines.base import Engine, Want
 from ..model import PREFIX, NudgedModel
 from ..prompts.chat import Prompt, base_prompt, conversation
 from ..values.tokens import Answer, Source
-from .rows import Request, Row, Speculate, ratio
+from .case_results import Request, Row, Speculate, ratio
 from .watched import Choice, Watched, turned_gap
 
 FEWEST = 8

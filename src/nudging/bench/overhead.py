@@ -15,8 +15,8 @@ from itertools import cycle, islice
 from ..engines.scripted import Distribution, ScriptedEngine
 from ..model import NudgedModel
 from ..values.tokens import Answer, Candidate
+from .case_results import Request, Row, Suite
 from .questions import QUESTIONS
-from .rows import Request, Row, Suite
 
 AT_ONCE = 64
 DOUBT_EVERY = 8

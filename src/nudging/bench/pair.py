@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator
 
+from .case_results import Request, Row, Suite
 from .measure import cases, compared, opened
-from .rows import Request, Row, Suite
 
 
 def pair(request: Request) -> Suite:

@@ -20,7 +20,7 @@ from ..errors import NudgingError, UsageError
 from ..model import PREFIX, NudgedModel
 from ..prompts.chat import Prompt, base_prompt, conversation
 from ..values.tokens import Answer, Source
-from .rows import Request, Row, Suite, ratio
+from .case_results import Request, Row, Suite, ratio
 
 CONCURRENCY = (1, 16)
 FEW = 6

@@ -48,7 +48,7 @@ def run(arguments: list[str] | None = None) -> int:
             from ..errors import NudgingError
 
             raise NudgingError("standard output is closed")
-        from .app import app
+        from .commands import app
 
         code: int = app(arguments, prog_name="nudge", standalone_mode=False) or 0
         sys.stdout.flush()
@@ -63,7 +63,7 @@ def _told(error: BaseException) -> int:
 
     from ..errors import NudgingError, UsageError
     from . import show
-    from .app import tell_bad_command_line
+    from .commands import tell_bad_command_line
 
     if isinstance(error, typer.Abort):
         return INTERRUPTED

@@ -16,8 +16,8 @@ from ..errors import InputError
 from ..storage.resumable import HEADER, sole_writer
 from ..storage.safe_files import encode, fresh, write_json
 from .code import rules_sum
+from .evaluation import Asked, read_again, scorer
 from .judge import open_judge
-from .run import Asked, read_again, scorer
 from .run_folder import SAMPLES, read_header, read_samples
 from .sample_lines import Line, canonical
 from .task import Sample

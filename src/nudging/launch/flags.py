@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, get_args
 from ..engines.remote.dialects import VLLM
 from ..errors import NudgingError, UsageError
 from ..values.tokens import Source
-from .rooms import Room
+from .memory import Room
 
 Gate = Literal["auto", "v1", "v2", "off"]
 PROGRAM = "NUDGING_VLLM"

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...engines.local.runtime import Row
-from .spelling import Pieces, spelled_by
+from .vocabulary_map import Pieces, spelled_by
 
 Numbers = npt.NDArray[np.intp]
 

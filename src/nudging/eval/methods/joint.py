@@ -23,10 +23,10 @@ from ...errors import ConfigError
 from ...prompts.chat import Message, Part, Prompt, Question, conversation
 from ...values.text import complete
 from ...values.tokens import Answer, ModelUsage, Step
-from .arithmetic import Combined, Difference, Mean
+from .combination import Combined, Difference, Mean
 from .healing import Healing
 from .method import COMMON, Method, Role, answer_of
-from .spelling import Spelling
+from .vocabulary_map import Spelling
 
 LOST = 0.01
 """Largest share of a vocabulary that another model may be unable to read."""

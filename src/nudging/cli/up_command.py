@@ -14,16 +14,16 @@ from ..engines.spec import parse_spec
 from ..errors import UsageError
 from ..launch.flags import HOST, PROGRAM, Server, address, check_gate, find_program
 from ..launch.machine import look
-from ..launch.pair import Watcher, running
+from ..launch.memory import rooms
 from ..launch.process import free_port
-from ..launch.rooms import rooms
 from ..launch.sizes import size_of
+from ..launch.two_servers import Watcher, running
 from ..values.tokens import Source
 from . import show
-from .check import examine
+from .check_command import examine
 from .options import options_of
-from .pull import fetch_if_missing
-from .serve import ready
+from .pull_command import fetch_if_missing
+from .serve_command import ready
 
 
 @options_of(ready, but=("pair",))

@@ -13,8 +13,8 @@ from ..errors import UsageError
 from ..model import NudgedModel
 from ..server.voices import Voices
 from .answer import PromptStep, Step
-from .requests import FIELDS, RequestStep
-from .rows import ADDED, COLUMNS
+from .openai_requests import FIELDS, RequestStep
+from .row import ADDED, COLUMNS
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from ..values.data import answer_data, decision_data
 from ..values.tokens import Answer
 from . import show
 from .options import SystemOption, load, options_of, pair_options, standard_input
-from .place import check_place, writing
+from .output_file import check_place, writing
 
 
 @options_of(pair_options)

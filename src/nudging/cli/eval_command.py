@@ -21,11 +21,11 @@ from ..settings import ResolvedPair, config_of
 from ..storage.safe_files import write_json
 from . import show
 from .options import options_of, pair_options
-from .pull import fetch_if_missing
+from .pull_command import fetch_if_missing
 
 if TYPE_CHECKING:
+    from ..eval.evaluation import Request
     from ..eval.methods import Role
-    from ..eval.run import Request
 
 
 @options_of(pair_options, but=("gamma", "preset"))
@@ -132,9 +132,9 @@ def evaluate(
         raise UsageError("runs are named only to be merged", hint="--merge RUN_A RUN_B --out RUN")
     if not tasks:
         raise UsageError("--tasks is missing", hint="for example: --tasks gsm8k,csqa")
+    from ..eval.evaluation import Request, read_task
     from ..eval.judge import check_judge
     from ..eval.methods import models_of
-    from ..eval.run import Request, read_task
 
     made = pair_options(seed=seed, **options)
     named: dict[Role, str] = {"base": made.base, "nudge": made.nudge}
@@ -209,8 +209,8 @@ def _number(text: str) -> float:
 
 def _run(request: Request, out: Path, *, resume: bool) -> None:
     """Do what is left of a run."""
+    from ..eval.evaluation import Evaluation
     from ..eval.header import check_resumed
-    from ..eval.run import Evaluation
     from ..eval.run_folder import check_place, opened
 
     before = check_place(out, resume=resume)
@@ -243,8 +243,8 @@ def _run(request: Request, out: Path, *, resume: bool) -> None:
 
 def _rescore(run: Path, tasks: str | None, data_dir: Path | None) -> None:
     """Score a run's answers anew, and tell what has changed."""
+    from ..eval.evaluation import read_task
     from ..eval.rescore import rescore
-    from ..eval.run import read_task
     from ..eval.run_folder import read_header
 
     seed = read_header(run)["seed"]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from ..errors import MissingExtra
 from ..settings import ResolvedPair
 from . import show
-from .pull import fetch_if_missing
-from .rows import EVERY, tell_counts
+from .batch_counts import EVERY, tell_counts
+from .pull_command import fetch_if_missing
 
 if TYPE_CHECKING:
-    from ..batch.manner import Manner
+    from ..batch.row_options import Manner
 
 
 def answer_on_cluster(
@@ -34,10 +34,10 @@ def answer_on_cluster(
         from ..batch import cluster
     except ModuleNotFoundError:
         raise MissingExtra("nudge batch --ray", "ray") from None
-    from ..batch.manner import are_requests
+    from ..batch.job import header
     from ..batch.parts import Files
     from ..batch.parts_folder import PartsFolder
-    from ..batch.run import header
+    from ..batch.row_options import are_requests
     from ..batch.work_folder import FORMAT, check_same
 
     folder = PartsFolder(out)

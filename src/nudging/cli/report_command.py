@@ -13,7 +13,7 @@ import typer
 
 from ..errors import MissingExtra, UsageError
 from . import show
-from .place import check_place, writing
+from .output_file import check_place, writing
 
 
 def report(
@@ -61,7 +61,7 @@ def report(
 
 def _page(runs: Sequence[Path], out: Path | None) -> None:
     from ..eval.report.gather import gather
-    from ..eval.report.page import report_page
+    from ..eval.report.html_page import report_page
 
     _write(report_page(gather(runs)), out or Path("report.html"))
 
@@ -82,7 +82,7 @@ def _markdown(runs: Sequence[Path], out: Path | None) -> None:
 
 def _parquet(runs: Sequence[Path], out: Path | None) -> None:
     try:
-        from ..eval.report.parquet import write_table
+        from ..eval.report.parquet_answers import write_table
     except ModuleNotFoundError:
         raise MissingExtra("Parquet", "parquet") from None
     out = out or Path("answers.parquet")

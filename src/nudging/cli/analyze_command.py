@@ -19,7 +19,7 @@ from ..engines.spec import parse_spec
 from ..settings import ResolvedPair
 from . import show
 from .options import BaseOption, ConfigOption, NudgeOption, PairOption, pair_options
-from .pull import fetch_if_missing
+from .pull_command import fetch_if_missing
 
 if TYPE_CHECKING:
     from ..eval.analyze import Place

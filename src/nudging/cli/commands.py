@@ -11,22 +11,20 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from . import (
-    analyze,
-    ask,
-    bench,
-    calibrate,
-    chat,
-    check,
-    plan_command,
-    pull,
-    report,
-    serve,
-    show,
-    up,
-)
-from .batch import answer_file
-from .eval import evaluate
+from . import show
+from .analyze_command import analyze
+from .ask_command import ask
+from .batch_command import answer_file
+from .bench_command import bench
+from .calibrate_command import calibrate
+from .chat_command import chat
+from .check_command import check
+from .eval_command import evaluate
+from .plan_command import plan
+from .pull_command import pull
+from .report_command import report
+from .serve_command import serve
+from .up_command import up
 
 app = typer.Typer(
     name="nudge",
@@ -38,19 +36,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(ask.ask)
+app.command()(ask)
 app.command("batch")(answer_file)
-app.command()(chat.chat)
-app.command()(check.check)
-app.command()(bench.bench)
-app.command()(plan_command.plan)
+app.command()(chat)
+app.command()(check)
+app.command()(bench)
+app.command()(plan)
 app.command("eval")(evaluate)
-app.command()(report.report)
-app.command()(calibrate.calibrate)
-app.command()(analyze.analyze)
-app.command()(pull.pull)
-app.command()(serve.serve)
-app.command()(up.up)
+app.command()(report)
+app.command()(calibrate)
+app.command()(analyze)
+app.command()(pull)
+app.command()(serve)
+app.command()(up)
 
 
 def _version(wanted: bool) -> None:

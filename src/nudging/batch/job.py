@@ -18,9 +18,9 @@ from ..model import NudgedModel
 from .answer import Step
 from .files import Source, kind_of, open_sink, open_source, schemas_of
 from .join import join
-from .manner import Manner, are_requests
-from .requests import FIELDS, check_ids
-from .rows import Result, Row, bad
+from .openai_requests import FIELDS, check_ids
+from .row import Result, Row, bad
+from .row_options import Manner, are_requests
 from .work_folder import FORMAT, WorkFolder, finish
 
 _AHEAD = 2000

@@ -222,7 +222,7 @@ def _by_task(
     as_json: bool,
 ) -> dict[str, Any]:
     from ..eval.calibrate import Scored, best, scored
-    from ..eval.run import read_task
+    from ..eval.evaluation import read_task
     from ..eval.task import Sample
 
     asked = read_task(task, data_dir, limit, seed)

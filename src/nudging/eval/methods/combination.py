@@ -5,7 +5,7 @@
                 (proxy-tuning, arXiv 2401.08565)
 
 The answer is written in the tokens of the first model, the *writer*. What another vocabulary says
-of them goes by their bytes (`spelling.py`):
+of them goes by their bytes (`vocabulary_map.py`):
 
     a token of the other's             is said of all the writer's tokens that begin with it, as
                                        the other spells them. In a mean, its share is divided among
@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...engines.local.runtime import Row, Vocabulary
-from .spelling import NONE, Spelling
+from .vocabulary_map import NONE, Spelling
 
 Wide = npt.NDArray[np.float64]
 LEAST = 1e-300

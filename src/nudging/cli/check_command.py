@@ -21,7 +21,7 @@ from ..values.tokens import Source
 from ..values.variables import NONE, Variables
 from . import show
 from .options import BaseOption, ConfigOption, NudgeOption, PairOption, pair_options
-from .pull import fetch_if_missing
+from .pull_command import fetch_if_missing
 
 QUESTION = "Tell me about the history of bread."
 TOKENS = 16

@@ -18,12 +18,12 @@ from ..engines.base import answers_at_once
 from ..errors import UsageError
 from ..settings import ResolvedPair
 from . import show
+from .batch_counts import EVERY, tell_counts
 from .options import SystemOption, load, options_of, pair_options
-from .rows import EVERY, tell_counts
 
 if TYPE_CHECKING:
-    from ..batch.manner import Manner
-    from ..batch.run import Job
+    from ..batch.job import Job
+    from ..batch.row_options import Manner
     from ..batch.work_folder import WorkFolder
 
 
@@ -91,13 +91,13 @@ def answer_file(
     OUT.bad.jsonl.
     """
     made = pair_options(**options)
-    from ..batch.manner import Manner
+    from ..batch.row_options import Manner
 
     manner = Manner(made.options, made.prompt, system, column, name_prefix)
     if on_ray:
         if unordered:
             raise UsageError("--unordered is for one file: with --ray each is in order")
-        from .cluster import answer_on_cluster
+        from .batch_on_ray import answer_on_cluster
 
         answer_on_cluster(
             rows,
@@ -130,7 +130,7 @@ def _answer_here(
     ordered: bool,
 ) -> None:
     from ..batch.files import kind_of
-    from ..batch.run import Job
+    from ..batch.job import Job
     from ..batch.work_folder import (
         bad_rows,
         check_apart,
@@ -166,7 +166,7 @@ def _work(
     *,
     ordered: bool,
 ) -> WorkFolder:
-    from ..batch.run import facts_of, header
+    from ..batch.job import facts_of, header
     from ..batch.work_folder import check_same, opened, work_folder
 
     total = job.source.count

@@ -17,14 +17,14 @@ from typing import Annotated
 import typer
 
 from ..aio import portal
+from ..bench.case_results import HEAD, Request, Row, Speculate, Suite, legend, lines
 from ..bench.questions import QUESTIONS
-from ..bench.rows import HEAD, Request, Row, Speculate, Suite, legend, lines
 from ..errors import UsageError
 from ..rule.config import Config
 from ..settings import choose_pair
 from ..storage.text_files import read_questions
 from . import show
-from .pull import fetch_if_missing
+from .pull_command import fetch_if_missing
 
 SUITES = ("pair", "deep", "many", "remote", "overhead")
 

@@ -25,7 +25,7 @@ from ..server.voices import Voices
 from ..server.wire import Refused, failure
 from ..values.tokens import Answer
 from .answer import is_for_all, patient
-from .rows import Columns, Result, Row, bad
+from .row import Columns, Result, Row, bad
 
 FIELDS = ("custom_id", "method", "url", "body")
 URLS: Mapping[str, Callable[[Mapping[str, Any]], Asked]] = {

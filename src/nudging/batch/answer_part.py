@@ -13,11 +13,11 @@ from pathlib import Path
 from ..aio import portal
 from .answer import Step
 from .files import open_source, schemas_of
-from .manner import Manner
+from .job import Job
 from .parts import Part
 from .parts_folder import PartsFolder
-from .rows import Columns, Result
-from .run import Job
+from .row import Columns, Result
+from .row_options import Manner
 from .work_folder import bad_rows, opened, work_folder
 
 
