@@ -19,10 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from nudging import NudgedModel
-from nudging.bench.case_results import Request, Row
+from nudging.bench.case_results import CaseResult, Workload
 from nudging.bench.questions import QUESTIONS
 from nudging.bench.remote import Measure, Servers, default_rows, row_of, rows, timed
-from nudging.bench.watched import Choice, Watched
+from nudging.bench.watched import TokenChoice, Watched
 from nudging.engines.spec import parse_spec
 from nudging.rule.config import Config
 from nudging.storage.text_files import read_questions
@@ -36,7 +36,7 @@ NEAR = 32
 both models write the same word, a word or two later."""
 
 
-def tie_gap(one: str, other: str, choices: Sequence[Choice], gamma: float) -> float | None:
+def tie_gap(one: str, other: str, choices: Sequence[TokenChoice], gamma: float) -> float | None:
     """The least change of a probability that would have turned a choice where two answers part.
 
     For where only the choices of one of them are known, `choices`. None where both are the same.
@@ -52,17 +52,17 @@ def tie_gap(one: str, other: str, choices: Sequence[Choice], gamma: float) -> fl
     return min(gaps, default=None)
 
 
-def _gap(choice: Choice, gamma: float) -> float:
+def _gap(choice: TokenChoice, gamma: float) -> float:
     step = choice.step
     return min(step.margin, abs(step.top1 - gamma)) if choice.source == "base" else step.margin
 
 
 async def _official(
-    request: Request, servers: Servers, at_once: int
-) -> tuple[float, list[Answer], list[list[Choice]]]:
+    request: Workload, servers: Servers, at_once: int
+) -> tuple[float, list[Answer], list[list[TokenChoice]]]:
     """Seconds, the answers in the order of the questions, and the choices of each."""
     answers: dict[int, Answer] = {}
-    choices: list[list[Choice]] = [[] for _ in request.questions]
+    choices: list[list[TokenChoice]] = [[] for _ in request.questions]
 
     def job(place: int, question: str) -> Callable[[], Awaitable[None]]:
         async def answer() -> None:
@@ -76,7 +76,7 @@ async def _official(
     return seconds, [answers[place] for place in sorted(answers)], choices
 
 
-async def beside_chunked(request: Request, servers: Servers, at_once: int) -> list[Row]:
+async def beside_chunked(request: Workload, servers: Servers, at_once: int) -> list[CaseResult]:
     """Preset `official` and the authors' way of calling, which must give the same answers."""
     seconds, answers, choices = await _official(request, servers, at_once)
     ours = row_of("official", servers, seconds, answers)
@@ -106,7 +106,7 @@ async def beside_chunked(request: Request, servers: Servers, at_once: int) -> li
     length = sum(len(answer.text) for answer in answers)
     share = sum(map(len, texts.values())) / max(1, length)
     tokens = max(1.0, share * sum(answer.usage.tokens for answer in answers))
-    theirs = Row(
+    theirs = CaseResult(
         "remote",
         "chunked",
         ours.engine,
@@ -120,7 +120,7 @@ async def beside_chunked(request: Request, servers: Servers, at_once: int) -> li
 MEASURES: Sequence[Measure] = (default_rows, beside_chunked)
 
 
-async def _measured(request: Request) -> list[Row]:
+async def _measured(request: Workload) -> list[CaseResult]:
     found = []
     async with contextlib.aclosing(rows(request, MEASURES)) as coming:
         async for row in coming:
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=20)
     given = parser.parse_args()
     asked = read_questions(given.questions) if given.questions else list(QUESTIONS)
-    request = Request(asked[: given.prompts], base=given.base, nudge=given.nudge)
+    request = Workload(asked[: given.prompts], base=given.base, nudge=given.nudge)
     found = asyncio.run(_measured(request))
     print(json.dumps([row.as_dict() for row in found], indent=2))
 

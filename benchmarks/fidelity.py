@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nudging import Answer, Config, Decision, Engine, NudgedModel, open_engine_async
-from nudging.bench.watched import Choice, Watched
+from nudging.bench.watched import TokenChoice, Watched
 from nudging.drive.driver import drive
 from nudging.drive.streams import Side
 from nudging.engines.base import Want
@@ -76,13 +76,13 @@ async def one_round(record: dict[str, Any], place: int, pair: Pair) -> tuple[str
     return "".join(texts[:1]), "".join(texts)
 
 
-def nearest_tie(choices: list[Choice], gamma: float, until: int) -> dict[str, Any]:
+def nearest_tie(choices: list[TokenChoice], gamma: float, until: int) -> dict[str, Any]:
     """The choice that the least change of a logit would have turned, up to where the texts part.
 
     A later one where none is near: the authors' checks for repetition look at a whole call.
     """
 
-    def gap(choice: Choice) -> float:
+    def gap(choice: TokenChoice) -> float:
         step = choice.step
         second = step.top[1].prob if len(step.top) > 1 else 0.0
         near = math.log(step.top1 / second) if second else math.inf
@@ -118,7 +118,7 @@ async def rounds_of(record: dict[str, Any], pair: Pair, servers: Servers) -> lis
     for place, (words, text) in enumerate(
         zip(record["nudging_words"], record["completions"], strict=True)
     ):
-        choices: list[Choice] = []
+        choices: list[TokenChoice] = []
         watched = Pair(Watched(pair.base, choices), Watched(pair.nudge, choices))
         our_words, our_text = await one_round(record, place, watched)
         # The last round of an answer is trimmed with it, in theirs and in ours.

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nudging.bench.case_results import Row
+from nudging.bench.case_results import CaseResult
 from nudging.eval.report.svg import Svg
 
 from .svg_file import as_file
@@ -39,7 +39,7 @@ class Panel(NamedTuple):
     joined: bool
 
 
-def lengths(rows: Iterable[Row]) -> dict[str, list[Point]]:
+def lengths(rows: Iterable[CaseResult]) -> dict[str, list[Point]]:
     """Of each model, the median ratio at each fixed length."""
     found: dict[str, dict[int, list[float]]] = {}
     for row in rows:
@@ -53,7 +53,7 @@ def lengths(rows: Iterable[Row]) -> dict[str, list[Point]]:
     }
 
 
-def agreement(rows: Iterable[Row]) -> dict[str, list[Point]]:
+def agreement(rows: Iterable[CaseResult]) -> dict[str, list[Point]]:
     """Of each model, the ratio of each answer against the share of its drafts that was met."""
     found: dict[str, list[Point]] = {}
     for row in rows:

@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 
 from nudging.bench import remote
-from nudging.bench.case_results import Request, Row
+from nudging.bench.case_results import CaseResult, Workload
 from nudging.engines.scripted import ScriptedEngine, open_scripted
 from nudging.engines.spec import Spec, parse_spec
 
 
-def gathered(rows: AsyncGenerator[Row, None]) -> list[Row]:
-    async def collect() -> list[Row]:
+def gathered(rows: AsyncGenerator[CaseResult, None]) -> list[CaseResult]:
+    async def collect() -> list[CaseResult]:
         async with contextlib.aclosing(rows):
             return [row async for row in rows]
 
@@ -33,11 +33,11 @@ class Server(ScriptedEngine):
         self.capabilities = replace(self.capabilities, kind=kind)
 
 
-def servers(monkeypatch: pytest.MonkeyPatch, kind: str) -> Request:
+def servers(monkeypatch: pytest.MonkeyPatch, kind: str) -> Workload:
     async def opened(spec: Spec) -> Server:
         return Server(spec.model, kind)
 
     monkeypatch.setattr(remote, "open_remote", opened)
     url = "http://127.0.0.1:1/v1#"
     questions = ["What is the capital of France?", "And the capital of France?"]
-    return Request(questions, 24, base=url + "base", nudge=url + "nudge")
+    return Workload(questions, 24, base=url + "base", nudge=url + "nudge")

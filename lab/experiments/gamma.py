@@ -7,7 +7,7 @@ from dataclasses import replace
 from benchmarks.sections import table
 from benchmarks.svg_file import as_file
 
-from nudging.eval.report.charts import Point, against_gamma
+from nudging.eval.report.charts import GammaPoint, against_gamma
 
 from .cells import Cell
 from .claims import Finding, Statement
@@ -40,7 +40,7 @@ def finding(found: Found) -> Finding:
         for gamma in GAMMAS
     ]
     points = [
-        Point(gamma, figures[gamma].value, figures[gamma][1:3], nudged(records[gamma]))
+        GammaPoint(gamma, figures[gamma].value, figures[gamma][1:3], nudged(records[gamma]))
         for gamma in GAMMAS
     ]
     base = share(found.on("mixed", BASE))

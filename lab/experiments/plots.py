@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.svg_file import as_file
 
-from nudging.eval.report.charts import NAME, WIDTH, Row, shares
+from nudging.eval.report.charts import NAME, WIDTH, ShareRow, shares
 from nudging.eval.report.svg import Svg
 
 from .read import Figure
@@ -30,7 +30,7 @@ svg{background:#fff;font:11.5px sans-serif}text{fill:#222}.tick{fill:#666;font-s
 def rows(figures: Mapping[str, Figure], colours: Mapping[str, str] | None = None) -> str:
     """Shares with their intervals, a row each."""
     found = [
-        Row(name, f"m-{(colours or {}).get(name, 'nudging')}", figure.value, figure[1:3])
+        ShareRow(name, f"m-{(colours or {}).get(name, 'nudging')}", figure.value, figure[1:3])
         for name, figure in figures.items()
     ]
     return as_file(shares(found), STYLE)

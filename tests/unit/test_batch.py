@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from nudging import NudgedModel
 from nudging.batch import answer as answer_module
-from nudging.batch.answer import PromptStep
+from nudging.batch.answer import PromptAnswerer
 from nudging.batch.files import open_sink, open_source, schemas_of
 from nudging.batch.job import Job
 from nudging.batch.join import join, matched
-from nudging.batch.openai_requests import RequestStep, check_ids
+from nudging.batch.openai_requests import RequestAnswerer, check_ids
 from nudging.batch.row import ADDED, Result, Row, bad, question_of
-from nudging.batch.row_options import Manner
+from nudging.batch.row_options import RowOptions
 from nudging.batch.work_folder import Settled, WorkFolder, opened
 from nudging.cli import show
 from nudging.engines.scripted import Distribution, ScriptedEngine
@@ -41,7 +41,7 @@ from nudging.server.voices import Voices
 from nudging.values.tokens import Candidate, Usage
 
 FRANCE, PARIS = "What is the capital of France?", "The capital of France is Paris."
-PLAIN = Manner({}, {})
+PLAIN = RowOptions({}, {})
 
 
 def lines(path: Path, rows: list[Any]) -> Path:
@@ -358,7 +358,7 @@ def failing(errors: list[Exception]) -> ScriptedEngine:
 
 def result_of(errors: list[Exception]) -> Result:
     with NudgedModel(failing(errors), "scripted:nudge", max_tokens=4) as model:
-        return asyncio.run(PromptStep(model, {})({"prompt": FRANCE}))
+        return asyncio.run(PromptAnswerer(model, {})({"prompt": FRANCE}))
 
 
 @pytest.fixture
@@ -368,7 +368,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_answer_is_told_in_five_columns() -> None:
     with NudgedModel("scripted:base", "scripted:nudge") as model:
-        step = PromptStep(model, {}, prefix="n_")
+        step = PromptAnswerer(model, {}, prefix="n_")
         result = asyncio.run(step({"prompt": FRANCE}))
     assert result.kind == "answered"
     assert list(result.data) == [f"n_{name}" for name in ADDED]
@@ -394,7 +394,7 @@ def test_a_system_text_of_the_row_goes_before_the_commands() -> None:
     engine = ScriptedEngine(following)
     own = [{"role": "system", "content": "Mine."}, {"role": "user", "content": "Hello"}]
     with NudgedModel(engine, "scripted:nudge", max_tokens=4) as model:
-        step = PromptStep(model, {}, system="The command's.")
+        step = PromptAnswerer(model, {}, system="The command's.")
         for row in ({"messages": own}, {"prompt": "Hello"}):
             assert asyncio.run(step(row)).kind == "answered"
     assert {prompt.splitlines()[0] for prompt in seen} == {"Mine.", "The command's."}
@@ -427,7 +427,7 @@ def test_a_server_that_is_gone_ends_the_work_and_not_the_row(error: NudgingError
 
 def test_a_column_that_is_there_already_makes_a_bad_row() -> None:
     with NudgedModel("scripted:base", "scripted:nudge") as model:
-        result = asyncio.run(PromptStep(model, {})({"prompt": FRANCE, "text": "mine"}))
+        result = asyncio.run(PromptAnswerer(model, {})({"prompt": FRANCE, "text": "mine"}))
     assert result == bad("it has a column text of its own")
 
 
@@ -441,7 +441,7 @@ def request(body: object, url: object = "/v1/chat/completions", **other: object)
 def asked(row: dict[str, Any], errors: list[Exception] | None = None) -> Result:
     with NudgedModel("scripted:base", "scripted:nudge") as model:
         base = model.base if errors is None else failing(errors)
-        return asyncio.run(RequestStep(Voices(base, model.nudge))(row))
+        return asyncio.run(RequestAnswerer(Voices(base, model.nudge))(row))
 
 
 def test_a_request_is_answered_as_the_server_would() -> None:
@@ -547,12 +547,12 @@ def test_job_says_what_is_wrong_with_the_columns(tmp_path: Path) -> None:
         Job.of(source, out, PLAIN)
     assert "a request in OpenAI's batch format has custom_id, method, url" in told.value.hint
     with pytest.raises(UsageError, match="have a column text of their own"):
-        Job.of(source, out, Manner({}, {}, column="q"))
-    assert not Job.of(source, out, Manner({}, {}, column="q", name_prefix="n_")).requests
+        Job.of(source, out, RowOptions({}, {}, column="q"))
+    assert not Job.of(source, out, RowOptions({}, {}, column="q", name_prefix="n_")).requests
     requests = lines(tmp_path / "r.jsonl", [request({})])
     assert Job.of(requests, out, PLAIN).requests
     with pytest.raises(UsageError, match="are for rows, and these are requests"):
-        Job.of(requests, out, Manner({}, {}, column="q"))
+        Job.of(requests, out, RowOptions({}, {}, column="q"))
     with pytest.raises(UsageError, match="are answered in JSON lines"):
         Job.of(requests, tmp_path / "out.parquet", PLAIN)
 

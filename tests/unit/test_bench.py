@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from nudging.bench import remote
-from nudging.bench.case_results import HEAD, Request, Row, Suite, lines, ratio
+from nudging.bench.case_results import HEAD, CaseResult, Suite, Workload, lines, ratio
 from nudging.bench.many import many
 from nudging.bench.measure import FEWEST, alone, cases, compared, per_token
 from nudging.bench.overhead import overhead
 from nudging.bench.pair import pair
 from nudging.bench.questions import QUESTIONS
-from nudging.bench.watched import Choice, Watched, turned_gap
+from nudging.bench.watched import TokenChoice, Watched, turned_gap
 from nudging.cli import run
 from nudging.engines.base import Engine, Want
 from nudging.engines.local.local_engine import LocalEngine
@@ -46,7 +46,7 @@ def toys() -> tuple[Engine, Engine]:
 
 
 def test_a_row_holds_what_was_promised() -> None:
-    row = Row("pair", "auto", "llama", base_ms_per_token=1 / 3, identical=True)
+    row = CaseResult("pair", "auto", "llama", base_ms_per_token=1 / 3, identical=True)
     assert list(row.as_dict()) == FIELDS
     assert row.as_dict()["base_ms_per_token"] == 0.333333
     assert row.as_dict()["tie_gap"] is None
@@ -60,10 +60,12 @@ def test_a_ratio_above_one_is_faster_than_the_base_model() -> None:
 
 def test_a_line_is_the_median_of_its_case() -> None:
     rows = [
-        Row("s", "a", "e", ratio_vs_base=x, identical=x != 3.0, tie_gap=0.1 if x == 3.0 else None)
+        CaseResult(
+            "s", "a", "e", ratio_vs_base=x, identical=x != 3.0, tie_gap=0.1 if x == 3.0 else None
+        )
         for x in (1.0, 3.0, 2.0)
     ]
-    both = lines([rows[0], Row("s", "b", "e"), *rows[1:]])
+    both = lines([rows[0], CaseResult("s", "b", "e"), *rows[1:]])
     assert [dict(zip(HEAD, line, strict=True))["case"] for line in both] == ["a", "b"]
     first = dict(zip(HEAD, both[0], strict=True))
     assert (first["ratio"], first["identical"], first["tie gap"]) == ("2.00", "2/3", "0.1")
@@ -73,10 +75,10 @@ def test_a_line_is_the_median_of_its_case() -> None:
 # --- the choice that parted two answers -----------------------------------------------------
 
 
-def drawn(source: str, before: str, text: str, *probs: float, end: float = 0.0) -> Choice:
+def drawn(source: str, before: str, text: str, *probs: float, end: float = 0.0) -> TokenChoice:
     top = tuple(Candidate(text.encode(), prob) for prob in probs)
     side: Source = "base" if source == "base" else "nudge"
-    return Choice(side, before.encode(), Step(text.encode(), top, end=end))
+    return TokenChoice(side, before.encode(), Step(text.encode(), top, end=end))
 
 
 def test_choices_made_differently_tell_how_near_a_tie_they_were() -> None:
@@ -114,7 +116,7 @@ def test_a_bound_that_is_crossed_is_a_choice(
 
 def test_a_watched_engine_is_the_engine() -> None:
     inner = random_engine(3, end=0)
-    choices: list[Choice] = []
+    choices: list[TokenChoice] = []
     watched = Watched(inner, choices)
     prompt = Prompt((Part("p"),))
 
@@ -152,7 +154,7 @@ def test_a_model_that_ends_early_goes_on_from_a_fixed_text() -> None:
 
 
 def test_each_question_is_measured_without_and_with_speculation() -> None:
-    request = Request(QUESTIONS[:2], tokens=12, speculate=["auto", 3, "off"])
+    request = Workload(QUESTIONS[:2], tokens=12, speculate=["auto", 3, "off"])
     rows = gathered(compared("deep", "x4", *toys(), request, guards="none"))
     assert [row.case for row in rows] == ["x4 off", "x4", "x4 3"] * 2
     assert len(rows) == 2 * cases(request)
@@ -167,7 +169,7 @@ def test_each_question_is_measured_without_and_with_speculation() -> None:
 
 
 def test_the_suite_of_a_pair_opens_what_is_named() -> None:
-    suite = pair(Request(QUESTIONS[:1], 8, base="scripted:base", nudge="scripted:nudge"))
+    suite = pair(Workload(QUESTIONS[:1], 8, base="scripted:base", nudge="scripted:nudge"))
     rows = gathered(suite.rows)
     assert [row.case for row in rows] == ["off", "auto"]
     assert all(row.nudged_ms_per_token for row in rows)
@@ -176,7 +178,7 @@ def test_the_suite_of_a_pair_opens_what_is_named() -> None:
 
 
 def test_answers_at_once_are_measured_in_turns() -> None:
-    suite = many(Request(QUESTIONS[:3], 8, base="scripted:base", nudge="scripted:nudge"))
+    suite = many(Workload(QUESTIONS[:3], 8, base="scripted:base", nudge="scripted:nudge"))
     rows = gathered(suite.rows)
     numbers = [1, 2, 4, 8, 8, 4, 2, 1]
     assert [row.case for row in rows] == [f"{number} at once" for number in numbers]
@@ -186,7 +188,7 @@ def test_answers_at_once_are_measured_in_turns() -> None:
 
 
 def test_overhead_is_measured_in_each_way_of_calling() -> None:
-    suite = overhead(Request(QUESTIONS[:1], 24))
+    suite = overhead(Workload(QUESTIONS[:1], 24))
     rows = gathered(suite.rows)
     assert [row.case for row in rows] == ["sync", "async", "64 at once"]
     assert suite.total == len(rows)
@@ -267,9 +269,9 @@ def test_what_is_asked_wrongly_is_told(
 def test_ctrl_c_ends_it_as_it_ends_other_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = []
 
-    async def interrupted() -> AsyncGenerator[Row, None]:
+    async def interrupted() -> AsyncGenerator[CaseResult, None]:
         try:
-            yield Row("overhead", "a", "e")
+            yield CaseResult("overhead", "a", "e")
             raise AssertionError("asked for more after the interrupt")
         finally:
             closed.append(True)

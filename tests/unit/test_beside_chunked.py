@@ -8,16 +8,16 @@ from benchmarks.beside_chunked import MEASURES, tie_gap
 from benchmarks.chunked import Tally
 
 from nudging.bench import remote
-from nudging.bench.watched import Choice
+from nudging.bench.watched import TokenChoice
 from nudging.engines.spec import Spec
 from nudging.errors import ServerDown
 from nudging.values.tokens import Candidate, Step
 from tests.bench_servers import gathered, servers
 
 
-def choice(source: str, at: int, *probs: float) -> Choice:
+def choice(source: str, at: int, *probs: float) -> TokenChoice:
     top = tuple(Candidate(b"x", prob) for prob in probs)
-    return Choice("base" if source == "base" else "nudge", b"a" * at, Step(b"x", top))
+    return TokenChoice("base" if source == "base" else "nudge", b"a" * at, Step(b"x", top))
 
 
 def test_the_nearest_choice_at_or_just_before_the_difference_counts() -> None:

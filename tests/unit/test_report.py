@@ -197,8 +197,8 @@ def drawn(text: str) -> list[dict[str, str]]:
 
 def test_shares_are_drawn_with_their_intervals() -> None:
     rows = [
-        charts.Row("base", "m-base", 0.25, (0.0, 0.5)),
-        charts.Row("a name that is too long for its place", "m-nudging", 1.0, None),
+        charts.ShareRow("base", "m-base", 0.25, (0.0, 0.5)),
+        charts.ShareRow("a name that is too long for its place", "m-nudging", 1.0, None),
     ]
     parts = drawn(charts.shares(rows))
     first, second = (float(part["cx"]) for part in parts if part["of"] == "circle")
@@ -214,9 +214,9 @@ def test_shares_are_drawn_with_their_intervals() -> None:
 
 def test_gammas_are_drawn_in_their_places() -> None:
     points = [
-        charts.Point(0.2, 0.5, (0.25, 0.75), 0.1),
-        charts.Point(0.3, None, None, None),
-        charts.Point(0.6, 1.0, (1.0, 1.0), 0.3),
+        charts.GammaPoint(0.2, 0.5, (0.25, 0.75), 0.1),
+        charts.GammaPoint(0.3, None, None, None),
+        charts.GammaPoint(0.6, 1.0, (1.0, 1.0), 0.3),
     ]
     parts = drawn(charts.against_gamma(points, 0.4))
     dots = [part for part in parts if part["of"] == "circle"]

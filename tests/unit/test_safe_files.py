@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nudging.errors import InputError
-from nudging.eval.judge import _Kept
+from nudging.eval.judge import _ReplyCache
 from nudging.eval.run_folder import SAMPLES, opened
 from nudging.storage.resumable import HEADER, Journal
 from nudging.storage.safe_files import fresh, lock_file, locked, own, write_json, write_whole
@@ -41,7 +41,7 @@ def put(path: Path, mine: Path, kind: str) -> None:
         lambda path: lock_file(path.parent),
         lambda path: own(path, "ab"),
         lambda path: Journal(path),
-        lambda path: _Kept(path).put("key", "reply"),
+        lambda path: _ReplyCache(path).put("key", "reply"),
     ],
 )
 def test_what_is_no_file_is_refused(mine: Path, kind: str, use: Callable[[Path], object]) -> None:

@@ -28,13 +28,13 @@ PAUSES = (1.0, 5.0)
 _SHUT_OUT = (401, 403, 404)
 
 
-class Step(Protocol):
+class RowAnswerer(Protocol):
     """A row's answer. What is raised is no failure of the row: nothing can be asked any more."""
 
     async def __call__(self, row: Columns) -> Result: ...
 
 
-class PromptStep:
+class PromptAnswerer:
     def __init__(
         self,
         model: NudgedModel,

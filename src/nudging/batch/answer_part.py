@@ -11,21 +11,21 @@ from collections import Counter
 from pathlib import Path
 
 from ..aio import portal
-from .answer import Step
+from .answer import RowAnswerer
 from .files import open_source, schemas_of
 from .job import Job
-from .parts import Part
+from .parts import BatchPart
 from .parts_folder import PartsFolder
 from .row import Columns, Result
-from .row_options import Manner
+from .row_options import RowOptions
 from .work_folder import bad_rows, opened, work_folder
 
 
 def answer_part(
-    part: Part,
+    part: BatchPart,
     kind: str,
-    manner: Manner,
-    step: Step,
+    row_options: RowOptions,
+    step: RowAnswerer,
     at_once: int,
     to: PartsFolder,
     *,
@@ -38,8 +38,8 @@ def answer_part(
         rows, out = Path(place) / f"in.{kind}", Path(place) / f"out.{kind}"
         rows.write_bytes(part.rows)
         source = open_source(rows, part.first)
-        schemas = schemas_of(source, manner.name_prefix) if kind == "parquet" else None
-        job = Job(rows, out, source, manner, requests, schemas)
+        schemas = schemas_of(source, row_options.name_prefix) if kind == "parquet" else None
+        job = Job(rows, out, source, row_options, requests, schemas)
         with opened(work_folder(out), {}) as work:
             portal.call(job.do(step, work, at_once))
             job.finish(work, ordered=True)
@@ -48,7 +48,7 @@ def answer_part(
     return counts
 
 
-def bounded(step: Step, at_once: int) -> Step:
+def bounded(step: RowAnswerer, at_once: int) -> RowAnswerer:
     """So many rows at once, of all parts together."""
     places = asyncio.Semaphore(at_once)
 

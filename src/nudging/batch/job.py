@@ -15,12 +15,12 @@ from typing import Any
 from ..aio.crowd import as_done
 from ..fingerprint import made_now, model_facts, sha256, versions
 from ..model import NudgedModel
-from .answer import Step
-from .files import Source, kind_of, open_sink, open_source, schemas_of
+from .answer import RowAnswerer
+from .files import RowSource, kind_of, open_sink, open_source, schemas_of
 from .join import join
 from .openai_requests import FIELDS, check_ids
 from .row import Result, Row, bad
-from .row_options import Manner, are_requests
+from .row_options import RowOptions, are_requests
 from .work_folder import FORMAT, WorkFolder, finish
 
 _AHEAD = 2000
@@ -34,32 +34,36 @@ class Job:
 
     rows: Path
     out: Path
-    source: Source
-    manner: Manner
+    source: RowSource
+    row_options: RowOptions
     requests: bool
     """The rows are in OpenAI's batch format."""
     schemas: tuple[Any, Any] | None
     """The columns' types, where they are written to Parquet."""
 
     @classmethod
-    def of(cls, rows: Path, out: Path, manner: Manner) -> Job:
+    def of(cls, rows: Path, out: Path, row_options: RowOptions) -> Job:
         kind = kind_of(out, "OUT")
         source = open_source(rows)
-        manner.check(source.names, kind)
+        row_options.check(source.names, kind)
         requests = are_requests(source.names)
         if requests:
             check_ids(source.rows(0, FIELDS))
-        schemas = schemas_of(source, manner.name_prefix) if kind == "parquet" else None
-        return cls(rows, out, source, manner, requests, schemas)
+        schemas = schemas_of(source, row_options.name_prefix) if kind == "parquet" else None
+        return cls(rows, out, source, row_options, requests, schemas)
 
     @property
     def asked(self) -> dict[str, Any]:
         """The header, as far as it is known before a model is opened."""
         found = {"rows": self.source.count, "sha256": sha256([self.rows])}
-        return {"format": FORMAT, "options": self.manner.settings, "input": found}
+        return {"format": FORMAT, "options": self.row_options.settings, "input": found}
 
     async def do(
-        self, step: Step, work: WorkFolder, at_once: int, advance: Callable[[], None] = lambda: None
+        self,
+        step: RowAnswerer,
+        work: WorkFolder,
+        at_once: int,
+        advance: Callable[[], None] = lambda: None,
     ) -> None:
         """Ask every row that is not done. What is asked when this is closed is asked again."""
         settled = work.settled
@@ -72,7 +76,7 @@ class Job:
                 await moved.wait()
             return row.number, bad(row.reason) if row.reason else await step(row.data)
 
-        rows = self.source.rows(settled.below, self.manner.columns(requests=self.requests))
+        rows = self.source.rows(settled.below, self.row_options.columns(requests=self.requests))
         jobs = (one(row) for row in rows if row.number not in settled)
         async with aclosing(as_done(jobs, at_once)) as results:
             async for number, result in results:

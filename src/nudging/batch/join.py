@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import InputError
-from .files import Sink, Source, json_of
+from .files import RowSink, RowSource, json_of
 from .jsonl import LinesOut
 from .row import Result
 from .work_folder import WorkFolder
@@ -22,9 +22,9 @@ U = TypeVar("U")
 
 
 def join(
-    source: Source,
+    source: RowSource,
     work: WorkFolder,
-    sink: Sink,
+    sink: RowSink,
     bad: Path,
     *,
     ordered: bool,

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..storage.nesting import shallow
 from ..storage.safe_files import encode, fresh
 from ..storage.text_files import BEGIN, check_lines, no_object
-from .row import Columns, Kept, Row
+from .row import Columns, Row, SourceRow
 
 _LONGEST = 64 * 2**20
 """Bytes of a line; what is longer is no line, but a file of another kind."""
@@ -42,9 +42,9 @@ class LinesIn:
             if number >= start:
                 yield _read(number, line)
 
-    def kept(self) -> Iterator[Kept]:
+    def kept(self) -> Iterator[SourceRow]:
         for number, line in enumerate(self._lines(), self.first):
-            yield Kept(line, _with_id(number, line))
+            yield SourceRow(line, _with_id(number, line))
 
     def _lines(self) -> Iterator[bytes]:
         with self._path.open("rb") as file:

@@ -37,7 +37,7 @@ MOST_IDS = 50_000
 """Rows whose ids are looked through: all that OpenAI takes in one file."""
 
 
-class RequestStep:
+class RequestAnswerer:
     def __init__(self, voices: Voices) -> None:
         self._voices = voices
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from ..values.tokens import Usage
-from .row import Columns, Kept, Row
+from .row import Columns, Row, SourceRow
 
 _READ, _WRITTEN = 128, 1000
 """Rows at a time: each is in memory as a whole."""
@@ -63,11 +63,11 @@ class TableIn:
                 if number >= start:
                     yield Row(number, data)
 
-    def kept(self) -> Iterator[Kept]:
+    def kept(self) -> Iterator[SourceRow]:
         for first, batch in self._batches(0, None):
             whole = self._with_ids(self.first + first, batch) if self._numbered else batch
             for place in range(batch.num_rows):
-                yield Kept(Slice(batch, place), Slice(whole, place))
+                yield SourceRow(Slice(batch, place), Slice(whole, place))
 
     def _with_ids(self, first: int, batch: Any) -> Any:
         ids = [str(first + place + 1) for place in range(batch.num_rows)]

@@ -22,7 +22,7 @@ from .jsonl import lines_of, names_of
 from .parquet import TableIn, packed
 
 
-class Part(NamedTuple):
+class BatchPart(NamedTuple):
     name: str
     """Of the file of its answers, without the end that tells the kind."""
     first: int
@@ -31,7 +31,7 @@ class Part(NamedTuple):
     """A file of the kind that the whole is of."""
 
 
-class Files(NamedTuple):
+class InputFiles(NamedTuple):
     """All rows."""
 
     system: Any
@@ -43,7 +43,7 @@ class Files(NamedTuple):
     """By which other files are told from these."""
 
     @classmethod
-    def of(cls, text: str) -> Files:
+    def of(cls, text: str) -> InputFiles:
         """A file, or all files in a folder.
 
         Raises:
@@ -94,14 +94,14 @@ def _names(place: Location, kind: str) -> Sequence[str]:
 
 def cut(
     file: Any, path: str, name: str, kind: str, size: int, but: Collection[str]
-) -> Iterator[Part]:
+) -> Iterator[BatchPart]:
     """The parts of an open file, `but` some."""
     rows, pack = _kept(file, path, kind)
     first = 0
     while some := list(islice(rows, size)):
         part = f"{name}-{first:09}"
         if part not in but:
-            yield Part(part, first, pack(some))
+            yield BatchPart(part, first, pack(some))
         first += len(some)
 
 

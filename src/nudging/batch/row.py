@@ -26,7 +26,7 @@ class Row(NamedTuple):
     """Why it can't be read, if so."""
 
 
-class Kept(NamedTuple):
+class SourceRow(NamedTuple):
     """A row as it stands in a file: a line, or a slice of a table."""
 
     came: Any

@@ -12,13 +12,13 @@ from typing import Any
 from ..errors import UsageError
 from ..model import NudgedModel
 from ..server.voices import Voices
-from .answer import PromptStep, Step
-from .openai_requests import FIELDS, RequestStep
+from .answer import PromptAnswerer, RowAnswerer
+from .openai_requests import FIELDS, RequestAnswerer
 from .row import ADDED, COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class RowOptions:
     options: Mapping[str, Any]
     """Those of the rule, by their names."""
     prompt: Mapping[str, str]
@@ -56,11 +56,11 @@ class Manner:
             return FIELDS
         return COLUMNS if self.column is None else (self.column,)
 
-    def step(self, model: NudgedModel, *, requests: bool) -> Step:
+    def step(self, model: NudgedModel, *, requests: bool) -> RowAnswerer:
         if requests:
             options: dict[str, Any] = {**self.prompt, **self.options}
-            return RequestStep(Voices(model.base, model.nudge, system=self.system, **options))
-        return PromptStep(
+            return RequestAnswerer(Voices(model.base, model.nudge, system=self.system, **options))
+        return PromptAnswerer(
             model, self.options, system=self.system, column=self.column, prefix=self.name_prefix
         )
 

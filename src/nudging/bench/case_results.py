@@ -16,7 +16,7 @@ Speculate = Literal["auto", "off"] | int
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CaseResult:
     """One case, once. Times in milliseconds; None where a figure has no meaning."""
 
     suite: str
@@ -54,7 +54,7 @@ def ratio(base: float | None, nudged: float | None) -> float | None:
     return base / nudged if base and nudged else None
 
 
-class Request(NamedTuple):
+class Workload(NamedTuple):
     """What to measure on."""
 
     questions: Sequence[str]
@@ -71,7 +71,7 @@ class Suite(NamedTuple):
 
     total: int
     """Most rows that will come."""
-    rows: AsyncGenerator[Row, None]
+    rows: AsyncGenerator[CaseResult, None]
 
 
 # --- as a table -----------------------------------------------------------------------------
@@ -114,15 +114,15 @@ def legend(suite: str) -> str:
     return {"overhead": CPU_LEGEND, "many": MANY_LEGEND}.get(suite, LEGEND)
 
 
-def lines(rows: Iterable[Row]) -> list[list[str]]:
+def lines(rows: Iterable[CaseResult]) -> list[list[str]]:
     """A line a case, in the order in which cases came up."""
-    cases: dict[tuple[str, str, str], list[Row]] = {}
+    cases: dict[tuple[str, str, str], list[CaseResult]] = {}
     for row in rows:
         cases.setdefault((row.suite, row.case, row.engine), []).append(row)
     return [_line(found) for found in cases.values()]
 
 
-def _line(rows: Sequence[Row]) -> list[str]:
+def _line(rows: Sequence[CaseResult]) -> list[str]:
     def of(field: str, style: str, together: Callable[[list[float]], float]) -> str:
         values = [value for row in rows if (value := getattr(row, field)) is not None]
         return format(together(values), style) if values else ""

@@ -17,19 +17,19 @@ from typing import Any
 from ..engines import open_engine_async
 from ..engines.base import Engine
 from ..engines.spec import parse_spec
-from .case_results import Request, Row, Suite
+from .case_results import CaseResult, Suite, Workload
 from .measure import cases, compared
 
 TIMES = (4, 8)
 OPTIONS = "engine=hf&dtype=bfloat16"
 
 
-def deep(request: Request) -> Suite:
+def deep(request: Workload) -> Suite:
     """The pair that the request names is not looked at: what is made deeper is the built-in one."""
     return Suite(len(TIMES) * len(request.questions) * cases(request), _rows(request))
 
 
-async def _rows(request: Request) -> AsyncGenerator[Row, None]:
+async def _rows(request: Workload) -> AsyncGenerator[CaseResult, None]:
     nudge = await open_engine_async(f"demo:nudge?{OPTIONS}")
     async with contextlib.AsyncExitStack() as opened:
         opened.push_async_callback(nudge.aclose)

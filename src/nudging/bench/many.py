@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from ..engines.base import Engine
 from ..errors import NudgingError
 from ..model import NudgedModel
-from .case_results import Request, Row, Suite
+from .case_results import CaseResult, Suite, Workload
 from .measure import opened
 
 AT_ONCE = (1, 2, 4, 8)
@@ -21,11 +21,11 @@ MOST_TOKENS = 32
 """Of an answer: so many show what sharing costs, and a table takes minutes."""
 
 
-def many(request: Request) -> Suite:
+def many(request: Workload) -> Suite:
     return Suite(len(ORDER), _rows(request))
 
 
-async def _rows(request: Request) -> AsyncGenerator[Row, None]:
+async def _rows(request: Workload) -> AsyncGenerator[CaseResult, None]:
     async with opened(request) as (base, nudge):
         model = NudgedModel(base, nudge, max_tokens=min(request.tokens, MOST_TOKENS))
         await model.answer_async(request.questions[0])  # what is done once only is done
@@ -34,8 +34,8 @@ async def _rows(request: Request) -> AsyncGenerator[Row, None]:
 
 
 async def _row(
-    base: Engine, nudge: Engine, model: NudgedModel, request: Request, at_once: int
-) -> Row:
+    base: Engine, nudge: Engine, model: NudgedModel, request: Workload, at_once: int
+) -> CaseResult:
     """All questions, so many at once."""
     for engine in (base, nudge):
         await engine.forget()
@@ -45,7 +45,7 @@ async def _row(
             raise answer
         tokens += answer.usage.tokens
     each = 1000 / max(1, tokens)
-    return Row(
+    return CaseResult(
         "many",
         f"{at_once} at once",
         base.capabilities.kind,

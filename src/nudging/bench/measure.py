@@ -18,8 +18,8 @@ from ..engines.base import Engine, Want
 from ..model import PREFIX, NudgedModel
 from ..prompts.chat import Prompt, base_prompt, conversation
 from ..values.tokens import Answer, Source
-from .case_results import Request, Row, Speculate, ratio
-from .watched import Choice, Watched, turned_gap
+from .case_results import CaseResult, Speculate, Workload, ratio
+from .watched import TokenChoice, Watched, turned_gap
 
 FEWEST = 8
 """Tokens that a time a token is taken over, at least."""
@@ -28,7 +28,7 @@ GOING_ON = b"There is a lot to say about this. First of all, it is important to 
 
 
 @contextlib.asynccontextmanager
-async def opened(request: Request) -> AsyncIterator[tuple[Engine, Engine]]:
+async def opened(request: Workload) -> AsyncIterator[tuple[Engine, Engine]]:
     """Both models of a request."""
     async with contextlib.AsyncExitStack() as stack:
         base = await open_engine_async(request.base)
@@ -69,13 +69,13 @@ def per_token(times: Sequence[float], tokens: int) -> float | None:
 
 
 async def compared(
-    suite: str, label: str, base: Engine, nudge: Engine, request: Request, **options: Any
-) -> AsyncGenerator[Row, None]:
+    suite: str, label: str, base: Engine, nudge: Engine, request: Workload, **options: Any
+) -> AsyncGenerator[CaseResult, None]:
     """Rows of each question: without speculation, and with each kind that the request names.
 
     `options`: those of the rule.
     """
-    choices: list[Choice] = []
+    choices: list[TokenChoice] = []
     watched = (Watched(engine, choices) for engine in (base, nudge))
     model = NudgedModel(*watched, max_tokens=request.tokens, **options)
     kind, gamma = base.capabilities.kind, model.config.gamma
@@ -85,23 +85,23 @@ async def compared(
         choices.clear()
         plain = await model.answer_async(question, speculate="off")
         chosen = choices.copy()
-        yield _row(Row(suite, _case(label, "off"), kind), times, plain)
+        yield _row(CaseResult(suite, _case(label, "off"), kind), times, plain)
         for speculate in _ahead(request):
             await prepare(base, nudge, question)
             choices.clear()
             answer = await model.answer_async(question, speculate=speculate)
             same = answer.text == plain.text
             gap = turned_gap(plain.text, answer.text, chosen, choices, gamma)
-            case = Row(suite, _case(label, speculate), kind, identical=same, tie_gap=gap)
+            case = CaseResult(suite, _case(label, speculate), kind, identical=same, tie_gap=gap)
             yield _row(case, times, answer)
 
 
-def cases(request: Request) -> int:
+def cases(request: Workload) -> int:
     """How many rows `compared` gives for a question."""
     return 1 + len(_ahead(request))
 
 
-def _ahead(request: Request) -> list[Speculate]:
+def _ahead(request: Workload) -> list[Speculate]:
     return [speculate for speculate in request.speculate if speculate != "off"]
 
 
@@ -126,7 +126,7 @@ async def prepare(base: Engine, nudge: Engine, question: str) -> None:
             await anext(steps, None)
 
 
-def _row(case: Row, times: Alone, answer: Answer) -> Row:
+def _row(case: CaseResult, times: Alone, answer: Answer) -> CaseResult:
     usage, tokens = answer.usage, max(1, answer.usage.tokens)
     base, nudged = per_token(times.base, tokens), 1000 * usage.seconds / tokens
     return replace(

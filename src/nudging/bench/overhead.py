@@ -15,7 +15,7 @@ from itertools import cycle, islice
 from ..engines.scripted import Distribution, ScriptedEngine
 from ..model import NudgedModel
 from ..values.tokens import Answer, Candidate
-from .case_results import Request, Row, Suite
+from .case_results import CaseResult, Suite, Workload
 from .questions import QUESTIONS
 
 AT_ONCE = 64
@@ -23,11 +23,11 @@ DOUBT_EVERY = 8
 """Words from one that the base model is in doubt of to the next."""
 
 
-def overhead(request: Request) -> Suite:
+def overhead(request: Workload) -> Suite:
     return Suite(3, _rows(request))
 
 
-async def _rows(request: Request) -> AsyncGenerator[Row, None]:
+async def _rows(request: Workload) -> AsyncGenerator[CaseResult, None]:
     pair = ScriptedEngine(_base), ScriptedEngine(_nudge)
     model = NudgedModel(*pair, max_tokens=request.tokens)
     questions = list(request.questions)
@@ -49,7 +49,7 @@ async def _rows(request: Request) -> AsyncGenerator[Row, None]:
         f"{AT_ONCE} at once": at_once,
     }
     for case, run in cases.items():
-        yield Row("overhead", case, "scripted", nudged_ms_per_token=await _cpu_ms(run))
+        yield CaseResult("overhead", case, "scripted", nudged_ms_per_token=await _cpu_ms(run))
 
 
 async def _cpu_ms(run: Callable[[], Awaitable[int]]) -> float:

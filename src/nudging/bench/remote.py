@@ -20,14 +20,14 @@ from ..errors import NudgingError, UsageError
 from ..model import PREFIX, NudgedModel
 from ..prompts.chat import Prompt, base_prompt, conversation
 from ..values.tokens import Answer, Source
-from .case_results import Request, Row, Suite, ratio
+from .case_results import CaseResult, Suite, Workload, ratio
 
 CONCURRENCY = (1, 16)
 FEW = 6
 """Questions where one is answered at a time, which takes long."""
 
 
-def remote(request: Request) -> Suite:
+def remote(request: Workload) -> Suite:
     if any(parse_spec(spec).kind != "http" for spec in (request.base, request.nudge)):
         raise UsageError(
             "the suite remote needs two servers: --base and --nudge",
@@ -43,11 +43,11 @@ class Servers(NamedTuple):
     nudge_prompts: list[Prompt]
 
 
-Measure = Callable[[Request, Servers, int], Awaitable[list[Row]]]
+Measure = Callable[[Workload, Servers, int], Awaitable[list[CaseResult]]]
 """A way of answering, measured with so many answers at once."""
 
 
-async def rows(request: Request, measures: Sequence[Measure]) -> AsyncGenerator[Row, None]:
+async def rows(request: Workload, measures: Sequence[Measure]) -> AsyncGenerator[CaseResult, None]:
     """The rows of each way of answering, at each number of answers at once."""
     async with contextlib.AsyncExitStack() as opened:
         base_engine = await open_remote(parse_spec(request.base))
@@ -122,11 +122,11 @@ async def _alone(servers: Servers, source: Source, tokens: int, at_once: int) ->
     return 1000 * seconds / max(1, came)
 
 
-def row_of(case: str, servers: Servers, seconds: float, answers: Sequence[Answer]) -> Row:
+def row_of(case: str, servers: Servers, seconds: float, answers: Sequence[Answer]) -> CaseResult:
     usages = [answer.usage for answer in answers]
     tokens = max(1, sum(usage.tokens for usage in usages))
     ahead = sum(usage.base.ahead for usage in usages)
-    return Row(
+    return CaseResult(
         "remote",
         case,
         servers.base.capabilities.kind,
@@ -137,7 +137,7 @@ def row_of(case: str, servers: Servers, seconds: float, answers: Sequence[Answer
     )
 
 
-async def default_rows(request: Request, servers: Servers, at_once: int) -> list[Row]:
+async def default_rows(request: Workload, servers: Servers, at_once: int) -> list[CaseResult]:
     model = NudgedModel(servers.base, servers.nudge, max_tokens=request.tokens)
     answers: list[Answer] = []
 

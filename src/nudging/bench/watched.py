@@ -21,7 +21,7 @@ from ..values.tokens import Source, Step
 from ..values.variables import NONE, Variables
 
 
-class Choice(NamedTuple):
+class TokenChoice(NamedTuple):
     """A token that one of the models chose, and the answer before it."""
 
     source: Source
@@ -36,7 +36,7 @@ class Choice(NamedTuple):
 class Watched(Engine):
     """Another engine, used unchanged; what it chooses is added to a list."""
 
-    def __init__(self, inner: Engine, choices: list[Choice]) -> None:
+    def __init__(self, inner: Engine, choices: list[TokenChoice]) -> None:
         self.spec, self.capabilities, self.pace = inner.spec, inner.capabilities, inner.pace
         self._inner, self._choices = inner, choices
 
@@ -46,7 +46,7 @@ class Watched(Engine):
         before = start
         async with contextlib.aclosing(self._inner.stream(prompt, start, n, want)) as steps:
             async for step in steps:
-                self._choices.append(Choice(want.source, before, step))
+                self._choices.append(TokenChoice(want.source, before, step))
                 before += step.text
                 yield step
 
@@ -69,7 +69,7 @@ class Watched(Engine):
 
 
 def turned_gap(
-    one: str, other: str, ours: Sequence[Choice], theirs: Sequence[Choice], gamma: float
+    one: str, other: str, ours: Sequence[TokenChoice], theirs: Sequence[TokenChoice], gamma: float
 ) -> float | None:
     """How far from a tie the choices were that two answers made differently after the same text.
 
@@ -80,7 +80,7 @@ def turned_gap(
     if one == other:
         return None
     shared = one.encode()[: common_prefix(one.encode(), other.encode())]
-    made: defaultdict[tuple[Source, bytes], list[Choice]] = defaultdict(list)
+    made: defaultdict[tuple[Source, bytes], list[TokenChoice]] = defaultdict(list)
     for choice in ours:
         if shared.startswith(choice.before):
             made[choice.source, choice.before].append(choice)
@@ -88,7 +88,7 @@ def turned_gap(
     return max(itertools.chain.from_iterable(_turned(*pair, gamma) for pair in pairs), default=1.0)
 
 
-def _turned(one: Choice, other: Choice, gamma: float) -> Iterator[float]:
+def _turned(one: TokenChoice, other: TokenChoice, gamma: float) -> Iterator[float]:
     """The gap of each comparison that comes out differently in two computations of a choice."""
     a, b = one.step, other.step
     if (a.text, a.is_end) != (b.text, b.is_end):

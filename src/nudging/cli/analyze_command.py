@@ -22,7 +22,7 @@ from .options import BaseOption, ConfigOption, NudgeOption, PairOption, pair_opt
 from .pull_command import fetch_if_missing
 
 if TYPE_CHECKING:
-    from ..eval.analyze import Place
+    from ..eval.analyze import AlignedChoice
 
 
 def analyze(
@@ -81,7 +81,7 @@ def analyze(
 
 def _places(
     made: ResolvedPair, aligned: str | None, questions: list[str], max_tokens: int
-) -> list[Place]:
+) -> list[AlignedChoice]:
     from ..eval.analyze import Trio
     from ..model import PREFIX
 
@@ -105,7 +105,7 @@ def _places(
             form,
             max_tokens,
         )
-        found: list[Place] = []
+        found: list[AlignedChoice] = []
         with (
             show.bar("prompts", len(questions)) as advance,
             closing(portal.iterate(trio.each(questions))) as coming,

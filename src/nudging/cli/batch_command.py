@@ -23,7 +23,7 @@ from .options import SystemOption, load, options_of, pair_options
 
 if TYPE_CHECKING:
     from ..batch.job import Job
-    from ..batch.row_options import Manner
+    from ..batch.row_options import RowOptions
     from ..batch.work_folder import WorkFolder
 
 
@@ -91,9 +91,9 @@ def answer_file(
     OUT.bad.jsonl.
     """
     made = pair_options(**options)
-    from ..batch.row_options import Manner
+    from ..batch.row_options import RowOptions
 
-    manner = Manner(made.options, made.prompt, system, column, name_prefix)
+    row_options = RowOptions(made.options, made.prompt, system, column, name_prefix)
     if on_ray:
         if unordered:
             raise UsageError("--unordered is for one file: with --ray each is in order")
@@ -103,7 +103,7 @@ def answer_file(
             rows,
             out,
             made,
-            manner,
+            row_options,
             resume=resume,
             concurrency=concurrency,
             address=address,
@@ -116,14 +116,16 @@ def answer_file(
     if useless := [name for name, value in only.items() if value is not None]:
         raise UsageError(f"{useless[0]} is for --ray")
     files = Path(rows), Path(out)
-    _answer_here(*files, made, manner, resume=resume, at_once=concurrency, ordered=not unordered)
+    _answer_here(
+        *files, made, row_options, resume=resume, at_once=concurrency, ordered=not unordered
+    )
 
 
 def _answer_here(
     rows: Path,
     out: Path,
     made: ResolvedPair,
-    manner: Manner,
+    row_options: RowOptions,
     *,
     resume: bool,
     at_once: int | None,
@@ -149,7 +151,7 @@ def _answer_here(
         show.tell(f"{out} is there, and whole: nothing is left to do")
         return
     with show.busy(f"looking through {rows}"):
-        job = Job.of(rows, out, manner)
+        job = Job.of(rows, out, row_options)
         asked = job.asked
     if before is not None:
         check_same(out, before, asked)  # before anything is loaded
@@ -177,7 +179,7 @@ def _work(
         with opened(work_folder(job.out), new) as work:
             try:
                 with show.bar("rows", total, len(work.settled), every=EVERY) as advance:
-                    step = job.manner.step(model, requests=job.requests)
+                    step = job.row_options.step(model, requests=job.requests)
                     portal.call(
                         job.do(
                             step, work, at_once or answers_at_once(model.base, model.nudge), advance

@@ -14,14 +14,14 @@ from .batch_counts import EVERY, tell_counts
 from .pull_command import fetch_if_missing
 
 if TYPE_CHECKING:
-    from ..batch.row_options import Manner
+    from ..batch.row_options import RowOptions
 
 
 def answer_on_cluster(
     rows: str,
     out: str,
     made: ResolvedPair,
-    manner: Manner,
+    row_options: RowOptions,
     *,
     resume: bool,
     concurrency: int | None,
@@ -35,7 +35,7 @@ def answer_on_cluster(
     except ModuleNotFoundError:
         raise MissingExtra("nudge batch --ray", "ray") from None
     from ..batch.job import header
-    from ..batch.parts import Files
+    from ..batch.parts import InputFiles
     from ..batch.parts_folder import PartsFolder
     from ..batch.row_options import are_requests
     from ..batch.work_folder import FORMAT, check_same
@@ -45,15 +45,17 @@ def answer_on_cluster(
     if folder.is_whole():
         show.tell(f"{out} is there, and whole: nothing is left to do")
         return
-    files = Files.of(rows)
-    manner.check(files.names, files.kind)
-    asked = {"format": FORMAT, "options": manner.settings, "input": files.facts, "part": size}
+    files = InputFiles.of(rows)
+    row_options.check(files.names, files.kind)
+    asked = {"format": FORMAT, "options": row_options.settings, "input": files.facts, "part": size}
     if before is not None:
         check_same(out, before, asked)  # before anything is started
     fetch_if_missing(made.base, made.nudge)
     requests = are_requests(files.names)
-    task = cluster.Task(made.base, made.nudge, manner, files.kind, requests, out, concurrency)
-    pool = cluster.Pool(address, workers, gpus)
+    task = cluster.WorkerSetup(
+        made.base, made.nudge, row_options, files.kind, requests, out, concurrency
+    )
+    pool = cluster.WorkerPool(address, workers, gpus)
     with cluster.connected(pool):
         with show.busy("opening the models on a worker"):
             new = header(asked, cluster.facts(task, pool))

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from ..aio import portal
-from ..bench.case_results import HEAD, Request, Row, Speculate, Suite, legend, lines
+from ..bench.case_results import HEAD, CaseResult, Speculate, Suite, Workload, legend, lines
 from ..bench.questions import QUESTIONS
 from ..errors import UsageError
 from ..rule.config import Config
@@ -71,7 +71,7 @@ def bench(
     names = _chosen(suite, base is not None)
     asked = read_questions(questions) if questions else list(QUESTIONS)
     pair = choose_pair(base, nudge, None, None) if base or nudge else None
-    request = Request(asked[:prompts], speculate=[_length(k) for k in speculate or ["auto"]])
+    request = Workload(asked[:prompts], speculate=[_length(k) for k in speculate or ["auto"]])
     own = request  # the built-in pair
     if pair is not None:
         request = request._replace(base=pair.base, nudge=pair.nudge)
@@ -80,7 +80,7 @@ def bench(
         (name, _suite(name, own if suite == "all" and name != "remote" else request))
         for name in names
     ]
-    found: list[Row] = []
+    found: list[CaseResult] = []
     for name, made in suites:
         rows = _run(name, made)
         found += rows
@@ -111,7 +111,7 @@ def _length(text: str) -> Speculate:
     return Config.of(speculate=speculate).speculate
 
 
-def _suite(name: str, request: Request) -> Suite:
+def _suite(name: str, request: Workload) -> Suite:
     if name == "pair":
         from ..bench.pair import pair
 
@@ -136,7 +136,7 @@ def _suite(name: str, request: Request) -> Suite:
     return overhead(request)
 
 
-def _run(name: str, suite: Suite) -> list[Row]:
+def _run(name: str, suite: Suite) -> list[CaseResult]:
     rows = []
     with show.bar(name, suite.total) as advance, closing(portal.iterate(suite.rows)) as coming:
         for row in coming:
@@ -145,7 +145,7 @@ def _run(name: str, suite: Suite) -> list[Row]:
     return rows
 
 
-def _print(name: str, rows: Sequence[Row]) -> None:
+def _print(name: str, rows: Sequence[CaseResult]) -> None:
     typer.echo(name)
     show.table([list(HEAD), *lines(rows)], left=2)
     typer.echo(f"  {legend(name)}\n")

@@ -32,14 +32,14 @@ def chat(system: SystemOption = None, **options: Any) -> None:
     made = pair_options(**options)
     lines = standard_input()
     with load(made) as model:
-        conversation = Conversation(model, made, system)
+        conversation = ChatSession(model, made, system)
         if lines.isatty():
             _at_a_terminal(conversation)
         else:
             _in_a_pipe(conversation, lines)
 
 
-class Conversation:
+class ChatSession:
     """What was said, and how to go on."""
 
     def __init__(self, model: NudgedModel, made: ResolvedPair, system: str | None) -> None:
@@ -107,7 +107,7 @@ class Conversation:
         show.tell(f"gamma is {gamma:g}")
 
 
-def _in_a_pipe(conversation: Conversation, lines: Iterable[str]) -> None:
+def _in_a_pipe(conversation: ChatSession, lines: Iterable[str]) -> None:
     """Each line a question. A command that is wrong is told and counted; the first other error ends
     it, for what follows would build on nothing."""
     wrong = 0
@@ -130,7 +130,7 @@ def _in_a_pipe(conversation: Conversation, lines: Iterable[str]) -> None:
         raise NudgingError("a command was wrong" if wrong == 1 else f"{wrong} commands were wrong")
 
 
-def _at_a_terminal(conversation: Conversation) -> None:
+def _at_a_terminal(conversation: ChatSession) -> None:
     show.aside("Nudged words stand out. /help tells the commands, /quit leaves.")
     with prompt() as ask:
         while (line := _asked(ask)) is not None:
@@ -164,7 +164,7 @@ def _asked(ask: Callable[[], str]) -> str | None:
             show.error(str(error), error.hint)
 
 
-def _do(conversation: Conversation, line: str) -> bool:
+def _do(conversation: ChatSession, line: str) -> bool:
     if line.startswith("/") and "\n" not in line:
         return conversation.command(line)
     conversation.ask(line)

@@ -39,7 +39,7 @@ GATE = {
 
 
 @dataclass(slots=True)
-class Report:
+class ModelCheck:
     """What was found out about one model. Times in milliseconds."""
 
     spec: str
@@ -88,7 +88,7 @@ def check(
 
 
 @dataclass(slots=True)
-class Nudged:
+class NudgedCheck:
     """What was found out about the pair: an answer was nudged, and the base model wrote as much
     alone, before and after it. Times in milliseconds; prompts had been read."""
 
@@ -104,11 +104,11 @@ class Nudged:
     problems: list[str] = field(default_factory=list)
 
 
-class Found(NamedTuple):
+class PairCheck(NamedTuple):
     """What was found out about a pair."""
 
-    reports: Mapping[Source, Report]
-    nudged: Nudged
+    reports: Mapping[Source, ModelCheck]
+    nudged: NudgedCheck
 
     @property
     def works(self) -> bool:
@@ -122,10 +122,10 @@ class Found(NamedTuple):
         return "\n\n".join([*parts, _verdict(self)])
 
 
-def examine(base: str, nudge: str, variables: Variables = NONE) -> Found:
+def examine(base: str, nudge: str, variables: Variables = NONE) -> PairCheck:
     """`variables`: of the nudging model's chat template."""
     with ExitStack() as opened:
-        reports: dict[Source, Report] = {"base": Report(base), "nudge": Report(nudge)}
+        reports: dict[Source, ModelCheck] = {"base": ModelCheck(base), "nudge": ModelCheck(nudge)}
         engines: dict[Source, Engine] = {}
         for source, report in reports.items():
             with show.busy(f"trying {report.spec}"):
@@ -134,17 +134,17 @@ def examine(base: str, nudge: str, variables: Variables = NONE) -> Found:
                     opened.callback(lambda each: portal.call(each.aclose()), engine)
                     _examine(engine, source, report, variables)
                     engines[source] = engine
-        nudged = Nudged()
+        nudged = NudgedCheck()
         if not any(report.problems for report in reports.values()):
             with show.busy("nudging an answer"):
                 try:
                     portal.call(_nudge(engines["base"], engines["nudge"], variables, nudged))
                 except NudgingError as error:
                     nudged.problems.append(_told(error))
-        return Found(reports, nudged)
+        return PairCheck(reports, nudged)
 
 
-def _opened(report: Report) -> Engine | None:
+def _opened(report: ModelCheck) -> Engine | None:
     try:
         return open_engine(report.spec)
     except NudgingError as error:
@@ -152,7 +152,7 @@ def _opened(report: Report) -> Engine | None:
         return None
 
 
-def _examine(engine: Engine, source: Source, report: Report, variables: Variables) -> None:
+def _examine(engine: Engine, source: Source, report: ModelCheck, variables: Variables) -> None:
     nudges = source == "nudge"
     try:
         capabilities = engine.capabilities
@@ -174,7 +174,7 @@ def _examine(engine: Engine, source: Source, report: Report, variables: Variable
         report.problems.append(_told(error))
 
 
-async def _nudge(base: Engine, nudge: Engine, variables: Variables, found: Nudged) -> None:
+async def _nudge(base: Engine, nudge: Engine, variables: Variables, found: NudgedCheck) -> None:
     """Nudge an answer, and have the base model write as much alone before and after it, so that
     what else the machine does falls on both."""
     from ..bench.measure import alone, per_token, prepare
@@ -203,7 +203,7 @@ def _told(error: NudgingError) -> str:
     return f"{error} (hint: {error.hint})" if error.hint else str(error)
 
 
-async def _measure(engine: Engine, prompt: Prompt, want: Want, report: Report) -> None:
+async def _measure(engine: Engine, prompt: Prompt, want: Want, report: ModelCheck) -> None:
     text, times = b"", [time.perf_counter()]
     async for step in engine.stream(prompt, b"", TOKENS, want):
         times.append(time.perf_counter())
@@ -225,7 +225,7 @@ async def _measure(engine: Engine, prompt: Prompt, want: Want, report: Report) -
     report.again_ms = statistics.median(times) if times else None
 
 
-def _lines(source: str, report: Report) -> list[str]:
+def _lines(source: str, report: ModelCheck) -> list[str]:
     found = [f"{source:<6} {show.one_line(report.spec)}"]
 
     def line(name: str, value: Any) -> None:
@@ -251,7 +251,7 @@ def _lines(source: str, report: Report) -> list[str]:
     return found
 
 
-def _verdict(found: Found) -> str:
+def _verdict(found: PairCheck) -> str:
     nudged = found.nudged
     told = [f"  {show.one_line(each)}" for each in (*nudged.problems, *nudged.notes)]
     if not found.works:

@@ -24,7 +24,7 @@ from .options import options_of, pair_options
 from .pull_command import fetch_if_missing
 
 if TYPE_CHECKING:
-    from ..eval.evaluation import Request
+    from ..eval.evaluation import EvaluationRequest
     from ..eval.methods import Role
 
 
@@ -132,7 +132,7 @@ def evaluate(
         raise UsageError("runs are named only to be merged", hint="--merge RUN_A RUN_B --out RUN")
     if not tasks:
         raise UsageError("--tasks is missing", hint="for example: --tasks gsm8k,csqa")
-    from ..eval.evaluation import Request, read_task
+    from ..eval.evaluation import EvaluationRequest, read_task
     from ..eval.judge import check_judge
     from ..eval.methods import models_of
 
@@ -150,7 +150,7 @@ def evaluate(
         models_of(name, named)
     asked = [read_task(text, data_dir, limit, seed) for text in _listed(tasks, "--tasks")]
     _once([each.task.name for each in asked], "--tasks")
-    request = Request(
+    request = EvaluationRequest(
         asked,
         chosen,
         named,
@@ -207,7 +207,7 @@ def _number(text: str) -> float:
         raise UsageError(f"--gammas takes numbers, not {text!r}") from None
 
 
-def _run(request: Request, out: Path, *, resume: bool) -> None:
+def _run(request: EvaluationRequest, out: Path, *, resume: bool) -> None:
     """Do what is left of a run."""
     from ..eval.evaluation import Evaluation
     from ..eval.header import check_resumed

@@ -12,9 +12,9 @@ import typer
 from ..engines.demo import demo_path
 from ..engines.spec import parse_spec
 from ..errors import UsageError
-from ..launch.flags import HOST, PROGRAM, Server, address, check_gate, find_program
+from ..launch.flags import HOST, PROGRAM, VllmServer, address, check_gate, find_program
 from ..launch.machine import look
-from ..launch.memory import rooms
+from ..launch.memory import allocate
 from ..launch.process import free_port
 from ..launch.sizes import size_of
 from ..launch.two_servers import Watcher, running
@@ -95,12 +95,16 @@ def up(
     with ready(*specs, **options) as begin:
         models = {source: _weights(model) for source, model in models.items()}
         sizes = {source: size_of(model) for source, model in models.items()}
-        found = rooms(sizes, look(), tp=tp, memory=memory)
-        for source, room in found.items():
-            show.tell(f"{source} on {room}")
+        found = allocate(sizes, look(), tp=tp, memory=memory)
+        for source, allocation in found.items():
+            show.tell(f"{source} on {allocation}")
         servers = [
-            Server("base", models["base"], found["base"], ports["base"], tp, kind, more["base"]),
-            Server("nudge", models["nudge"], found["nudge"], ports["nudge"], more=more["nudge"]),
+            VllmServer(
+                "base", models["base"], found["base"], ports["base"], tp, kind, more["base"]
+            ),
+            VllmServer(
+                "nudge", models["nudge"], found["nudge"], ports["nudge"], more=more["nudge"]
+            ),
         ]
         folder = logs or _log_folder(options["port"])
         watcher = Watcher(_tell, show.progress)

@@ -33,7 +33,7 @@ Kind = Literal["agree", "weak", "disagree"]
 KINDS: tuple[Kind, ...] = ("agree", "weak", "disagree")
 
 
-class Place(NamedTuple):
+class AlignedChoice(NamedTuple):
     """One choice of the aligned model."""
 
     top1: float
@@ -69,7 +69,7 @@ class Trio:
             return 1
         return min(engine.capabilities.concurrency for engine in engines)
 
-    async def places(self, question: str) -> list[Place]:
+    async def places(self, question: str) -> list[AlignedChoice]:
         """All choices of the aligned model in its answer to a question."""
         messages = conversation(question)
         tokens, ended = await _answer(
@@ -83,7 +83,7 @@ class Trio:
         prompt = await aside(base_prompt, messages, **self.form)
         async with aclosing(_steps(self.base, prompt, text, starts, "base")) as steps:
             async for start, step in steps:
-                found.append((start, Place(step.top1, rank(step, text[start:]))))
+                found.append((start, AlignedChoice(step.top1, rank(step, text[start:]))))
         if self.small is None:
             return [place for _, place in found]
         differ = [start for start, place in found if place.kind != "agree"]
@@ -94,7 +94,7 @@ class Trio:
                 ranks[start] = rank(step, text[start:])
         return [place._replace(small=ranks.get(start)) for start, place in found]
 
-    async def each(self, questions: Sequence[str]) -> AsyncGenerator[list[Place], None]:
+    async def each(self, questions: Sequence[str]) -> AsyncGenerator[list[AlignedChoice], None]:
         """The places of many answers, in their order."""
 
         async def coming() -> AsyncIterator[str]:
@@ -150,7 +150,7 @@ def rank(step: Step, rest: bytes) -> int | None:
     return min(fits)[1] if fits else None
 
 
-def analysis(places: Sequence[Place]) -> dict[str, Any]:
+def analysis(places: Sequence[AlignedChoice]) -> dict[str, Any]:
     """Figures of all places together; shares of nothing are None."""
     apart = [place for place in places if place.kind == "disagree"]
     bins = []
@@ -169,7 +169,7 @@ def analysis(places: Sequence[Place]) -> dict[str, Any]:
     return {"places": len(places), **_shares(places), "bins": bins}
 
 
-def coverage(places: Sequence[Place]) -> dict[str, Any]:
+def coverage(places: Sequence[AlignedChoice]) -> dict[str, Any]:
     """How often the small model has the aligned model's choice among its first three."""
     return {
         name: {
@@ -183,11 +183,11 @@ def coverage(places: Sequence[Place]) -> dict[str, Any]:
     }
 
 
-def _bin(place: Place) -> int:
+def _bin(place: AlignedChoice) -> int:
     return min(BINS - 1, int(place.top1 * BINS))
 
 
-def _shares(places: Sequence[Place]) -> dict[str, float | None]:
+def _shares(places: Sequence[AlignedChoice]) -> dict[str, float | None]:
     return {kind: _share(sum(p.kind == kind for p in places), len(places)) for kind in KINDS}
 
 

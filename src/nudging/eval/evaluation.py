@@ -33,7 +33,7 @@ from .tasks import find_task
 from .work import Cell, Scorer, work
 
 
-class Asked(NamedTuple):
+class TaskSamples(NamedTuple):
     """A task with its samples, of which the first `limit` are asked."""
 
     task: Task
@@ -60,7 +60,7 @@ class Asked(NamedTuple):
         return facts | ({"code": code} if code else {})
 
 
-def read_task(text: str, data_dir: Path | None, limit: int | None, seed: int) -> Asked:
+def read_task(text: str, data_dir: Path | None, limit: int | None, seed: int) -> TaskSamples:
     """A task by its name, or `NAME=FILE?OPTIONS`, and the samples that a seed picks.
 
     Raises:
@@ -69,13 +69,15 @@ def read_task(text: str, data_dir: Path | None, limit: int | None, seed: int) ->
     if "=" in text:
         task, path = own_task(text)
         rows = read_jsonl(path)
-        return Asked(task, samples(task, rows, seed=seed), limit, text.partition("?")[2], path)
+        return TaskSamples(
+            task, samples(task, rows, seed=seed), limit, text.partition("?")[2], path
+        )
     task = find_task(text)
     found = samples(task, find_rows(text, data_dir), seed=seed)
-    return Asked(task, found, limit, "", data_dir / f"{text}.jsonl" if data_dir else None)
+    return TaskSamples(task, found, limit, "", data_dir / f"{text}.jsonl" if data_dir else None)
 
 
-def read_again(name: str, facts: Mapping[str, Any], seed: int) -> Asked:
+def read_again(name: str, facts: Mapping[str, Any], seed: int) -> TaskSamples:
     """A task of a run, by what the run's header says of it.
 
     Raises:
@@ -93,10 +95,10 @@ def read_again(name: str, facts: Mapping[str, Any], seed: int) -> Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class EvaluationRequest:
     """What is to be evaluated."""
 
-    tasks: Sequence[Asked]
+    tasks: Sequence[TaskSamples]
     methods: Sequence[str]
     models: Mapping[Role, str]
     """Specs; more than the methods need may be named."""
@@ -132,14 +134,14 @@ class Request:
 class Evaluation:
     """A request with all that it needs, open."""
 
-    request: Request
+    request: EvaluationRequest
     engines: dict[Role, Engine] = field(default_factory=dict)
     methods: list[Method] = field(default_factory=list)
     judge: Judge | None = None
     _open: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @classmethod
-    async def open(cls, request: Request, replies: Path) -> Evaluation:
+    async def open(cls, request: EvaluationRequest, replies: Path) -> Evaluation:
         """`replies`: the file in which a judge's are kept."""
         made = cls(request)
         try:

@@ -44,7 +44,7 @@ class Judge:
         self.model = model
         self._wire = wire
         self._temperature = temperature
-        self._kept = _Kept(cache)
+        self._kept = _ReplyCache(cache)
 
     async def ask(self, rubric: Rubric, sample: Sample, answer: str) -> Verdict:
         """Raises the wire's errors (`ServerError`) once trying again has not helped."""
@@ -151,7 +151,7 @@ def _content(body: object) -> str:
     return content
 
 
-class _Kept:
+class _ReplyCache:
     """Replies by the hash of the whole request, in a file of JSON lines that only grows."""
 
     def __init__(self, path: Path | None) -> None:

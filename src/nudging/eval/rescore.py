@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..storage.resumable import HEADER, sole_writer
 from ..storage.safe_files import encode, fresh, write_json
 from .code import rules_sum
-from .evaluation import Asked, read_again, scorer
+from .evaluation import TaskSamples, read_again, scorer
 from .judge import open_judge
 from .run_folder import SAMPLES, read_header, read_samples
 from .sample_lines import Line, canonical
@@ -44,7 +44,7 @@ class Change:
             self.right[place] += bool((line["score"] or {}).get("correct"))
 
 
-async def rescore(folder: Path, given: Sequence[Asked] = ()) -> list[Change]:
+async def rescore(folder: Path, given: Sequence[TaskSamples] = ()) -> list[Change]:
     """Score a run's answers anew. Killed at any moment, it leaves a run that can be scored again,
     and is not gone on with before.
 
@@ -83,7 +83,7 @@ async def rescore(folder: Path, given: Sequence[Asked] = ()) -> list[Change]:
 
 
 async def _anew(
-    folder: Path, header: Mapping[str, Any], asked: Mapping[str, Asked]
+    folder: Path, header: Mapping[str, Any], asked: Mapping[str, TaskSamples]
 ) -> AsyncGenerator[tuple[Line, Line], None]:
     """The lines of a run as they are, and as they are to be."""
     spec = header["judge"]

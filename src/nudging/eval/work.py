@@ -30,7 +30,7 @@ _SCORED_MEANWHILE = 8
 """Samples that may wait for a judge while others are answered."""
 
 
-class Asked(Protocol):
+class Answerer(Protocol):
     """What a run needs of a decoding method."""
 
     @property
@@ -55,7 +55,7 @@ class Cell:
 
     task: str
     samples: Sequence[Sample]
-    method: Asked
+    method: Answerer
     score: Scorer
     at_once: int = 1
     """Answers at work at the same time."""

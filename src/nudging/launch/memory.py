@@ -1,6 +1,6 @@
 """Where each of two servers computes, and how much of the memory there is its own.
 
-Pure: sizes and a machine in, rooms out. Knows no program and no flag.
+Pure: takes sizes and a machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEAST = 2048
 """Tokens that each cache must have room for."""
 
 
-class Room(NamedTuple):
+class Allocation(NamedTuple):
     gpus: tuple[Gpu, ...]
     """None: the CPU."""
     weights: int
@@ -43,9 +43,9 @@ def gib(size: int) -> str:
     return f"{size / GIB:.2f} GiB"
 
 
-def rooms(
+def allocate(
     sizes: Mapping[Source, Size], machine: Machine, *, tp: int = 1, memory: float | None = None
-) -> dict[Source, Room]:
+) -> dict[Source, Allocation]:
     """Rooms for both models. The base model spreads over `tp` GPUs. The nudging model has the next
     one for itself, or shares the first where there is no other.
 
@@ -56,10 +56,10 @@ def rooms(
     """
     base, nudge = sizes["base"], sizes["nudge"]
     if not machine.gpus:
-        room = machine.memory * (memory or MEMORY["cpu"])
-        caches = _caches(room, {"base": base, "nudge": nudge}, BESIDE["cpu"])
+        available = machine.memory * (memory or MEMORY["cpu"])
+        caches = _caches(available, {"base": base, "nudge": nudge}, BESIDE["cpu"])
         cores = max(1, machine.cores // 2)
-        return {s: Room((), sizes[s].weights, caches[s], 0.0, cores) for s in sizes}
+        return {s: Allocation((), sizes[s].weights, caches[s], 0.0, cores) for s in sizes}
     if tp > len(machine.gpus):
         raise UsageError(f"--tp {tp} wants {tp} GPUs, and there are {len(machine.gpus)}")
     parts: dict[Source, Size] = {
@@ -71,27 +71,28 @@ def rooms(
         "base": machine.gpus[:tp],
         "nudge": machine.gpus[:1] if shared else machine.gpus[tp : tp + 1],
     }
-    found: dict[Source, Room] = {}
+    found: dict[Source, Allocation] = {}
     for together in [parts] if shared else [{s: part} for s, part in parts.items()]:
         there = [gpu for source in together for gpu in gpus[source]]
-        room = min(gpu.free for gpu in there) * (memory or MEMORY["gpu"])
-        caches = _caches(room, together, BESIDE["gpu"])
+        available = min(gpu.free for gpu in there) * (memory or MEMORY["gpu"])
+        caches = _caches(available, together, BESIDE["gpu"])
         for source, part in together.items():
             taken = part.weights + caches[source] + BESIDE["gpu"]
             share = taken / max(gpu.total for gpu in gpus[source])
-            found[source] = Room(gpus[source], part.weights, caches[source], share, 0)
+            found[source] = Allocation(gpus[source], part.weights, caches[source], share, 0)
     return found
 
 
-def _caches(room: float, sizes: Mapping[Source, Size], beside: int) -> dict[Source, int]:
+def _caches(available: float, sizes: Mapping[Source, Size], beside: int) -> dict[Source, int]:
     """What is left beside the weights, shared out so that all caches hold equally many tokens:
     both models read the same texts."""
-    left = int(room) - sum(size.weights + beside for size in sizes.values())
+    left = int(available) - sum(size.weights + beside for size in sizes.values())
     token = sum(size.token for size in sizes.values())
     if left < LEAST * token:
         needs = ", ".join(f"{s} {gib(size.weights + beside)}" for s, size in sizes.items())
         raise ModelError(
-            f"not enough memory: {gib(int(room))} may be taken; {needs} and a cache are needed",
+            f"not enough memory: {gib(int(available))} may be taken; {needs} and a cache are "
+            "needed",
             hint="spread the base model with --tp, take more of what is free with --memory, or "
             "quantised models",
         )

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from ..errors import NudgingError, ServerFailed
-from .flags import HOST, Server, command, environment
+from .flags import HOST, VllmServer, command, environment
 from .process import Process, end
 
 PACKAGE = Path(__file__).parents[1]
@@ -37,7 +37,7 @@ class Watcher(NamedTuple):
 
 @contextmanager
 def running(
-    program: str, servers: Sequence[Server], logs: Path, *, limit: float, watcher: Watcher
+    program: str, servers: Sequence[VllmServer], logs: Path, *, limit: float, watcher: Watcher
 ) -> Iterator[None]:
     """Start the servers and wait until all answer. When one ends, the block is left as by SIGTERM,
     and what is raised says why. `logs`: the folder for the servers' own logs.
@@ -53,7 +53,9 @@ def running(
         try:
             with watcher.progress() as now:
                 for server in servers:
-                    if any(set(server.room.gpus) & set(s.server.room.gpus) for s in started):
+                    if any(
+                        set(server.allocation.gpus) & set(s.server.allocation.gpus) for s in started
+                    ):
                         _wait(started, limit, watcher, now)
                     started.append(_start(program, server, package, logs, watcher))
                 _wait(started, limit, watcher, now)
@@ -67,7 +69,7 @@ def running(
 
 
 class _Started:
-    def __init__(self, server: Server, process: Process) -> None:
+    def __init__(self, server: VllmServer, process: Process) -> None:
         self.server, self.process = server, process
         self.begun = time.monotonic()
         self.ready = False
@@ -77,7 +79,9 @@ class _Started:
         return time.monotonic() - self.begun
 
 
-def _start(program: str, server: Server, package: Path, logs: Path, watcher: Watcher) -> _Started:
+def _start(
+    program: str, server: VllmServer, package: Path, logs: Path, watcher: Watcher
+) -> _Started:
     log = logs / f"vllm-{server.source}.log"
     watcher.tell(f"starting vLLM for {server.source} with {server.model}; its log is {log}")
     try:

@@ -29,17 +29,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ...engines.local.runtime import Row, Vocabulary
-from .vocabulary_map import NONE, Spelling
+from .vocabulary_map import NONE, VocabularyMap
 
 Wide = npt.NDArray[np.float64]
 LEAST = 1e-300
 """A probability that is too small for float64 is taken for this."""
 
 
-class Combined(ABC):
+class Combination(ABC):
     """A way to make one distribution of several."""
 
-    spellings: Sequence[tuple[Spelling, Spelling]]
+    maps: Sequence[tuple[VocabularyMap, VocabularyMap]]
     """Of each of the other models: how it reads the writer's tokens, how the writer writes its."""
 
     @abstractmethod
@@ -47,48 +47,48 @@ class Combined(ABC):
         """Logits of all models, the writer's first, as one row in its vocabulary."""
 
 
-class Mean(Combined):
+class Mean(Combination):
     def __init__(self, writer: Vocabulary, other: Vocabulary) -> None:
         self._end = _End(writer)
-        self._said = _Said(writer, other)
-        self.spellings = (self._said.spellings,)
+        self._translator = _Translator(writer, other)
+        self.maps = (self._translator.maps,)
 
     def __call__(self, rows: Sequence[Row]) -> Row:
         mine, theirs = (np.exp(_logs(row)) for row in rows)
-        said, end = self._said.shares(theirs, mine)
+        said, end = self._translator.shares(theirs, mine)
         joint = mine + said
-        joint[self._said.never] = 0.0
+        joint[self._translator.never] = 0.0
         joint[self._end.token] = mine[self._end.tokens].sum() + end
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(joint / 2), dtype=np.float32)
 
 
-class Difference(Combined):
+class Difference(Combination):
     def __init__(self, writer: Vocabulary, tuned: Vocabulary, untuned: Vocabulary) -> None:
         self._end = _End(writer)
-        self._said = [_Said(writer, other) for other in (tuned, untuned)]
-        self.spellings = tuple(said.spellings for said in self._said)
+        self._translators = [_Translator(writer, other) for other in (tuned, untuned)]
+        self.maps = tuple(each.maps for each in self._translators)
 
     def __call__(self, rows: Sequence[Row]) -> Row:
         mine, *others = (_logs(row) for row in rows)
         (plus, plus_end), (minus, minus_end) = (
-            said.logs(np.exp(other)) for said, other in zip(self._said, others, strict=True)
+            each.logs(np.exp(other)) for each, other in zip(self._translators, others, strict=True)
         )
         joint = mine + (plus - minus)
-        for said in self._said:
-            joint[said.never] = -np.inf
+        for each in self._translators:
+            joint[each.never] = -np.inf
         mine_end = float(np.logaddexp.reduce(mine[self._end.tokens]))
         joint[self._end.token] = mine_end + (plus_end - minus_end)
         return np.asarray(joint, dtype=np.float32)
 
 
-class _Said:
+class _Translator:
     """What another model says of the writer's tokens, and of the end."""
 
     def __init__(self, writer: Vocabulary, other: Vocabulary) -> None:
-        read = Spelling(writer.pieces, other.pieces)
-        write = Spelling(other.pieces, writer.pieces)
-        self.spellings = (read, write)
+        read = VocabularyMap(writer.pieces, other.pieces)
+        write = VocabularyMap(other.pieces, writer.pieces)
+        self.maps = (read, write)
         self.never = read.first == NONE
         """The writer's tokens that the other can't read."""
         self._ends = _End(other).tokens

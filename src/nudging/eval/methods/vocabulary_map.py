@@ -39,7 +39,7 @@ def spelled_by(pieces: Pieces) -> Callable[[bytes], tuple[int, ...]]:
     return spelled
 
 
-class Spelling:
+class VocabularyMap:
     """How the tokens of a vocabulary are spelled in another."""
 
     def __init__(self, pieces: Pieces, other: Pieces) -> None:

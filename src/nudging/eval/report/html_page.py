@@ -142,7 +142,7 @@ def _shares(
 ) -> str:
     return charts.shares(
         [
-            charts.Row(gathered.names[way], _colour(cell), cell[figure], cell.get(ends))
+            charts.ShareRow(gathered.names[way], _colour(cell), cell[figure], cell.get(ends))
             for way, cell in cells
         ]
     )
@@ -216,7 +216,9 @@ def _gamma(gathered: Gathered) -> str:
     panels = []
     for (task, name), cells in tried.items():
         points = [
-            charts.Point(each["setting"]["gamma"], *(each[figure] for figure in _AGAINST_GAMMA))
+            charts.GammaPoint(
+                each["setting"]["gamma"], *(each[figure] for figure in _AGAINST_GAMMA)
+            )
             for each in sorted(cells, key=lambda each: each["setting"]["gamma"])
         ]
         if len(points) > 1:
