@@ -47,9 +47,9 @@ def files() -> Iterator[tuple[str, str]]:
 
 def test_no_two_classes_have_one_name() -> None:
     found = shared(classes())
-    assert found.keys() == SHARED_CLASSES, found
+    assert found.keys() <= SHARED_CLASSES, found
 
 
 def test_no_two_files_have_one_name() -> None:
     found = shared(files())
-    assert found.keys() == SHARED_FILES, found
+    assert found.keys() <= SHARED_FILES, found
