@@ -269,7 +269,7 @@ def test_main_memory_is_split() -> None:
     found = allocate(of((2, 300_000), (1, 100_000)), machine)
     assert [allocation.cache // GIB for allocation in found.values()] == [3, 1]
     assert [allocation.cores for allocation in found.values()] == [3, 3]
-    assert str(found["base"]) == "the CPU: weights 2.00 GiB, cache 3.00 GiB"
+    assert str(found["base"]) == "the CPU: weights 2.00 GiB, KV cache 3.00 GiB"
 
 
 @given(

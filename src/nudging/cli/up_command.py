@@ -31,22 +31,28 @@ def up(
     base: Annotated[
         str,
         typer.Option(
-            "--base", metavar="HF_OR_DIR", help="The base model: a folder, or a name on the hub."
+            "--base",
+            metavar="HF_OR_DIR",
+            help="The base model: a folder, or a name on the Hugging Face hub.",
         ),
     ],
     nudge: Annotated[
-        str, typer.Option("--nudge", metavar="HF_OR_DIR", help="The nudging model, likewise.")
+        str,
+        typer.Option("--nudge", metavar="HF_OR_DIR", help="The nudging model, in the same way."),
     ],
     tp: Annotated[
-        int, typer.Option("--tp", metavar="N", min=1, help="GPUs that the base model spreads over.")
+        int,
+        typer.Option(
+            "--tp", metavar="N", min=1, help="GPUs for the base model (tensor parallelism)."
+        ),
     ] = 1,
     memory: Annotated[
         float | None,
         typer.Option(
             "--memory",
             metavar="SHARE",
-            help="Of the free memory, what both servers together take; 0.9 of a GPU's and 0.5 of "
-            "the main memory, unless given.",
+            help="Share of the free memory that both servers take together; default: 0.9 on GPUs, "
+            "0.5 of main memory.",
         ),
     ] = None,
     gate: Annotated[
@@ -54,27 +60,34 @@ def up(
         typer.Option(
             "--gate",
             metavar="KIND",
-            help="How the base server ends turns by itself: v1 or v2, by vLLM's model runner, "
-            "auto, or off.",
+            help="The gate, which lets the base model's server end a turn at the first token in "
+            "doubt: auto, off, or v1 or v2 for that model runner of vLLM.",
         ),
     ] = "auto",
     base_args: Annotated[
         str,
-        typer.Option("--base-args", metavar="FLAGS", help="More flags of vLLM, in one text."),
+        typer.Option(
+            "--base-args",
+            metavar="FLAGS",
+            help="Further flags of vLLM for the base model, as one string.",
+        ),
     ] = "",
     nudge_args: Annotated[
         str, typer.Option("--nudge-args", metavar="FLAGS", help="The same for the nudging model.")
     ] = "",
     vllm: Annotated[
         str | None,
-        typer.Option("--vllm", metavar="PROGRAM", help=f"vLLM's program; {PROGRAM} names it too."),
+        typer.Option(
+            "--vllm", metavar="PROGRAM", help=f"vLLM's program; default: {PROGRAM}, or vllm."
+        ),
     ] = None,
     start_limit: Annotated[
         float,
-        typer.Option("--start-limit", metavar="S", help="Seconds until a server must be ready."),
+        typer.Option("--start-limit", metavar="S", help="Seconds in which a server must be ready."),
     ] = 3600.0,
     logs: Annotated[
-        Path | None, typer.Option("--logs", metavar="DIR", help="Folder for the servers' own logs.")
+        Path | None,
+        typer.Option("--logs", metavar="DIR", help="Folder for the logs of both servers."),
     ] = None,
     **options: Any,
 ) -> None:
@@ -97,7 +110,7 @@ def up(
         sizes = {source: size_of(model) for source, model in models.items()}
         found = allocate(sizes, look(), tp=tp, memory=memory)
         for source, allocation in found.items():
-            show.tell(f"{source} on {allocation}")
+            show.tell(f"{'base' if source == 'base' else 'nudging'} model on {allocation}")
         servers = [
             VllmServer(
                 "base", models["base"], found["base"], ports["base"], tp, kind, more["base"]

@@ -1,7 +1,4 @@
-"""The command line and the environment of a vLLM server, as nudging needs it.
-
-Knows the flags of vLLM, and neither sizes nor processes.
-"""
+"""The command line and the environment of a vLLM server, as nudging needs it."""
 
 from __future__ import annotations
 
@@ -35,6 +32,11 @@ class VllmServer(NamedTuple):
     gate: Gate = "off"
     more: Sequence[str] = ()
     """Flags of the user's own. They come last and win."""
+
+    @property
+    def name(self) -> str:
+        """Which model it serves, in words."""
+        return "the base model" if self.source == "base" else "the nudging model"
 
 
 def address(source: Source, port: int) -> str:

@@ -1,7 +1,4 @@
-"""Where each of two servers computes, and how much of the memory there is its own.
-
-Pure: takes sizes and a machine.
-"""
+"""The memory of this machine divided between two servers, and where each of them computes."""
 
 from __future__ import annotations
 
@@ -15,28 +12,30 @@ from .sizes import Size
 
 GIB = 2**30
 BESIDE = {"gpu": 2 * GIB, "cpu": GIB}
-"""Of a server, beside weights and cache: libraries, what a pass computes, recorded graphs."""
+"""Bytes of a server beside weights and KV cache: libraries, activations, recorded graphs."""
 MEMORY = {"gpu": 0.9, "cpu": 0.5}
-"""Of what is free, what both servers together take. Main memory has other users."""
+"""The share of the free memory that both servers take. Main memory has other users."""
 LEAST = 2048
-"""Tokens that each cache must have room for."""
+"""Tokens that each KV cache must hold."""
 
 
 class Allocation(NamedTuple):
+    """What one server gets."""
+
     gpus: tuple[Gpu, ...]
-    """None: the CPU."""
+    """Empty: it computes on the CPU."""
     weights: int
     cache: int
-    """Bytes, of each GPU."""
+    """Bytes, on each GPU."""
     share: float
-    """Of the whole memory of each GPU."""
+    """Of all memory of each GPU."""
     cores: int
 
     def __str__(self) -> str:
         where = f"GPU {','.join(gpu.name for gpu in self.gpus)}" if self.gpus else "the CPU"
         taken = f", --gpu-memory-utilization {self.share:.3f}" if self.gpus else ""
-        each = " of each" if len(self.gpus) > 1 else ""
-        return f"{where}: weights {gib(self.weights)}, cache {gib(self.cache)}{each}{taken}"
+        each = " on each" if len(self.gpus) > 1 else ""
+        return f"{where}: weights {gib(self.weights)}, KV cache {gib(self.cache)}{each}{taken}"
 
 
 def gib(size: int) -> str:
@@ -46,13 +45,14 @@ def gib(size: int) -> str:
 def allocate(
     sizes: Mapping[Source, Size], machine: Machine, *, tp: int = 1, memory: float | None = None
 ) -> dict[Source, Allocation]:
-    """Rooms for both models. The base model spreads over `tp` GPUs. The nudging model has the next
-    one for itself, or shares the first where there is no other.
+    """Memory for both models. The base model spreads over `tp` GPUs. The nudging model has the
+    next GPU for itself, or shares the first where there is no other.
 
-    `memory`: the share of what is free that both may take together.
+    `memory`: the share of the free memory that both may take together.
 
     Raises:
-        UsageError: there are not as many GPUs. ModelError: the models do not fit.
+        UsageError: there are fewer GPUs than `tp`.
+        ModelError: the models do not fit.
     """
     base, nudge = sizes["base"], sizes["nudge"]
     if not machine.gpus:
@@ -84,8 +84,8 @@ def allocate(
 
 
 def _caches(available: float, sizes: Mapping[Source, Size], beside: int) -> dict[Source, int]:
-    """What is left beside the weights, shared out so that all caches hold equally many tokens:
-    both models read the same texts."""
+    """Bytes of each KV cache: what the weights leave, divided so that both caches hold as many
+    tokens, since both models read the same texts."""
     left = int(available) - sum(size.weights + beside for size in sizes.values())
     token = sum(size.token for size in sizes.values())
     if left < LEAST * token:

@@ -1,7 +1,4 @@
-"""Two servers up for as long as a `with` block lasts: started, waited for, watched, ended.
-
-Knows how, and not what is done with them.
-"""
+"""Two servers for as long as a `with` block lasts: started, waited for, watched, ended."""
 
 from __future__ import annotations
 
@@ -83,7 +80,7 @@ def _start(
     program: str, server: VllmServer, package: Path, logs: Path, watcher: Watcher
 ) -> _Started:
     log = logs / f"vllm-{server.source}.log"
-    watcher.tell(f"starting vLLM for {server.source} with {server.model}; its log is {log}")
+    watcher.tell(f"starting vLLM for {server.name}, {server.model}; its log is {log}")
     try:
         logs.mkdir(parents=True, exist_ok=True)
         process = Process(command(program, server), environment(server, os.environ, package), log)
@@ -98,7 +95,7 @@ def _wait(
     while waiting := [one for one in started if not one.ready]:
         _check(started, watcher)
         for one in waiting:
-            name, seconds = one.server.source, one.seconds
+            name, seconds = one.server.name, one.seconds
             if one.process.is_ready(HOST, one.server.port):
                 one.ready = True
                 watcher.tell(f"vLLM for {name} is ready after {seconds:.0f} s")
@@ -109,7 +106,7 @@ def _wait(
                 )
         for one in [one for one in waiting if not one.ready][:1]:
             last = " ".join(one.process.tail(1))
-            now(f"waiting for vLLM, {one.seconds:.0f} s; {one.server.source} says: {last}")
+            now(f"waiting for vLLM, {one.seconds:.0f} s; log of {one.server.name}: {last}")
         time.sleep(_LOOK)
 
 
@@ -123,7 +120,7 @@ def _check(started: Sequence[_Started], watcher: Watcher) -> None:
             watcher.tell(f"| {line}")
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         raise ServerFailed(
-            f"vLLM for {one.server.source} has ended, {how}",
+            f"vLLM for {one.server.name} has ended, {how}",
             hint=f"above are the last lines of its log, {one.process.log}",
         )
 
