@@ -21,8 +21,8 @@ from pathlib import Path
 from nudging import NudgedModel
 from nudging.bench.case_results import CaseResult, Workload
 from nudging.bench.questions import QUESTIONS
-from nudging.bench.remote import Measure, Servers, default_rows, row_of, rows, timed
-from nudging.bench.watched import TokenChoice, Watched
+from nudging.bench.recording import RecordingEngine, TokenChoice
+from nudging.bench.remote import Measure, ServerPair, default_rows, row_of, rows, timed
 from nudging.engines.spec import parse_spec
 from nudging.rule.config import Config
 from nudging.storage.text_files import read_questions
@@ -58,7 +58,7 @@ def _gap(choice: TokenChoice, gamma: float) -> float:
 
 
 async def _official(
-    request: Workload, servers: Servers, at_once: int
+    request: Workload, servers: ServerPair, at_once: int
 ) -> tuple[float, list[Answer], list[list[TokenChoice]]]:
     """Seconds, the answers in the order of the questions, and the choices of each."""
     answers: dict[int, Answer] = {}
@@ -66,7 +66,7 @@ async def _official(
 
     def job(place: int, question: str) -> Callable[[], Awaitable[None]]:
         async def answer() -> None:
-            watched = (Watched(e, choices[place]) for e in (servers.base, servers.nudge))
+            watched = (RecordingEngine(e, choices[place]) for e in (servers.base, servers.nudge))
             model = NudgedModel(*watched, preset="official", max_tokens=request.tokens)
             answers[place] = await model.answer_async(question)
 
@@ -76,7 +76,7 @@ async def _official(
     return seconds, [answers[place] for place in sorted(answers)], choices
 
 
-async def beside_chunked(request: Workload, servers: Servers, at_once: int) -> list[CaseResult]:
+async def beside_chunked(request: Workload, servers: ServerPair, at_once: int) -> list[CaseResult]:
     """Preset `official` and the authors' way of calling, which must give the same answers."""
     seconds, answers, choices = await _official(request, servers, at_once)
     ours = row_of("official", servers, seconds, answers)

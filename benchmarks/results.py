@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from nudging.eval.header import asked
 from nudging.eval.interval import interval
-from nudging.eval.report.gather import Cell, Gathered, gather
+from nudging.eval.report.gather import Cell, ReportData, gather
 from nudging.eval.run_folder import read_samples
 from nudging.eval.sample_lines import Line, canonical
 from nudging.eval.summary import BASELINE
@@ -54,7 +54,7 @@ class Shown(NamedTuple):
         return tail(right, self.cell["scored"], self.chance)
 
 
-def read(run: Path) -> tuple[Gathered, list[Shown]]:
+def read(run: Path) -> tuple[ReportData, list[Shown]]:
     gathered = gather([run])
     answers: dict[str, list[Line]] = {}
     tasks: dict[str, list[Line]] = {}

@@ -22,7 +22,7 @@ from nudging.launch.machine import look
 from nudging.launch.memory import allocate
 from nudging.launch.process import free_port
 from nudging.launch.sizes import size_of
-from nudging.launch.two_servers import Watcher, running
+from nudging.launch.two_servers import Console, running
 from nudging.values.tokens import Source
 
 PROGRAM = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "vllm"
@@ -50,8 +50,8 @@ def vllm_pair(logs: Path, *more: str, gate: bool = False) -> Iterator[tuple[str,
         )
         for source in SOURCES
     ]
-    watcher = Watcher(show.tell, show.progress)
-    with running(program, servers, logs, limit=START_LIMIT, watcher=watcher):
+    console = Console(show.tell, show.progress)
+    with running(program, servers, logs, limit=START_LIMIT, console=console):
         base, nudge = (address(server.source, server.port) for server in servers)
         yield base, nudge
 

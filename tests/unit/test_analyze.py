@@ -61,7 +61,7 @@ def places(
     small: ScriptedEngine | None = None,
     max_tokens: int = 16,
 ) -> list[AlignedChoice]:
-    return asyncio.run(Trio(base, aligned, small, max_tokens=max_tokens).places("Why?"))
+    return asyncio.run(Trio(base, aligned, small, max_tokens=max_tokens).choices("Why?"))
 
 
 def test_models_that_write_alike_agree_to_the_end() -> None:

@@ -23,7 +23,7 @@ from nudging.batch.join import join, matched
 from nudging.batch.openai_requests import RequestAnswerer, check_ids
 from nudging.batch.row import ADDED, Result, Row, bad, question_of
 from nudging.batch.row_options import RowOptions
-from nudging.batch.work_folder import Settled, WorkFolder, opened
+from nudging.batch.work_folder import DoneRows, WorkFolder, opened
 from nudging.cli import show
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import (
@@ -237,7 +237,7 @@ def test_a_line_without_end_is_not_read_into_memory(
 
 @given(st.permutations(range(30)), st.integers(0, 30))
 def test_settled_rows_are_those_that_were_added(order: list[int], count: int) -> None:
-    settled = Settled()
+    settled = DoneRows()
     for row in order[:count]:
         assert row not in settled
         settled.add(row)

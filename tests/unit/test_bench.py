@@ -17,7 +17,7 @@ from nudging.bench.measure import FEWEST, alone, cases, compared, per_token
 from nudging.bench.overhead import overhead
 from nudging.bench.pair import pair
 from nudging.bench.questions import QUESTIONS
-from nudging.bench.watched import TokenChoice, Watched, turned_gap
+from nudging.bench.recording import RecordingEngine, TokenChoice, turned_gap
 from nudging.cli import run
 from nudging.engines.base import Engine, Want
 from nudging.engines.local.local_engine import LocalEngine
@@ -117,7 +117,7 @@ def test_a_bound_that_is_crossed_is_a_choice(
 def test_a_watched_engine_is_the_engine() -> None:
     inner = random_engine(3, end=0)
     choices: list[TokenChoice] = []
-    watched = Watched(inner, choices)
+    watched = RecordingEngine(inner, choices)
     prompt = Prompt((Part("p"),))
 
     async def read(engine: Engine) -> list[Step]:

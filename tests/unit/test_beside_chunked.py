@@ -8,7 +8,7 @@ from benchmarks.beside_chunked import MEASURES, tie_gap
 from benchmarks.chunked import Tally
 
 from nudging.bench import remote
-from nudging.bench.watched import TokenChoice
+from nudging.bench.recording import TokenChoice
 from nudging.engines.spec import Spec
 from nudging.errors import ServerDown
 from nudging.values.tokens import Candidate, Step

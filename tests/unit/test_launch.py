@@ -24,7 +24,7 @@ from nudging.launch.flags import (
 )
 from nudging.launch.machine import Gpu, Machine, chosen, look
 from nudging.launch.memory import BESIDE, GIB, LEAST, Allocation, allocate
-from nudging.launch.sizes import Size, read_size, size_of
+from nudging.launch.sizes import ModelSize, read_size, size_of
 from nudging.values.tokens import Source
 from tests.fake_server import FakeServer, Reply, answer
 
@@ -68,7 +68,7 @@ DEEPSEEK = {
     ],
 )
 def test_what_a_token_takes_in_the_cache(config: Any, token: int) -> None:
-    assert read_size("m", {"model.safetensors": 2_000_000}, config) == Size(2_000_000, token)
+    assert read_size("m", {"model.safetensors": 2_000_000}, config) == ModelSize(2_000_000, token)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def model(folder: Path, config: str = "{}", weights: int = 10) -> Path:
 
 def test_the_size_of_a_folder(tmp_path: Path) -> None:
     found = model(tmp_path / "m", json.dumps(GEMMA_270M), 1000)
-    assert size_of(str(found)) == Size(1000, 18_432)
+    assert size_of(str(found)) == ModelSize(1000, 18_432)
 
 
 def test_what_is_no_model_is_told(tmp_path: Path) -> None:
@@ -222,11 +222,11 @@ def gpus(*free: float, total: float = 80) -> Machine:
     return Machine(found, 64 * GIB, 16)
 
 
-def of(base: tuple[float, int], nudge: tuple[float, int]) -> dict[Source, Size]:
+def of(base: tuple[float, int], nudge: tuple[float, int]) -> dict[Source, ModelSize]:
     """Weights in GiB, and bytes of cache for a token."""
     return {
-        "base": Size(int(base[0] * GIB), base[1]),
-        "nudge": Size(int(nudge[0] * GIB), nudge[1]),
+        "base": ModelSize(int(base[0] * GIB), base[1]),
+        "nudge": ModelSize(int(nudge[0] * GIB), nudge[1]),
     }
 
 
@@ -251,7 +251,7 @@ SPLITS = [
 
 @pytest.mark.parametrize(("sizes", "machine", "tp", "memory", "shares", "names"), SPLITS)
 def test_gpus_are_split(
-    sizes: dict[Source, Size],
+    sizes: dict[Source, ModelSize],
     machine: Machine,
     tp: int,
     memory: float | None,

@@ -235,7 +235,7 @@ def test_columns_stand_on_one_floor() -> None:
     tall = [float(part["height"]) for part in parts if "column" in part["class"]]
     assert max(tall) > 0
     assert sorted(tall)[-2] / sorted(tall)[-1] == pytest.approx(40 / 60, abs=0.02)
-    parts = drawn(charts.places([10] * BINS, [1] * BINS))
+    parts = drawn(charts.along_answer([10] * BINS, [1] * BINS))
     assert len([part for part in parts if "column" in part["class"]]) == BINS
 
 

@@ -50,10 +50,10 @@ def answer_part(
 
 def bounded(step: RowAnswerer, at_once: int) -> RowAnswerer:
     """So many rows at once, of all parts together."""
-    places = asyncio.Semaphore(at_once)
+    permits = asyncio.Semaphore(at_once)
 
     async def one(row: Columns) -> Result:
-        async with places:
+        async with permits:
             return await step(row)
 
     return one

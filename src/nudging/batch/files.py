@@ -14,7 +14,7 @@ from .jsonl import LinesIn, LinesOut, as_json
 from .row import Columns, Row, SourceRow
 
 if TYPE_CHECKING:
-    from .parquet import Slice
+    from .parquet import TableRow
 
 JSON_LINES, PARQUET = (".jsonl", ".ndjson"), (".parquet",)
 
@@ -86,12 +86,12 @@ def schemas_of(source: RowSource, prefix: str) -> tuple[Any, Any]:
     return kept, parquet.added_schema(prefix)
 
 
-def plain(row: Slice) -> Any:
+def plain(row: TableRow) -> Any:
     """A row of a table as JSON can hold it."""
     return _parquet().plain(row)
 
 
-def json_of(came: bytes | Slice) -> bytes:
+def json_of(came: bytes | TableRow) -> bytes:
     """A row as JSON, whatever it is."""
     return as_json(came) if isinstance(came, bytes) else encode(plain(came)).rstrip()
 

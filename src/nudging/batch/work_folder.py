@@ -34,7 +34,7 @@ _RESULTS = "results.jsonl"
 _LINE = re.compile(rb'\{"row": (\d+), "kind": "(answered|failed|bad)", "data": \{.*\}\}\n')
 
 
-class Settled:
+class DoneRows:
     """Which rows are done: all below a place, and some above it. What it holds is as large as rows
     are apart that are at work at the same time, however many are done."""
 
@@ -60,7 +60,7 @@ class WorkFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.settled = Settled()
+        self.settled = DoneRows()
         self.counts: Counter[Kind] = Counter()
         self._path = folder / _RESULTS
         self._journal = Journal(self._path, self._read)

@@ -19,7 +19,7 @@ from ..model import PREFIX, NudgedModel
 from ..prompts.chat import Prompt, base_prompt, conversation
 from ..values.tokens import Answer, Source
 from .case_results import CaseResult, Speculate, Workload, ratio
-from .watched import TokenChoice, Watched, turned_gap
+from .recording import RecordingEngine, TokenChoice, turned_gap
 
 FEWEST = 8
 """Tokens that a time a token is taken over, at least."""
@@ -38,7 +38,7 @@ async def opened(request: Workload) -> AsyncIterator[tuple[Engine, Engine]]:
         yield base, nudge
 
 
-class Alone(NamedTuple):
+class TokenTimes(NamedTuple):
     """When each token of each model alone came, in seconds."""
 
     base: list[float]
@@ -76,7 +76,7 @@ async def compared(
     `options`: those of the rule.
     """
     choices: list[TokenChoice] = []
-    watched = (Watched(engine, choices) for engine in (base, nudge))
+    watched = (RecordingEngine(engine, choices) for engine in (base, nudge))
     model = NudgedModel(*watched, max_tokens=request.tokens, **options)
     kind, gamma = base.capabilities.kind, model.config.gamma
     for question in request.questions:
@@ -109,10 +109,10 @@ def _case(label: str, speculate: Speculate) -> str:
     return label if label and speculate == "auto" else f"{label} {speculate}".strip()
 
 
-async def _both_alone(base: Engine, nudge: Engine, question: str, tokens: int) -> Alone:
+async def _both_alone(base: Engine, nudge: Engine, question: str, tokens: int) -> TokenTimes:
     messages = conversation(question)
     base_times = await alone(base, base_prompt(messages, prefix=PREFIX), "base", tokens)
-    return Alone(base_times, await alone(nudge, await nudge.render(messages), "nudge", tokens))
+    return TokenTimes(base_times, await alone(nudge, await nudge.render(messages), "nudge", tokens))
 
 
 async def prepare(base: Engine, nudge: Engine, question: str) -> None:
@@ -126,7 +126,7 @@ async def prepare(base: Engine, nudge: Engine, question: str) -> None:
             await anext(steps, None)
 
 
-def _row(case: CaseResult, times: Alone, answer: Answer) -> CaseResult:
+def _row(case: CaseResult, times: TokenTimes, answer: Answer) -> CaseResult:
     usage, tokens = answer.usage, max(1, answer.usage.tokens)
     base, nudged = per_token(times.base, tokens), 1000 * usage.seconds / tokens
     return replace(

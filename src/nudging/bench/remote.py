@@ -36,14 +36,14 @@ def remote(request: Workload) -> Suite:
     return Suite(len(CONCURRENCY), rows(request, [default_rows]))
 
 
-class Servers(NamedTuple):
+class ServerPair(NamedTuple):
     base: RemoteEngine
     nudge: RemoteEngine
     base_prompts: list[Prompt]
     nudge_prompts: list[Prompt]
 
 
-Measure = Callable[[Workload, Servers, int], Awaitable[list[CaseResult]]]
+Measure = Callable[[Workload, ServerPair, int], Awaitable[list[CaseResult]]]
 """A way of answering, measured with so many answers at once."""
 
 
@@ -55,7 +55,7 @@ async def rows(request: Workload, measures: Sequence[Measure]) -> AsyncGenerator
         nudge_engine = await open_remote(parse_spec(request.nudge))
         opened.push_async_callback(nudge_engine.aclose)
         messages = [conversation(question) for question in request.questions]
-        servers = Servers(
+        servers = ServerPair(
             base_engine,
             nudge_engine,
             [base_prompt(each, prefix=PREFIX) for each in messages],
@@ -102,7 +102,7 @@ async def timed(jobs: Sequence[Callable[[], Awaitable[None]]], at_once: int) -> 
     return time.perf_counter() - begun
 
 
-async def _alone(servers: Servers, source: Source, tokens: int, at_once: int) -> float:
+async def _alone(servers: ServerPair, source: Source, tokens: int, at_once: int) -> float:
     """Milliseconds a token of one server."""
     engine: Engine = servers.base if source == "base" else servers.nudge
     prompts = servers.base_prompts if source == "base" else servers.nudge_prompts
@@ -122,7 +122,7 @@ async def _alone(servers: Servers, source: Source, tokens: int, at_once: int) ->
     return 1000 * seconds / max(1, came)
 
 
-def row_of(case: str, servers: Servers, seconds: float, answers: Sequence[Answer]) -> CaseResult:
+def row_of(case: str, servers: ServerPair, seconds: float, answers: Sequence[Answer]) -> CaseResult:
     usages = [answer.usage for answer in answers]
     tokens = max(1, sum(usage.tokens for usage in usages))
     ahead = sum(usage.base.ahead for usage in usages)
@@ -137,7 +137,7 @@ def row_of(case: str, servers: Servers, seconds: float, answers: Sequence[Answer
     )
 
 
-async def default_rows(request: Workload, servers: Servers, at_once: int) -> list[CaseResult]:
+async def default_rows(request: Workload, servers: ServerPair, at_once: int) -> list[CaseResult]:
     model = NudgedModel(servers.base, servers.nudge, max_tokens=request.tokens)
     answers: list[Answer] = []
 

@@ -64,14 +64,14 @@ def analyze(
     if aligned is not None:
         parse_spec(aligned)
     questions = read_prompts(prompts, limit)
-    places = _places(made, aligned, questions, max_tokens)
+    choices = _choices(made, aligned, questions, max_tokens)
     found = {
         "base": made.base,
         "aligned": aligned or made.nudge,
         "nudge": made.nudge if aligned else None,
         "prompts": len(questions),
-        **analysis(places),
-        "coverage": coverage(places) if aligned else None,
+        **analysis(choices),
+        "coverage": coverage(choices) if aligned else None,
     }
     if as_json:
         show.print_json(found)
@@ -79,7 +79,7 @@ def analyze(
         _print(found)
 
 
-def _places(
+def _choices(
     made: ResolvedPair, aligned: str | None, questions: list[str], max_tokens: int
 ) -> list[AlignedChoice]:
     from ..eval.analyze import Trio
@@ -110,15 +110,15 @@ def _places(
             show.bar("prompts", len(questions)) as advance,
             closing(portal.iterate(trio.each(questions))) as coming,
         ):
-            for places in coming:
-                found += places
+            for choices in coming:
+                found += choices
                 advance()
     return found
 
 
 def _print(found: Mapping[str, Any]) -> None:
     show.put(
-        f"{found['places']} tokens of {found['aligned']}, in answers to {found['prompts']} "
+        f"{found['choices']} tokens of {found['aligned']}, in answers to {found['prompts']} "
         f"prompts, beside {found['base']}\n\n"
     )
     head = ["top-1 of base", "places", "agree", "weak", "disagree"]
@@ -143,7 +143,7 @@ def _print(found: Mapping[str, Any]) -> None:
         for name, what in (("disagree", "they disagree"), ("differ", "the first is another")):
             each = found["coverage"][name]
             show.put(
-                f"\nWhere {what} ({each['places']} places), {found['nudge']} has the aligned "
+                f"\nWhere {what} ({each['choices']} places), {found['nudge']} has the aligned "
                 f"model's choice among its first three in {_percent(each['top3']) or 'none'}.\n"
             )
 

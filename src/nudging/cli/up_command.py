@@ -17,7 +17,7 @@ from ..launch.machine import look
 from ..launch.memory import allocate
 from ..launch.process import free_port
 from ..launch.sizes import size_of
-from ..launch.two_servers import Watcher, running
+from ..launch.two_servers import Console, running
 from ..values.tokens import Source
 from . import show
 from .check_command import examine
@@ -120,8 +120,8 @@ def up(
             ),
         ]
         folder = logs or _log_folder(options["port"])
-        watcher = Watcher(_tell, show.progress)
-        with running(program, servers, folder, limit=start_limit, watcher=watcher):
+        console = Console(_tell, show.progress)
+        with running(program, servers, folder, limit=start_limit, console=console):
             pair = examine(*specs)
             show.tell(pair.told)
             if not pair.works:

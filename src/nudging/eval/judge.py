@@ -20,7 +20,7 @@ from ..engines.remote.http import WIRE_OPTIONS, Wire, open_wire
 from ..engines.spec import Spec, parse_spec
 from ..errors import InputError, ServerNonsense, SpecError
 from ..storage.safe_files import encode, own
-from .rubrics import Rubric, Unread
+from .rubrics import Rubric, UnreadableReply
 from .task import Sample, Score
 
 _MOST_TOKENS = 2048  # room for reasons, and for a model that thinks aloud first
@@ -86,7 +86,7 @@ class Judge:
 def _read(rubric: Rubric, reply: str) -> Verdict:
     try:
         return Verdict(rubric.read(reply), reply)
-    except Unread as problem:
+    except UnreadableReply as problem:
         return Verdict({}, reply, str(problem))
 
 

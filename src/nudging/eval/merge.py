@@ -15,7 +15,7 @@ from ..storage.resumable import HEADER, Header, write_journal
 from ..storage.safe_files import write_json
 from .header import merged
 from .run_folder import SAMPLES, check_place, read_header, read_samples
-from .sample_lines import Key, Line, canonical, key, timeless
+from .sample_lines import Line, SampleKey, canonical, key, timeless
 
 
 def merge(runs: Sequence[Path], out: Path) -> None:
@@ -36,7 +36,7 @@ def merge(runs: Sequence[Path], out: Path) -> None:
     write_json(out / HEADER, header)  # the last: what has no header is no run
 
 
-def _lines(runs: Sequence[Path], chosen: dict[Key, tuple[int, bool]]) -> Iterator[Line]:
+def _lines(runs: Sequence[Path], chosen: dict[SampleKey, tuple[int, bool]]) -> Iterator[Line]:
     for number, run in enumerate(runs):
         for line in read_samples(run):
             if chosen.get(key(line)) == (number, line["error"] is not None):
@@ -44,10 +44,10 @@ def _lines(runs: Sequence[Path], chosen: dict[Key, tuple[int, bool]]) -> Iterato
                 del chosen[key(line)]
 
 
-def _chosen(runs: Sequence[Path], headers: Sequence[Header]) -> dict[Key, tuple[int, bool]]:
+def _chosen(runs: Sequence[Path], headers: Sequence[Header]) -> dict[SampleKey, tuple[int, bool]]:
     """Of each sample the run whose line counts, and whether that is a failure."""
-    chosen: dict[Key, tuple[int, bool]] = {}
-    seen: dict[Key, bytes] = {}
+    chosen: dict[SampleKey, tuple[int, bool]] = {}
+    seen: dict[SampleKey, bytes] = {}
     for number, (run, header) in enumerate(zip(runs, headers, strict=True)):
         for line in read_samples(run, header):
             about = key(line)

@@ -25,7 +25,7 @@ from .work import scored
 
 
 @dataclass(slots=True)
-class Change:
+class RescoredCell:
     """What has changed in a cell."""
 
     task: str
@@ -44,7 +44,7 @@ class Change:
             self.right[place] += bool((line["score"] or {}).get("correct"))
 
 
-async def rescore(folder: Path, given: Sequence[TaskSamples] = ()) -> list[Change]:
+async def rescore(folder: Path, given: Sequence[TaskSamples] = ()) -> list[RescoredCell]:
     """Score a run's answers anew. Killed at any moment, it leaves a run that can be scored again,
     and is not gone on with before.
 
@@ -61,7 +61,7 @@ async def rescore(folder: Path, given: Sequence[TaskSamples] = ()) -> list[Chang
         name: named.get(name) or read_again(name, facts, header["seed"])
         for name, facts in header["tasks"].items()
     }
-    changes: dict[str, Change] = {}
+    changes: dict[str, RescoredCell] = {}
     with sole_writer(folder):
         path = folder / SAMPLES
         new = path.with_name(f"{path.name}.rescored")
@@ -69,7 +69,7 @@ async def rescore(folder: Path, given: Sequence[TaskSamples] = ()) -> list[Chang
             async with aclosing(_anew(folder, header, asked)) as lines:
                 async for old, line in lines:
                     about = canonical([line["task"], line["method"], line["setting"]])
-                    change = Change(line["task"], line["method"], line["setting"])
+                    change = RescoredCell(line["task"], line["method"], line["setting"])
                     changes.setdefault(about, change).add(old, line)
                     file.write(encode(line))
             file.flush()

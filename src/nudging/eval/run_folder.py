@@ -15,7 +15,7 @@ from ..errors import InputError, UsageError
 from ..storage.resumable import HEADER, Header, Journal, parse_header, sole_writer, write_journal
 from ..storage.safe_files import write_json
 from .header import FORMAT
-from .sample_lines import Key, Line, is_settled, key, read_lines
+from .sample_lines import Line, SampleKey, is_settled, key, read_lines
 from .shapes import header_fault
 
 SAMPLES, SUMMARY = "samples.jsonl", "summary.json"
@@ -25,11 +25,11 @@ class Run:
     """A run's folder, open for more lines."""
 
     def __init__(self, folder: Path) -> None:
-        self.done: set[Key] = set()
+        self.done: set[SampleKey] = set()
         """What need not be asked again."""
-        self.unscored: dict[Key, Line] = {}
+        self.unscored: dict[SampleKey, Line] = {}
         """What was answered, and could not be scored."""
-        self._failed: set[Key] = set()
+        self._failed: set[SampleKey] = set()
         """What has a line, and is to get another."""
         self._doubled = False
         self._folder = folder

@@ -20,7 +20,7 @@ from .shapes import line_fault
 Line = dict[str, Any]
 
 
-class Key(NamedTuple):
+class SampleKey(NamedTuple):
     """What a line is about: a run holds one line of each."""
 
     task: str
@@ -30,8 +30,8 @@ class Key(NamedTuple):
     id: str
 
 
-def key(line: Line) -> Key:
-    return Key(line["task"], line["method"], canonical(line["setting"]), line["id"])
+def key(line: Line) -> SampleKey:
+    return SampleKey(line["task"], line["method"], canonical(line["setting"]), line["id"])
 
 
 def canonical(data: object) -> str:

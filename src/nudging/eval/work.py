@@ -23,7 +23,7 @@ from ..aio.crowd import as_done
 from ..storage.safe_files import encode
 from ..values.data import answer_data
 from ..values.tokens import Answer
-from .sample_lines import Key, Line, key
+from .sample_lines import Line, SampleKey, key
 from .task import Sample, Score
 
 _SCORED_MEANWHILE = 8
@@ -77,7 +77,10 @@ class Cell:
 
 
 async def work(
-    cells: Sequence[Cell], done: Container[Key], unscored: Mapping[Key, Line], fresh: Fresh
+    cells: Sequence[Cell],
+    done: Container[SampleKey],
+    unscored: Mapping[SampleKey, Line],
+    fresh: Fresh,
 ) -> AsyncGenerator[Line, None]:
     """The lines of all samples that are not `done`, cell by cell.
 
@@ -86,8 +89,8 @@ async def work(
     """
     for cell in cells:
         left = [sample for sample in cell.samples if key(cell.blank(sample)) not in done]
-        places = asyncio.Semaphore(cell.at_once)
-        jobs = (_line(cell, sample, unscored, fresh, places) for sample in left)
+        permits = asyncio.Semaphore(cell.at_once)
+        jobs = (_line(cell, sample, unscored, fresh, permits) for sample in left)
         async with aclosing(as_done(jobs, cell.at_once + _SCORED_MEANWHILE)) as lines:
             async for line in lines:
                 yield line
@@ -96,16 +99,16 @@ async def work(
 async def _line(
     cell: Cell,
     sample: Sample,
-    unscored: Mapping[Key, Line],
+    unscored: Mapping[SampleKey, Line],
     fresh: Fresh,
-    places: asyncio.Semaphore,
+    permits: asyncio.Semaphore,
 ) -> Line:
     line = cell.blank(sample)
     try:
         if before := unscored.get(key(line)):
             line["answer"] = before["answer"]
         else:
-            async with places:
+            async with permits:
                 if cell.at_once == 1:
                     await fresh()
                 # the task has put its own prefix before the question

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..errors import ModelError, UsageError
 from ..values.tokens import Source
 from .machine import Gpu, Machine
-from .sizes import Size
+from .sizes import ModelSize
 
 GIB = 2**30
 BESIDE = {"gpu": 2 * GIB, "cpu": GIB}
@@ -43,7 +43,7 @@ def gib(size: int) -> str:
 
 
 def allocate(
-    sizes: Mapping[Source, Size], machine: Machine, *, tp: int = 1, memory: float | None = None
+    sizes: Mapping[Source, ModelSize], machine: Machine, *, tp: int = 1, memory: float | None = None
 ) -> dict[Source, Allocation]:
     """Memory for both models. The base model spreads over `tp` GPUs. The nudging model has the
     next GPU for itself, or shares the first where there is no other.
@@ -62,8 +62,8 @@ def allocate(
         return {s: Allocation((), sizes[s].weights, caches[s], 0.0, cores) for s in sizes}
     if tp > len(machine.gpus):
         raise UsageError(f"--tp {tp} wants {tp} GPUs, and there are {len(machine.gpus)}")
-    parts: dict[Source, Size] = {
-        "base": Size(-(-base.weights // tp), -(-base.token // tp)),
+    parts: dict[Source, ModelSize] = {
+        "base": ModelSize(-(-base.weights // tp), -(-base.token // tp)),
         "nudge": nudge,
     }
     shared = tp == len(machine.gpus)
@@ -83,7 +83,7 @@ def allocate(
     return found
 
 
-def _caches(available: float, sizes: Mapping[Source, Size], beside: int) -> dict[Source, int]:
+def _caches(available: float, sizes: Mapping[Source, ModelSize], beside: int) -> dict[Source, int]:
     """Bytes of each KV cache: what the weights leave, divided so that both caches hold as many
     tokens, since both models read the same texts."""
     left = int(available) - sum(size.weights + beside for size in sizes.values())

@@ -23,7 +23,7 @@ SHOWN = 30
 _LOOK = 0.2
 
 
-class Watcher(NamedTuple):
+class Console(NamedTuple):
     """Where people look."""
 
     tell: Callable[[str], None]
@@ -34,7 +34,7 @@ class Watcher(NamedTuple):
 
 @contextmanager
 def running(
-    program: str, servers: Sequence[VllmServer], logs: Path, *, limit: float, watcher: Watcher
+    program: str, servers: Sequence[VllmServer], logs: Path, *, limit: float, console: Console
 ) -> Iterator[None]:
     """Start the servers and wait until all answer. When one ends, the block is left as by SIGTERM,
     and what is raised says why. `logs`: the folder for the servers' own logs.
@@ -48,19 +48,19 @@ def running(
     started: list[_Started] = []
     with _package() as package, _ended_by_signals():
         try:
-            with watcher.progress() as now:
+            with console.progress() as now:
                 for server in servers:
                     if any(
                         set(server.allocation.gpus) & set(s.server.allocation.gpus) for s in started
                     ):
-                        _wait(started, limit, watcher, now)
-                    started.append(_start(program, server, package, logs, watcher))
-                _wait(started, limit, watcher, now)
+                        _wait(started, limit, console, now)
+                    started.append(_start(program, server, package, logs, console))
+                _wait(started, limit, console, now)
             with _watched(started):
                 try:
                     yield
                 finally:
-                    _check(started, watcher)
+                    _check(started, console)
         finally:
             end([one.process for one in started])
 
@@ -77,10 +77,10 @@ class _Started:
 
 
 def _start(
-    program: str, server: VllmServer, package: Path, logs: Path, watcher: Watcher
+    program: str, server: VllmServer, package: Path, logs: Path, console: Console
 ) -> _Started:
     log = logs / f"vllm-{server.source}.log"
-    watcher.tell(f"starting vLLM for {server.name}, {server.model}; its log is {log}")
+    console.tell(f"starting vLLM for {server.name}, {server.model}; its log is {log}")
     try:
         logs.mkdir(parents=True, exist_ok=True)
         process = Process(command(program, server), environment(server, os.environ, package), log)
@@ -90,15 +90,15 @@ def _start(
 
 
 def _wait(
-    started: Sequence[_Started], limit: float, watcher: Watcher, now: Callable[[str], None]
+    started: Sequence[_Started], limit: float, console: Console, now: Callable[[str], None]
 ) -> None:
     while waiting := [one for one in started if not one.ready]:
-        _check(started, watcher)
+        _check(started, console)
         for one in waiting:
             name, seconds = one.server.name, one.seconds
             if one.process.is_ready(HOST, one.server.port):
                 one.ready = True
-                watcher.tell(f"vLLM for {name} is ready after {seconds:.0f} s")
+                console.tell(f"vLLM for {name} is ready after {seconds:.0f} s")
             elif seconds > limit:
                 raise ServerFailed(
                     f"vLLM for {name} was not ready after {limit:g} s",
@@ -110,14 +110,14 @@ def _wait(
         time.sleep(_LOOK)
 
 
-def _check(started: Sequence[_Started], watcher: Watcher) -> None:
+def _check(started: Sequence[_Started], console: Console) -> None:
     """See that all are still there."""
     for one in started:
         code = one.process.code
         if code is None:
             continue
         for line in one.process.tail(SHOWN):
-            watcher.tell(f"| {line}")
+            console.tell(f"| {line}")
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         raise ServerFailed(
             f"vLLM for {one.server.name} has ended, {how}",

@@ -49,7 +49,7 @@ class Combination(ABC):
 
 class Mean(Combination):
     def __init__(self, writer: Vocabulary, other: Vocabulary) -> None:
-        self._end = _End(writer)
+        self._end = _EndTokens(writer)
         self._translator = _Translator(writer, other)
         self.maps = (self._translator.maps,)
 
@@ -65,7 +65,7 @@ class Mean(Combination):
 
 class Difference(Combination):
     def __init__(self, writer: Vocabulary, tuned: Vocabulary, untuned: Vocabulary) -> None:
-        self._end = _End(writer)
+        self._end = _EndTokens(writer)
         self._translators = [_Translator(writer, other) for other in (tuned, untuned)]
         self.maps = tuple(each.maps for each in self._translators)
 
@@ -91,10 +91,10 @@ class _Translator:
         self.maps = (read, write)
         self.never = read.first == NONE
         """The writer's tokens that the other can't read."""
-        self._ends = _End(other).tokens
+        self._ends = _EndTokens(other).tokens
         self._known = np.flatnonzero(write.first != NONE)
-        self._places = write.first[self._known]
-        unsaid = np.bincount(self._places, minlength=len(writer.pieces)) == 0
+        self._beginning_of = write.first[self._known]
+        unsaid = np.bincount(self._beginning_of, minlength=len(writer.pieces)) == 0
         self._unsaid = np.flatnonzero(unsaid & ~self.never)
         """The writer's tokens that begin none of the other's."""
         self._beginnings = read.first[self._unsaid]
@@ -114,13 +114,13 @@ class _Translator:
         said = own * parts[self._beginning]
         said[self._alone] = (probs * divided)[self._beginning[self._alone]]
         rest = np.where(divided, 0.0, probs)[self._known]
-        said += np.bincount(self._places, rest, len(said))
+        said += np.bincount(self._beginning_of, rest, len(said))
         return said, float(probs[self._ends].sum())
 
     def logs(self, probs: Wide) -> tuple[Wide, float]:
         """Logarithms, with something said of every token that the other can read."""
         probs = self._sayable(probs)
-        said = np.bincount(self._places, probs[self._known], len(self.never))
+        said = np.bincount(self._beginning_of, probs[self._known], len(self.never))
         end = float(probs[self._ends].sum())
         said[self._unsaid] = probs[self._beginnings]
         return np.log(np.maximum(said, LEAST)), float(np.log(max(end, LEAST)))
@@ -130,7 +130,7 @@ class _Translator:
         return np.asarray(probs / (probs[self._known].sum() + probs[self._ends].sum()))
 
 
-class _End:
+class _EndTokens:
     """The tokens of a vocabulary that end a turn, and the one that stands for all of them."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:

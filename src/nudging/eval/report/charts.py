@@ -117,7 +117,7 @@ def against_gamma(points: Sequence[GammaPoint], alone: float | None) -> str:
     return str(svg)
 
 
-def places(words: Sequence[int], nudged: Sequence[int]) -> str:
+def along_answer(words: Sequence[int], nudged: Sequence[int]) -> str:
     """The share of nudged words in each part of an answer."""
     found = [n / w if w else 0.0 for n, w in zip(nudged, words, strict=True)]
     titles = [

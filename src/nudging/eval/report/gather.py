@@ -31,7 +31,7 @@ class Way(NamedTuple):
 
 
 @dataclass(slots=True)
-class Gathered:
+class ReportData:
     """All that a report shows."""
 
     headers: dict[str, Header] = field(default_factory=dict)
@@ -54,13 +54,13 @@ class Gathered:
         return list(dict.fromkeys(cell["task"] for _, cell in self.cells))
 
 
-def gather(folders: Sequence[Path]) -> Gathered:
+def gather(folders: Sequence[Path]) -> ReportData:
     """Read runs, finished or not.
 
     Raises:
         InputError: one is no run, or has no samples.
     """
-    found = Gathered()
+    found = ReportData()
     numbers: dict[str, int] = {}
     for name, folder in zip(run_names(folders), folders, strict=True):
         header = read_header(folder)

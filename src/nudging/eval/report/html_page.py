@@ -18,7 +18,7 @@ from ...page import ENDED, STYLE
 from ..summary import BASELINE
 from . import charts, tables
 from .counts import Counts
-from .gather import Cell, Gathered, way_name
+from .gather import Cell, ReportData, way_name
 from .samples import as_json
 
 HERE = Path(__file__).parent
@@ -27,7 +27,7 @@ METHODS = ("base", "nudge", "nudging", "aligned", "ensemble", "proxy-tuning", "i
 MOST_WORDS = 12
 
 
-def report_page(gathered: Gathered) -> str:
+def report_page(gathered: ReportData) -> str:
     """The whole file. A text in it may hold half a character pair: encode accordingly."""
     style = STYLE + (HERE / "report.css").read_text(encoding="utf-8")
     script = (HERE / "report.js").read_text(encoding="utf-8")
@@ -79,7 +79,7 @@ def _policy(script: str, style: str) -> str:
     )
 
 
-def _about(gathered: Gathered) -> str:
+def _about(gathered: ReportData) -> str:
     answers = sum(cell["n"] for _, cell in gathered.cells)
     errors = sum(cell["errors"] for _, cell in gathered.cells)
     many = [
@@ -106,7 +106,7 @@ def _count(n: int, what: str) -> str:
 # --- accuracy -------------------------------------------------------------------------------
 
 
-def _accuracy(gathered: Gathered) -> str:
+def _accuracy(gathered: ReportData) -> str:
     """A panel for each task; of those that nothing scores, how many answers ended."""
     right, ended = [], []
     for task in gathered.tasks:
@@ -138,7 +138,7 @@ def _of(counts: Iterable[int]) -> str:
 
 
 def _shares(
-    gathered: Gathered, cells: Iterable[tuple[int, Cell]], figure: str, ends: str = ""
+    gathered: ReportData, cells: Iterable[tuple[int, Cell]], figure: str, ends: str = ""
 ) -> str:
     return charts.shares(
         [
@@ -165,7 +165,7 @@ def _panels(panels: Sequence[str]) -> str:
 # --- tables ---------------------------------------------------------------------------------
 
 
-def _figures(gathered: Gathered) -> str:
+def _figures(gathered: ReportData) -> str:
     head, rows = tables.measured(gathered)
     return (
         f'<p class="about">{escape(tables.NOTE)}</p>'
@@ -202,7 +202,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "figu
 _AGAINST_GAMMA = ("accuracy", "ci95", "nudge_rate")
 
 
-def _gamma(gathered: Gathered) -> str:
+def _gamma(gathered: ReportData) -> str:
     """A panel for each task and each setting that was tried with several gammas."""
     tried: dict[tuple[str, str], list[Cell]] = {}
     runs: dict[tuple[str, str], str] = {}
@@ -233,7 +233,7 @@ def _gamma(gathered: Gathered) -> str:
     )
 
 
-def _alone(gathered: Gathered, task: str, run: str) -> float | None:
+def _alone(gathered: ReportData, task: str, run: str) -> float | None:
     """The accuracy of the base model alone on a task of a run."""
     for way, cell in gathered.cells:
         if (cell["task"], cell["method"], gathered.ways[way].run) == (task, BASELINE, run):
@@ -250,7 +250,7 @@ nudging model, or the base model in doubt. <span class="key m-base"></span> Writ
 model.</p>"""
 
 
-def _nudges(gathered: Gathered) -> str:
+def _nudges(gathered: ReportData) -> str:
     """A part for each way in which a base model wrote; the first that was nudged is open."""
     parts = [
         (name, counts)
@@ -286,7 +286,7 @@ def _way(name: str, counts: Counts, *, opened: bool) -> str:
         panels = [
             _panel(
                 "Where nudges fall",
-                charts.places(counts.words, counts.nudged),
+                charts.along_answer(counts.words, counts.nudged),
                 "% of the words there",
             ),
             panels[0],
@@ -325,7 +325,7 @@ tap it, for its probability.</p>
 </div>"""
 
 
-def _index(gathered: Gathered) -> str:
+def _index(gathered: ReportData) -> str:
     """What the script reads at once. At first it shows the base model beside nudging."""
     methods = [way.method for way in gathered.ways]
     left = methods.index(BASELINE) if BASELINE in methods else 0
@@ -345,7 +345,7 @@ def _index(gathered: Gathered) -> str:
 # --- what it was made with ------------------------------------------------------------------
 
 
-def _made(gathered: Gathered) -> str:
+def _made(gathered: ReportData) -> str:
     return "".join(
         (f"<h3>{escape(name)}</h3>" if len(gathered.headers) > 1 else "")
         + f'{_SCROLL}<table class="made">'

@@ -33,7 +33,7 @@ class TokenChoice(NamedTuple):
         return len(self.before)
 
 
-class Watched(Engine):
+class RecordingEngine(Engine):
     """Another engine, used unchanged; what it chooses is added to a list."""
 
     def __init__(self, inner: Engine, choices: list[TokenChoice]) -> None:
