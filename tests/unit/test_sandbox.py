@@ -93,7 +93,7 @@ def only_worker() -> sandbox.Worker:
 # In a process of its own, whose only children are those that render.
 RENDERED = """
 import json, resource, sys
-from nudging import sandbox
+from nudging.prompts import sandbox
 sandbox.SECONDS = 1
 found = {}
 for name, template in json.load(sys.stdin).items():
@@ -323,7 +323,7 @@ def script(text: str) -> subprocess.Popen[str]:
 
 STARTS = """
 import os, sys, time
-from nudging import sandbox
+from nudging.prompts import sandbox
 sandbox.run("", {})
 (worker,) = sandbox._idle.queue
 print(worker.pid, flush=True)
