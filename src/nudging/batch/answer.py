@@ -1,7 +1,4 @@
-"""From a row to what has come of it, where the row is a prompt or a conversation.
-
-Knows no file, and no row but the one at hand: whatever reads and writes the rows can use it.
-"""
+"""The result of a row that is a prompt or a conversation."""
 
 from __future__ import annotations
 

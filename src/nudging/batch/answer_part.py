@@ -1,7 +1,4 @@
-"""A part answered: a batch of its own, in a folder that goes when the answers are in their place.
-
-Knows no cluster.
-"""
+"""One part of a batch on a cluster, answered as a batch of its own in a temporary folder."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A batch on a cluster, by Ray Data: it reads the files, cut into parts, and hands them to workers,
-no more than they can take. A worker holds both models, answers a part and writes it.
+"""A batch on a cluster, by Ray Data.
 
-A worker that is lost is started again, and its parts with it: all that is lost is what was not
-written. Needs the extra `ray`.
+It reads the files, cut into parts, and hands the parts to workers, no more than they can take. A
+worker holds both models, answers a part and writes it. A worker that is lost is started again, with
+its parts: only what was not written is lost. Needs the extra `ray`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class WorkerSetup:
     requests: bool
     out: str
     concurrency: int | None
-    """Answers at once in each worker; what both models bear, unless given."""
+    """Answers at once in each worker; what both models support, unless given."""
 
     def open(self) -> NudgedModel:
         return NudgedModel(self.base, self.nudge, **self.row_options.prompt)

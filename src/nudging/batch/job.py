@@ -1,7 +1,4 @@
-"""A batch put to work: rows read, asked so many at once, kept as they are done, joined at the end.
-
-Knows no command line and no screen.
-"""
+"""A batch at work: reads rows, asks several at once, keeps each result, joins all at the end."""
 
 from __future__ import annotations
 

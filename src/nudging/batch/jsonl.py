@@ -1,6 +1,6 @@
 """Rows in a file of JSON lines. A row's own columns are kept byte by byte.
 
-A row without an `id` gets the number of its line that is not blank, from 1. Knows no model.
+A row without an `id` gets its number, from 1, blank lines not counted.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""From a row to what has come of it, where the row is a request in OpenAI's batch format.
+"""The result of a row that is a request in OpenAI's batch format.
 
-A row is `custom_id`, `method`, `url` and `body`; what comes of it is what OpenAI writes, with a
-body as our server would answer it. What OpenAI refuses before it begins is no request here; what it
-answers with an error is answered with one. Knows no file.
+A row has `custom_id`, `method`, `url` and `body`; its result is the line that OpenAI writes, with
+the body that our server would answer. What OpenAI refuses before it begins makes a bad row here;
+what it answers with an error is answered with one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Rows in a Parquet file. A row's own columns are kept as they are, of whatever type.
+"""Rows in a Parquet file. A row's own columns keep their types.
 
-A table without a column `id` gets one: the number of the row, from 1, as text. Knows no model.
-Needs the extra `parquet`.
+A table without a column `id` gets one: the number of the row, from 1, as text. Needs the extra
+`parquet`.
 """
 
 from __future__ import annotations

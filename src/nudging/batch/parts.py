@@ -1,7 +1,7 @@
-"""Files of rows, cut into parts: stretches of so many rows, each a small file of its own.
+"""Files of rows, cut into parts of so many rows, each a small file of its own.
 
-A part is known by its file and its first row, so whoever cuts the same files gets the same parts.
-Knows no model, and holds one part at a time.
+A part is named by its file and its first row, so whoever cuts the same files gets the same parts.
+One part at a time is in memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .parquet import TableIn, packed
 
 class BatchPart(NamedTuple):
     name: str
-    """Of the file of its answers, without the end that tells the kind."""
+    """Of the file of its answers, without the suffix."""
     first: int
     """The place of its first row in its file, from 0."""
     rows: bytes
@@ -40,7 +40,7 @@ class InputFiles(NamedTuple):
     names: Sequence[str]
     """Columns that are known beforehand: those of the first file."""
     facts: Mapping[str, Any]
-    """By which other files are told from these."""
+    """What distinguishes these files from others."""
 
     @classmethod
     def of(cls, text: str) -> InputFiles:

@@ -3,10 +3,10 @@
     OUT/PART.jsonl, .parquet       rows with their answers
     OUT/_nudge/header.json         what they depend on
     OUT/_nudge/bad/PART.jsonl      rows that could not be asked
-    OUT/_nudge/done/PART.json      how many rows came to what; written last: this part is done
-    OUT/_nudge/whole.json          the same for all: nothing is left to do
+    OUT/_nudge/done/PART.json      the counts of its results; written last: the part is done
+    OUT/_nudge/whole.json          the same for all parts: nothing is left to do
 
-A part has one name for ever, so whoever makes it once more replaces it.
+A part always has the same name, so whoever answers it once more replaces it.
 """
 
 from __future__ import annotations

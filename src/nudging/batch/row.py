@@ -1,4 +1,4 @@
-"""What a row asks, and what has come of it. Pure: knows no file and no model."""
+"""What a row asks, and its result."""
 
 from __future__ import annotations
 

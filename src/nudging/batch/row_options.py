@@ -1,7 +1,4 @@
-"""How rows are asked: the options of all of them, where questions stand, how answers are named.
-
-Knows no file.
-"""
+"""The options of all rows: those of the rule, where questions are, how answers are named."""
 
 from __future__ import annotations
 

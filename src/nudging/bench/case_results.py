@@ -1,7 +1,4 @@
-"""What was measured: a row of figures, and rows put together as the lines of a table.
-
-Knows no model, no suite and no screen: the command line and the documents draw the same lines.
-"""
+"""Measured figures of a case, and several put together as the lines of a table."""
 
 from __future__ import annotations
 

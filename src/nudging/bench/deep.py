@@ -1,9 +1,9 @@
 """Suite `deep`: the built-in base model made deeper, so that it costs what a larger one does.
 
-Each layer is followed by copies of it that add nothing: they compute all that a layer computes, on
-weights of their own, and end in projections of zeros. The answers are those of the model as it
-was, and a pass takes as many times longer: how much nudging costs beside a base model that is
-several times larger than the nudging model, without one. Knows no rule.
+Each layer is followed by copies that add nothing: they compute all that a layer computes, on
+weights of their own, and end in projections of zeros. The answers stay those of the model as it
+was, and a pass takes as many times longer. So it shows the cost of nudging beside a base model
+several times larger than the nudging model, without having one.
 """
 
 from __future__ import annotations

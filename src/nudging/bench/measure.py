@@ -1,8 +1,8 @@
-"""A base model alone, a nudging model alone, and both together: timed on one question at a time.
+"""A base model alone, a nudging model alone, and both together, timed on one question at a time.
 
-All of a question's figures are taken one after the other in one run, so that ratios hold on a
-machine that is not quiet. Of a model alone, reading the prompt is left out; a nudged answer finds
-both prompts read, and all of its time counts, the first token's too. Knows no suite.
+All figures of a question are taken one after the other in one run, so that ratios hold on a busy
+machine. The time of a model alone leaves out the prompt. A nudged answer finds both prompts read,
+and all of its time counts, the first token's too.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from .recording import RecordingEngine, TokenChoice, turned_gap
 
 FEWEST = 8
 """Tokens that a time a token is taken over, at least."""
-GOING_ON = b"There is a lot to say about this. First of all, it is important to know that the"
-"""Where a model has nothing to say of its own, it goes on from here."""
+CONTINUED = b"There is a lot to say about this. First of all, it is important to know that the"
+"""Where a model has nothing to say of its own, it continues from here."""
 
 
 @contextlib.asynccontextmanager
@@ -48,7 +48,7 @@ class TokenTimes(NamedTuple):
 async def alone(engine: Engine, prompt: Prompt, source: Source, tokens: int) -> list[float]:
     """When each token of one model came, in seconds."""
     longest: list[float] = []
-    for start in (b"", GOING_ON):
+    for start in (b"", CONTINUED):
         times = []
         steps = engine.stream(prompt, start, tokens, Want(source))
         async with engine.seat(), contextlib.aclosing(steps):

@@ -1,7 +1,7 @@
 """Suite `overhead`: the CPU time of this library itself, on models that cost next to nothing.
 
-The time of the process counts, not that of the clock, so a busy machine hardly matters. What the
-scripted models take is in it. Knows no real engine.
+It is the CPU time of the process, so a busy machine hardly matters. That of the scripted models is
+included.
 """
 
 from __future__ import annotations

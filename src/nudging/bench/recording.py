@@ -1,7 +1,7 @@
-"""An engine whose choices are kept, to find the one at which two answers part.
+"""An engine that records its choices, to find the one at which two answers diverge.
 
-Speculation must not change an answer, but a pass over several positions rounds otherwise than
-passes over one, and a choice that is nearly a tie can turn. Knows no suite and no clock.
+Speculation must not change an answer, but a pass over several positions rounds differently from
+passes over one, and a choice that is nearly a tie can turn.
 """
 
 from __future__ import annotations

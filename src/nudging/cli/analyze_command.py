@@ -1,7 +1,4 @@
-"""`nudge analyze`: where a base model and an aligned one differ, and what a small one says there.
-
-Opens the models and shows the figures. Knows nothing of how choices are compared.
-"""
+"""`nudge analyze`: where a base and an aligned model differ, and what a small one says there."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""`nudge batch`: a file of prompts answered, a row at a time, through any kill.
-
-Reads the command line, shows how far it is, prints the counts. Knows nothing of how a row is read,
-asked or kept.
-"""
+"""`nudge batch`: answers the rows of a file, and resumes after a crash."""
 
 from __future__ import annotations
 
@@ -58,7 +54,7 @@ def answer_file(
             help="Answers at work at once. Unless given, as many as are fastest.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where it was stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume where it was stopped.")] = False,
     on_ray: Annotated[
         bool,
         typer.Option("--ray", help="On a Ray cluster; IN may be and OUT is a folder, or a URL."),
@@ -87,7 +83,7 @@ def answer_file(
 ) -> None:
     """Answer each row of a file: prompts, conversations, or requests of OpenAI's batch format.
 
-    What is interrupted goes on by the same command with --resume. Rows that can't be asked go to
+    After an interruption, the same command with --resume continues. Rows that can't be asked go to
     OUT.bad.jsonl.
     """
     made = pair_options(**options)

@@ -1,4 +1,4 @@
-"""What is told of rows at work, and of what they came to."""
+"""What `nudge batch` prints about the rows: how far it is, and the counts."""
 
 from __future__ import annotations
 

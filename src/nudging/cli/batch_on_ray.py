@@ -1,7 +1,4 @@
-"""`nudge batch --ray`: the same on a cluster.
-
-Shows how far it is, prints the counts. Knows nothing of how a row is read, asked or kept.
-"""
+"""`nudge batch --ray`: the same on a cluster."""
 
 from __future__ import annotations
 

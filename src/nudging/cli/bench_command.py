@@ -1,7 +1,6 @@
 """`nudge bench`: what nudging costs beside the base model alone, as ratios in one run.
 
-Chooses suites, shows how far they are, and prints tables or JSON. Knows nothing of how a figure
-is taken; a suite, and what it imports, is imported only when it is run.
+A suite, and what it needs, is imported only when it is run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """`nudge calibrate`: a gamma for a pair, by the share of words that it nudges or by a scored task.
 
-Asks the pair, shows what each gamma gave, and writes the one chosen into the config file where
-that is wanted. Knows nothing of how gammas are compared.
+It shows what each gamma gave, and writes the chosen one into the config file where asked to.
 """
 
 from __future__ import annotations

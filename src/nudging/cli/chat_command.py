@@ -28,7 +28,7 @@ Ctrl-C stops an answer."""
 
 @options_of(pair_options)
 def chat(system: SystemOption = None, **options: Any) -> None:
-    """Talk with the pair. /help tells the commands."""
+    """Talk with the pair. /help lists the commands."""
     made = pair_options(**options)
     lines = standard_input()
     with load(made) as model:
@@ -40,7 +40,7 @@ def chat(system: SystemOption = None, **options: Any) -> None:
 
 
 class ChatSession:
-    """What was said, and how to go on."""
+    """A conversation so far."""
 
     def __init__(self, model: NudgedModel, made: ResolvedPair, system: str | None) -> None:
         self._model = model
@@ -108,7 +108,7 @@ class ChatSession:
 
 
 def _in_a_pipe(conversation: ChatSession, lines: Iterable[str]) -> None:
-    """Each line a question. A command that is wrong is told and counted; the first other error ends
+    """Each line a question. A wrong command is reported and counted; the first other error ends
     it, for what follows would build on nothing."""
     wrong = 0
     try:

@@ -58,7 +58,7 @@ class ModelCheck:
     token_ms: float | None = None
     """Each token after it."""
     again_ms: float | None = None
-    """To the first token when going on from a text, as after every handover."""
+    """To the first token after a text that was begun, as after every handover."""
     problems: list[str] = field(default_factory=list)
 
 

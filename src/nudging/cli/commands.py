@@ -1,7 +1,7 @@
 """The commands put together.
 
-Knows no model; libraries for models and for drawing are imported by the commands that need them,
-so that `nudge --help` is quick.
+Libraries for models and for drawing are imported by the commands that need them, so that
+`nudge --help` is quick.
 """
 
 from __future__ import annotations

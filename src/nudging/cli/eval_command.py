@@ -1,8 +1,4 @@
-"""`nudge eval`: tasks asked of methods, a line for each sample as it is done, and the figures.
-
-Reads the command line, shows how far it is, prints the summary. Knows nothing of how a sample is
-asked or scored.
-"""
+"""`nudge eval`: asks tasks of methods, writes a line for each sample, and prints the figures."""
 
 from __future__ import annotations
 
@@ -63,7 +59,7 @@ def evaluate(
     presets: Annotated[
         str | None, typer.Option("--presets", metavar="P,...", help="Each is tried.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a run.")] = False,
     merge: Annotated[
         bool, typer.Option("--merge", help="Put runs of several machines together.")
     ] = False,
@@ -108,9 +104,9 @@ def evaluate(
 ) -> None:
     """Ask tasks of several methods, and compare what comes.
 
-    Each sample's line is written as it is done; what is interrupted, or has failed, is done by the
-    same command with --resume. --merge RUN... puts runs of several machines together. --rescore RUN
-    scores the answers of a run anew, where the code that scores has changed.
+    Each sample's line is written as it is done; after an interruption or a failure, the same
+    command with --resume does the rest. --merge RUN... puts runs of several machines together.
+    --rescore RUN scores the answers of a run anew, where the code that scores has changed.
     """
     if rescore:
         if len(runs or ()) != 1 or merge or resume:

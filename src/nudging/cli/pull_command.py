@@ -1,4 +1,4 @@
-"""`nudge pull`: fetch the built-in pair, with its terms told and its progress shown."""
+"""`nudge pull`: fetches the built-in pair, shows its terms and the progress."""
 
 from __future__ import annotations
 

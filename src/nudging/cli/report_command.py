@@ -1,7 +1,4 @@
-"""`nudge report`: runs of an evaluation as one HTML file, or for other programs.
-
-Knows nothing of what is in them.
-"""
+"""`nudge report`: runs of an evaluation as one HTML file, or for other programs."""
 
 from __future__ import annotations
 

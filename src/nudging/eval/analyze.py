@@ -2,8 +2,8 @@
 
 The paper's analysis: an aligned model answers greedily. At each token of its answer the base model
 is asked, after the same text, what it would write, and how far down its list the aligned model's
-choice stands. Where it is not among the first, the small model is asked too. docs/calibration.md
-tells how choices are compared across vocabularies. Knows no command line.
+choice is. Where it is not among the first, the small model is asked too. docs/calibration.md says
+how choices are compared across vocabularies.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ async def _steps(
 
 
 def rank(step: Step, rest: bytes) -> int | None:
-    """Where what an answer goes on with stands in a model's list, 1 for first: the longest of its
+    """The rank in a model's list, 1 for first, of what follows in an answer: the longest of its
     candidates with which the rest of the answer begins. At the end, the end itself."""
     fits = [
         (-len(candidate.text), choice)

@@ -1,7 +1,6 @@
 """Which of several lettered choices an answer takes: by its label, by its text, or both.
 
-Label and text of one choice must agree: "B. green" where B is "blue" takes neither. Knows no
-task.
+Label and text of one choice must agree: "B. green" where B is "blue" takes neither.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""An evaluation: tasks, methods and models that are named, opened and put to work.
+"""An evaluation: its tasks, methods and models opened and put to work.
 
-Each model is opened once, whatever number of methods use it, and stays open to the end. Knows no
-command line and no screen.
+Each model is opened once, however many methods use it, and stays open to the end.
 """
 
 from __future__ import annotations
@@ -111,7 +110,7 @@ class EvaluationRequest:
     judge: str | None = None
     at_once: int | None = None
     """Answers at work at once; None for one at a time where a model runs in this process, else as
-    many as its servers bear. What others compute at the same time changes how a model in memory
+    many as its servers support. What others compute at the same time changes how a model in memory
     rounds, and one that is alone gives the same answer each time."""
 
     @property

@@ -1,9 +1,9 @@
 """A judge: a model behind any OpenAI-compatible address that scores answers by a rubric.
 
-Named as engines are, `http://HOST:PORT/v1#MODEL?api_key_env=NAME`, and asked over the same wire:
-keys come from the environment, transient failures are tried again with back-off. What it replied
-is kept in a file, so a run that goes on pays for no answer twice. A reply that can't be read is
-data (`Verdict.unread`), is not kept, and never becomes a score. Knows no task and no run.
+Named as engines are, `http://HOST:PORT/v1#MODEL?api_key_env=NAME`, and asked in the same way: keys
+come from the environment, transient failures are retried with back-off. Its replies are kept in a
+file, so a run that resumes pays for no answer twice. A reply that can't be read is data
+(`Verdict.unread`), is not kept, and never becomes a score.
 """
 
 from __future__ import annotations

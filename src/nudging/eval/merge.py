@@ -1,7 +1,6 @@
-"""Several runs made one: those of several machines, each with a part of the tasks or methods.
+"""Several runs made one: those of several machines, each with some of the tasks or methods.
 
-A sample that is in more than one of them must have the same line there, but for the time it took.
-Knows neither tasks nor methods.
+A sample that is in more than one of them must have the same line in each, but for the time it took.
 """
 
 from __future__ import annotations

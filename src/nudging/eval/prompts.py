@@ -1,4 +1,4 @@
-"""Prompts of the user's own, for calibration and analysis. Knows no model."""
+"""Prompts of the user's own, for calibration and analysis."""
 
 from __future__ import annotations
 

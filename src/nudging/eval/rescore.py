@@ -1,6 +1,6 @@
 """The answers of a run scored anew, by the code of today.
 
-No model is asked, and no judge: of what a judge has said, that which is kept counts.
+No model is asked, and no judge: what a judge has said, and is kept, counts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RescoredCell:
 
 async def rescore(folder: Path, given: Sequence[TaskSamples] = ()) -> list[RescoredCell]:
     """Score a run's answers anew. Killed at any moment, it leaves a run that can be scored again,
-    and is not gone on with before.
+    and is not resumed before.
 
     `given`: tasks of the run whose files do not lie any more where its header says.
 

@@ -1,7 +1,6 @@
-"""A sample's line in a run: what was asked of which method, the answer, and what it was worth.
+"""A sample's line in a run: what was asked of which method, the answer, and its score.
 
-Lines are plain data, as they stand in `samples.jsonl` (docs/runs.md has the fields). Knows neither
-who makes them nor where they go.
+Lines are plain data, as they are in `samples.jsonl` (docs/runs.md has the fields).
 """
 
 from __future__ import annotations

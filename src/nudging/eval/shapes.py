@@ -1,4 +1,4 @@
-"""What plain data of a run must look like, since anyone may have written it by hand. Pure."""
+"""The shape that plain data of a run must have, since anyone may have written it by hand."""
 
 from __future__ import annotations
 

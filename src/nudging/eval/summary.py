@@ -1,6 +1,6 @@
 """A run in figures: a cell for each task, method and setting.
 
-Lines may come in any order; what comes out does not depend on it. Knows no folder and no model.
+Lines may come in any order; the figures do not depend on it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""A run's work: each sample asked of each method and scored, a line for each as it is done.
+"""A run's work: each sample is asked of each method and scored, with a line for each as it is done.
 
-Knows neither folder nor command line. What a method or a task raises is the sample's own failure,
-and becomes its line.
+What a method or a task raises is the sample's own failure, and becomes its line.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a model takes in memory: its weights, and its cache for a token.
+"""The memory that a model takes: its weights, and its KV cache for each token.
 
-Read from a folder or from the Hugging Face hub, without loading anything. Knows no machine.
+Read from a folder or from the Hugging Face hub, without loading anything.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def size_of(model: str) -> ModelSize:
 
     Raises:
         ModelError: there is no such model, or none that is safe to load.
-        MissingExtra: the hub's library is not installed. PullError: the hub does not tell.
+        MissingExtra: the hub's library is not installed. PullError: the hub gives no size.
     """
     folder = Path(model).expanduser()
     if folder.is_dir():

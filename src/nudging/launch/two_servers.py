@@ -24,12 +24,12 @@ _LOOK = 0.2
 
 
 class Console(NamedTuple):
-    """Where people look."""
+    """Where messages go."""
 
     tell: Callable[[str], None]
     """Takes a line."""
     progress: Callable[[], AbstractContextManager[Callable[[str], None]]]
-    """Gives what takes, again and again, what is going on."""
+    """Gives a function that takes the current state, again and again."""
 
 
 @contextmanager

@@ -3,8 +3,8 @@
     with NudgingLM(base="demo:base", nudge="demo:nudge", gamma=0.4) as model:
         simple_evaluate(model=model, tasks=["gsm8k"])
 
-On the command line `python -m nudging.lm_eval` is `lm_eval` with a model `nudging`. Knows no task
-and no score. Needs lm_eval, which is no dependency of ours: who wants this has it.
+On the command line `python -m nudging.lm_eval` is `lm_eval` with a model `nudging`. Needs
+lm_eval, which is no dependency of ours.
 """
 
 from __future__ import annotations

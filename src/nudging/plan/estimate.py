@@ -80,7 +80,7 @@ def demands(fleet: Deployment, load: Load) -> dict[Source, Demand]:
     rounds = load.output / (turn.nudged + turn.written)
     peeks, asks = rounds * turn.words, rounds * (1 + turn.asked) + 1
     return {
-        # Peeks that keep the turn take a step each; the last one's stream goes on to the doubt.
+        # Peeks that keep the turn take a step each; the last one's stream continues to the doubt.
         "base": _demand(
             fleet.base, peeks, rounds * (turn.words + turn.written), load, turn.nudged / turn.words
         ),

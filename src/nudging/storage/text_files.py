@@ -1,6 +1,6 @@
-"""What a file is that should be text, or JSON lines, and is not: and the command that makes it so.
+"""What a file is that should be text or JSON lines and is not, and the command that converts it.
 
-Told by its first bytes. Knows no rows.
+Recognised by its first bytes.
 """
 
 from __future__ import annotations

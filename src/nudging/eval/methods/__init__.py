@@ -9,7 +9,7 @@
                                 one vocabulary's tokens in another's; a token that another
                                 vocabulary has cut short
 
-`docs/methods.md` says what each does. Knows no task.
+`docs/methods.md` says what each does.
 """
 
 from __future__ import annotations

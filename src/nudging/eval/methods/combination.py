@@ -17,7 +17,7 @@ of them goes by their bytes (`vocabulary_map.py`):
     a token that can't be spelled      in the other vocabulary: the writer's is never written, the
                                        other's counts as not there
 
-In one shared vocabulary this is plain arithmetic by token numbers. Knows no engine and no text.
+In one shared vocabulary this is plain arithmetic by token numbers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One vocabulary's tokens written in another's. Knows bytes only: no model and no distribution.
+"""One vocabulary's tokens written in another's, by their bytes.
 
 A token is spelled by the longest token of the other vocabulary that begins it, then by the longest
 that begins the rest, and so on. Most tokens of two models are in both vocabularies and are

@@ -1,6 +1,6 @@
-"""The plots of a report. Each takes plain figures, and gives an SVG of a fixed width.
+"""The plots of a report: each takes plain figures and gives an SVG.
 
-All have one width, so that they stand side by side and fit a phone. Knows no run.
+All have one width, so that they stand side by side and fit a phone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What is counted over the answers of one way to answer, beyond the figures of a run's summary.
-
-Reads lines as they stand in `samples.jsonl`. Knows no page.
-"""
+"""What is counted over the answers of one way to answer, beyond the figures of a run's summary."""
 
 from __future__ import annotations
 

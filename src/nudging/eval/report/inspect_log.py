@@ -1,7 +1,7 @@
 """Runs as logs of inspect_ai: a file for each task and way to answer, which `inspect view` shows.
 
 The format is version 2 of its JSON one (inspect.aisi.org.uk/eval-logs.html); its reader wants the
-parts in this order. inspect_ai is not needed to write it. Knows no page.
+parts in this order. inspect_ai is not needed to write it.
 """
 
 from __future__ import annotations
