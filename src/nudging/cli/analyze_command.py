@@ -115,7 +115,7 @@ def _choices(
 
 def _print(found: Mapping[str, Any]) -> None:
     show.put(
-        f"{found['choices']} tokens of {found['aligned']}, in answers to {found['prompts']} "
+        f"{found['places']} tokens of {found['aligned']}, in answers to {found['prompts']} "
         f"prompts, beside {found['base']}\n\n"
     )
     head = ["top-1 of base", "places", "agree", "weak", "disagree"]
@@ -140,7 +140,7 @@ def _print(found: Mapping[str, Any]) -> None:
         for name, what in (("disagree", "they disagree"), ("differ", "the first is another")):
             each = found["coverage"][name]
             show.put(
-                f"\nWhere {what} ({each['choices']} places), {found['nudge']} has the aligned "
+                f"\nWhere {what} ({each['places']} places), {found['nudge']} has the aligned "
                 f"model's choice among its first three in {_percent(each['top3']) or 'none'}.\n"
             )
 
