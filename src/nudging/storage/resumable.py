@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..errors import UsageError
 from .nesting import shallow
@@ -57,8 +57,11 @@ class Journal:
         self, path: Path, note: Callable[[int, bytes], None] = lambda number, line: None
     ) -> None:
         """`note` gets the number, from 1, and the bytes of each line that is there already. A last
-        line that was cut off is removed."""
-        if path.exists():
+        line that was cut off is removed. The file is made when the first line is added."""
+        self._path = path
+        self._file: IO[bytes] | None = None
+        self._synced = time.monotonic()
+        if os.path.lexists(path):
             with own(path, "rb+") as file:
                 whole = 0
                 for number, line in enumerate(file, 1):
@@ -67,25 +70,21 @@ class Journal:
                     note(number, line)
                     whole += len(line)
                 file.truncate(whole)
-        self._file = own(path, "ab", buffering=0)
-        self._synced = time.monotonic()
 
     def add(self, line: object) -> None:
+        if self._file is None:
+            self._file = own(self._path, "ab", buffering=0)
         left = memoryview(encode(line))
         while left:  # a disk that is nearly full takes a part
             left = left[self._file.write(left) :]
         if time.monotonic() - self._synced > _SYNC_SECONDS:
-            self._sync()
-
-    def _sync(self) -> None:
-        os.fsync(self._file.fileno())
-        self._synced = time.monotonic()
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
 
     def close(self) -> None:
-        try:
-            self._sync()
-        finally:
-            self._file.close()
+        if self._file is not None:
+            with self._file as file:
+                os.fsync(file.fileno())
 
 
 def write_journal(path: Path, lines: Iterable[object]) -> None:
