@@ -29,8 +29,8 @@ class Row(NamedTuple):
 class SourceRow(NamedTuple):
     """A row as it stands in a file: a line, or a slice of a table."""
 
-    came: Any
-    row: Any
+    original: Any
+    with_id: Any
     """The same with an `id`."""
 
 
