@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging import NudgedModel
+from nudging.engines import open_engine_async
 from nudging.engines.base import Engine, Want
 from nudging.engines.remote import fleet as fleets
 from nudging.engines.remote import http, members
@@ -493,7 +494,7 @@ def test_what_will_never_work_is_told_at_once(two: tuple[FakeServer, FakeServer]
     with pytest.raises(ServerNonsense):
         using(nothing, *two)
     with pytest.raises(SpecError, match="no option"):
-        asyncio.run(open_fleet(parse_spec(f"{two[0].url},{two[1].url}?colour=red")))
+        asyncio.run(open_engine_async(f"{two[0].url},{two[1].url}?colour=red"))
 
 
 async def nothing(fleet: Fleet) -> None:
@@ -565,12 +566,12 @@ def test_a_fleet_serves_several_event_loops(two: tuple[FakeServer, FakeServer]) 
 
 def test_a_spec_of_several_servers() -> None:
     spec = parse_spec("http://a:1/v1#m?timeout=5,https://b/v1#m,c")
-    assert (spec.kind, [one.path for one in spec.members]) == (
+    assert (spec.kind, [one.path for one in spec.replicas]) == (
         "fleet",
         ["http://a:1/v1", "https://b/v1"],
     )
-    assert spec.members[0].options == {"timeout": "5"}
-    assert spec.members[1].model == "m,c"
+    assert spec.replicas[0].options == {"timeout": "5"}
+    assert spec.replicas[1].model == "m,c"
 
 
 @pytest.mark.parametrize(

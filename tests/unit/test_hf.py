@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nudging.engines import open_engine
 from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.spec import parse_spec
@@ -345,7 +346,7 @@ def test_nothing_is_printed_and_no_setting_stays(
 )
 def test_bad_options_are_named(folder: str, options: str, says: str) -> None:
     with pytest.raises(SpecError, match=says) as caught:
-        open_spec(f"hf:{folder}?{options}")
+        open_engine(f"hf:{folder}?{options}")
     assert caught.value.hint
 
 

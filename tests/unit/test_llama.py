@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nudging.engines import open_engine
 from nudging.engines.base import Want
 from nudging.engines.local.cores import physical_cores
 from nudging.engines.local.local_engine import LocalEngine
@@ -483,7 +484,7 @@ def test_the_template_can_be_named(tiny_path: Path) -> None:
 )
 def test_options_are_checked(tiny_path: Path, options: str, name: str) -> None:
     with pytest.raises(SpecError, match=name):
-        open_llama(parse_spec(f"llama:{tiny_path}?{options}"))
+        open_engine(f"llama:{tiny_path}?{options}")
 
 
 def test_a_context_beyond_training_is_noted(tiny_path: Path) -> None:

@@ -19,6 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nudging import NudgedModel
+from nudging.engines import open_engine_async
 from nudging.engines.base import Want
 from nudging.engines.remote import http
 from nudging.engines.remote.dialects import LLAMA_SERVER
@@ -83,7 +84,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @asynccontextmanager
 async def opened(spec: str) -> AsyncIterator[RemoteEngine]:
-    engine = await open_remote(parse_spec(spec))
+    engine = await open_engine_async(spec)
+    assert isinstance(engine, RemoteEngine)
     try:
         yield engine
     finally:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ..engines.options import check_options
-from ..engines.remote.http import WIRE_OPTIONS, Wire, open_wire
+from ..engines.remote import CONNECTION_OPTIONS
+from ..engines.remote.http import Wire, open_wire
 from ..engines.spec import Spec, parse_spec
 from ..errors import InputError, ServerNonsense, SpecError
 from ..storage.kept import encode, own
@@ -112,14 +113,16 @@ def check_judge(spec: str) -> tuple[Spec, float | None]:
         raise SpecError(f"the judge: {error}", hint=hint) from None
     if parsed.kind != "http" or not parsed.model:
         raise SpecError(f"a judge must be a model on a server, not {spec!r}", hint=hint)
-    check_options(parsed.options, (*WIRE_OPTIONS, "temperature"), "a judge")
+    check_options(parsed.options, (*CONNECTION_OPTIONS, "temperature"), "a judge")
     given = parsed.options.get("temperature", "0")
     try:
         temperature = None if given == "default" else float(given)
     except ValueError:
         temperature = -1.0
     if temperature is not None and not 0 <= temperature <= 2:
-        raise SpecError(f"temperature is a number from 0 to 2, or default, not {given!r}")
+        raise SpecError(
+            f"temperature is a number from 0 to 2, or default, not {given!r}", hint=hint
+        )
     return parsed, temperature
 
 

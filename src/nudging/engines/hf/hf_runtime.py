@@ -25,7 +25,7 @@ from ...prompts.templates import NAMED
 from ..demo import cache_root
 from ..local.local_engine import LocalEngine
 from ..local.runtime import Row, Runtime
-from ..options import check_options, spec_number, template_variables
+from ..options import spec_number, template_variables
 from ..spec import Spec
 
 try:
@@ -41,7 +41,6 @@ from .hf_hub import is_only_here
 from .hf_vocabulary import Vocabulary
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-OPTIONS = ("device", "dtype", "n_ctx", "parallel", "revision", "template", "threads")
 CHUNK = 512
 """Most ids of one forward pass, so that reading a long prompt takes no more memory than a short."""
 USUAL_CONTEXT = 4096
@@ -58,17 +57,16 @@ _DEVICE = re.compile(r"cpu|mps|auto|cuda(:\d+)?")
 
 
 def open_hf(spec: Spec, change: Callable[[Any], None] | None = None) -> LocalEngine:
-    """Open `hf:NAME_OR_DIR_OR_GGUF?dtype=...&device=...&n_ctx=...`, and other OPTIONS.
+    """Open `hf:NAME_OR_DIR_OR_GGUF?dtype=...&device=...&n_ctx=...`, and other options of `KIND`.
 
     `device=auto` spreads the model over all GPUs; without it, the first GPU or the CPU is used.
     `change`: is given the model as it was read, before anything is run.
 
     Raises:
-        SpecError: an option that does not exist or has a bad value.
+        SpecError: an option has a bad value.
         MissingExtra: a package is not installed.
         ModelError: the model can't be found, read or run.
     """
-    check_options(spec.options, OPTIONS, "the hf engine")
     dtype = spec.options.get("dtype", "auto")
     if dtype not in DTYPES:
         raise SpecError(f"hf has no dtype {dtype!r}", hint=f"there are {', '.join(DTYPES)}")

@@ -22,7 +22,7 @@ from ...values.variables import Scalar
 from ..local.cores import physical_cores
 from ..local.local_engine import LocalEngine
 from ..local.runtime import Row, Runtime, Work
-from ..options import check_options, spec_number, template_variables
+from ..options import spec_number, template_variables
 from ..spec import Spec
 from .gguf_file import check_gguf
 from .gguf_limits import check_limits
@@ -39,7 +39,6 @@ from .llama_c import (
 
 __all__ = ["LlamaRuntime", "LlamaUnavailable", "open_llama"]
 
-_OPTIONS = ("n_ctx", "parallel", "threads", "template")
 USUAL_N_CTX = 4096
 PARALLEL = 8
 """Answers at once, each with a cache of its own as long as they are at work."""
@@ -73,7 +72,6 @@ def open_llama(spec: Spec) -> LocalEngine:
 
 
 def llama_options(spec: Spec) -> LlamaOptions:
-    check_options(spec.options, _OPTIONS, "the llama engine")
     template = spec.options.get("template")
     if template is not None and template not in NAMED:
         raise SpecError(

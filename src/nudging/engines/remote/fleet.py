@@ -219,10 +219,10 @@ async def open_fleet(spec: Spec) -> Fleet:
     join them when they are there, if they are."""
     members = [
         Member(one.text, concurrency_of(one), partial(open_remote, _one_of_several(one)))
-        for one in spec.members
+        for one in spec.replicas
     ]
     found = Members(members)
-    concurrency = sum(map(concurrency_of, spec.members))
+    concurrency = sum(map(concurrency_of, spec.replicas))
     try:
         await open_all(members)
         engines = [member.engine for member in members if member.engine is not None]
@@ -233,7 +233,7 @@ async def open_fleet(spec: Spec) -> Fleet:
         await found.close()
         raise
     known = {engine.spec: engine.capabilities for engine in engines}
-    retries = max(map(retries_of, spec.members))
+    retries = max(map(retries_of, spec.replicas))
     fleet = Fleet(spec.text, _common([*known.values()], concurrency), found, retries)
 
     async def admit(engine: Engine) -> None:

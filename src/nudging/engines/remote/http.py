@@ -281,9 +281,6 @@ class Wire:
         # what it was asked for here finds it, and closes it as all that it began.
 
 
-WIRE_OPTIONS = ("api_key_env", "timeout", "concurrency", "retries")
-
-
 def open_wire(spec: Spec) -> Wire:
     """The wire to a spec's address, by its options and the environment's key."""
     return Wire(

@@ -35,7 +35,7 @@ from ...values.text import complete
 from ...values.tokens import Step
 from ...values.variables import NONE, Variables
 from ..base import Capabilities, Engine, Want
-from ..options import check_options, template_variables
+from ..options import template_variables
 from ..spec import Spec
 from .dialects import (
     DIALECTS,
@@ -49,7 +49,7 @@ from .dialects import (
     request_seed,
 )
 from .gate import LEAST, GateReader
-from .http import WIRE_OPTIONS, Wire, open_wire, pause
+from .http import Wire, open_wire, pause
 from .patience import Patience
 from .served import find_dialect, find_gate, find_model, read_n_ctx
 from .server_steps import HOW_LOGPROBS, NO_LOGPROBS, UNNAMED, Found, LlamaReader
@@ -310,15 +310,12 @@ class RemoteEngine(Engine):
 
 # --- opening --------------------------------------------------------------------------------
 
-_OPTIONS = ("dialect", "template", *WIRE_OPTIONS)
-
 
 async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) -> RemoteEngine:
     """The engine for `http://HOST:PORT/v1#MODEL?dialect=...`, checked with one token.
 
     `release` ends a server that is the engine's own; closing twice calls it twice.
     """
-    check_options(spec.options, _OPTIONS, "a server's spec")
     forced = spec.options.get("dialect")
     if forced is not None and forced not in DIALECTS:
         raise SpecError(f"there is no dialect {forced!r}", hint=f"there are {', '.join(DIALECTS)}")
