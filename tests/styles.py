@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from nudging.engines.local.runtime import Row
+from nudging.engines.local.logits import Row
 
 from .fake_server import FakeServer, Reply, answer, stream
 from .toys import ToyRuntime

@@ -9,7 +9,9 @@ from collections.abc import AsyncGenerator, Sequence
 import numpy as np
 
 from nudging.engines.base import Engine, Want
-from nudging.engines.local.runtime import Row, Runtime
+from nudging.engines.local.logits import Row
+from nudging.engines.local.runtime import Runtime
+from nudging.engines.local.vocabulary import Tokenizer
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.prompts.chat import Message, Prompt
 from nudging.values.tokens import Candidate, Step
@@ -108,7 +110,7 @@ class Prefetching(Engine):
         return await self._inner.render(messages, variables)
 
 
-class ToyRuntime(Runtime):
+class ToyRuntime(Runtime, Tokenizer):
     """A model on ids: all bytes and some random merges as vocabulary, logits by a hash of the ids.
 
     `can_cut`: whether its cache can go back. The answers must not depend on it.
@@ -127,6 +129,7 @@ class ToyRuntime(Runtime):
         words: Sequence[str] = WORDS,
     ) -> None:
         self.n_ctx = n_ctx
+        self.tokenizer = self
         self._seed, self._can_cut = seed, can_cut
         self.rewinds = can_cut
         self._words = words

@@ -609,14 +609,15 @@ def test_a_text_that_is_far_too_long_is_refused_unread(
 ) -> None:
     if not isinstance(engine, LocalEngine):
         pytest.skip("a server reads for itself")
-    longest, runtime = engine._runtime.longest, engine._runtime
+    tokenizer = engine._runtime.tokenizer
+    longest = tokenizer.longest
     told = asyncio.run(engine.ids(words(100)))
     assert len(told) * longest >= len("hello " * 100)
 
     def read(*_: object, **__: object) -> list[int]:
         raise AssertionError("it was read")
 
-    monkeypatch.setattr(runtime, "tokenize", read)
+    monkeypatch.setattr(tokenizer, "tokenize", read)
     for prompt in (words(limit_of(engine) * longest), Prompt((Part("\n" * 2_000_000),))):
         with pytest.raises(ContextOverflow) as caught:
             asyncio.run(engine.check_room(prompt))

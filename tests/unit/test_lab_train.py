@@ -172,14 +172,17 @@ PIECES = st.sampled_from(
 def test_both_engines_read_a_text_alike(both: tuple[Runtime, Runtime], text: str) -> None:
     hf, llama = both
     for controls, begin in ((False, True), (True, False)):
-        ids = hf.tokenize(text, controls=controls, begin=begin)
-        assert ids == llama.tokenize(text, controls=controls, begin=begin)
-    assert b"".join(map(hf.piece, hf.tokenize(text, controls=False, begin=False))) == text.encode()
-    assert list(map(hf.piece, ids)) == list(map(llama.piece, ids))
+        ids = hf.tokenizer.tokenize(text, controls=controls, begin=begin)
+        assert ids == llama.tokenizer.tokenize(text, controls=controls, begin=begin)
+    assert (
+        b"".join(map(hf.tokenizer.piece, hf.tokenizer.tokenize(text, controls=False, begin=False)))
+        == text.encode()
+    )
+    assert list(map(hf.tokenizer.piece, ids)) == list(map(llama.tokenizer.piece, ids))
 
 
 def test_both_engines_compute_alike(both: tuple[Runtime, Runtime]) -> None:
-    ids = both[0].tokenize(QUESTION, controls=False, begin=True)
+    ids = both[0].tokenizer.tokenize(QUESTION, controls=False, begin=True)
     ours, theirs = (runtime.forward(ids, len(ids)) for runtime in both)
     np.testing.assert_allclose(ours, theirs, atol=0.01)  # llama.cpp multiplies in half precision
     two_best = np.sort(ours, axis=-1)[:, -2:]
@@ -193,9 +196,9 @@ def test_both_engines_compute_alike(both: tuple[Runtime, Runtime]) -> None:
 def test_only_aligned_models_have_a_template(made: Made) -> None:
     for family in FAMILIES:
         for runtime in runtimes(made, f"{family}-base"):
-            assert runtime.template is None
+            assert runtime.tokenizer.template is None
         for runtime in runtimes(made, f"{family}-chat"):
-            assert runtime.template == FAMILIES[family].template
+            assert runtime.tokenizer.template == FAMILIES[family].template
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -204,9 +207,11 @@ def test_the_prompt_is_the_one_it_was_tuned_on(made: Made, family: FamilyName) -
     ids, prompt = conversation_ids(FAMILIES[family], made.tokenizers[family], talk)
     messages = [Message("system", talk.system), Message("user", talk.question)]
     for runtime in runtimes(made, f"{family}-chat"):
-        assert runtime.template
-        (part,) = render(runtime.template, messages, tokens=runtime.template_tokens)
-        assert runtime.tokenize(part.text, controls=True, begin=True) == ids[:prompt]
+        assert runtime.tokenizer.template
+        (part,) = render(
+            runtime.tokenizer.template, messages, tokens=runtime.tokenizer.template_tokens
+        )
+        assert runtime.tokenizer.tokenize(part.text, controls=True, begin=True) == ids[:prompt]
 
 
 @pytest.mark.parametrize("nudge", ["a-chat", "b-chat"])

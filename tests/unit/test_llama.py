@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from nudging.engines import open_engine
 from nudging.engines.base import Want
-from nudging.engines.local.cores import physical_cores
+from nudging.engines.local.cpu_count import physical_cores
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.local.runtime import Row, Work
+from nudging.engines.local.logits import Row
+from nudging.engines.local.runtime import Work
 from nudging.engines.spec import parse_spec
 from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError, install
 from nudging.prompts.chat import Prompt, base_prompt, conversation
@@ -149,7 +150,7 @@ def runtime(request: pytest.FixtureRequest) -> LlamaRuntime:
 
 
 def spell(runtime: LlamaRuntime, ids: list[int]) -> bytes:
-    return b"".join(map(runtime.piece, ids))
+    return b"".join(map(runtime.tokenizer.piece, ids))
 
 
 # --- text and tokens ------------------------------------------------------------------------
@@ -183,48 +184,48 @@ texts = st.lists(st.text(plain) | hard).map("".join)
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_text_survives_the_tokenizer(vocabulary: LlamaRuntime, text: str) -> None:
-    ids = vocabulary.tokenize(text, controls=False, begin=False)
+    ids = vocabulary.tokenizer.tokenize(text, controls=False, begin=False)
     assert spell(vocabulary, ids) == text.encode()
-    assert not any(map(vocabulary.is_end, ids))
+    assert not any(map(vocabulary.tokenizer.is_end, ids))
 
 
 def test_a_space_is_added_at_the_beginning_only(spm: LlamaRuntime) -> None:
-    begun = spm.tokenize("hello", controls=False, begin=True)
-    assert [spm.piece(i) for i in begun] == [b"", b" hello"]
-    inside = spm.tokenize("hello", controls=False, begin=False)
-    assert [spm.piece(i) for i in inside] == [b"hello"]
-    assert spm.tokenize("", controls=False, begin=False) == []
-    around = spm.tokenize(f"he{LONG}hello", controls=False, begin=False)
-    assert [spm.piece(i) for i in around] == [b"he", LONG.encode(), b"hello"]
+    begun = spm.tokenizer.tokenize("hello", controls=False, begin=True)
+    assert [spm.tokenizer.piece(i) for i in begun] == [b"", b" hello"]
+    inside = spm.tokenizer.tokenize("hello", controls=False, begin=False)
+    assert [spm.tokenizer.piece(i) for i in inside] == [b"hello"]
+    assert spm.tokenizer.tokenize("", controls=False, begin=False) == []
+    around = spm.tokenizer.tokenize(f"he{LONG}hello", controls=False, begin=False)
+    assert [spm.tokenizer.piece(i) for i in around] == [b"he", LONG.encode(), b"hello"]
 
 
 def test_a_piece_may_be_long(spm: LlamaRuntime) -> None:
-    ids = spm.tokenize(LONG, controls=False, begin=False)
-    assert [spm.piece(i) for i in ids] == [LONG.encode()]
+    ids = spm.tokenizer.tokenize(LONG, controls=False, begin=False)
+    assert [spm.tokenizer.piece(i) for i in ids] == [LONG.encode()]
 
 
 def test_control_tokens_are_read_only_where_asked(spm: LlamaRuntime) -> None:
-    (mark,) = spm.tokenize(MARK, controls=True, begin=False)
-    assert spm.is_end(mark)
-    assert spm.piece(mark) == b""
-    typed = spm.tokenize(MARK, controls=False, begin=False)
+    (mark,) = spm.tokenizer.tokenize(MARK, controls=True, begin=False)
+    assert spm.tokenizer.is_end(mark)
+    assert spm.tokenizer.piece(mark) == b""
+    typed = spm.tokenizer.tokenize(MARK, controls=False, begin=False)
     assert mark not in typed
     assert spell(spm, typed) == MARK.encode()
 
 
 def test_controls_are_those_that_parsing_makes_special(spm: LlamaRuntime) -> None:
-    assert sorted(spm.controls) == ["</s>", MARK, "<s>", "<unk>"]
-    assert spm.template_tokens == {"bos_token": "<s>", "eos_token": "</s>"}
-    assert spm.template is not None
+    assert sorted(spm.tokenizer.controls) == ["</s>", MARK, "<s>", "<unk>"]
+    assert spm.tokenizer.template_tokens == {"bos_token": "<s>", "eos_token": "</s>"}
+    assert spm.tokenizer.template is not None
 
 
 @pytest.mark.models
 def test_the_pair_brings_what_it_should(gemma: LlamaRuntime, smol: LlamaRuntime) -> None:
-    assert gemma.template is None
-    assert smol.template is not None
-    assert gemma.tokenize("Hi", controls=False, begin=True)[0] == 2
-    assert len(smol.tokenize("<|im_end|>", controls=True, begin=False)) == 1
-    assert "<|im_end|>" in smol.controls
+    assert gemma.tokenizer.template is None
+    assert smol.tokenizer.template is not None
+    assert gemma.tokenizer.tokenize("Hi", controls=False, begin=True)[0] == 2
+    assert len(smol.tokenizer.tokenize("<|im_end|>", controls=True, begin=False)) == 1
+    assert "<|im_end|>" in smol.tokenizer.controls
     assert (gemma.n_ctx, smol.n_ctx) == (4096, 4096)
 
 
@@ -232,7 +233,7 @@ def test_typed_control_tokens_stay_text_in_an_engine(tiny_path: Path) -> None:
     async def read() -> list[int]:
         engine = open_llama(parse_spec(f"llama:{tiny_path}"))
         try:
-            return engine._spelling.ids(await engine.render(conversation(f"{MARK}hello", "")), "")
+            return engine._encoder.ids(await engine.render(conversation(f"{MARK}hello", "")), "")
         finally:
             await engine.aclose()
 
@@ -247,7 +248,7 @@ def test_typed_control_tokens_stay_text_in_an_engine(tiny_path: Path) -> None:
 
 def some_ids(runtime: LlamaRuntime, n: int) -> list[int]:
     text = "hello she sells shells and he tells tales of wells " * n
-    return runtime.tokenize(text, controls=False, begin=True)[:n]
+    return runtime.tokenizer.tokenize(text, controls=False, begin=True)[:n]
 
 
 def test_a_cut_leaves_what_a_fresh_evaluation_finds(runtime: LlamaRuntime) -> None:
@@ -296,7 +297,7 @@ def test_rows_may_lie_in_several_batches(spm: LlamaRuntime) -> None:
     ids = some_ids(spm, size + 10)
     spm.cut(0)
     found = spm.forward(ids, 20).copy()
-    assert found.shape == (20, spm.size)
+    assert found.shape == (20, spm.tokenizer.size)
     spm.cut(0)
     spm.forward(ids[: size - 10], 1)
     np.testing.assert_allclose(found, spm.forward(ids[size - 10 :], 20), atol=0.05)

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from nudging.drive.alone import written
 from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.local.runtime import Row, Vocabulary
+from nudging.engines.local.logits import Row
+from nudging.engines.local.vocabulary import Vocabulary
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ConfigError, ContextOverflow
 from nudging.eval.methods import Method, Role, open_method, open_method_async

@@ -41,7 +41,7 @@ class Watched(Engine):
     """Another engine, used unchanged; what it chooses is added to a list."""
 
     def __init__(self, inner: Engine, choices: list[Choice]) -> None:
-        self.spec, self.capabilities, self.pace = inner.spec, inner.capabilities, inner.pace
+        self.spec, self.capabilities, self.costs = inner.spec, inner.capabilities, inner.costs
         self._inner, self._choices = inner, choices
 
     async def stream(

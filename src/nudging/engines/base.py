@@ -19,7 +19,7 @@ from ..prompts.chat import Message, Prompt
 from ..values.sampling import GREEDY, Sampling
 from ..values.tokens import Source, Step
 from ..values.variables import NONE, Variables
-from .pace import Pace
+from .pass_costs import PassCosts
 
 Propose = Callable[[bytes], Awaitable[bytes]]
 """What may follow an answer so far: a guess, empty where there is none."""
@@ -82,7 +82,7 @@ class Engine(ABC):
 
     spec: str
     capabilities: Capabilities
-    pace: Pace | None = None
+    costs: PassCosts | None = None
     """What its passes take, of engines that look ahead."""
 
     @abstractmethod

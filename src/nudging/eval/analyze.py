@@ -65,7 +65,7 @@ class Trio:
     def at_once(self) -> int:
         """One answer at a time where a model is in this process."""
         engines = [engine for engine in (self.base, self.aligned, self.small) if engine]
-        if any(engine.pace is not None for engine in engines):
+        if any(engine.costs is not None for engine in engines):
             return 1
         return min(engine.capabilities.concurrency for engine in engines)
 

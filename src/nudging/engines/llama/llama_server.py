@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import MissingExtra, ModelError
-from ..local.cores import physical_cores
+from ..local.cpu_count import physical_cores
 from ..remote.remote_engine import RemoteEngine, open_remote
 from ..spec import Spec
 from .gguf_file import check_gguf

@@ -28,7 +28,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...engines.local.runtime import Row, Vocabulary
+from ...engines.local.logits import Row
+from ...engines.local.vocabulary import Vocabulary
 from .spelling import NONE, Spelling
 
 Wide = npt.NDArray[np.float64]

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from ...engines.local.runtime import Row
+from ...engines.local.logits import Row
 from .spelling import Pieces, spelled_by
 
 Numbers = npt.NDArray[np.intp]

@@ -18,7 +18,8 @@ from typing import ClassVar
 from ...drive.alone import written
 from ...engines.base import Engine, Want
 from ...engines.local.local_engine import LocalEngine
-from ...engines.local.runtime import Row, Vocabulary
+from ...engines.local.logits import Row
+from ...engines.local.vocabulary import Vocabulary
 from ...errors import ConfigError
 from ...prompts.chat import Message, Part, Prompt, Question, conversation
 from ...values.text import complete

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from itertools import pairwise, takewhile
 from typing import Any
 
-from tokenizers import Tokenizer
+import tokenizers
 
 from ...errors import ModelError
 from ...values.text import any_of
+from ..local.vocabulary import Tokenizer
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 _LOW_LINE = "▁"
@@ -36,10 +38,11 @@ def _byte_signs() -> dict[str, int]:
 _BYTE_SIGNS = _byte_signs()
 
 
-class Vocabulary:
-    """The vocabulary of one model. `b"".join(map(piece, tokenize(text)))` is the text's bytes."""
+class HfTokenizer(Tokenizer):
+    """A tokenizer of transformers."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, ends: Collection[int] = ()) -> None:
+        """`ends`: ids by which the model ends its turn."""
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise ModelError("the model has no fast tokenizer", hint="it needs a tokenizer.json")
@@ -60,6 +63,13 @@ class Vocabulary:
         low_line = [backend.token_to_id(f"<0x{byte:02X}>") for byte in _LOW_LINE.encode()]
         self._low_line_ids = [] if None in low_line or not self._low_lines else low_line
         self.size = len(tokenizer)
+        self.ends = frozenset(ends)
+        template = tokenizer.chat_template
+        self.template = template.get("default") if isinstance(template, dict) else template
+        self.template_tokens = {
+            "bos_token": tokenizer.bos_token or "",
+            "eos_token": tokenizer.eos_token or "",
+        }
         self._pieces: dict[int, bytes] = {}
         self._outer = self._inner = backend
         if self._text("a") != b"a":  # a space of its own goes first
@@ -89,6 +99,9 @@ class Vocabulary:
     def name(self, id: int) -> str:
         """A control token as it is written."""
         return str(self._control.get(id, ""))
+
+    def is_end(self, id: int) -> bool:
+        return id in self.ends or not self.piece(id)
 
     def _piece(self, id: int) -> bytes:
         token = None if id in self._control else self._outer.id_to_token(id)
@@ -162,4 +175,4 @@ def _without_lead(backend: Any) -> Any:
     data = json.loads(backend.to_str())
     for step in ("normalizer", "pre_tokenizer"):
         (data[step],) = bare([data[step]]) or [None]
-    return Tokenizer.from_str(json.dumps(data))
+    return tokenizers.Tokenizer.from_str(json.dumps(data))

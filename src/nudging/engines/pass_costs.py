@@ -14,7 +14,7 @@ _AGAIN = 256
 when it was first tried says little."""
 
 
-class Pace:
+class PassCosts:
     """Seconds of a pass as `fixed + each * ids + row * (rows - 1)`, by what has been seen; the
     past fades. The rows are the positions that are computed ahead, which on some processors cost
     more than all the rest."""

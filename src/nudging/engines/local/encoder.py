@@ -12,31 +12,31 @@ from functools import cached_property
 from ...errors import InputError
 from ...prompts.chat import Part, Prompt
 from ...values.text import any_of
-from .runtime import Runtime
+from .vocabulary import Tokenizer
 
 _SHORT = 16
 """Bytes of a token: few texts have as many on average. To look for the longest takes a while."""
 
 
-class Spelling:
-    """How one runtime reads texts. Called from its thread only."""
+class PromptEncoder:
+    """How one model reads texts. Called from its thread only."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self.controls = any_of(runtime.controls)
+    def __init__(self, tokenizer: Tokenizer, n_ctx: int) -> None:
+        self._tokenizer, self._n_ctx = tokenizer, n_ctx
+        self.controls = any_of(tokenizer.controls)
 
     @cached_property
     def _pads(self) -> bool:
         """Whether the vocabulary ever puts a space of its own before a text."""
-        ids = self._runtime.tokenize("a", controls=False, begin=True)
-        return b"".join(map(self._runtime.piece, ids)) != b"a"
+        ids = self._tokenizer.tokenize("a", controls=False, begin=True)
+        return b"".join(map(self._tokenizer.piece, ids)) != b"a"
 
     def too_long(self, prompt: Prompt) -> int:
         """How many tokens a prompt has at least, if by its length alone it can't fit; else 0."""
-        length, most = len(prompt.text.encode()), self._runtime.n_ctx
+        length, most = len(prompt.text.encode()), self._n_ctx
         if length <= most * _SHORT:
             return 0
-        fewest = -(-length // self._runtime.longest)
+        fewest = -(-length // self._tokenizer.longest)
         return fewest if fewest > most else 0
 
     def ids(self, prompt: Prompt, start: str) -> list[int]:
@@ -50,9 +50,9 @@ class Spelling:
             if text:
                 # To look for each of thousands of control tokens takes ten times as long.
                 controls = controls and self.controls.search(text) is not None
-                ids.extend(self._runtime.tokenize(text, controls=controls, begin=begins))
+                ids.extend(self._tokenizer.tokenize(text, controls=controls, begin=begins))
                 if begins and not prompt.add_special:
-                    del ids[: len(self._runtime.tokenize("", controls=False, begin=True))]
+                    del ids[: len(self._tokenizer.tokenize("", controls=False, begin=True))]
                 begins = False
 
         for part in (*prompt.parts, Part(start, literal=True)):
@@ -71,7 +71,7 @@ class Spelling:
             # a word, and their models then go on with more of it: so it is read before one.
             before = len(ids), begins
             add(plain + "a", controls=True)
-            if self._runtime.piece(ids[-1]) == b"a":
+            if self._tokenizer.piece(ids[-1]) == b"a":
                 return ids[:-1]
             del ids[before[0] :]
             begins = before[1]
@@ -80,7 +80,7 @@ class Spelling:
 
     def has_one_of(self, words: Iterable[str]) -> bool:
         """Whether the vocabulary has a token for one of these."""
-        read = self._runtime.tokenize
+        read = self._tokenizer.tokenize
         return any(len(read(word, controls=True, begin=False)) == 1 for word in words)
 
     def opens_with_space(self, prompt: Prompt) -> bool:
@@ -90,7 +90,7 @@ class Spelling:
             return False
         text = b""
         for token in reversed(self.ids(prompt, "a")):
-            piece = self._runtime.piece(token)
+            piece = self._tokenizer.piece(token)
             if not piece or len(text) > 2:
                 break
             text = piece + text
@@ -101,10 +101,10 @@ class Spelling:
         Raises:
             InputError: one of them is no token.
         """
-        runtime = self._runtime
+        tokenizer = self._tokenizer
         for token in ids:
-            if not 0 <= token < runtime.size:
-                last = runtime.size - 1
+            if not 0 <= token < tokenizer.size:
+                last = tokenizer.size - 1
                 raise InputError(f"there is no token {token}: they go from 0 to {last}")
-        pieces = (runtime.piece(token) or runtime.name(token).encode() for token in ids)
+        pieces = (tokenizer.piece(token) or tokenizer.name(token).encode() for token in ids)
         return b"".join(pieces).decode(errors="replace")
