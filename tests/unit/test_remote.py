@@ -611,7 +611,7 @@ def test_models(server: FakeServer) -> None:
         open_and_close(server.url)
     assert "a, b" in several.value.hint
     assert open_and_close(f"{server.url}#b").model == "b"
-    server.on("/v1/models", answer({"error": {"message": "Not Found"}}, 404))
+    server.on("/v1/models", answer({"error": {"message": "Not ReadStep"}}, 404))
     assert open_and_close(f"{server.url}#b").model == "b"
     with pytest.raises(ServerRefused):
         open_and_close(server.url)

@@ -10,7 +10,12 @@ from typing import Any, TypeVar
 import pytest
 
 from nudging.engines.remote.dialects import DIALECTS
-from nudging.engines.remote.wording import MOST_KEPT, MOST_STRETCHES, MOST_TYPED, Wording
+from nudging.engines.remote.server_tokenizer import (
+    MOST_KEPT,
+    MOST_STRETCHES,
+    MOST_TYPED,
+    ServerTokenizer,
+)
 from nudging.errors import InputError
 from nudging.prompts.chat import Message, Part, Prompt
 from nudging.prompts.templates import named_template, render
@@ -24,7 +29,7 @@ class Upstream:
 
     def __init__(self, dialect: str) -> None:
         self.calls = 0
-        self.wording = Wording("spec", "m", DIALECTS[dialect], self.post, self.post)
+        self.tokenizer = ServerTokenizer("spec", "m", DIALECTS[dialect], self.post, self.post)
 
     async def post(self, path: str, body: Any = None) -> object:
         self.calls += 1
@@ -59,51 +64,51 @@ def upstream(request: pytest.FixtureRequest) -> Upstream:
 
 def test_a_server_is_asked_about_few_strings_or_none(upstream: Upstream) -> None:
     with pytest.raises(InputError, match=f"20000 different strings.*{MOST_TYPED} are the most"):
-        run(upstream.wording.worded(literal(tags(20_000)), b""))
+        run(upstream.tokenizer.encode(literal(tags(20_000)), b""))
     assert upstream.calls == 0
-    assert run(upstream.wording.worded(literal(tags(MOST_TYPED)), b"")) == tags(MOST_TYPED)
+    assert run(upstream.tokenizer.encode(literal(tags(MOST_TYPED)), b"")) == tags(MOST_TYPED)
     assert upstream.calls == MOST_TYPED
 
 
 def test_a_string_is_asked_about_once_however_often_it_stands_there(upstream: Upstream) -> None:
     text = "<b>and" * 20_000
-    assert run(upstream.wording.worded(literal(text), b"")) == text
-    assert run(upstream.wording.worded(literal(text), b"<b>")) == text + "<b>"
+    assert run(upstream.tokenizer.encode(literal(text), b"")) == text
+    assert run(upstream.tokenizer.encode(literal(text), b"<b>")) == text + "<b>"
     assert upstream.calls == 1
 
 
 def test_a_text_is_cut_around_few_control_tokens_or_refused(upstream: Upstream) -> None:
     with pytest.raises(InputError, match=f"'<s>' in .* places; {MOST_STRETCHES - 1} are the most"):
-        run(upstream.wording.worded(literal("<s>and" * 20_000), b""))
+        run(upstream.tokenizer.encode(literal("<s>and" * 20_000), b""))
     assert upstream.calls < 4
     words = "<s>and" * 200
-    assert len(run(upstream.wording.ids(literal(words)))) == len(words)
+    assert len(run(upstream.tokenizer.ids(literal(words)))) == len(words)
     assert upstream.calls < MOST_STRETCHES
 
 
 def test_what_was_asked_is_not_kept_for_ever(upstream: Upstream) -> None:
     for begin in range(0, 2 * MOST_KEPT, 200):
-        run(upstream.wording.worded(literal("<b>" + tags(200, begin)), b""))
-    assert len(upstream.wording._special) == MOST_KEPT
+        run(upstream.tokenizer.encode(literal("<b>" + tags(200, begin)), b""))
+    assert len(upstream.tokenizer._special) == MOST_KEPT
     calls = upstream.calls
-    run(upstream.wording.worded(literal("<b>"), b""))  # used of late
+    run(upstream.tokenizer.encode(literal("<b>"), b""))  # used of late
     assert upstream.calls == calls
 
 
 def test_what_a_user_wrote_is_not_taken_for_the_templates(upstream: Upstream) -> None:
     messages = [Message("user", tags(20_000) + "<s>")]
     prompt = Prompt(render(named_template("chatml"), messages))
-    run(upstream.wording.learn_controls(prompt))
+    run(upstream.tokenizer.learn_controls(prompt))
     assert upstream.calls <= 4
-    assert "<s>" not in upstream.wording.controls
+    assert "<s>" not in upstream.tokenizer.controls
 
 
 def test_a_server_of_texts_alone_is_given_what_its_template_does_not_write() -> None:
     upstream = Upstream("openai")
     prompt = Prompt((Part("<|im_start|>"), Part(tags(50_000), literal=True)))
-    assert run(upstream.wording.worded(prompt, b"")) == prompt.text
+    assert run(upstream.tokenizer.encode(prompt, b"")) == prompt.text
     with pytest.raises(InputError, match=r"im_start"):
-        run(upstream.wording.worded(prompt, b"<|im_start|>"))
+        run(upstream.tokenizer.encode(prompt, b"<|im_start|>"))
     assert upstream.calls == 0
 
 
@@ -124,9 +129,9 @@ def test_megabytes_are_looked_through_beside_the_event_loop(upstream: Upstream, 
                 longest = max(longest, time.thread_time() - before)
 
         beating = asyncio.create_task(beat())
-        await upstream.wording.learn_controls(prompt)
-        await upstream.wording.worded(prompt, b"")
-        await upstream.wording.ids(prompt)
+        await upstream.tokenizer.learn_controls(prompt)
+        await upstream.tokenizer.encode(prompt, b"")
+        await upstream.tokenizer.ids(prompt)
         beating.cancel()
 
     run(watched())
@@ -134,5 +139,5 @@ def test_megabytes_are_looked_through_beside_the_event_loop(upstream: Upstream, 
 
 
 def test_a_template_that_writes_many_strings_is_asked_about_some(upstream: Upstream) -> None:
-    run(upstream.wording.learn_controls(Prompt((Part(tags(20_000)),))))
+    run(upstream.tokenizer.learn_controls(Prompt((Part(tags(20_000)),))))
     assert upstream.calls <= 2 * MOST_TYPED

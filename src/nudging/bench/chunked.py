@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from ..engines.remote.http import Wire
-from ..engines.remote.server_steps import table
+from ..engines.remote.json_checks import table
 from ..engines.spec import Spec
 from ..rule.trigger import without_repeated_suffix
 from ..values.text import official_length

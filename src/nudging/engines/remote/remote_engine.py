@@ -37,23 +37,21 @@ from ...values.variables import NONE, Variables
 from ..base import Capabilities, Engine, Want
 from ..options import template_variables
 from ..spec import Spec
-from .dialects import (
-    DIALECTS,
-    LLAMA_SERVER,
-    VLLM,
-    Ask,
+from .answer_reader import HOW_LOGPROBS, NO_LOGPROBS, UNNAMED, ReadStep
+from .dialect import (
+    CompletionRequest,
     Dialect,
-    Gate,
+    EarlyStop,
     read_prompt,
     read_tokens,
     request_seed,
 )
-from .gate import LEAST, GateReader
+from .dialects import DIALECTS, find_dialect
+from .gate import LEAST
 from .http import Wire, open_wire, pause
 from .patience import Patience
-from .served import find_dialect, find_gate, find_model, read_n_ctx
-from .server_steps import HOW_LOGPROBS, NO_LOGPROBS, UNNAMED, Found, LlamaReader
-from .wording import Wording
+from .served_model import find_model
+from .server_tokenizer import ServerTokenizer
 
 _WHOLE = 4  # tokens that complete any character: each holds a byte at least
 
@@ -81,8 +79,8 @@ class RemoteEngine(Engine):
         self._release = release
         """Ends the engine's own server; to call it twice does no harm."""
         self._stop: int | None = None
-        self._wording = Wording(spec, model, dialect, wire.get, wire.post)
-        self._controls = self._wording.controls
+        self._tokenizer = ServerTokenizer(spec, model, dialect, wire.get, wire.post)
+        self._controls = self._tokenizer.controls
         begins = template is None and dialect.rendered_begins
         self._chats = Chats(spec, self._rendered, self._first, variables, add_special=not begins)
         self.capabilities = Capabilities(
@@ -91,7 +89,7 @@ class RemoteEngine(Engine):
             max_top_k=dialect.max_top_k,
             concurrency=wire.concurrency,
             n_ctx=n_ctx,
-            tokenizer=dialect.tokenize is not None,
+            tokenizer=dialect.tokenizes,
             notes=dialect.notes,
         )
 
@@ -108,11 +106,11 @@ class RemoteEngine(Engine):
         given = attempt = 0
         size = n  # of one request: all, unless the server has refused that
         while given < n:
-            ask = await self._ask(prompt, start, min(size, n - given), want)
+            request = await self._request(prompt, start, min(size, n - given), want)
             # What a gate ends has not run out: where the model is in no doubt it is begun again.
-            before, over, doubted = given, size == n and not ask.gate, False
+            before, over, doubted = given, size == n and not request.early_stop, False
             try:
-                async with aclosing(self._steps(ask, prompt, start, want)) as steps:
+                async with aclosing(self._steps(request, prompt, start, want)) as steps:
                     async for step in steps:
                         if given == n:
                             return
@@ -120,17 +118,17 @@ class RemoteEngine(Engine):
                         yield step
                         start += step.text
                         over = over or step.is_end or any(complete(step.text)[1:])
-                        doubted = ask.gate is not None and step.top1 < want.stop_below
+                        doubted = request.early_stop is not None and step.top1 < want.stop_below
                 if over or doubted or given == before:
                     return
             except ContextOverflow as error:
-                if given > before or (start and ask.n == 1):
+                if given > before or (start and request.n == 1):
                     return
-                if ask.n == 1:
+                if request.n == 1:
                     raise
                 # Some servers count what was asked for: there may be room for less.
-                room = await self._room(ask, error) if size == n else None
-                size = ask.n // 2 if room is None else max(1, min(room, ask.n - 1))
+                room = await self._room(request, error) if size == n else None
+                size = request.n // 2 if room is None else max(1, min(room, request.n - 1))
             except ServerError as error:
                 if given or not error.retryable or attempt >= self._wire.retries:
                     raise
@@ -144,24 +142,24 @@ class RemoteEngine(Engine):
             yield self
 
     async def count(self, prompt: Prompt) -> int | None:
-        if self._dialect.tokenize is None:
+        if not self._dialect.tokenizes:
             return None
         return len(await self.ids(prompt))
 
     async def ids(self, prompt: Prompt) -> list[int]:
-        return await self._wording.ids(prompt)
+        return await self._tokenizer.ids(prompt)
 
     async def text_of(self, ids: Sequence[int]) -> str:
-        return await self._wording.text_of(ids)
+        return await self._tokenizer.text_of(ids)
 
     async def tokenizer_info(self) -> dict[str, Any]:
-        return await self._wording.tokenizer_info()
+        return await self._tokenizer.tokenizer_info()
 
     async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
         prompt = await self._chats.prompt(messages, variables)
-        if self._dialect.tokenize:
+        if self._dialect.tokenizes:
             # Among candidates, the end shows by its text alone: learn it from the closed turns.
-            await self._wording.learn_controls(prompt)
+            await self._tokenizer.learn_controls(prompt)
         return prompt
 
     async def _rendered(
@@ -176,17 +174,18 @@ class RemoteEngine(Engine):
     async def _printed(self, messages: Sequence[Message], variables: Variables) -> str:
         """What the server's own template makes of a conversation."""
         dialect = self._dialect
-        if dialect.render is None:
+        call = dialect.render(self.model, messages, variables)
+        if call is None:
             raise TemplateError(f"a server of the kind {dialect.name!r} does not tell its template")
         try:
-            answer = await self._wire.post(*dialect.render(self.model, messages, variables))
+            answer = await self._wire.post(*call)
         except ServerRefused as error:
             if error.code in (400, 422):
                 what = "the model's chat template does not take this conversation"
                 raise InputError(f"{what}: {error}") from None
             raise TemplateError(f"{self.spec} renders no conversation: {error}") from None
         if dialect.renders_ids:
-            return await self._wording.text_of(read_tokens(answer))
+            return await self._tokenizer.text_of(read_tokens(answer))
         return read_prompt(answer)
 
     async def _first(self, prompt: Prompt) -> str:
@@ -207,18 +206,16 @@ class RemoteEngine(Engine):
     # --- streams ----------------------------------------------------------------------------
 
     async def _steps(
-        self, ask: Ask, prompt: Prompt, start: bytes, want: Want
+        self, request: CompletionRequest, prompt: Prompt, start: bytes, want: Want
     ) -> AsyncGenerator[Step, None]:
         """One request's steps, and what makes them whole."""
-        path, body = self._dialect.complete(ask)
-        reader = self._dialect.reader(self._controls)
-        if ask.gate:
-            reader = GateReader(self._controls, ask.gate.stop, ask.top)
-        reader.expect(ask.n)
+        path, body = self._dialect.complete(request)
+        reader = self._dialect.reader(request, self._controls)
+        reader.expect(request.n)
         patience = self._wire.patience()
         written = start
         try:
-            async with aclosing(self._events(path, body, ask, patience)) as events:
+            async with aclosing(self._events(path, body, request, patience)) as events:
                 async for event in events:
                     told = reader.feed(event)
                     if reader.finished:  # what is left ends the stream: hang up on nothing
@@ -233,69 +230,70 @@ class RemoteEngine(Engine):
             if not reader.finished:
                 raise ServerFailed("the server's answer broke off")
         finally:
-            if self._dialect.abort and ask.stream and not reader.finished:
+            abort = self._dialect.abort(request.id)
+            if abort and request.stream and not reader.finished:
                 with suppress(NudgingError, TimeoutError):
                     async with asyncio.timeout(1):
-                        await self._wire.post_once(*self._dialect.abort(ask.id))
+                        await self._wire.post_once(*abort)
         if reader.held:
             # What a gate holds back is most often a tie of whole tokens.
-            rest = await self._character(prompt, written, want, 1) if ask.gate else None
+            rest = await self._character(prompt, written, want, 1) if request.early_stop else None
             rest = rest or await self._character(prompt, written, want, _WHOLE) or reader.flush()
             if rest:
                 yield await self._seen(rest, prompt, written, want)
 
-    async def _room(self, ask: Ask, error: ContextOverflow) -> int | None:
-        """Tokens that there is room for where `ask` was refused; None if that is not known."""
+    async def _room(self, request: CompletionRequest, error: ContextOverflow) -> int | None:
+        """Tokens that there is room for where `request` was refused; None if that is not known."""
         if not (limit := error.limit or self.capabilities.n_ctx):
             return None
         with suppress(ModelError, ServerError):  # it has no tokeniser, or does not show it
-            if isinstance(ids := ask.prompt, str):
-                ids = await self._wording.tokenize(ids, begin=ask.add_special, controls=True)
+            if isinstance(ids := request.prompt, str):
+                ids = await self._tokenizer.tokenize(ids, begin=request.add_special, controls=True)
             return limit - len(ids)
         # What is more than the limit may be the sum with what was asked for.
-        room = limit - error.tokens + (ask.n if error.tokens >= limit else 0)
+        room = limit - error.tokens + (request.n if error.tokens >= limit else 0)
         return room if error.tokens else None
 
     async def _events(
-        self, path: str, body: object, ask: Ask, patience: Patience
+        self, path: str, body: object, request: CompletionRequest, patience: Patience
     ) -> AsyncGenerator[object, None]:
-        if not ask.stream:
+        if not request.stream:
             yield await self._wire.post_once(path, body)
             return
-        async with aclosing(self._wire.events(path, body, ask.id, patience)) as events:
+        async with aclosing(self._wire.events(path, body, request.id, patience)) as events:
             async for event in events:
                 yield event
 
-    async def _character(self, prompt: Prompt, at: bytes, want: Want, n: int) -> Found | None:
+    async def _character(self, prompt: Prompt, at: bytes, want: Want, n: int) -> ReadStep | None:
         """What begins at a place, if it is whole after `n` tokens."""
-        ask = await self._ask(prompt, at, n, want, stream=False)
-        answer = await self._wire.post_once(*self._dialect.complete(ask))
-        reader = self._dialect.reader(self._controls)
-        reader.expect(ask.n)
+        request = await self._request(prompt, at, n, want, stream=False)
+        answer = await self._wire.post_once(*self._dialect.complete(request))
+        reader = self._dialect.reader(request, self._controls)
+        reader.expect(request.n)
         return next(iter(reader.feed(answer)), None)
 
-    async def _seen(self, found: Found, prompt: Prompt, at: bytes, want: Want) -> Step:
+    async def _seen(self, found: ReadStep, prompt: Prompt, at: bytes, want: Want) -> Step:
         """The step, with its distribution and its name fetched where the server kept them back."""
         if found.step.control == UNNAMED and found.step.id is not None:
             name = await self.text_of([found.step.id])
             return replace(found.step, control="" if name in TURN_ENDS else name or UNNAMED)
-        if not found.blind or self._dialect.look is None:
+        if not found.blind or not self._dialect.looks:
             return found.step
-        ask = await self._ask(prompt, at, 1, want)
-        top = LlamaReader.look(await self._wire.post_once(*self._dialect.look(ask)))
+        look = self._dialect.look(await self._request(prompt, at, 1, want))
+        top = self._dialect.read_look(await self._wire.post_once(*look))
         prob = top[0].prob if want.sampling.greedy else None
         return replace(found.step, top=top, prob=prob)
 
-    async def _ask(
+    async def _request(
         self, prompt: Prompt, start: bytes, n: int, want: Want, *, stream: bool | None = None
-    ) -> Ask:
+    ) -> CompletionRequest:
         streamed = n > 1 if stream is None else stream
         gate = None
         if self._stop is not None and streamed and want.stop_below > 0 and want.sampling.greedy:
-            gate = Gate(self._stop, want.stop_below)
-        return Ask(
+            gate = EarlyStop(self._stop, want.stop_below)
+        return CompletionRequest(
             model=self.model,
-            prompt=await self._wording.worded(prompt, start),
+            prompt=await self._tokenizer.encode(prompt, start),
             add_special=prompt.add_special,
             n=n,
             top=max(LEAST if gate else 1, min(want.top_k, self._dialect.max_top_k)),
@@ -304,7 +302,7 @@ class RemoteEngine(Engine):
             seed=request_seed(want.sampling, want.source, len(start)),
             stream=streamed,
             id=secrets.token_hex(8),
-            gate=gate,
+            early_stop=gate,
         )
 
 
@@ -323,10 +321,8 @@ async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) 
     wire = open_wire(spec)
     try:
         served = await find_model(wire.get, spec)
-        dialect = DIALECTS[forced] if forced else await find_dialect(wire.get, served)
-        n_ctx = served.n_ctx
-        if n_ctx is None and dialect is LLAMA_SERVER:
-            n_ctx = read_n_ctx(await wire.get("{root}/props"))
+        dialect = DIALECTS[forced] if forced else await find_dialect(wire.get, served.owner)
+        n_ctx = served.n_ctx or await dialect.find_n_ctx(wire.get)
         engine = RemoteEngine(
             spec.text,
             wire,
@@ -338,8 +334,8 @@ async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) 
             release=release,
         )
         await _check(engine)
-        if dialect is VLLM:
-            engine.use_gate(await find_gate(wire.post, served.name))
+        if dialect.may_have_gate:
+            engine.use_gate(await dialect.find_gate(wire.post, served.name))
     except BaseException:
         await wire.aclose()
         raise

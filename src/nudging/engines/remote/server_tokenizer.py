@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, TypeVar
 
 from ...errors import InputError, ModelError, ServerRefused
 from ...prompts.chat import Part, Prompt
-from .dialects import (
-    Dialect,
-    Get,
-    Post,
-    read_info,
-    read_prompt,
-    read_tokens,
-    stretches,
-    typed_controls,
-)
+from ...prompts.controls import CONTROL_LIKE
+from ...values.text import found_in
+from .dialect import Dialect, Get, Post, read_info, read_prompt, read_tokens
 
 T = TypeVar("T")
 MOST_TYPED, MOST_STRETCHES = 256, 512
@@ -43,8 +37,8 @@ async def _looked_through(look: Callable[[Sequence[Part]], T], parts: Sequence[P
     return await asyncio.to_thread(look, parts)
 
 
-class Wording:
-    """Prompts for one model of one server."""
+class ServerTokenizer:
+    """The tokenizer of one model of one server, and prompts in the words that it reads."""
 
     def __init__(self, spec: str, model: str, dialect: Dialect, get: Get, post: Post) -> None:
         self._spec, self._model, self._dialect = spec, model, dialect
@@ -54,13 +48,13 @@ class Wording:
         self.controls: set[str] = set()
         """Those that are."""
 
-    async def worded(self, prompt: Prompt, start: bytes) -> str | list[int]:
+    async def encode(self, prompt: Prompt, start: bytes) -> str | list[int]:
         """The prompt and the answer so far as they are sent: text, or ids where text would be
         read wrongly."""
         whole = replace(prompt, parts=(*prompt.parts, Part(start.decode(), literal=True)))
         typed = await self._typed_controls(whole.parts)
         begins = prompt.add_special or not self._dialect.always_begins
-        if self._dialect.tokenize and (typed or not begins):
+        if self._dialect.tokenizes and (typed or not begins):
             return await self._ids(whole, typed)
         return whole.text
 
@@ -77,7 +71,7 @@ class Wording:
     async def _typed_controls(self, parts: Sequence[Part]) -> set[str]:
         """Strings in literal text that the server would read as control tokens."""
         found = await _looked_through(typed_controls, parts)
-        if found and self._dialect.tokenize is None:
+        if found and not self._dialect.tokenizes:
             own = await _looked_through(
                 typed_controls,
                 [Part(part.text, literal=True) for part in parts if not part.literal],
@@ -113,11 +107,9 @@ class Wording:
             return False
         if self._dialect.spares_controls:
             return ids != await self.tokenize(text, begin=False, controls=False)
-        if self._dialect.shows is None:
-            return True
+        call = self._dialect.show(self._model, ids[0])
         # Words that users add to a vocabulary (`<b>`) are one token too, but they show.
-        answer = await self._post(*self._dialect.shows(self._model, ids[0]))
-        return not self._dialect.shown(answer)
+        return call is None or not self._dialect.read_shown(await self._post(*call))
 
     async def _ids(self, prompt: Prompt, typed: set[str]) -> list[int]:
         """Ids of a prompt whose literal parts hold the control tokens `typed`."""
@@ -140,24 +132,25 @@ class Wording:
     # --- the tokenizer --------------------------------------------------------------------------
 
     async def tokenize(self, text: str, *, begin: bool, controls: bool) -> list[int]:
-        if self._dialect.tokenize is None:
+        if not self._dialect.tokenizes:
             raise self._untold("its tokens")
-        call = self._dialect.tokenize(self._model, text, begin, controls)
+        call = self._dialect.tokenize(self._model, text, begin=begin, controls=controls)
         return read_tokens(await self._post(*call))
 
     async def text_of(self, ids: Sequence[int]) -> str:
-        if self._dialect.detokenize is None:
+        call = self._dialect.detokenize(self._model, ids)
+        if call is None:
             raise self._untold("its tokens")
         try:
-            return read_prompt(await self._post(*self._dialect.detokenize(self._model, ids)))
+            return read_prompt(await self._post(*call))
         except ServerRefused as error:
             raise InputError(f"{self._spec} has no text for these tokens: {error}") from None
 
     async def tokenizer_info(self) -> dict[str, Any]:
-        if self._dialect.info is None:
+        if self._dialect.info_path is None:
             raise self._untold("what its tokenizer is")
         try:
-            return read_info(await self._get(self._dialect.info))
+            return read_info(await self._get(self._dialect.info_path))
         except ServerRefused as error:
             if error.code != 404:
                 raise
@@ -165,3 +158,50 @@ class Wording:
 
     def _untold(self, what: str) -> ModelError:
         return ModelError(f"{self._spec} does not tell {what}")
+
+
+# --- control tokens that a user typed -------------------------------------------------------
+
+
+def joined(parts: Iterable[Part]) -> list[Part]:
+    """Neighbours of one kind joined: a control token may lie across their seam."""
+    return [
+        Part("".join(part.text for part in some), literal)
+        for literal, some in groupby(parts, key=lambda part: part.literal)
+    ]
+
+
+def typed_controls(parts: Iterable[Part]) -> set[str]:
+    """What looks like a control token in literal text."""
+    literal = (part.text for part in joined(parts) if part.literal)
+    return {found[0] for text in literal for found in found_in(CONTROL_LIKE, text)}
+
+
+def stretches(
+    parts: Sequence[Part], typed: Collection[str], *, spares: bool
+) -> Iterator[tuple[str, bool]]:
+    """Text in pieces to tokenise one by one, and whether control tokens are to be read in each.
+
+    Those in `typed` stay text where they are literal: by a piece in which none are read if the
+    tokeniser `spares` them, else by being cut in two.
+    """
+    plain = ""
+    for part in joined(parts):
+        rest = 0
+        for found in found_in(CONTROL_LIKE, part.text) if part.literal else ():
+            if found[0] not in typed:
+                continue
+            plain += part.text[rest : found.start()]
+            rest = found.end()
+            if spares:
+                if plain:
+                    yield plain, True
+                yield found[0], False
+                plain = ""
+            else:
+                middle = len(found[0]) // 2
+                yield plain + found[0][:middle], True
+                plain = found[0][middle:]
+        plain += part.text[rest:]
+    if plain:
+        yield plain, True
