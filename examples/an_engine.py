@@ -24,7 +24,7 @@ from nudging import NudgedModel
 from nudging.engines.base import Engine
 from nudging.engines.kinds import EngineKind, Spec
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.local.logits import Row
+from nudging.engines.local.logits import Logits
 from nudging.engines.local.runtime import Runtime
 from nudging.engines.local.vocabulary import Tokenizer
 from nudging.engines.options import spec_number
@@ -82,13 +82,13 @@ class BigramRuntime(Runtime):
         self._counts[:, -1] = self._counts.mean()  # it may end anywhere
         self.grow(1)
 
-    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Logits:
         cache = self._caches[slot]
         cache += ids
         lengths = range(len(cache) - rows + 1, len(cache) + 1)
         return np.stack([self._logits(np.array(cache[:length], np.intp)) for length in lengths])
 
-    def _logits(self, ids: npt.NDArray[np.intp]) -> Row:
+    def _logits(self, ids: npt.NDArray[np.intp]) -> Logits:
         followed = ids[1:][ids[:-1] == ids[-1]]
         here = np.bincount(followed, minlength=self.tokenizer.size) * (self._alone > 0)
         with np.errstate(divide="ignore"):  # what was never seen has no probability

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 import numpy as np
 
 from nudging.engines.base import Engine, Want
-from nudging.engines.local.logits import Row
+from nudging.engines.local.logits import Logits
 from nudging.engines.local.runtime import Runtime
 from nudging.engines.local.vocabulary import Tokenizer
 from nudging.engines.scripted import Distribution, ScriptedEngine
@@ -168,12 +168,12 @@ class ToyRuntime(Runtime, Tokenizer):
     def is_end(self, id: int) -> bool:
         return id >= self._first_control
 
-    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Logits:
         self.cache.extend(ids)
         self.computed += len(ids)
         return np.stack([self._logits(len(self.cache) - rows + 1 + i) for i in range(rows)])
 
-    def _logits(self, length: int) -> Row:
+    def _logits(self, length: int) -> Logits:
         rng = np.random.default_rng([self._seed, *self.cache[:length]])
         logits = np.full(self.size, -9.0, np.float32)
         merged = rng.integers(256, len(logits), 6)
@@ -215,7 +215,7 @@ class EchoRuntime(ToyRuntime):
         self.caches: list[list[int]] = [self.cache]
         self.passes = 0
 
-    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Logits:
         self.cache = self.caches[slot]
         self.passes += 1
         return super().forward(ids, rows)
@@ -228,7 +228,7 @@ class EchoRuntime(ToyRuntime):
         self.caches = [[] for _ in range(slots)]
         self.slots = slots
 
-    def _logits(self, length: int) -> Row:
+    def _logits(self, length: int) -> Logits:
         tail = b"".join(map(self.piece, self.cache[:length]))[-7:]
         own = _random(f"{self._seed}/{tail!r}", 4)
         plan = self._plan if own[0] < self._agreement else self._seed + 1

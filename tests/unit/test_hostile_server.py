@@ -21,7 +21,7 @@ from nudging.cli import run
 from nudging.engines.base import Want
 from nudging.engines.remote.answer_reader import AnswerReader, share
 from nudging.engines.remote.dialects import DIALECTS
-from nudging.engines.remote.http import open_wire, parse
+from nudging.engines.remote.http_client import open_client, parse
 from nudging.engines.remote.llama_cpp import LlamaServerReader
 from nudging.engines.remote.openai import CompletionsReader
 from nudging.engines.remote.remote_engine import RemoteEngine
@@ -66,7 +66,7 @@ def using(
     spec = parse_spec(f"{server.url}#m?timeout={timeout}&retries=0")
 
     async def run() -> Any:
-        wire = open_wire(spec)
+        wire = open_client(spec)
         engine = RemoteEngine(
             spec.text, wire, DIALECTS[dialect], "m", template="chatml", n_ctx=None
         )

@@ -19,8 +19,8 @@ from nudging.engines import open_engine
 from nudging.engines.base import Want
 from nudging.engines.local.cpu_count import physical_cores
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.local.logits import Row
-from nudging.engines.local.runtime import Work
+from nudging.engines.local.logits import Logits
+from nudging.engines.local.runtime import SlotInput
 from nudging.engines.spec import parse_spec
 from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError, install
 from nudging.prompts.chat import Prompt, base_prompt, conversation
@@ -329,7 +329,7 @@ def test_a_window_needs_no_more_than_itself(windowed: LlamaRuntime) -> None:
 # --- several sequences ----------------------------------------------------------------------
 
 
-def alike(rows: Row, others: Row) -> None:
+def alike(rows: Logits, others: Logits) -> None:
     """The same rows, as far as quantised models round a batch otherwise."""
     assert rows.shape == others.shape
     for row, other in zip(rows, others, strict=True):
@@ -348,14 +348,16 @@ def test_sequences_in_one_pass_are_what_each_is_alone(runtime: LlamaRuntime) -> 
         runtime.most_slots = 5
         runtime.grow(5)
         assert runtime.slots == 5
-        runtime.forward_many([Work(slot, ids[:-3], 1) for slot, ids in enumerate([*texts, longer])])
+        runtime.forward_many(
+            [SlotInput(slot, ids[:-3], 1) for slot, ids in enumerate([*texts, longer])]
+        )
         found = runtime.forward_many(
-            [Work(slot, ids[-3:], 2) for slot, ids in enumerate([*texts, longer])]
+            [SlotInput(slot, ids[-3:], 2) for slot, ids in enumerate([*texts, longer])]
         )
         for mine, other in zip(found, alone, strict=True):
             alike(mine, other)
         assert runtime.cut(4, 2) == 4
-        again = runtime.forward_many([Work(2, texts[2][4:], 1), Work(0, [5], 1)])
+        again = runtime.forward_many([SlotInput(2, texts[2][4:], 1), SlotInput(0, [5], 1)])
         alike(again[0], alone[2][1:])
     finally:
         runtime.grow(1)
@@ -370,7 +372,7 @@ def test_more_sequences_than_a_batch_holds(tiny_path: Path) -> None:
         runtime.cut(0)
         alone.append(runtime.forward(ids, 1).copy())
     runtime.grow(6)
-    found = runtime.forward_many([Work(slot, ids, 1) for slot, ids in enumerate(works)])
+    found = runtime.forward_many([SlotInput(slot, ids, 1) for slot, ids in enumerate(works)])
     for mine, other in zip(found, alone, strict=True):
         np.testing.assert_allclose(mine, other, atol=0.05)
     runtime.close()
@@ -382,10 +384,10 @@ def test_a_failed_pass_of_several_leaves_their_caches_empty(spm: LlamaRuntime) -
         ids = some_ids(spm, 6)
         spm.forward(ids, 1, 2)
         with pytest.raises(ModelError, match="code -1"):
-            spm.forward_many([Work(0, ids, 1), Work(1, [10**6], 1)])
+            spm.forward_many([SlotInput(0, ids, 1), SlotInput(1, [10**6], 1)])
         assert spm.cut(100, 0) == spm.cut(100, 1) == 0
         assert spm.cut(100, 2) == 6
-        assert np.isfinite(spm.forward_many([Work(0, ids, 1), Work(1, ids, 1)])[1]).all()
+        assert np.isfinite(spm.forward_many([SlotInput(0, ids, 1), SlotInput(1, ids, 1)])[1]).all()
     finally:
         spm.grow(1)
 
@@ -578,7 +580,7 @@ def test_an_unknown_api_is_unavailable(
 def test_a_model_that_does_not_compute_is_unavailable(
     tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nonsense(self: LlamaRuntime, rows: int) -> Row:
+    def nonsense(self: LlamaRuntime, rows: int) -> Logits:
         return np.full((rows, 5), np.nan, np.float32)
 
     with monkeypatch.context() as patch:

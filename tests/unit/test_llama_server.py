@@ -121,7 +121,7 @@ def test_answers_that_are_paused_keep_no_other_waiting(lab: Lab) -> None:
     async def use(engine: RemoteEngine) -> None:
         async with AsyncExitStack() as paused:
             for number in range(5):
-                await paused.enter_async_context(engine.seat())
+                await paused.enter_async_context(engine.permit())
                 stream = engine.stream(text(f"{number} little"), b"", 12, Want())
                 await paused.enter_async_context(aclosing(stream))
                 assert await asyncio.wait_for(anext(stream), 60)

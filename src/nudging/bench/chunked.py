@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from ..engines.remote.http import Wire
+from ..engines.remote.http_client import HttpClient
 from ..engines.remote.json_checks import table
 from ..engines.spec import Spec
 from ..rule.trigger import without_repeated_suffix
@@ -58,7 +58,7 @@ class Chunked:
         self._gamma, self._max_tokens = gamma, max_tokens
         self._count = official_length()
         self._wires = {
-            source: Wire(spec.path, timeout=600, concurrency=1, retries=0)
+            source: HttpClient(spec.path, timeout=600, concurrency=1, retries=0)
             for source, spec in self._specs.items()
         }
         self.tally: dict[Source, Tally] = {"base": Tally(), "nudge": Tally()}

@@ -55,8 +55,8 @@ class Watched(Engine):
                 yield step
 
     @contextlib.asynccontextmanager
-    async def seat(self, head: str = "") -> AsyncIterator[Engine]:
-        async with self._inner.seat(head):
+    async def permit(self, head: str = "") -> AsyncIterator[Engine]:
+        async with self._inner.permit(head):
             yield self
 
     async def count(self, prompt: Prompt) -> int | None:

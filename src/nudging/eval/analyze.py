@@ -132,7 +132,7 @@ async def _steps(
 
     top_k = min(CANDIDATES, engine.capabilities.max_top_k)
     want = Want(source, top_k=top_k, propose=propose)
-    async with engine.seat():
+    async with engine.permit():
         for start in starts:
             async with aclosing(engine.stream(prompt, text[:start], 1, want)) as steps:
                 async for step in steps:

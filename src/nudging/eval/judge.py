@@ -17,7 +17,7 @@ from typing import Any
 
 from ..engines.options import check_options
 from ..engines.remote import CONNECTION_OPTIONS
-from ..engines.remote.http import Wire, open_wire
+from ..engines.remote.http_client import HttpClient, open_client
 from ..engines.spec import Spec, parse_spec
 from ..errors import InputError, ServerNonsense, SpecError
 from ..storage.kept import encode, own
@@ -40,7 +40,12 @@ class Verdict:
 
 class Judge:
     def __init__(
-        self, wire: Wire, model: str, *, temperature: float | None = 0.0, cache: Path | None = None
+        self,
+        wire: HttpClient,
+        model: str,
+        *,
+        temperature: float | None = 0.0,
+        cache: Path | None = None,
     ) -> None:
         self.model = model
         self._wire = wire
@@ -53,7 +58,7 @@ class Judge:
         key = self._key(body)
         reply = self._kept.get(key)
         if reply is None:
-            async with self._wire.seat():
+            async with self._wire.permit():
                 reply = _content(await self._wire.post("{url}/chat/completions", body))
         verdict = _read(rubric, reply)
         if not verdict.unread:
@@ -98,7 +103,7 @@ def open_judge(spec: str, cache: Path | None = None, *, asked: bool = True) -> J
     if not asked:
         options = {name: value for name, value in parsed.options.items() if name != "api_key_env"}
         parsed = parsed._replace(options=options)
-    return Judge(open_wire(parsed), parsed.model, temperature=temperature, cache=cache)
+    return Judge(open_client(parsed), parsed.model, temperature=temperature, cache=cache)
 
 
 def check_judge(spec: str) -> tuple[Spec, float | None]:

@@ -25,7 +25,7 @@ from ...prompts.templates import NAMED
 from ..base import Want
 from ..demo import cache_root
 from ..local.local_engine import LocalEngine
-from ..local.logits import Row, ThinRow
+from ..local.logits import Logits, ThinRow
 from ..local.runtime import Rows, Runtime
 from ..options import spec_number, template_variables
 from ..spec import Spec
@@ -301,7 +301,7 @@ class HfRuntime(Runtime):
         ends = torch.as_tensor(self._end_ids, device=row.device)
         return thin_row_on_device(row, ends, want)
 
-    def whole(self, row: Any) -> Row:
+    def whole(self, row: Any) -> Logits:
         return super().whole(row.cpu().numpy() if torch.is_tensor(row) else row)
 
     def cut(self, length: int, slot: int = 0) -> int:

@@ -19,15 +19,15 @@ from ...prompts.templates import NAMED
 from ...values.variables import Scalar
 from ..local.cpu_count import physical_cores
 from ..local.local_engine import LocalEngine
-from ..local.logits import Row
-from ..local.runtime import Rows, Runtime, Work
+from ..local.logits import Logits
+from ..local.runtime import Rows, Runtime, SlotInput
 from ..options import spec_number, template_variables
 from ..spec import Spec
 from .gguf_file import check_gguf
 from .gguf_limits import check_limits
 from .llama_c import (
-    Batch,
     LlamaUnavailable,
+    TokenBatch,
     library,
     open_context,
     open_model,
@@ -130,7 +130,7 @@ class LlamaRuntime(Runtime):
         self._window = lib.llama_model_n_swa(self._model)
         self._open_context(1)
         self.tokenizer = LlamaTokenizer(self._model)
-        self._batch = Batch(lib.llama_n_batch(self._context))
+        self._batch = TokenBatch(lib.llama_n_batch(self._context))
 
     def _open_context(self, slots: int) -> None:
         self._context = open_context(self._model, self.n_ctx, slots)
@@ -172,7 +172,7 @@ class LlamaRuntime(Runtime):
 
     # --- Runtime ----------------------------------------------------------------------------
 
-    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Logits:
         tokens = np.asarray(ids, np.int32)
         found = []
         for start in range(0, len(tokens), self._batch.size):
@@ -188,7 +188,7 @@ class LlamaRuntime(Runtime):
                 found.append(view.copy() if left else view)
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def forward_many(self, works: Sequence[Work]) -> list[Rows]:
+    def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
         if len(works) == 1:
             return super().forward_many(works)
         prompts = [work for work in works if len(work.ids) > min(_SHORT, self._batch.size)]
@@ -208,7 +208,7 @@ class LlamaRuntime(Runtime):
             raise
         return [found[work.slot] for work in works]
 
-    def _together(self, works: Sequence[Work], last: bool) -> dict[int, Row]:
+    def _together(self, works: Sequence[SlotInput], last: bool) -> dict[int, Logits]:
         """Several sequences in one decode. Their logits come in the order of the batch; those of
         the last decode need no copy."""
         self._batch.clear()
@@ -274,7 +274,7 @@ class LlamaRuntime(Runtime):
                 )
             raise ModelError(f"llama.cpp failed to evaluate {n} tokens (code {code})")
 
-    def _logits(self, rows: int) -> Row:
+    def _logits(self, rows: int) -> Logits:
         """A view on the last rows, which llama.cpp keeps one after the other."""
         address = self._lib.llama_get_logits_ith(self._context, -rows)
         if not address:

@@ -1,7 +1,7 @@
 """GGUF files through xllamacpp's own server: what `llama` falls back to.
 
 The server runs in this process and is spoken to over a loopback port in its dialect, as any
-other server. Options, files and cores are read as by `llama`. Knows no wire.
+other server. Options and files are read as by `llama`.
 """
 
 from __future__ import annotations

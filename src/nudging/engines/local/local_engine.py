@@ -21,7 +21,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from ...errors import ContextOverflow, ModelError, TemplateError
 from ...prompts.chat import Message, Part, Prompt
-from ...prompts.habits import OPENINGS, Chats
+from ...prompts.chat_renderer import OPENINGS, ChatRenderer
 from ...prompts.sandbox import aside
 from ...prompts.templates import named_template, render
 from ...values.text import common_prefix, complete
@@ -30,8 +30,8 @@ from ...values.variables import NONE, Variables
 from ..base import Capabilities, Engine, Want
 from ..pass_costs import PassCosts
 from .encoder import PromptEncoder
-from .logits import Row
-from .runtime import Runtime, Work
+from .logits import Logits
+from .runtime import Runtime, SlotInput
 from .slots import Slot, Slots
 from .steps import StepReader
 from .vocabulary import Vocabulary
@@ -45,7 +45,7 @@ MOST_AHEAD = 64
 
 
 @dataclass(slots=True, eq=False)
-class _Request(Generic[T]):
+class _Pending(Generic[T]):
     """What is waited for: a step of a stream, or a whole row."""
 
     ids: Sequence[int]
@@ -78,7 +78,7 @@ class LocalEngine(Engine):
         self._template = named_template(template) if template else self._tokenizer.template
         self._read = StepReader(runtime, spec).step
         self._slots = Slots(runtime.slots)
-        self._requests: deque[_Request[Any]] = deque()
+        self._requests: deque[_Pending[Any]] = deque()
         self._lock = threading.Lock()
         self._readers: Counter[int] = Counter()
         """Streams that are open, by their prompts: those of one answer have one between them."""
@@ -88,7 +88,7 @@ class LocalEngine(Engine):
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=spec)
         self._closed = False
         self._encoder = PromptEncoder(runtime.tokenizer, runtime.n_ctx)
-        self._chats = Chats(
+        self._renderer = ChatRenderer(
             spec, self._rendered, self._first, variables, add_special=not self._own_template
         )
         self.capabilities = Capabilities(
@@ -119,7 +119,7 @@ class LocalEngine(Engine):
                 if want.propose and not self._slots.knows(ids, len(text), want):
                     guess = await want.propose(text)
                 find = self._step_finder(len(ids), len(text), want)
-                step = await self._answer_to(_Request(ids, prompt, find, text, guess))
+                step = await self._answer_to(_Pending(ids, prompt, find, text, guess))
                 if spaced:
                     step, spaced = _without_space(step), False
                 yield step
@@ -151,7 +151,7 @@ class LocalEngine(Engine):
         return {**found, "chat_template": self._template}
 
     async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
-        return await self._chats.prompt(messages, variables)
+        return await self._renderer.prompt(messages, variables)
 
     async def _rendered(
         self, messages: Sequence[Message], variables: Variables
@@ -202,17 +202,17 @@ class LocalEngine(Engine):
             raise self._overflow(tokens)
         return await self._run(self._encoder.ids, prompt, "")
 
-    async def logits(self, prompt: Prompt, ids: Sequence[int]) -> Row:
+    async def logits(self, prompt: Prompt, ids: Sequence[int]) -> Logits:
         """The raw logits after `ids`: a prompt and what was written after it, by whomever."""
 
-        def find(slot: Slot, _: int) -> Row | None:
+        def find(slot: Slot, _: int) -> Logits | None:
             row = slot.row(len(ids))
             return None if row is None else self._runtime.whole(row).copy()
 
         with self._reading(prompt):
-            return await self._answer_to(_Request(ids, prompt, find))
+            return await self._answer_to(_Pending(ids, prompt, find))
 
-    async def read(self, logits: Row, position: int, want: Want) -> Step:
+    async def read(self, logits: Logits, position: int, want: Want) -> Step:
         """The step at a position of the answer, in bytes, that a row of logits amounts to: one that
         was put together from rows of this model and others."""
         return await self._run(self._read, logits, position, want)
@@ -235,7 +235,7 @@ class LocalEngine(Engine):
 
         return find
 
-    async def _answer_to(self, request: _Request[T]) -> T:
+    async def _answer_to(self, request: _Pending[T]) -> T:
         if self._closed:
             raise ModelError(f"{self.spec} is closed")
         self._requests.append(request)
@@ -263,7 +263,7 @@ class LocalEngine(Engine):
             time.sleep(0.0002)
             self._submit(self._serve, deadline)
             return
-        waiting: list[_Request[Any]] = []
+        waiting: list[_Pending[Any]] = []
         while self._requests:
             request = self._requests.popleft()
             if not request.answer.set_running_or_notify_cancel():
@@ -279,14 +279,14 @@ class LocalEngine(Engine):
                 if not request.answer.done():
                     request.answer.set_exception(error)
 
-    def _answer(self, waiting: list[_Request[Any]]) -> None:
+    def _answer(self, waiting: list[_Pending[Any]]) -> None:
         """Answer requests: from what is known, or by one pass for as many of them as share one
         best, and so on."""
         if self._closed:
             raise ModelError(f"{self.spec} is closed")
         self._make_room()
         while waiting:
-            batch: dict[Slot, _Request[Any]] = {}
+            batch: dict[Slot, _Pending[Any]] = {}
             rest = []
             most = self._best_share(min(len(waiting), len(self._slots)))
             for request in waiting:
@@ -314,7 +314,7 @@ class LocalEngine(Engine):
         for slot in self._slots:
             slot.cut(self._runtime.cut(0, slot.number))
 
-    def _recall(self, slot: Slot, request: _Request[Any], pass_rows: int = 0) -> bool:
+    def _recall(self, slot: Slot, request: _Pending[Any], pass_rows: int = 0) -> bool:
         """Answer a request from what is known of its slot, if it is."""
         try:
             found = request.find(slot, pass_rows)
@@ -326,7 +326,7 @@ class LocalEngine(Engine):
         request.answer.set_result(found)
         return True
 
-    def _pass(self, batch: Mapping[Slot, _Request[Any]]) -> None:
+    def _pass(self, batch: Mapping[Slot, _Pending[Any]]) -> None:
         """One forward pass for a request of each slot."""
         begun = time.perf_counter()
         try:
@@ -349,7 +349,7 @@ class LocalEngine(Engine):
         ahead = sum(work.rows - 1 for work in works)
         self.costs.observe(ids, seconds, len(batch), ahead)
 
-    def _work(self, slot: Slot, request: _Request[Any]) -> Work:
+    def _work(self, slot: Slot, request: _Pending[Any]) -> SlotInput:
         """What a slot must compute to answer a request, its cache cut to what it shares."""
         ids = request.ids
         keep = min(slot.shares(ids), len(ids) - 1)
@@ -357,9 +357,9 @@ class LocalEngine(Engine):
             keep = self._runtime.cut(keep, slot.number)
             slot.cut(keep)
         ahead = self._ahead(request)
-        return Work(slot.number, [*ids[keep:], *ahead], 1 + len(ahead))
+        return SlotInput(slot.number, [*ids[keep:], *ahead], 1 + len(ahead))
 
-    def _ahead(self, request: _Request[Any]) -> Sequence[int]:
+    def _ahead(self, request: _Pending[Any]) -> Sequence[int]:
         """The guess of a request as ids that go on from its own."""
         whole = complete(request.text + request.guess)[0]
         if len(whole) <= len(request.text):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ...values.sampling import Sampling
 from ..base import Want
 
-Row = npt.NDArray[np.float32]
+Logits = npt.NDArray[np.float32]
 """Logits of one position, shape (vocabulary,)."""
 _NO_WEIGHT = np.float32(-200.0)
 """A difference of logits whose exponential is 0."""
@@ -35,7 +35,9 @@ class ThinRow(NamedTuple):
     """In nats, where it was asked for."""
 
 
-def thin_row(logits: Row, ends: npt.NDArray[np.intp], want: Want, number: float | None) -> ThinRow:
+def thin_row(
+    logits: Logits, ends: npt.NDArray[np.intp], want: Want, number: float | None
+) -> ThinRow:
     """Reduce a row. `ends`: ids by which the model ends its turn. `number`: what a draw is made
     by, from 0 to 1; None for the likeliest token."""
     best = int(logits.argmax())
@@ -57,7 +59,7 @@ def thin_row(logits: Row, ends: npt.NDArray[np.intp], want: Want, number: float 
     return ThinRow(chosen, prob, end, tuple(top), entropy)
 
 
-def entropy_row(below: Row, weights: Row, total: float) -> float:
+def entropy_row(below: Logits, weights: Logits, total: float) -> float:
     """Entropy in nats. `below`: logits less the largest. `weights`: their exponentials, and their
     sum. Costs half of what the weights cost."""
     # what has no weight counts for nothing, and is not to be multiplied with infinity
@@ -66,7 +68,7 @@ def entropy_row(below: Row, weights: Row, total: float) -> float:
     return max(0.0, math.log(total) - float(products.sum(dtype=np.float64)) / total)
 
 
-def draw_row(weights: Row, sampling: Sampling, number: float) -> int:
+def draw_row(weights: Logits, sampling: Sampling, number: float) -> int:
     """`sampling.draw` for a whole vocabulary: the same set of tokens, the same order."""
     tempered = weights.astype(np.float64) ** (1 / sampling.temperature)
     kept = np.flatnonzero(tempered > 0)

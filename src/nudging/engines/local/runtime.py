@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base import Want
-from .logits import Row, ThinRow, thin_row
+from .logits import Logits, ThinRow, thin_row
 from .vocabulary import Tokenizer
 
 Rows = Any
@@ -23,7 +23,7 @@ Rows = Any
 device. They have a length, and the row of a place (`rows[0]`)."""
 
 
-class Work(NamedTuple):
+class SlotInput(NamedTuple):
     """Ids to append to the cache of a slot, and of how many of the last the logits are wanted."""
 
     slot: int
@@ -57,7 +57,7 @@ class Runtime(ABC):
         """Append `ids` to a cache. Logits of the last `rows` of them, shape (rows, vocabulary);
         may be a view that the next call overwrites. If it raises, that cache is empty."""
 
-    def forward_many(self, works: Sequence[Work]) -> list[Rows]:
+    def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
         """`forward` for several slots, each at most once: in one pass where the model can. If it
         raises, all those caches are empty."""
         done: list[Rows] = []
@@ -80,9 +80,9 @@ class Runtime(ABC):
         by, from 0 to 1; None for the likeliest token. The default takes a whole row of numpy's."""
         return thin_row(self.whole(row), self._end_ids, want, number)
 
-    def whole(self, row: Any) -> Row:
+    def whole(self, row: Any) -> Logits:
         """A row as an array in memory, shape (vocabulary,); may be a view."""
-        found: Row = row
+        found: Logits = row
         return found
 
     @cached_property

@@ -26,8 +26,8 @@ from ...errors import (
     TemplateError,
 )
 from ...prompts.chat import Message, Part, Prompt
+from ...prompts.chat_renderer import ChatRenderer
 from ...prompts.controls import CONTROL_LIKE, TURN_ENDS
-from ...prompts.habits import Chats
 from ...prompts.sandbox import aside
 from ...prompts.templates import Shield, named_template, render
 from ...values.sampling import GREEDY
@@ -48,8 +48,8 @@ from .dialect import (
 )
 from .dialects import DIALECTS, find_dialect
 from .gate import LEAST
-from .http import Wire, open_wire, pause
-from .patience import Patience
+from .http_client import HttpClient, open_client, pause
+from .idle_timeout import IdleTimeout
 from .served_model import find_model
 from .server_tokenizer import ServerTokenizer
 
@@ -62,7 +62,7 @@ class RemoteEngine(Engine):
     def __init__(
         self,
         spec: str,
-        wire: Wire,
+        client: HttpClient,
         dialect: Dialect,
         model: str,
         *,
@@ -73,21 +73,23 @@ class RemoteEngine(Engine):
     ) -> None:
         self.spec = spec
         self.model = model
-        self._wire = wire
+        self._client = client
         self._dialect = dialect
         self._template = template
         self._release = release
         """Ends the engine's own server; to call it twice does no harm."""
         self._stop: int | None = None
-        self._tokenizer = ServerTokenizer(spec, model, dialect, wire.get, wire.post)
+        self._tokenizer = ServerTokenizer(spec, model, dialect, client.get, client.post)
         self._controls = self._tokenizer.controls
         begins = template is None and dialect.rendered_begins
-        self._chats = Chats(spec, self._rendered, self._first, variables, add_special=not begins)
+        self._renderer = ChatRenderer(
+            spec, self._rendered, self._first, variables, add_special=not begins
+        )
         self.capabilities = Capabilities(
             kind=dialect.name,
             raw=dialect.raw,
             max_top_k=dialect.max_top_k,
-            concurrency=wire.concurrency,
+            concurrency=client.concurrency,
             n_ctx=n_ctx,
             tokenizer=dialect.tokenizes,
             notes=dialect.notes,
@@ -130,15 +132,15 @@ class RemoteEngine(Engine):
                 room = await self._room(request, error) if size == n else None
                 size = request.n // 2 if room is None else max(1, min(room, request.n - 1))
             except ServerError as error:
-                if given or not error.retryable or attempt >= self._wire.retries:
+                if given or not error.retryable or attempt >= self._client.retries:
                     raise
                 await pause(attempt, error)
                 attempt += 1
 
     @asynccontextmanager
-    async def seat(self, head: str = "") -> AsyncIterator[Engine]:
+    async def permit(self, head: str = "") -> AsyncIterator[Engine]:
         # A server in this process lets what is too much for it wait by itself.
-        async with nullcontext() if self._release else self._wire.seat():
+        async with nullcontext() if self._release else self._client.permit():
             yield self
 
     async def count(self, prompt: Prompt) -> int | None:
@@ -156,7 +158,7 @@ class RemoteEngine(Engine):
         return await self._tokenizer.tokenizer_info()
 
     async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
-        prompt = await self._chats.prompt(messages, variables)
+        prompt = await self._renderer.prompt(messages, variables)
         if self._dialect.tokenizes:
             # Among candidates, the end shows by its text alone: learn it from the closed turns.
             await self._tokenizer.learn_controls(prompt)
@@ -178,7 +180,7 @@ class RemoteEngine(Engine):
         if call is None:
             raise TemplateError(f"a server of the kind {dialect.name!r} does not tell its template")
         try:
-            answer = await self._wire.post(*call)
+            answer = await self._client.post(*call)
         except ServerRefused as error:
             if error.code in (400, 422):
                 what = "the model's chat template does not take this conversation"
@@ -196,10 +198,10 @@ class RemoteEngine(Engine):
 
     async def ping(self) -> None:
         with suppress(ServerRefused):  # who says no is there
-            await self._wire.get("{url}/models")
+            await self._client.get("{url}/models")
 
     async def aclose(self) -> None:
-        await self._wire.aclose()
+        await self._client.aclose()
         if self._release:
             self._release()
 
@@ -212,10 +214,10 @@ class RemoteEngine(Engine):
         path, body = self._dialect.complete(request)
         reader = self._dialect.reader(request, self._controls)
         reader.expect(request.n)
-        patience = self._wire.patience()
+        idle = self._client.idle_timeout()
         written = start
         try:
-            async with aclosing(self._events(path, body, request, patience)) as events:
+            async with aclosing(self._events(path, body, request, idle)) as events:
                 async for event in events:
                     told = reader.feed(event)
                     if reader.finished:  # what is left ends the stream: hang up on nothing
@@ -226,7 +228,7 @@ class RemoteEngine(Engine):
                         written += step.text
                         if step.is_end or any(complete(step.text)[1:]):
                             return  # after bytes that are no character nothing can follow
-                        patience.renew()
+                        idle.renew()
             if not reader.finished:
                 raise ServerFailed("the server's answer broke off")
         finally:
@@ -234,7 +236,7 @@ class RemoteEngine(Engine):
             if abort and request.stream and not reader.finished:
                 with suppress(NudgingError, TimeoutError):
                     async with asyncio.timeout(1):
-                        await self._wire.post_once(*abort)
+                        await self._client.post_once(*abort)
         if reader.held:
             # What a gate holds back is most often a tie of whole tokens.
             rest = await self._character(prompt, written, want, 1) if request.early_stop else None
@@ -255,19 +257,19 @@ class RemoteEngine(Engine):
         return room if error.tokens else None
 
     async def _events(
-        self, path: str, body: object, request: CompletionRequest, patience: Patience
+        self, path: str, body: object, request: CompletionRequest, idle: IdleTimeout
     ) -> AsyncGenerator[object, None]:
         if not request.stream:
-            yield await self._wire.post_once(path, body)
+            yield await self._client.post_once(path, body)
             return
-        async with aclosing(self._wire.events(path, body, request.id, patience)) as events:
+        async with aclosing(self._client.events(path, body, request.id, idle)) as events:
             async for event in events:
                 yield event
 
     async def _character(self, prompt: Prompt, at: bytes, want: Want, n: int) -> ReadStep | None:
         """What begins at a place, if it is whole after `n` tokens."""
         request = await self._request(prompt, at, n, want, stream=False)
-        answer = await self._wire.post_once(*self._dialect.complete(request))
+        answer = await self._client.post_once(*self._dialect.complete(request))
         reader = self._dialect.reader(request, self._controls)
         reader.expect(request.n)
         return next(iter(reader.feed(answer)), None)
@@ -280,7 +282,7 @@ class RemoteEngine(Engine):
         if not found.blind or not self._dialect.looks:
             return found.step
         look = self._dialect.look(await self._request(prompt, at, 1, want))
-        top = self._dialect.read_look(await self._wire.post_once(*look))
+        top = self._dialect.read_look(await self._client.post_once(*look))
         prob = top[0].prob if want.sampling.greedy else None
         return replace(found.step, top=top, prob=prob)
 
@@ -318,14 +320,14 @@ async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) 
     if forced is not None and forced not in DIALECTS:
         raise SpecError(f"there is no dialect {forced!r}", hint=f"there are {', '.join(DIALECTS)}")
     template = spec.options.get("template")
-    wire = open_wire(spec)
+    client = open_client(spec)
     try:
-        served = await find_model(wire.get, spec)
-        dialect = DIALECTS[forced] if forced else await find_dialect(wire.get, served.owner)
-        n_ctx = served.n_ctx or await dialect.find_n_ctx(wire.get)
+        served = await find_model(client.get, spec)
+        dialect = DIALECTS[forced] if forced else await find_dialect(client.get, served.owner)
+        n_ctx = served.n_ctx or await dialect.find_n_ctx(client.get)
         engine = RemoteEngine(
             spec.text,
-            wire,
+            client,
             dialect,
             served.name,
             template=named_template(template) if template else None,
@@ -335,9 +337,9 @@ async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) 
         )
         await _check(engine)
         if dialect.may_have_gate:
-            engine.use_gate(await dialect.find_gate(wire.post, served.name))
+            engine.use_gate(await dialect.find_gate(client.post, served.name))
     except BaseException:
-        await wire.aclose()
+        await client.aclose()
         raise
     return engine
 

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...engines.local.logits import Row
+from ...engines.local.logits import Logits
 from ...engines.local.vocabulary import Vocabulary
 from .spelling import NONE, Spelling
 
@@ -44,7 +44,7 @@ class Combined(ABC):
     """Of each of the other models: how it reads the writer's tokens, how the writer writes its."""
 
     @abstractmethod
-    def __call__(self, rows: Sequence[Row]) -> Row:
+    def __call__(self, rows: Sequence[Logits]) -> Logits:
         """Logits of all models, the writer's first, as one row in its vocabulary."""
 
 
@@ -54,7 +54,7 @@ class Mean(Combined):
         self._said = _Said(writer, other)
         self.spellings = (self._said.spellings,)
 
-    def __call__(self, rows: Sequence[Row]) -> Row:
+    def __call__(self, rows: Sequence[Logits]) -> Logits:
         mine, theirs = (np.exp(_logs(row)) for row in rows)
         said, end = self._said.shares(theirs, mine)
         joint = mine + said
@@ -70,7 +70,7 @@ class Difference(Combined):
         self._said = [_Said(writer, other) for other in (tuned, untuned)]
         self.spellings = tuple(said.spellings for said in self._said)
 
-    def __call__(self, rows: Sequence[Row]) -> Row:
+    def __call__(self, rows: Sequence[Logits]) -> Logits:
         mine, *others = (_logs(row) for row in rows)
         (plus, plus_end), (minus, minus_end) = (
             said.logs(np.exp(other)) for said, other in zip(self._said, others, strict=True)
@@ -140,7 +140,7 @@ class _End:
         self.token = silent[0] if vocabulary.end is None else vocabulary.end
 
 
-def _logs(row: Row) -> Wide:
+def _logs(row: Logits) -> Wide:
     """Log-probabilities of a row of logits."""
     wide = row.astype(np.float64)
     wide -= wide.max()

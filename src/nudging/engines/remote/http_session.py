@@ -30,7 +30,7 @@ _open: set[aiohttp.ClientSession] = set()
 this before it closes what it must, and aiohttp complain."""
 
 
-class Session:
+class HttpSession:
     """Made and closed in the loop whose connections it keeps. `timeout`: seconds until a
     connection must be made; after that who asks must know how long to wait."""
 
@@ -66,7 +66,7 @@ class Session:
         an answer; that says nothing of the request. It is sent anew, until over a new connection.
         """
         while True:
-            course = _Course()
+            course = _RequestTrace()
             try:
                 return await self._client.request(
                     method,
@@ -95,7 +95,7 @@ class Session:
 
 
 @dataclass
-class _Course:
+class _RequestTrace:
     """How a request went."""
 
     kept: bool = False

@@ -16,7 +16,7 @@ from nudging.engines.remote.remote_engine import open_remote
 from nudging.engines.spec import parse_spec
 from nudging.errors import InputError, ModelError, SpecError, TemplateError
 from nudging.prompts.chat import Message, Prompt, conversation
-from nudging.prompts.habits import CLOSED, FOLDED
+from nudging.prompts.chat_renderer import CLOSED, FOLDED
 from nudging.values.tokens import Answer, StopReason
 
 from ..fake_server import FakeServer, answer

@@ -2,7 +2,7 @@
 
 One is out once it can't be reached, or has failed three times with nothing given in between; what
 it has open is then closed, so that nobody waits for it. One that is out is opened anew every
-second, and one that is in is asked every second whether it is there. Knows no stream and no wire.
+second, and one that is in is asked every second whether it is there. Knows no stream and no client.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ choose = random.choice
 Open = Callable[[], Awaitable[Engine]]
 
 
-class Member:
-    """One engine, or the place of one that is out."""
+class Replica:
+    """One engine, or one that is out of use."""
 
     def __init__(self, name: str, concurrency: int, open: Open) -> None:
         self.name, self.open = name, open
         self.engine: Engine | None = None
         self.why: NudgingError = ServerDown(f"{name} has not been reached yet")
         """Why it is out, where it is."""
-        self.users: set[Place] = set()
+        self.assigned: set[Assignment] = set()
         self.concurrency = concurrency
         self._failures = 0
 
     @property
     def load(self) -> float:
-        return len(self.users) / self.concurrency
+        return len(self.assigned) / self.concurrency
 
     def let_in(self, engine: Engine) -> None:
         self.engine, self._failures = engine, 0
@@ -78,94 +78,94 @@ class Member:
             await engine.aclose()
 
 
-class Place:
-    """Where one answer is asked for: at one member, until that fails."""
+class Assignment:
+    """Where one answer is asked for: at one replica, until that fails."""
 
     def __init__(self) -> None:
-        self.member: Member | None = None
+        self.replica: Replica | None = None
 
-    def move(self, member: Member | None) -> None:
-        if self.member is not None:
-            self.member.users.discard(self)
-        if member is not None:
-            member.users.add(self)
-        self.member = member
+    def move(self, replica: Replica | None) -> None:
+        if self.replica is not None:
+            self.replica.assigned.discard(self)
+        if replica is not None:
+            replica.assigned.add(self)
+        self.replica = replica
 
 
-class Members:
+class ReplicaSet:
     """All that there are, looked after until they are closed."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        self._members = members
+    def __init__(self, replicas: Sequence[Replica]) -> None:
+        self._replicas = replicas
         self._watches: list[Future[None]] = []
         self._closed = False
 
-    def __iter__(self) -> Iterator[Member]:
-        return iter(self._members)
+    def __iter__(self) -> Iterator[Replica]:
+        return iter(self._replicas)
 
-    def least(self, but: Collection[Member] = ()) -> Member | None:
+    def least(self, but: Collection[Replica] = ()) -> Replica | None:
         """One that has least to do, of those in use. Any of several: each process knows only its
         own answers, and many that all took the first would leave the last with nothing to do."""
-        there = [m for m in self._members if m.engine is not None and m not in but]
-        fewest = min((member.load for member in there), default=0.0)
-        equal = [member for member in there if member.load == fewest]
+        there = [m for m in self._replicas if m.engine is not None and m not in but]
+        fewest = min((replica.load for replica in there), default=0.0)
+        equal = [replica for replica in there if replica.load == fewest]
         return choose(equal) if equal else None
 
-    def own(self, head: str) -> Member | None:
+    def own(self, head: str) -> Replica | None:
         """The one for a conversation that begins so: the same in every process, and another only
-        where that one is out or has too much to do. When members come or go, only the
+        where that one is out or has too much to do. When replicas come or go, only the
         conversations of these move: consistent hashing with bounded loads, by the highest hash."""
-        there = [member for member in self._members if member.engine is not None]
-        all_places = sum(member.concurrency for member in there)
-        answers = 1 + sum(len(member.users) for member in there)
-        for member in sorted(there, key=lambda member: _hash(member.name, head), reverse=True):
-            share = answers * member.concurrency / all_places
-            if len(member.users) < max(math.ceil(MORE * share), EASY * member.concurrency):
-                return member
+        there = [replica for replica in self._replicas if replica.engine is not None]
+        all_places = sum(replica.concurrency for replica in there)
+        answers = 1 + sum(len(replica.assigned) for replica in there)
+        for replica in sorted(there, key=lambda replica: _hash(replica.name, head), reverse=True):
+            share = answers * replica.concurrency / all_places
+            if len(replica.assigned) < max(math.ceil(MORE * share), EASY * replica.concurrency):
+                return replica
         return None
 
     @contextmanager
-    def place(self, head: str = "") -> Iterator[Place]:
-        place = Place()
-        place.move(self.own(head) if head else self.least())
+    def assign(self, head: str = "") -> Iterator[Assignment]:
+        assignment = Assignment()
+        assignment.move(self.own(head) if head else self.least())
         try:
-            yield place
+            yield assignment
         finally:
-            place.move(None)
+            assignment.move(None)
 
     def problem(self, seen: NudgingError | None) -> NudgingError:
         """Why there is none to ask: what was `seen` of them, or why one is out of use."""
         if self._closed:
             return ModelError("the engine is closed")
-        return seen or self._members[0].why
+        return seen or self._replicas[0].why
 
     # --- looking after them ---------------------------------------------------------------------
 
     def watch(self, admit: Callable[[Engine], Awaitable[None]]) -> None:
         """Begin to look after them. `admit` refuses an engine that is not like the others."""
         # In the library's own loop: the one in which they were opened may end before they do.
-        self._watches = [portal.start(self._watch(member, admit)) for member in self._members]
+        self._watches = [portal.start(self._watch(replica, admit)) for replica in self._replicas]
 
-    async def _watch(self, member: Member, admit: Callable[[Engine], Awaitable[None]]) -> None:
+    async def _watch(self, replica: Replica, admit: Callable[[Engine], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(PERIOD)
-            engine = member.engine
+            engine = replica.engine
             try:
                 if engine is None:
-                    await self._bring_in(member, admit)
+                    await self._bring_in(replica, admit)
                 else:
-                    await in_time(engine.ping(), PING, member.name)
+                    await in_time(engine.ping(), PING, replica.name)
             except Exception as error:  # whatever it was, it may go better next time
                 told = error if isinstance(error, NudgingError) else ModelError(repr(error))
                 if engine is not None:
-                    await member.fail(engine, told)
-                elif str(told) != str(member.why):
-                    member.why = told
-                    logger.warning("%s stays out of use: %s", member.name, told)
+                    await replica.fail(engine, told)
+                elif str(told) != str(replica.why):
+                    replica.why = told
+                    logger.warning("%s stays out of use: %s", replica.name, told)
 
-    async def _bring_in(self, member: Member, admit: Callable[[Engine], Awaitable[None]]) -> None:
+    async def _bring_in(self, replica: Replica, admit: Callable[[Engine], Awaitable[None]]) -> None:
         async def opened() -> Engine:
-            engine = await member.open()
+            engine = await replica.open()
             try:
                 await admit(engine)
             except BaseException:
@@ -173,19 +173,19 @@ class Members:
                 raise
             return engine
 
-        engine = await in_time(opened(), COMING, member.name)
+        engine = await in_time(opened(), COMING, replica.name)
         if self._closed:
             await engine.aclose()
         else:
-            member.let_in(engine)
-            logger.warning("%s is in use now", member.name)
+            replica.let_in(engine)
+            logger.warning("%s is in use now", replica.name)
 
     async def close(self) -> None:
         self._closed = True
         for watch in self._watches:
             watch.cancel()
-        for member in self._members:
-            engine, member.engine = member.engine, None
+        for replica in self._replicas:
+            engine, replica.engine = replica.engine, None
             if engine is not None:
                 await engine.aclose()
 
@@ -202,13 +202,13 @@ async def in_time(work: Awaitable[T], seconds: float, name: str) -> T:
         raise ServerTimeout(f"no word from {name} for {seconds:g} s") from None
 
 
-async def open_all(members: Sequence[Member]) -> None:
+async def open_all(replicas: Sequence[Replica]) -> None:
     """Open those that can be reached. Once there is one, the others have to hurry.
 
     Raises:
         NudgingError: none can be reached, or one of them is no server that could ever be used.
     """
-    opening = {asyncio.ensure_future(member.open()): member for member in members}
+    opening = {asyncio.ensure_future(replica.open()): replica for replica in replicas}
     pending, limit = set(opening), None
     try:
         while pending:
@@ -230,9 +230,9 @@ async def open_all(members: Sequence[Member]) -> None:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-    out = [member for member in members if member.engine is None]
-    if len(out) == len(members):
-        told = "; ".join(str(member.why) for member in out)
+    out = [replica for replica in replicas if replica.engine is None]
+    if len(out) == len(replicas):
+        told = "; ".join(str(replica.why) for replica in out)
         raise ServerDown(f"none of the {len(out)} servers can be used: {told}")
-    for member in out:
-        logger.warning("%s is out of use: %s", member.name, member.why)
+    for replica in out:
+        logger.warning("%s is out of use: %s", replica.name, replica.why)

@@ -29,7 +29,7 @@ FOLDED = "The chat template takes no system turn; the system text is put before 
 CLOSED = "An empty thought is closed before the answer."
 
 
-class Habits(NamedTuple):
+class TemplateTraits(NamedTuple):
     folds: bool
     """It takes no system turn."""
     switch: str
@@ -38,7 +38,7 @@ class Habits(NamedTuple):
     """The token by which the model opens a thought, though no template told it to."""
 
 
-class Chats:
+class ChatRenderer:
     """Conversations as prompts for one model."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Chats:
         """`own`: variables of the model's spec. `add_special`: of the prompts."""
         self._spec, self._render, self._first, self._own = spec, render, first, own
         self._add_special = add_special
-        self._habits: Habits | None = None
+        self._traits: TemplateTraits | None = None
 
     async def prompt(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
         """A conversation, ready for the answer. `variables` go before those of the spec.
@@ -56,26 +56,26 @@ class Chats:
             TemplateError: there is no template, or it takes no conversation at all.
             InputError: it does not take this one.
         """
-        if self._habits is None:
-            self._habits = await self._find()
-        return await self._made(self._habits, messages, {**self._own, **variables})
+        if self._traits is None:
+            self._traits = await self._find()
+        return await self._made(self._traits, messages, {**self._own, **variables})
 
     async def _made(
-        self, habits: Habits, messages: Sequence[Message], variables: Variables
+        self, traits: TemplateTraits, messages: Sequence[Message], variables: Variables
     ) -> Prompt:
         notes = []
-        if habits.folds and messages[0].role == "system":
+        if traits.folds and messages[0].role == "system":
             messages = folded(messages)
             notes.append(FOLDED)
         wanted = any(variables.get(name) for name in SWITCHES)
-        if habits.switch and habits.switch not in variables and not wanted:
-            variables = {**variables, habits.switch: False}
-            notes.append(f"Thinking is switched off ({habits.switch}=false).")
+        if traits.switch and traits.switch not in variables and not wanted:
+            variables = {**variables, traits.switch: False}
+            notes.append(f"Thinking is switched off ({traits.switch}=false).")
         parts = await self._render(messages, variables)
         text = _text(parts)
         thought = "" if wanted else closing(text)
         if not (thought or wanted or _is_closed(text)):
-            thought = empty_thought(habits.opening)
+            thought = empty_thought(traits.opening)
         if thought:
             parts = (*parts, Part(thought))
             notes.append(CLOSED)
@@ -83,7 +83,7 @@ class Chats:
 
     # --- what it can do ---------------------------------------------------------------------
 
-    async def _find(self) -> Habits:
+    async def _find(self) -> TemplateTraits:
         asked = [Message("system", _SYSTEM), _ASKED]
         parts = await self._tried(asked, self._own)
         folds = parts is None or _SYSTEM not in _text(parts)
@@ -93,15 +93,15 @@ class Chats:
                 parts = await self._render(asked, self._own)
             except InputError as error:  # what it does not take is not this conversation
                 raise TemplateError(f"{self._spec} renders no conversation: {error}") from None
-        habits = Habits(folds, await self._find_switch(asked, _text(parts or ())), "")
-        prompt = await self._made(habits, asked, self._own)
+        traits = TemplateTraits(folds, await self._find_switch(asked, _text(parts or ())), "")
+        prompt = await self._made(traits, asked, self._own)
         if CLOSED in prompt.notes or _is_closed(prompt.text):
-            return habits
+            return traits
         try:
             opening = (await self._first(prompt)).strip()
         except ContextOverflow:  # the context holds no question
-            return habits
-        return habits._replace(opening=opening if opening in OPENINGS else "")
+            return traits
+        return traits._replace(opening=opening if opening in OPENINGS else "")
 
     async def _find_switch(self, asked: Sequence[Message], plain: str) -> str:
         """A variable that changes what is rendered is one that the template knows."""

@@ -38,9 +38,9 @@ from ...errors import (
 from ...storage.nesting import holds_more
 from ..options import spec_number
 from ..spec import Spec
-from .patience import Patience
+from .http_session import HttpSession, is_loopback, proxy_for, reason
+from .idle_timeout import IdleTimeout
 from .refusals import read_error
-from .sessions import Session, is_loopback, proxy_for, reason
 
 _MOST_BYTES = 8_000_000  # an answer or a line that is longer is no answer
 _LONG = 100_000  # one that takes a while to read
@@ -62,15 +62,15 @@ async def pause(attempt: int, error: NudgingError) -> None:
     await sleep(min(seconds, _LONGEST_PAUSE))
 
 
-class _Line(NamedTuple):
+class _LoopConnections(NamedTuple):
     """What one event loop has."""
 
-    keeper: AsyncGenerator[Session, None]
-    session: Session
-    seats: asyncio.Semaphore
+    keeper: AsyncGenerator[HttpSession, None]
+    session: HttpSession
+    permits: asyncio.Semaphore
 
 
-class Wire:
+class HttpClient:
     """A server's address, with its connections. `url` is the API's, `root` the server's own."""
 
     def __init__(
@@ -88,7 +88,9 @@ class Wire:
         self._timeout = timeout
         self.concurrency = concurrency
         self._closed = False
-        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopConnections] = (
+            WeakKeyDictionary()
+        )
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -103,22 +105,22 @@ class Wire:
     async def post_once(self, path: str, body: object) -> object:
         return await self._json("POST", path, body)
 
-    def patience(self) -> Patience:
+    def idle_timeout(self) -> IdleTimeout:
         """For one request."""
-        return Patience(self._timeout)
+        return IdleTimeout(self._timeout)
 
     async def events(
-        self, path: str, body: object, id: str, patience: Patience
+        self, path: str, body: object, id: str, idle: IdleTimeout
     ) -> AsyncGenerator[object, None]:
         """The events of a streamed answer, up to the server's own end of it.
 
-        `patience`: renewed by the reader, at what is new to it. Closing the generator hangs up.
+        `idle`: renewed by the reader, at what is new to it. Closing the generator hangs up.
         """
-        async with self._response("POST", path, body, id, patience) as response:
+        async with self._response("POST", path, body, id, idle) as response:
             kind = response.headers.get("content-type", "")
             if not kind.startswith("text/event-stream"):
                 raise ServerNonsense(f"the server does not stream: it sends {kind[:60] or 'bytes'}")
-            async with contextlib.aclosing(self._lines_of(response, patience)) as lines:
+            async with contextlib.aclosing(self._lines_of(response, idle)) as lines:
                 async for line in lines:
                     field, _, value = line.partition(b":")
                     if field == b"error":  # older llama-servers
@@ -134,9 +136,9 @@ class Wire:
                         yield parse(value)
 
     @contextlib.asynccontextmanager
-    async def seat(self) -> AsyncIterator[None]:
-        """One of the running loop's `concurrency` seats."""
-        async with (await self._line()).seats:
+    async def permit(self) -> AsyncIterator[None]:
+        """One of the running loop's `concurrency` permits."""
+        async with (await self._connections()).permits:
             yield
 
     async def _again(self, request: Callable[[], Awaitable[object]]) -> object:
@@ -151,10 +153,10 @@ class Wire:
                 attempt += 1
 
     async def _json(self, method: str, path: str, body: object) -> object:
-        patience = self.patience()
+        idle = self.idle_timeout()
         number = secrets.token_hex(8)
-        async with self._response(method, path, body, number, patience) as response:
-            content = await self._content(response, patience)
+        async with self._response(method, path, body, number, idle) as response:
+            content = await self._content(response, idle)
             # Its ids, such as those of a prompt, are looked at next: others get their turn between.
             return (
                 parse(content) if len(content) < _LONG else await asyncio.to_thread(parse, content)
@@ -164,10 +166,10 @@ class Wire:
 
     @contextlib.asynccontextmanager
     async def _response(
-        self, method: str, path: str, body: object, id: str, patience: Patience
+        self, method: str, path: str, body: object, id: str, idle: IdleTimeout
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A response that says success, closed at the end."""
-        session = (await self._line()).session
+        session = (await self._connections()).session
         headers = {"X-Request-Id": id}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -178,10 +180,10 @@ class Wire:
         address = path.format(url=self.url, root=self.root)
         try:
             sent = session.send(method, address, headers, data)
-            async with await patience.wait(sent) as response:
+            async with await idle.wait(sent) as response:
                 packed = response.headers.get("content-encoding", "identity") != "identity"
                 if not 200 <= response.status < 300:
-                    content = b"" if packed else await self._content(response, patience)
+                    content = b"" if packed else await self._content(response, idle)
                     raise self._refusal(response, content)
                 if packed:  # some thousand times as large as what comes, if a stranger wants it so
                     raise ServerNonsense("the server sends packed data, which nobody asked for")
@@ -197,21 +199,21 @@ class Wire:
                 f"the connection to {self.root} broke off: {self._clean(error)}"
             ) from None
 
-    async def _content(self, response: aiohttp.ClientResponse, patience: Patience) -> bytes:
+    async def _content(self, response: aiohttp.ClientResponse, idle: IdleTimeout) -> bytes:
         content = bytearray()
-        async for piece in patience.each(response.content.iter_any()):
+        async for piece in idle.each(response.content.iter_any()):
             content += piece
             if len(content) > _MOST_BYTES:
                 raise ServerNonsense("the server's answer has no end")
         return bytes(content)
 
     async def _lines_of(
-        self, response: aiohttp.ClientResponse, patience: Patience
+        self, response: aiohttp.ClientResponse, idle: IdleTimeout
     ) -> AsyncGenerator[bytes, None]:
         # Only a newline ends a line here, whatever else Unicode takes for the end of one.
         held: list[bytes] = []  # pieces of a line, joined once: it may be long, and they short
         size = 0
-        async for piece in patience.each(response.content.iter_any()):
+        async for piece in idle.each(response.content.iter_any()):
             first, *lines = piece.split(b"\n")
             held.append(first)
             size += len(first)
@@ -245,26 +247,28 @@ class Wire:
 
     # --- connections ------------------------------------------------------------------------
 
-    async def _line(self) -> _Line:
+    async def _connections(self) -> _LoopConnections:
         """The running loop's connections."""
         if self._closed:
             raise ModelError(f"the engine of {self.root} is closed")
         loop = asyncio.get_running_loop()
-        found = self._lines.get(loop)
+        found = self._loops.get(loop)
         if found is None:
             # A loop closes the async generators that it began before it ends, and so the session
             # in this one: no socket outlives its loop.
             keeper = self._keep()
             session = await anext(keeper)
-            found = self._lines[loop] = _Line(keeper, session, asyncio.Semaphore(self.concurrency))
+            found = self._loops[loop] = _LoopConnections(
+                keeper, session, asyncio.Semaphore(self.concurrency)
+            )
         return found
 
-    async def _keep(self) -> AsyncGenerator[Session, None]:
-        session = Session(self._timeout, self._proxy)
+    async def _keep(self) -> AsyncGenerator[HttpSession, None]:
+        session = HttpSession(self._timeout, self._proxy)
         try:
             yield session
         finally:
-            self._lines.pop(asyncio.get_running_loop(), None)
+            self._loops.pop(asyncio.get_running_loop(), None)
             await session.close()
 
     async def aclose(self) -> None:
@@ -272,18 +276,18 @@ class Wire:
             return
         self._closed = True
         here = asyncio.get_running_loop()
-        for loop, line in list(self._lines.items()):
+        for loop, found in list(self._loops.items()):
             if loop is here:
-                await line.keeper.aclose()
+                await found.keeper.aclose()
             elif loop.is_running():
-                asyncio.run_coroutine_threadsafe(_close(line.keeper), loop)
-        # A line is forgotten by its keeper, when it closes: a loop that ends before it comes to
-        # what it was asked for here finds it, and closes it as all that it began.
+                asyncio.run_coroutine_threadsafe(_close(found.keeper), loop)
+        # A keeper forgets its session when it closes. A loop that ends before it comes to what it
+        # was asked for here still finds the keeper, and closes it with all that it began.
 
 
-def open_wire(spec: Spec) -> Wire:
-    """The wire to a spec's address, by its options and the environment's key."""
-    return Wire(
+def open_client(spec: Spec) -> HttpClient:
+    """The client of a spec's address, by its options and the environment's key."""
+    return HttpClient(
         spec.path,
         key=_key(spec),
         timeout=_timeout(spec.options.get("timeout", "60")),
@@ -333,7 +337,7 @@ def _key(spec: Spec) -> str | None:
     return key or None
 
 
-async def _close(keeper: AsyncGenerator[Session, None]) -> None:
+async def _close(keeper: AsyncGenerator[HttpSession, None]) -> None:
     await keeper.aclose()
 
 

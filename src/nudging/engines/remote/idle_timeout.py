@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Patience:
+class IdleTimeout:
     """So many seconds, and as many again whenever something new has come.
 
     What a server sends only to keep a connection open is nothing new: whoever reads decides.
