@@ -28,7 +28,7 @@ pytest.importorskip("xllamacpp")
 from lab.batches import batch  # noqa: E402
 from lab.checks import EXAMPLES, Tally, failures, shown, tallies  # noqa: E402
 from lab.conversations import Conversation  # noqa: E402
-from lab.export import export  # noqa: E402
+from lab.export import export, unpack  # noqa: E402
 from lab.families import FAMILIES, FamilyName, conversation_ids  # noqa: E402
 from lab.plan import LENGTH, Plan, Shape, plans  # noqa: E402
 from lab.questions import KINDS, sheet  # noqa: E402
@@ -70,7 +70,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         for plan in toy(family):
             models[plan.name] = train(plan, WORLD, tokenizers[family], work)
             record = work / plan.name / "training.jsonl"
-            export(plan, models[plan.name], tokenizers[family], out, record=record)
+            path = export(plan, models[plan.name], tokenizers[family], out, record=record)
+            unpack(path, out / plan.name)
     return Made(tokenizers, models, work, out)
 
 
@@ -145,12 +146,12 @@ def test_an_aligned_model_learns_answers_alone(made: Made, family: FamilyName) -
 
 
 def test_the_plan_fits_what_may_be_kept() -> None:
-    """40 MB for all models, each as a folder and as a GGUF file of half-precision weights."""
+    """19 MB for all models, each as a GGUF file of half-precision weights."""
     total = 0
     for plan in plans().values():
         s, size = plan.shape, FAMILIES[plan.family].size
         total += size * s.hidden + s.layers * (4 * s.hidden**2 + 3 * s.hidden * s.inner)
-    assert 2 * 2 * total < 38e6
+    assert 2 * total < 19e6
 
 
 # --- what was exported ----------------------------------------------------------------------
