@@ -13,7 +13,7 @@ import typer
 from ..errors import InputError
 from ..settings import ResolvedPair, resolve_pair
 from . import show
-from .pull import fetch_if_missing
+from .pull_command import fetch_if_missing
 
 if TYPE_CHECKING:
     from ..model import NudgedModel
