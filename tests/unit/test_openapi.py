@@ -15,10 +15,12 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from nudging import __version__
 from nudging.rule.config import Config
 from nudging.server.bounds import read_bounds
-from nudging.server.fields import BOUNDS, options_schema
+from nudging.server.json_schema import options_schema
 from nudging.server.limits import Limits
 from nudging.server.openapi import document
 from nudging.server.voices import NAMES
+from nudging.values.declared import declared
+from nudging.values.sampling import Sampling
 from tests.unit.test_server_app import CHAT, RESPONSES, TEXT, client, events, question
 
 ASKS = client(limits=Limits(128, 1024), max_tokens=20)
@@ -44,11 +46,14 @@ def test_every_route_is_told_and_is_there() -> None:
 # --- requests -------------------------------------------------------------------------------
 
 
+OPTIONS = {**declared(Config), **declared(Sampling)}
+BOUNDS = {name: option.range for name, option in OPTIONS.items() if option.range}
+
+
 def edges(name: str) -> list[tuple[float, bool]]:
     """Values at an option's bounds and just beyond them, and whether they are within."""
-    bounds = BOUNDS[name]
-    shape = options_schema()["properties"][name]
-    step = 0.001 if "number" in shape.get("type", ()) else 1
+    bounds = BOUNDS[name].schema()
+    step = 1 if OPTIONS[name].whole else 0.001
     found = []
     for key, sign in (("minimum", -1), ("maximum", 1)):
         if key in bounds:

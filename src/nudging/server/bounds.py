@@ -6,7 +6,6 @@ preset, or for one of the models. Pure. Knows no request but the names of its fi
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import re
@@ -14,39 +13,25 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError, UsageError
-from ..rule.config import DEFAULTS, Config
+from ..rule.config import Config
+from ..values.declared import Range, declared
 from ..values.sampling import Sampling
 from ..values.variables import check_variables, read_variable
 from .wire import Refused
 
-_SAMPLING = {field.name for field in dataclasses.fields(Sampling)} - {"seed"}
-_RULE = {field.name for field in dataclasses.fields(Config)} - {"base_sampling", "nudge_sampling"}
-NUMBERS = {"gamma", "consent", "lookahead", "max_tokens", "max_rounds", "speculate", *_SAMPLING}
+_SAMPLING = {name: option for name, option in declared(Sampling).items() if name != "seed"}
+_TABLES = {"base_sampling", "nudge_sampling"}
+BOUNDED = {
+    **{name: option for name, option in declared(Config).items() if name not in _TABLES},
+    **_SAMPLING,
+}
+"""Options that may have a bound."""
+NUMBERS = {name for name, option in BOUNDED.items() if option.range}
 VARIABLES = "template_variables"
 _RANGE = re.compile(r"([-+.\de]*):([-+.\de]*)")
 MOST_AHEAD = 64
 """Tokens of a draft that a request may ask for where the operator says nothing else."""
 FORMS = "OPTION=LOW:HIGH, OPTION=VALUE,VALUE or OPTION=fixed"
-
-
-class Range(NamedTuple):
-    low: float
-    high: float
-
-    def holds(self, value: object) -> bool:
-        number = math.inf if value is None else value  # no limit is more than any
-        return isinstance(number, int | float) and self.low <= number <= self.high
-
-    def schema(self) -> dict[str, Any]:
-        ends = {"minimum": self.low, "maximum": self.high}
-        return {name: end for name, end in ends.items() if math.isfinite(end)}
-
-    def __str__(self) -> str:
-        if self.high == math.inf:
-            return f"at least {self.low:g}"
-        if self.low == -math.inf:
-            return f"at most {self.high:g}"
-        return f"from {self.low:g} to {self.high:g}"
 
 
 class OneOf(NamedTuple):
@@ -144,8 +129,8 @@ def _read(text: str, own: Config) -> tuple[str, Range | OneOf]:
     table, dot, variable = option.partition(".")
     if dot and table == VARIABLES:
         check_variables({variable: None}, VARIABLES)
-    elif option not in _SAMPLING | _RULE:
-        there = ", ".join(sorted(_SAMPLING | _RULE))
+    elif option not in BOUNDED:
+        there = ", ".join(sorted(BOUNDED))
         raise UsageError(f"there is no option {option!r} to bound", hint=f"there are {there}")
     if told == "fixed":
         return option, OneOf(tuple(_in_force(own, option)))
@@ -172,7 +157,7 @@ def _range(option: str, low: str, high: str, text: str) -> Range:
 
 def _value(option: str, text: str) -> Any:
     """A value of an option, checked as if it were set."""
-    if text == "none" and DEFAULTS.get(option, text) is None:
+    if text == "none" and BOUNDED[option].nullable:
         return None
     given: dict[str, Any] = {option: _number(text) if option in NUMBERS else text}
     try:
