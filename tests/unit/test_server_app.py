@@ -24,13 +24,13 @@ from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ServerDown, ServerFailed
 from nudging.prompts.chat import Prompt
 from nudging.rule.config import Config
-from nudging.server import answers
-from nudging.server.app import make_app
+from nudging.server import answer_endpoint
+from nudging.server.answer_queue import AnswerQueue, Limits
+from nudging.server.api_keys import ApiKeys
+from nudging.server.asgi_app import make_app
 from nudging.server.bounds import read_bounds
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
-from nudging.server.requests import OPTIONS
-from nudging.server.voices import Voices
+from nudging.server.request_reader import OPTIONS
+from nudging.server.served_models import ServedModels
 from nudging.values.tokens import Candidate, Step
 from tests.styles import ANSWER, CHATML, GEMMA2, HARMONY, SpeakingRuntime, rendered, speaker
 from tests.toys import EchoRuntime
@@ -55,11 +55,11 @@ def client(
     **options: Any,
 ) -> TestClient:
     engines = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
-    voices = Voices(base or engines[0], engines[1], **options)
+    served = ServedModels(base or engines[0], engines[1], **options)
     app = make_app(
-        voices,
-        Line(limits),
-        Keys(keys),
+        served,
+        AnswerQueue(limits),
+        ApiKeys(keys),
         origins=origins,
         log_text=log_text,
         ignore_unsupported=ignore_unsupported,
@@ -155,7 +155,7 @@ def test_an_answer_that_the_loop_guard_cut_is_not_finished_to_a_client() -> None
         return [Candidate(b"1.\n", 0.9)]
 
     engine = ScriptedEngine(following)
-    asks = TestClient(make_app(Voices(engine, engine), Line(LIMITS), Keys([])))
+    asks = TestClient(make_app(ServedModels(engine, engine), AnswerQueue(LIMITS), ApiKeys([])))
     (choice,) = asks.post(CHAT, json=question(max_tokens=500)).json()["choices"]
     assert (choice["finish_reason"], choice["nudging"]["stop_reason"]) == ("length", "loop")
     asked = question(max_tokens=500, stream=True)
@@ -231,7 +231,9 @@ def test_engines_in_process_give_the_same_answers_and_tell_what_was_ahead() -> N
     options: dict[str, Any] = {"max_tokens": 60, "speculate": 3}
     answer = NudgedModel(base, nudge, **options).answer("why 東?")
     assert answer.usage.base.ahead
-    asks = TestClient(make_app(Voices(base, nudge, **options), Line(LIMITS), Keys([])))
+    asks = TestClient(
+        make_app(ServedModels(base, nudge, **options), AnswerQueue(LIMITS), ApiKeys([]))
+    )
     data = asks.post(CHAT, json=question("why 東?", n=3)).json()
     assert {choice["message"]["content"] for choice in data["choices"]} == {answer.text}
     details = data["usage"]["completion_tokens_details"]
@@ -285,7 +287,7 @@ def test_choices_of_a_stream_come_side_by_side() -> None:
 def test_what_is_there_at_once_is_written_at_once_and_nothing_waits() -> None:
     def writes(delay: float) -> list[bytes]:
         engines = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
-        app = make_app(Voices(*engines), Line(LIMITS), Keys([]))
+        app = make_app(ServedModels(*engines), AnswerQueue(LIMITS), ApiKeys([]))
         _, came = asyncio.run(ask_and_leave(app, question(stream=True), lambda came: False))
         return [message["body"] for message in came if "body" in message]
 
@@ -412,7 +414,7 @@ def test_nothing_is_read_for_a_client_that_has_left(path: str, body: dict[str, A
             return super().piece(id)
 
     engine = LocalEngine("toy", Slow(1, 1), template="chatml")
-    app = make_app(Voices(engine, engine), Line(LIMITS), Keys([]))
+    app = make_app(ServedModels(engine, engine), AnswerQueue(LIMITS), ApiKeys([]))
 
     async def main() -> None:
         engine._submit(free.wait)
@@ -615,8 +617,8 @@ def test_a_trigger_without_end_is_refused_at_once(trigger: str) -> None:
 
 
 def test_a_body_must_come_in_time() -> None:
-    line = Line(Limits(1, first=0.05))
-    app = make_app(Voices(Watched(endless), Watched(endless)), line, Keys([]))
+    line = AnswerQueue(Limits(1, first=0.05))
+    app = make_app(ServedModels(Watched(endless), Watched(endless)), line, ApiKeys([]))
     came: list[Sent] = []
 
     async def receive() -> Sent:
@@ -649,7 +651,7 @@ def test_a_conversation_that_a_template_refuses_is_the_clients_matter() -> None:
         "{% for m in messages %}{{ m.content }}{% endfor %}"
     )
     engine = LocalEngine("toy:nudge", runtime)
-    asks = TestClient(make_app(Voices(engine, engine), Line(LIMITS), Keys([])))
+    asks = TestClient(make_app(ServedModels(engine, engine), AnswerQueue(LIMITS), ApiKeys([])))
     turns = [{"role": role, "content": "a"} for role in ("user", "assistant", "user")]
     for model in ("nudged", "nudge"):
         response = asks.post(CHAT, json=question(model=model, messages=turns))
@@ -678,7 +680,7 @@ def test_an_answer_is_not_lost_for_want_of_a_count() -> None:
 
 
 def test_an_answer_does_not_wait_for_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "COUNTING", 0.05)
+    monkeypatch.setattr(answer_endpoint, "COUNTING", 0.05)
 
     class Stuck(ScriptedEngine):
         async def count(self, prompt: Prompt) -> int:
@@ -799,7 +801,7 @@ def test_who_has_no_template_is_not_ready() -> None:
     runtime = EchoRuntime(1, 1)
     runtime.template = None
     engine = LocalEngine("toy:nudge", runtime)
-    asks = TestClient(make_app(Voices(engine, engine), Line(LIMITS), Keys([])))
+    asks = TestClient(make_app(ServedModels(engine, engine), AnswerQueue(LIMITS), ApiKeys([])))
     response = asks.get("/ready")
     assert response.status_code == 503
     assert "template" in response.json()["problems"]["nudge"]
@@ -977,7 +979,9 @@ def test_who_hangs_up_ends_the_answer_at_once(
 ) -> None:
     caplog.set_level(logging.INFO, logger="nudging.server")
     base, nudge = Watched(endless, delay=0.01), Watched(endless, delay=0.01)
-    app = make_app(Voices(base, nudge, max_tokens=10_000), Line(Limits(1)), Keys([]))
+    app = make_app(
+        ServedModels(base, nudge, max_tokens=10_000), AnswerQueue(Limits(1)), ApiKeys([])
+    )
     begun = time.monotonic()
 
     def leave(came: list[Sent]) -> bool:
@@ -1001,8 +1005,8 @@ def test_who_hangs_up_ends_the_answer_at_once(
 @pytest.mark.parametrize("streamed", [False, True])
 def test_when_the_server_ends_its_answers_are_told(streamed: bool) -> None:
     base, nudge = Watched(endless, delay=0.01), Watched(endless, delay=0.01)
-    line = Line(Limits(1))
-    app = make_app(Voices(base, nudge, max_tokens=10_000), line, Keys([]))
+    line = AnswerQueue(Limits(1))
+    app = make_app(ServedModels(base, nudge, max_tokens=10_000), line, ApiKeys([]))
 
     def leave(came: list[Sent]) -> bool:
         if base.opened and (came or not streamed):
@@ -1018,7 +1022,9 @@ def test_when_the_server_ends_its_answers_are_told(streamed: bool) -> None:
 
 def test_too_many_are_sent_away_with_a_time_to_come_back() -> None:
     base, nudge = Watched(endless, delay=0.01), Watched(endless, delay=0.01)
-    app = make_app(Voices(base, nudge, max_tokens=10_000), Line(Limits(1, queue=0)), Keys([]))
+    app = make_app(
+        ServedModels(base, nudge, max_tokens=10_000), AnswerQueue(Limits(1, queue=0)), ApiKeys([])
+    )
     answered: list[Any] = []
 
     async def main() -> None:
@@ -1044,8 +1050,8 @@ def test_too_many_are_sent_away_with_a_time_to_come_back() -> None:
 def speaking(template: str, **options: Any) -> TestClient:
     """A server whose models are in this process and have a chat template."""
     engines = [LocalEngine("toy:any", SpeakingRuntime(template, speaker())) for _ in range(2)]
-    voices = Voices(*engines, **options)
-    return TestClient(make_app(voices, Line(LIMITS), Keys([])))
+    served = ServedModels(*engines, **options)
+    return TestClient(make_app(served, AnswerQueue(LIMITS), ApiKeys([])))
 
 
 def prompt_of(asks: TestClient, messages: list[Any], model: str = "nudge", **fields: Any) -> str:
@@ -1147,8 +1153,8 @@ def test_variables_that_can_not_be_set_are_refused(told: object, param: str) -> 
 def test_an_answer_that_opens_with_a_control_token_is_an_error() -> None:
     runtime = SpeakingRuntime(CHATML, speaker("<tool_call>"))
     engine = LocalEngine("toy:nudge", runtime)
-    voices = Voices(open_engine("scripted:base"), engine)
-    asks = TestClient(make_app(voices, Line(LIMITS), Keys([])))
+    served = ServedModels(open_engine("scripted:base"), engine)
+    asks = TestClient(make_app(served, AnswerQueue(LIMITS), ApiKeys([])))
     for model in ("nudged", "nudge"):
         response = asks.post(CHAT, json=question(model=model))
         assert response.status_code == 500

@@ -31,12 +31,12 @@ from nudging.errors import (
     UsageError,
 )
 from nudging.prompts.chat import Prompt
-from nudging.server.app import make_app
-from nudging.server.front import check_hosts
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
-from nudging.server.voices import FRESH, Voices
-from nudging.server.wire import failure
+from nudging.server.answer_queue import AnswerQueue, Limits
+from nudging.server.api_keys import ApiKeys
+from nudging.server.asgi_app import make_app
+from nudging.server.middleware import check_hosts
+from nudging.server.openai_errors import error_response
+from nudging.server.served_models import FRESH, ServedModels
 from tests.toys import EchoRuntime
 from tests.unit.test_server_app import CHAT, TEXT, Watched, client, endless, failing, question
 from tests.unit.test_server_held import Watched as Serving
@@ -44,8 +44,8 @@ from tests.unit.test_server_held import Watched as Serving
 
 def app_of(hosts: Sequence[str] | None = None, origins: Sequence[str] = ()) -> Any:
     base, nudge = open_engine("scripted:base"), open_engine("scripted:nudge")
-    voices = Voices(base, nudge)
-    return make_app(voices, Line(Limits(8)), Keys([]), hosts=hosts, origins=origins)
+    served = ServedModels(base, nudge)
+    return make_app(served, AnswerQueue(Limits(8)), ApiKeys([]), hosts=hosts, origins=origins)
 
 
 # --- the name -------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_where_browsers_tell_no_more_than_the_origin(origin: str, host: str, sta
 
 def test_the_models_are_asked_once_however_many_want_to_know() -> None:
     base, nudge = Watched(endless, delay=0.05), Watched(endless, delay=0.05)
-    app = make_app(Voices(base, nudge), Line(Limits(8)), Keys([]))
+    app = make_app(ServedModels(base, nudge), AnswerQueue(Limits(8)), ApiKeys([]))
 
     async def ready() -> int:
         came: list[Sent] = []
@@ -299,6 +299,6 @@ def test_no_client_is_told_where_an_engine_without_entropy_is() -> None:
 
 
 def test_a_servers_own_words_are_no_clients() -> None:
-    assert failure(ServerFailed("the server failed (500): a secret")).body["error"]["message"] == (
-        "the server failed (500)"
-    )
+    assert error_response(ServerFailed("the server failed (500): a secret")).body["error"][
+        "message"
+    ] == ("the server failed (500)")

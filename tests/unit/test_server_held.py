@@ -21,10 +21,10 @@ import uvicorn
 
 from nudging.engines import open_engine
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.server.app import make_app
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
-from nudging.server.voices import Voices
+from nudging.server.answer_queue import AnswerQueue, Limits
+from nudging.server.api_keys import ApiKeys
+from nudging.server.asgi_app import make_app
+from nudging.server.served_models import ServedModels
 from tests.toys import EchoRuntime
 from tests.unit.test_server_app import CHAT, TEXT, question
 
@@ -89,7 +89,7 @@ class Watched:
 def server() -> Iterator[Watched]:
     """The scripted pair: its models compute in the server's thread, and next to nothing."""
     base, nudge = open_engine("scripted:base"), open_engine("scripted:nudge")
-    app = make_app(Voices(base, nudge), Line(Limits(8)), Keys([]))
+    app = make_app(ServedModels(base, nudge), AnswerQueue(Limits(8)), ApiKeys([]))
     with Watched(app) as found:
         yield found
 
@@ -98,7 +98,7 @@ def server() -> Iterator[Watched]:
 def in_process() -> Iterator[Watched]:
     """A pair that has a tokenizer, and computes in threads of its own."""
     models = [LocalEngine("toy", EchoRuntime(seed, 1), template="chatml") for seed in (1, 2)]
-    app = make_app(Voices(*models), Line(Limits(8)), Keys([]))
+    app = make_app(ServedModels(*models), AnswerQueue(Limits(8)), ApiKeys([]))
     with Watched(app) as found:
         yield found
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..model import NudgedModel
-from ..server.voices import Voices
+from ..server.served_models import ServedModels
 from .answer import PromptStep, Step
 from .requests import FIELDS, RequestStep
 from .rows import ADDED, COLUMNS
@@ -59,7 +59,7 @@ class Manner:
     def step(self, model: NudgedModel, *, requests: bool) -> Step:
         if requests:
             options: dict[str, Any] = {**self.prompt, **self.options}
-            return RequestStep(Voices(model.base, model.nudge, system=self.system, **options))
+            return RequestStep(ServedModels(model.base, model.nudge, system=self.system, **options))
         return PromptStep(
             model, self.options, system=self.system, column=self.column, prefix=self.name_prefix
         )

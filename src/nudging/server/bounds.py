@@ -17,7 +17,7 @@ from ..rule.config import Config
 from ..values.declared import Range, declared
 from ..values.sampling import Sampling
 from ..values.variables import check_variables, read_variable
-from .wire import Refused
+from .openai_errors import ApiError
 
 _SAMPLING = {name: option for name, option in declared(Sampling).items() if name != "seed"}
 _TABLES = {"base_sampling", "nudge_sampling"}
@@ -73,7 +73,7 @@ def read_bounds(texts: Iterable[str], own: Config) -> Bounds:
     return found
 
 
-def usual(bounds: Bounds, own: Config) -> Bounds:
+def with_default_bounds(bounds: Bounds, own: Config) -> Bounds:
     """The same, with those of a server whose operator says nothing else: where the end is looked
     for in drafts, a whole one is computed for each word or two."""
     return {"lookahead": Range(-math.inf, max(MOST_AHEAD, own.lookahead)), **bounds}
@@ -96,7 +96,7 @@ def check_bounds(bounds: Bounds, config: Config, names: Mapping[str, str]) -> No
         if option in _SAMPLING:
             ways[1:1] = ["base_sampling", "nudge_sampling"]
         param = next((names[way] for way in ways if way in names), None)
-        raise Refused(
+        raise ApiError(
             f"{option} must be {bounds[option]} on this server, not {_told(value)}",
             param=param,
             code="out_of_bounds",

@@ -29,7 +29,7 @@ from .json_schema import (
     sampling_schema,
     table,
 )
-from .requests import ELSEWHERE, MOST_CHOICES, MOST_TOP, RESPONSE_PARTS, ROLES
+from .request_reader import ELSEWHERE, MOST_CHOICES, MOST_TOP, RESPONSE_PARTS, ROLES
 from .unsupported import Unsupported
 
 Refusals = Mapping[str, Unsupported]

@@ -15,23 +15,24 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import UsageError
-from .keys import Keys
+from .api_keys import ApiKeys
+from .json_http import encode_json
 from .log import Record, logger
 from .metrics import Metrics
-from .wire import Refused, encoded, failure
+from .openai_errors import ApiError, error_response
 
-OPEN = ("/", "/health")
+WITHOUT_KEY = ("/", "/health")
 """Asked without a key. The playground holds nothing that its source does not: it asks for the key
 and sends it along."""
 _ORIGIN = re.compile(r"\*|https?://[\w.-]+(:\d+)?|https?://\[[0-9a-f:.]+\](:\d+)?")
 _SANE = re.compile(rb"[\w.:-]{1,100}")
 
 
-class Front:
+class Middleware:
     def __init__(
         self,
         app: ASGIApp,
-        keys: Keys,
+        keys: ApiKeys,
         metrics: Metrics,
         paths: Collection[str],
         origins: Sequence[str] = (),
@@ -45,13 +46,13 @@ class Front:
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
         # Outside of the lock: what a browser asks beforehand has no key, and a page is to see why
         # it was refused.
-        self._inner = _shared(self._locked, origins) if origins else self._locked
+        self._inner = _with_cors(self._guarded, origins) if origins else self._guarded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        scope = {**scope, "path": self._meant(scope["path"])}
+        scope = {**scope, "path": self._normalized(scope["path"])}
         headers = dict(scope["headers"])
         known = _SANE.fullmatch(headers.get(b"x-request-id", b""))
         number = known[0].decode() if known else f"req-{secrets.token_hex(12)}"
@@ -81,7 +82,7 @@ class Front:
                 self._metrics.failures.add(1, path, record.error)
             record.write()
 
-    def _meant(self, path: str) -> str:
+    def _normalized(self, path: str) -> str:
         """The path without a slash too many, and with the `/v1` that it needs: a client puts the
         rest behind an address that people write in either way."""
         parts = [part for part in path.split("/") if part]
@@ -89,7 +90,7 @@ class Front:
             parts.insert(0, "v1")
         return "/" + "/".join(parts)
 
-    async def _locked(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = self._refusal(scope, dict(scope["headers"]))
         if refused is None:
             await self.app(scope, receive, send)
@@ -101,20 +102,22 @@ class Front:
         close = [(b"connection", b"close")] if refused.code == "two_lengths" else []
         await _answer(send, refused, *close)
 
-    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Refused | None:
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> ApiError | None:
         """Why a request is answered without a look at what it asks."""
         works = scope["method"] == "POST" or scope["path"] == "/ready"
         if not self._is_ours(headers.get(b"host")):
             what = "this server does not answer to the name in Host (--allow-host NAME allows it)"
-            return Refused(what, status=403, code="host")
+            return ApiError(what, status=403, code="host")
         if headers.keys() >= {b"content-length", b"transfer-encoding"}:
             what = "a request has a Content-Length or a Transfer-Encoding, and not both"
-            return Refused(what, code="two_lengths")
-        if scope["path"] not in OPEN and not self._keys.allow(headers.get(b"authorization", b"")):
-            return Refused("the API key is missing or wrong", status=401, code="invalid_api_key")
+            return ApiError(what, code="two_lengths")
+        if scope["path"] not in WITHOUT_KEY and not self._keys.allow(
+            headers.get(b"authorization", b"")
+        ):
+            return ApiError("the API key is missing or wrong", status=401, code="invalid_api_key")
         if works and self._is_foreign(headers):
             what = "pages of this origin may not ask here; --cors ORIGIN lets them"
-            return Refused(what, status=403, code="origin")
+            return ApiError(what, status=403, code="origin")
         return None
 
     def _is_ours(self, host: bytes | None) -> bool:
@@ -171,7 +174,7 @@ def check_origins(origins: Sequence[str]) -> Sequence[str]:
     return origins
 
 
-def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+def _with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     return CORSMiddleware(
         app,
         allow_origins=origins,
@@ -182,8 +185,8 @@ def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
 
 
 async def _answer(send: Send, error: Exception, *more: tuple[bytes, bytes]) -> None:
-    told = failure(error)
+    reported = error_response(error)
     pairs = [(b"content-type", b"application/json"), *more]
-    pairs += [(name.encode(), value.encode()) for name, value in told.headers.items()]
-    await send({"type": "http.response.start", "status": told.status, "headers": pairs})
-    await send({"type": "http.response.body", "body": encoded(told.body)})
+    pairs += [(name.encode(), value.encode()) for name, value in reported.headers.items()]
+    await send({"type": "http.response.start", "status": reported.status, "headers": pairs})
+    await send({"type": "http.response.body", "body": encode_json(reported.body)})

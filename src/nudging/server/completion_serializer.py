@@ -16,8 +16,9 @@ from ..rule.config import Config
 from ..values.data import answer_data, handover_data
 from ..values.tokens import Answer, Candidate, StopReason
 from .bounds import Bounds
-from .requests import Asked
-from .wire import DONE, Failure
+from .json_http import DONE
+from .openai_errors import ErrorResponse
+from .request_reader import AnswerRequest
 
 UNFINISHED = (StopReason.LENGTH, StopReason.ROUNDS, StopReason.LOOP, StopReason.REPEATED)
 """Of an answer that was cut, by a limit or for repeating itself: clients must not take it for a
@@ -26,21 +27,25 @@ IMPOSSIBLE = -9999.0
 """How OpenAI writes the logarithm of next to nothing."""
 
 
-class Reply:
+class CompletionSerializer:
     """What all objects of one answer share: id, time, model, and how they are built."""
 
     end = DONE
 
     def __init__(
-        self, asked: Asked, number: str, created: int, settings: Callable[[], Mapping[str, str]]
+        self,
+        request: AnswerRequest,
+        number: str,
+        created: int,
+        settings: Callable[[], Mapping[str, str]],
     ) -> None:
         """`settings`: what made the answers, in words; asked for where they come with a page."""
-        self._asked, self._settings = asked, settings
-        self._chat = asked.kind == "chat"
+        self._request, self._settings = request, settings
+        self._chat = request.kind == "chat"
         self._shared = {
             "id": f"{'chatcmpl' if self._chat else 'cmpl'}-{number}",
             "created": created,
-            "model": asked.model,
+            "model": request.model,
         }
         self._offsets: dict[int, int] = {}
 
@@ -76,7 +81,7 @@ class Reply:
     def openings(self) -> Iterator[dict[str, Any]]:
         """The chunks before any text, one for each choice; completions have none."""
         if self._chat:
-            for index in range(self._asked.answers):
+            for index in range(self._request.answers):
                 yield self._chunk(index, {"role": "assistant", "content": ""})
 
     def piece(self, index: int, said: Said) -> dict[str, Any]:
@@ -96,9 +101,9 @@ class Reply:
         """The chunk that tells what it cost, for those who asked for it."""
         return {**self._chunks(), "choices": [], "usage": usage}
 
-    def failures(self, told: Failure) -> Iterator[dict[str, Any]]:
+    def failures(self, failed: ErrorResponse) -> Iterator[dict[str, Any]]:
         """What went wrong in the middle."""
-        yield told.body
+        yield failed.body
 
     def _chunk(
         self,
@@ -118,19 +123,19 @@ class Reply:
         if nudging is not None:
             choice["nudging"] = nudging
         chunk = {**self._chunks(), "choices": [choice]}
-        return {**chunk, "usage": None} if self._asked.usage else chunk
+        return {**chunk, "usage": None} if self._request.usage else chunk
 
     def _chunks(self) -> dict[str, Any]:
         kind = "chat.completion.chunk" if self._chat else "text_completion"
         return {**self._shared, "object": kind}
 
     def _own(self, index: int, answer: Answer) -> dict[str, Any]:
-        return own_data(self._asked, index, answer, self._settings)
+        return nudging_data(self._request, index, answer, self._settings)
 
     # --- probabilities --------------------------------------------------------------------------
 
     def _logprobs(self, index: int, tokens: Sequence[Said]) -> dict[str, Any] | None:
-        most = self._asked.logprobs
+        most = self._request.logprobs
         if most is None:
             return None
         if self._chat:
@@ -147,8 +152,8 @@ class Reply:
         }
 
 
-def own_data(
-    asked: Asked, index: int, answer: Answer, settings: Callable[[], Mapping[str, str]]
+def nudging_data(
+    request: AnswerRequest, index: int, answer: Answer, settings: Callable[[], Mapping[str, str]]
 ) -> dict[str, Any]:
     """What is ours: who wrote what, how much of it was nudged, why it ended, what it cost."""
     data = answer_data(answer)
@@ -159,8 +164,8 @@ def own_data(
         "notes": list(answer.notes),
         "usage": answer.usage.as_dict(),
     }
-    if asked.page:
-        own["page"] = answer_page(answer, asked.questions[index // asked.n], settings())
+    if request.page:
+        own["page"] = answer_page(answer, request.questions[index // request.n], settings())
     return own
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from .wire import Refused
+from .openai_errors import ApiError
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,24 +16,24 @@ class Limits:
     answers: int
     """At work at once."""
     queue: int = 64
-    """Waiting for a place."""
+    """Waiting for a permit."""
     first: float = 60.0
-    """Seconds until the first text of an answer, the wait for a place included."""
+    """Seconds until the first text of an answer, the wait for a permit included."""
     whole: float = 600.0
     """Seconds until its end."""
     body: int = 4_000_000
     """Bytes of a request."""
 
 
-class Line:
-    """Places for answers at work, a line of those that wait for one, and the time that they have.
+class AnswerQueue:
+    """Permits for answers at work, a queue of those that wait for one, and the time that they have.
 
-    One for each server: when that ends, so does all that is in line (`end`).
+    One for each server: when that ends, so do all answers in it (`end`).
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._places = asyncio.Semaphore(limits.answers)
+        self._permits = asyncio.Semaphore(limits.answers)
         self._seconds = 1.0  # that an answer takes, of late
         self.held = 0
         """Answers at work or waiting."""
@@ -46,9 +46,9 @@ class Line:
         """A request for so many answers is let in, or sent away at once."""
         most = self.limits.answers + self.limits.queue
         if answers > most:
-            raise Refused(f"a request may ask for {most} answers at most", param="n")
+            raise ApiError(f"a request may ask for {most} answers at most", param="n")
         if self.held + answers > most:
-            raise Refused(
+            raise ApiError(
                 "too many answers are asked for; try again later",
                 status=429,
                 code="queue_full",
@@ -61,9 +61,9 @@ class Line:
             self.held -= answers
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
+    async def permit(self) -> AsyncIterator[None]:
         """Held while an answer is at work."""
-        async with self._places:
+        async with self._permits:
             self.running += 1
             begun = time.monotonic()
             try:
@@ -86,7 +86,7 @@ class Line:
                 raise
             if self._ended:
                 message = "the server is shutting down"
-                raise Refused(message, status=503, code="shutting_down", retry_after=1) from None
+                raise ApiError(message, status=503, code="shutting_down", retry_after=1) from None
             raise late(f"the answer did not end within {seconds:g} s") from None
         finally:
             self._times.discard(time_limit)
@@ -99,5 +99,5 @@ class Line:
                 time_limit.reschedule(0)
 
 
-def late(message: str) -> Refused:
-    return Refused(message, status=504, code="timeout")
+def late(message: str) -> ApiError:
+    return ApiError(message, status=504, code="timeout")

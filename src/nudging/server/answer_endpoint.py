@@ -23,102 +23,103 @@ from ..errors import NudgingError, ServerError
 from ..prompts.chat import Message, Question
 from ..rule.config import settings
 from ..values.tokens import Answer
-from .body import body_of, understood, unless_gone
-from .limits import Line, late
+from .answer_queue import AnswerQueue, late
+from .completion_serializer import usage_data
+from .json_http import decode_json, encode_json, encode_json_in_thread, sse_event
 from .log import Record, logger
 from .metrics import Metrics
-from .replies import Reply, usage_data
-from .requests import Asked
-from .response_replies import ResponseReply
-from .voices import Voices
-from .wire import Refused, decoded, encoded, encoded_aside, event, failure
+from .openai_errors import ApiError, error_response
+from .request_body import parse_body, read_body, while_connected
+from .request_reader import AnswerRequest
+from .response_serializer import Serializer
+from .served_models import ServedModels
 
-One = AsyncGenerator[Said | Answer, None]
-Event = tuple[int, Said | Answer]
+AnswerStream = AsyncGenerator[Said | Answer, None]
+AnswerEvent = tuple[int, Said | Answer]
 """What happens in an answer, with its number."""
-Events = AsyncGenerator[list[Event], None]
+EventBatches = AsyncGenerator[list[AnswerEvent], None]
 """What has happened since the last look, in its order."""
 COUNTING = 5.0
 """Seconds that an answer which is there waits for the count of its prompt's tokens."""
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ServerState:
     """What all requests of a server share."""
 
-    voices: Voices
-    line: Line
+    served: ServedModels
+    queue: AnswerQueue
     metrics: Metrics
     log_text: bool = False
     """Questions and answers go into the log."""
 
 
-class Asking:
+class AnswerEndpoint:
     """The endpoint of one kind of request, as an ASGI application."""
 
     def __init__(
         self,
-        desk: Desk,
-        parse: Callable[[Mapping[str, Any]], Asked],
-        reply: type[Reply | ResponseReply],
+        state: ServerState,
+        parse: Callable[[Mapping[str, Any]], AnswerRequest],
+        serializer: type[Serializer],
     ) -> None:
-        self._desk, self._parse, self._reply = desk, parse, reply
+        self._state, self._parse, self._serializer = state, parse, serializer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record: Record = scope["state"]["record"]
-        sending = _Sending(send, record)
+        writer = _ResponseWriter(send, record)
         try:
-            body = await body_of(receive, self._desk.line.limits)
+            body = await read_body(receive, self._state.queue.limits)
             if body is None:
                 record.hung_up = True
                 return
-            asked = await understood(lambda body: self._parse(decoded(body)), body)
-        except Refused as error:
-            await sending.failure(error)
+            request = await parse_body(lambda body: self._parse(decode_json(body)), body)
+        except ApiError as error:
+            await writer.fail(error)
             return
-        record.model = asked.model
-        if self._desk.log_text:
-            record.question = [_plain(question) for question in asked.questions]
-        work = _Work(self._desk, asked, record, sending, self._reply)
-        record.hung_up = not await unless_gone(receive, work.run())
+        record.model = request.model
+        if self._state.log_text:
+            record.question = [_plain(question) for question in request.questions]
+        work = _AnswerTask(self._state, request, record, writer, self._serializer)
+        record.hung_up = not await while_connected(receive, work.run())
 
 
-class _Sending:
+class _ResponseWriter:
     """What goes to the client: one response, or events."""
 
     def __init__(self, send: Send, record: Record) -> None:
         self._send, self._record = send, record
-        self._streams: Reply | ResponseReply | None = None
+        self._streams: Serializer | None = None
 
     async def whole(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         own = {"content-type": "application/json", "content-length": str(len(body))}
         await self._start(status, {**own, **headers})
         await self._body(body, more=False)
 
-    async def begin(self, reply: Reply | ResponseReply) -> None:
+    async def begin(self, serializer: Serializer) -> None:
         """From here on there are events, those of this reply."""
-        self._streams = reply
+        self._streams = serializer
         headers = {"content-type": "text/event-stream", "cache-control": "no-cache"}
         # nginx would gather events into blocks unless it is told not to.
         await self._start(200, {**headers, "x-accel-buffering": "no"})
 
     async def events(self, data: Iterable[Mapping[str, Any]], *, more: bool = True) -> None:
         """In one write: each costs more than all else that is done for a token here."""
-        await self._body(b"".join(map(event, data)), more=more)
+        await self._body(b"".join(map(sse_event, data)), more=more)
 
     async def done(self, end: bytes) -> None:
         await self._body(end, more=False)
 
-    async def failure(self, error: Exception) -> None:
+    async def fail(self, error: Exception) -> None:
         """Tell what went wrong: as the response, or at the stream's end."""
         if not isinstance(error, NudgingError):
             logger.error("request %s failed", self._record.id, exc_info=error)
-        told = failure(error)
-        self._record.error, self._record.cause = told.kind, told.cause
+        reported = error_response(error)
+        self._record.error, self._record.cause = reported.kind, reported.cause
         if self._streams is None:
-            await self.whole(told.status, encoded(told.body), told.headers)
+            await self.whole(reported.status, encode_json(reported.body), reported.headers)
         else:
-            await self.events(self._streams.failures(told), more=False)
+            await self.events(self._streams.failures(reported), more=False)
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -128,87 +129,93 @@ class _Sending:
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
 
-class _Work:
+class _AnswerTask:
     """The answers to one request in the making."""
 
     def __init__(
         self,
-        desk: Desk,
-        asked: Asked,
+        state: ServerState,
+        request: AnswerRequest,
         record: Record,
-        sending: _Sending,
-        reply: type[Reply | ResponseReply],
+        writer: _ResponseWriter,
+        serializer: type[Serializer],
     ) -> None:
-        self._desk, self._asked, self._record = desk, asked, record
-        self._sending = sending
-        self._reply = reply(asked, secrets.token_hex(12), int(time.time()), self._settings)
-        self._made = _Made(0)
+        self._state, self._request, self._record = state, request, record
+        self._writer = writer
+        self._serializer = serializer(
+            request, secrets.token_hex(12), int(time.time()), self._settings
+        )
+        self._collected = _Collected(0)
 
     async def run(self) -> None:
         try:
             # Let in first: a body has room for millions of answers, and each takes time to prepare.
-            with self._desk.line.admitted(self._asked.answers):
-                self._made = _Made(self._asked.answers)
-                streams = self._desk.voices.answers(self._asked)
-                async with self._desk.line.in_time(), aclosing(self._events(streams)) as events:
+            with self._state.queue.admitted(self._request.answers):
+                self._collected = _Collected(self._request.answers)
+                streams = self._state.served.answers(self._request)
+                async with self._state.queue.in_time(), aclosing(self._events(streams)) as events:
                     first = await self._first(events)
                     try:
-                        await (self._stream if self._asked.streamed else self._whole)(first, events)
+                        await (self._stream if self._request.streamed else self._whole)(
+                            first, events
+                        )
                     finally:
                         self._count()
         except Exception as error:
-            await self._sending.failure(error)
+            await self._writer.fail(error)
 
-    async def _whole(self, first: list[Event], events: Events) -> None:
-        made = self._made
-        made.add(first)
+    async def _whole(self, first: list[AnswerEvent], events: EventBatches) -> None:
+        collected = self._collected
+        collected.add(first)
         async for some in events:
-            made.add(some)
+            collected.add(some)
         usage = await self._usage()
-        body = await encoded_aside(lambda: self._reply.whole(made.said, made.answers, usage))
-        await self._sending.whole(200, body, {})
+        body = await encode_json_in_thread(
+            lambda: self._serializer.whole(collected.said, collected.answers, usage)
+        )
+        await self._writer.whole(200, body, {})
 
-    async def _stream(self, first: list[Event], events: Events) -> None:
-        await self._sending.begin(self._reply)
-        await self._sending.events(self._reply.openings())
+    async def _stream(self, first: list[AnswerEvent], events: EventBatches) -> None:
+        await self._writer.begin(self._serializer)
+        await self._writer.events(self._serializer.openings())
         await self._show(first)
         async for some in events:
             await self._show(some)
-        if self._asked.usage:
-            await self._sending.events([self._reply.last(await self._usage())])
-        await self._sending.done(self._reply.end)
+        if self._request.usage:
+            await self._writer.events([self._serializer.last(await self._usage())])
+        await self._writer.done(self._serializer.end)
 
-    async def _show(self, some: list[Event]) -> None:
-        self._made.add(some)
+    async def _show(self, some: list[AnswerEvent]) -> None:
+        self._collected.add(some)
         data: list[Mapping[str, Any]] = []
         for index, happened in some:
             if isinstance(happened, Said):
-                data.append(self._reply.piece(index, happened))
+                data.append(self._serializer.piece(index, happened))
             else:
-                data.extend(self._reply.closings(index, happened))
-        await self._sending.events(data)
+                data.extend(self._serializer.closings(index, happened))
+        await self._writer.events(data)
 
     # --- how it is made -------------------------------------------------------------------------
 
-    async def _events(self, streams: Sequence[One]) -> Events:
-        """What happens in all answers, each in a place of its own."""
+    async def _events(self, streams: Sequence[AnswerStream]) -> EventBatches:
+        """What happens in all answers, each with a permit of its own."""
 
-        async def seated(stream: One) -> One:
-            async with aclosing(stream), self._desk.line.place():
+        async def permitted(stream: AnswerStream) -> AnswerStream:
+            async with aclosing(stream), self._state.queue.permit():
                 async for happened in stream:
                     yield happened
 
-        async with aclosing(merged([seated(stream) for stream in streams])) as events:
+        async with aclosing(merged([permitted(stream) for stream in streams])) as events:
             async for some in events:
                 yield some
 
     def _settings(self) -> dict[str, str]:
         """Without the names of the models: they hold paths and addresses of the operator's."""
-        config = self._desk.voices.config(self._asked)
+        config = self._state.served.config(self._request)
         return {**settings(config), "made by": f"nudging {__version__}"}
 
-    async def _first(self, events: Events) -> list[Event]:
-        limit = self._desk.line.limits.first
+    async def _first(self, events: EventBatches) -> list[AnswerEvent]:
+        limit = self._state.queue.limits.first
         try:
             async with asyncio.timeout(limit) as time_limit:
                 found = await anext(events)
@@ -217,36 +224,38 @@ class _Work:
                 raise
             raise late(f"there was no text within {limit:g} s") from None
         self._record.first = self._record.seconds
-        self._desk.metrics.first.observe(self._record.first)
+        self._state.metrics.first.observe(self._record.first)
         return found
 
     async def _usage(self) -> dict[str, Any]:
         try:
             async with asyncio.timeout(COUNTING):
-                prompt = await self._desk.voices.prompt_tokens(self._asked)
+                prompt = await self._state.served.prompt_tokens(self._request)
         except (ServerError, TimeoutError):  # an answer that is there is not lost for want of it
             prompt = 0
-        return usage_data(prompt, self._made.answers)
+        return usage_data(prompt, self._collected.answers)
 
     def _count(self) -> None:
         """What goes into the log and the figures, of whole answers and of parts."""
-        asked, made = self._asked, self._made
-        metrics, record = self._desk.metrics, self._record
-        record.tokens = made.tokens
-        if self._desk.log_text:
-            record.answers = ["".join(token.text for token in said) for said in made.said]
-        for answer in made.answers:
+        request, collected = self._request, self._collected
+        metrics, record = self._state.metrics, self._record
+        record.tokens = collected.tokens
+        if self._state.log_text:
+            record.answers = ["".join(token.text for token in said) for said in collected.said]
+        for answer in collected.answers:
             usage = answer.usage
             metrics.whole.observe(usage.seconds)
             metrics.drafts.add(usage.base.met, "met")
             metrics.drafts.add(usage.base.ahead - usage.base.met, "in_vain")
-        for said in made.said:
+        for said in collected.said:
             for token in said:
-                metrics.tokens.add(1, asked.model, token.source)
-        if made.answers:
-            record.nudge_rate = sum(a.nudge_rate for a in made.answers) / len(made.answers)
-            if asked.model == "nudged":
-                for answer in made.answers:
+                metrics.tokens.add(1, request.model, token.source)
+        if collected.answers:
+            record.nudge_rate = sum(a.nudge_rate for a in collected.answers) / len(
+                collected.answers
+            )
+            if request.model == "nudged":
+                for answer in collected.answers:
                     metrics.nudged.observe(answer.nudge_rate)
 
 
@@ -257,14 +266,14 @@ def _plain(question: Question) -> object:
     return [turn._asdict() if isinstance(turn, Message) else turn for turn in question]
 
 
-class _Made:
+class _Collected:
     """What has come of each answer."""
 
     def __init__(self, count: int) -> None:
         self.said: list[list[Said]] = [[] for _ in range(count)]
         self._answers: dict[int, Answer] = {}
 
-    def add(self, some: list[Event]) -> None:
+    def add(self, some: list[AnswerEvent]) -> None:
         for index, happened in some:
             if isinstance(happened, Said):
                 self.said[index].append(happened)
@@ -285,14 +294,14 @@ class _Made:
         )
 
 
-async def merged(streams: Sequence[One]) -> Events:
+async def merged(streams: Sequence[AnswerStream]) -> EventBatches:
     """What comes of many streams, as it comes, with the number of its stream: all that is there.
 
     The first that fails ends all. Closing it closes all.
     """
-    came: asyncio.Queue[Event | Exception | None] = asyncio.Queue(16)
+    came: asyncio.Queue[AnswerEvent | Exception | None] = asyncio.Queue(16)
 
-    async def read(index: int, stream: One) -> None:
+    async def read(index: int, stream: AnswerStream) -> None:
         try:
             async with aclosing(stream):
                 async for happened in stream:
@@ -309,7 +318,7 @@ async def merged(streams: Sequence[One]) -> Events:
             found = [await came.get()]
             while not came.empty():
                 found.append(came.get_nowait())
-            some: list[Event] = []
+            some: list[AnswerEvent] = []
             failed = None
             for happened in found:
                 if isinstance(happened, tuple):

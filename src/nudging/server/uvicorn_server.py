@@ -53,7 +53,7 @@ def address_of(listener: socket.socket) -> str:
 
 def log_to_stderr() -> None:
     """The log's lines are whole lines already; what engines warn of becomes one."""
-    for name, kind in ((logger.name, logging.Formatter), ("nudging.engines", _Warning)):
+    for name, kind in ((logger.name, logging.Formatter), ("nudging.engines", _WarningFormatter)):
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(kind("%(message)s"))
         log = logging.getLogger(name)
@@ -62,7 +62,7 @@ def log_to_stderr() -> None:
         log.propagate = False
 
 
-class _Warning(logging.Formatter):
+class _WarningFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return json.dumps({"time": now(), "warning": record.getMessage()})
 
@@ -83,7 +83,7 @@ def allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-class _Server(uvicorn.Server):
+class _DrainingServer(uvicorn.Server):
     """Ends with a return instead of the signal raised again, so that there is an exit code."""
 
     def __init__(
@@ -167,7 +167,7 @@ def serve(
     )
     gc.collect()
     gc.freeze()  # to look through all that is loaded takes long enough to be noticed
-    server = _Server(config, drain, began, end)
+    server = _DrainingServer(config, drain, began, end)
     server.run([listener])
     if server.interrupted:
         raise KeyboardInterrupt

@@ -16,25 +16,26 @@ from starlette.types import ASGIApp
 from .. import __version__
 from ..engines.base import Engine
 from ..errors import NudgingError
-from .answers import Asking, Desk
-from .front import Front
-from .keys import Keys
-from .limits import Line
+from .answer_endpoint import AnswerEndpoint, ServerState
+from .answer_queue import AnswerQueue
+from .api_keys import ApiKeys
+from .completion_serializer import CompletionSerializer, models_data
+from .json_http import encode_json
 from .metrics import Metrics
+from .middleware import Middleware
+from .openai_errors import ApiError, ErrorResponse, error_response
 from .openapi import document
 from .playground import playground
-from .replies import Reply, models_data
-from .requests import chat_request, response_request, text_request
-from .response_replies import ResponseReply
-from .tokenizer import tokenizer_routes
-from .voices import NAMES, Voices, check_model
-from .wire import Failure, Refused, encoded, failure
+from .request_reader import chat_request, response_request, text_request
+from .response_serializer import ResponseSerializer
+from .served_models import MODEL_NAMES, ServedModels, check_model
+from .tokenizer_routes import tokenizer_routes
 
 
 def make_app(
-    voices: Voices,
-    line: Line,
-    keys: Keys,
+    served: ServedModels,
+    queue: AnswerQueue,
+    keys: ApiKeys,
     *,
     origins: Sequence[str] = (),
     hosts: Sequence[str] | None = None,
@@ -48,14 +49,14 @@ def make_app(
     ask for what there is not are not refused.
     """
     metrics = Metrics()
-    metrics.watch("nudging_answers_running", "Answers at work.", lambda: line.running)
-    metrics.watch("nudging_answers_waiting", "Answers in line.", lambda: line.held - line.running)
-    for source, engine in voices.engines.items():
+    metrics.watch("nudging_answers_running", "Answers at work.", lambda: queue.running)
+    metrics.watch("nudging_answers_waiting", "Answers in line.", lambda: queue.held - queue.running)
+    for source, engine in served.engines.items():
         if engine.up() is not None:
             metrics.watch(f"nudging_{source}_servers", "Servers in use.", partial(_up, engine))
-    desk = Desk(voices, line, metrics, log_text)
-    models = models_data(NAMES, int(time.time()), voices.config(), voices.bounds)
-    described = document(NAMES, __version__, ignore_unsupported=ignore_unsupported)
+    state = ServerState(served, queue, metrics, log_text)
+    models = models_data(MODEL_NAMES, int(time.time()), served.config(), served.bounds)
+    described = document(MODEL_NAMES, __version__, ignore_unsupported=ignore_unsupported)
     chat = partial(chat_request, ignore_unsupported=ignore_unsupported)
     text = partial(text_request, ignore_unsupported=ignore_unsupported)
     response = partial(response_request, ignore_unsupported=ignore_unsupported)
@@ -66,19 +67,19 @@ def make_app(
     async def one_model(request: Request) -> Response:
         name = request.path_params["name"]
         check_model(name)
-        return _json(models["data"][NAMES.index(name)])
+        return _json(models["data"][MODEL_NAMES.index(name)])
 
     async def no_response(request: Request) -> Response:
-        raise Refused("this server keeps no answers", status=404, param="id")
+        raise ApiError("this server keeps no answers", status=404, param="id")
 
     async def health(request: Request) -> Response:
         return _json({"status": "up"})
 
     async def ready(request: Request) -> Response:
-        errors = await voices.problems()
-        told = {source: failure(error) for source, error in errors.items()}
-        problems = {source: one.body["error"]["message"] for source, one in told.items()}
-        causes = [one.cause for one in told.values() if one.cause]
+        errors = await served.problems()
+        reported = {source: error_response(error) for source, error in errors.items()}
+        problems = {source: one.body["error"]["message"] for source, one in reported.items()}
+        causes = [one.cause for one in reported.values() if one.cause]
         request.state.record.cause = "; ".join(causes) or None
         status = {"status": "not ready" if problems else "ready", "problems": problems}
         return _json(status, 503 if problems else 200)
@@ -91,22 +92,30 @@ def make_app(
 
     async def not_there(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        told = failure(Refused(error.detail, status=error.status_code))
-        request.state.record.error = told.kind
-        return _failed(told, error)
+        reported = error_response(ApiError(error.detail, status=error.status_code))
+        request.state.record.error = reported.kind
+        return _failed(reported, error)
 
     async def refused(request: Request, error: Exception) -> Response:
-        told = failure(error)
-        request.state.record.error, request.state.record.cause = told.kind, told.cause
-        return _json(told.body, told.status, told.headers)
+        reported = error_response(error)
+        request.state.record.error, request.state.record.cause = reported.kind, reported.cause
+        return _json(reported.body, reported.status, reported.headers)
 
     routes = [
         Route("/", playground),
-        Route("/v1/chat/completions", Asking(desk, chat, Reply), methods=["POST"]),
-        Route("/v1/completions", Asking(desk, text, Reply), methods=["POST"]),
-        Route("/v1/responses", Asking(desk, response, ResponseReply), methods=["POST"]),
+        Route(
+            "/v1/chat/completions",
+            AnswerEndpoint(state, chat, CompletionSerializer),
+            methods=["POST"],
+        ),
+        Route(
+            "/v1/completions", AnswerEndpoint(state, text, CompletionSerializer), methods=["POST"]
+        ),
+        Route(
+            "/v1/responses", AnswerEndpoint(state, response, ResponseSerializer), methods=["POST"]
+        ),
         Route("/v1/responses/{id}", no_response, methods=["GET", "DELETE"]),
-        *tokenizer_routes(voices, line.limits, ignore_unsupported=ignore_unsupported),
+        *tokenizer_routes(served, queue.limits, ignore_unsupported=ignore_unsupported),
         Route("/v1/models", list_models),
         Route("/v1/models/{name}", one_model),
         Route("/health", health),
@@ -116,9 +125,9 @@ def make_app(
     ]
     handlers = {HTTPException: not_there, NudgingError: refused, Exception: refused}
     app = Starlette(routes=routes, exception_handlers=handlers)
-    app.router.redirect_slashes = False  # no path that `Front` lets through has one too many
-    paths = {route.path for route in routes} | {f"/v1/models/{name}" for name in NAMES}
-    return Front(app, keys, metrics, paths, origins, hosts)
+    app.router.redirect_slashes = False  # no path that `Middleware` lets through has one too many
+    paths = {route.path for route in routes} | {f"/v1/models/{name}" for name in MODEL_NAMES}
+    return Middleware(app, keys, metrics, paths, origins, hosts)
 
 
 def _up(engine: Engine) -> int:
@@ -126,10 +135,10 @@ def _up(engine: Engine) -> int:
 
 
 def _json(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(encoded(data), status, headers, "application/json")
+    return Response(encode_json(data), status, headers, "application/json")
 
 
-def _failed(told: Failure, error: HTTPException) -> Response:
-    response = _json(told.body, told.status)
-    response.headers.update({**told.headers, **(error.headers or {})})
+def _failed(reported: ErrorResponse, error: HTTPException) -> Response:
+    response = _json(reported.body, reported.status)
+    response.headers.update({**reported.headers, **(error.headers or {})})
     return response
