@@ -21,7 +21,7 @@ from nudging.server.openapi import document
 from nudging.server.served_models import MODEL_NAMES
 from nudging.values.declared import declared
 from nudging.values.sampling import Sampling
-from tests.unit.test_server_app import CHAT, RESPONSES, TEXT, client, events, question
+from tests.servers import CHAT, RESPONSES, TEXT, client, events, question
 
 ASKS = client(limits=Limits(128, 1024), max_tokens=20)
 DOCUMENT = document(MODEL_NAMES, __version__)

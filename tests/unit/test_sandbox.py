@@ -298,7 +298,7 @@ def script(text: str) -> subprocess.Popen[str]:
 
 STARTS = """
 import os, sys, time
-from nudging import sandbox
+from nudging.prompts import sandbox
 sandbox.run("", {})
 (worker,) = sandbox._idle.queue
 print(worker.pid, flush=True)

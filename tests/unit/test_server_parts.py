@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from nudging.server.log import Record
 from nudging.server.metrics import Counter, Histogram, Metrics
 from nudging.server.openai_errors import ApiError
 from nudging.values.tokens import Answer, Candidate, StopReason
+from tests.event_loop import Beat
 
 # --- limits ---------------------------------------------------------------------------------
 
@@ -271,23 +271,9 @@ def test_json_made_in_pieces_is_the_same(data: dict[str, object]) -> None:
 
 
 def test_a_million_ids_hold_up_nobody() -> None:
-    longest = 0.0
+    async def main() -> float:
+        async with Beat() as beat:
+            await encode_json_in_thread(lambda: {"tokens": list(range(10**6))})
+        return beat.longest
 
-    async def main() -> None:
-        nonlocal longest
-
-        async def beat() -> None:
-            nonlocal longest
-            while True:
-                before = time.thread_time()
-                await asyncio.sleep(0.001)
-                longest = max(longest, time.thread_time() - before)
-
-        beating = asyncio.create_task(beat())
-        await asyncio.sleep(0)
-        await encode_json_in_thread(lambda: {"tokens": list(range(10**6))})
-        await asyncio.sleep(0.01)
-        beating.cancel()
-
-    asyncio.run(main())
-    assert longest < 0.05
+    assert asyncio.run(main()) < 0.05

@@ -21,7 +21,7 @@ from nudging.server.openai_errors import ApiError
 from nudging.server.request_reader import AnswerRequest, chat_request, response_request
 from nudging.server.response_serializer import ResponseSerializer
 from nudging.values.tokens import Answer, Candidate, ModelUsage, StopReason, Usage
-from tests.unit.test_server_app import FRANCE, PARIS, RESPONSES, client, failing
+from tests.servers import FRANCE, PARIS, RESPONSES, client, failing
 
 SHARED = client()
 

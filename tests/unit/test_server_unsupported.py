@@ -16,8 +16,8 @@ from nudging.engines.local.local_engine import LocalEngine
 from nudging.server.openapi import document
 from nudging.server.served_models import MODEL_NAMES
 from nudging.server.unsupported import UNSUPPORTED
+from tests.servers import CHAT, TEXT, client, question
 from tests.toys import EchoRuntime
-from tests.unit.test_server_app import CHAT, TEXT, client, question
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {}}}
 SHAPE = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -194,7 +194,6 @@ def ready(
     listener = uvicorn_server.listen(host, port)
     guarded = not keys and is_here(listener.getsockname()[0])
     given: dict[str, Any] = {**made.prompt, **made.options}
-    uvicorn_server.log_to_stderr()
 
     def begin() -> None:
         with load(made) as model:
@@ -220,7 +219,8 @@ def ready(
 
             uvicorn_server.serve(app, listener, drain=drain, began=began, end=queue.end)
 
-    with listener:
+    with listener, ExitStack() as ending:
+        ending.callback(uvicorn_server.log_to_stderr())
         yield begin
 
 

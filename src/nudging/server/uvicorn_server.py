@@ -51,15 +51,20 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def log_to_stderr() -> None:
-    """The log's lines are whole lines already; what engines warn of becomes one."""
+def log_to_stderr() -> Callable[[], None]:
+    """Show the log, whose lines are whole lines already, and what engines warn of. Returns what
+    ends this."""
+    ending = contextlib.ExitStack()
     for name, kind in ((logger.name, logging.Formatter), ("nudging.engines", _WarningFormatter)):
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(kind("%(message)s"))
         log = logging.getLogger(name)
+        ending.callback(log.removeHandler, handler)
+        ending.callback(setattr, log, "propagate", log.propagate)
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         log.propagate = False
+    return ending.close
 
 
 class _WarningFormatter(logging.Formatter):
