@@ -8,7 +8,7 @@ import time
 
 class Beat:
     """`longest`: the most processor time of this thread between two turns of its event loop, in
-    seconds. What else the machine does does not count."""
+    seconds. What else the machine does does not count, nor does what nothing waits for at the end."""
 
     longest = 0.0
 
@@ -18,7 +18,6 @@ class Beat:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.sleep(0.01)  # for the end of the last stretch
         self._task.cancel()
 
     async def _run(self) -> None:
