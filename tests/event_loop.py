@@ -8,7 +8,7 @@ import time
 
 class Beat:
     """`longest`: the most processor time of this thread between two turns of its event loop, in
-    seconds. What else the machine does does not count, nor does what nothing waits for at the end."""
+    seconds. What other processes do does not count."""
 
     longest = 0.0
 

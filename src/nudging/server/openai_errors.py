@@ -60,7 +60,7 @@ def error_response(error: Exception) -> ErrorResponse:
     again: float | None = None
     cause = None
     if isinstance(error, NudgingError):
-        status, message = error.status, str(error)
+        status, message = error.status, shortened(str(error))
     if isinstance(error, ServerError | ModelError):
         # Of a server its own words are left out, which may hold anything.
         cause = re.split(r"[:;]\s", message, maxsplit=1)[0]
@@ -68,7 +68,8 @@ def error_response(error: Exception) -> ErrorResponse:
     elif isinstance(error, NudgingError) and not isinstance(error, ApiError):
         message = without_specs(message)
     if isinstance(error, ApiError):
-        param, code, again = error.param, error.code, error.retry_after
+        param = error.param and shortened(error.param)
+        code, again = error.code, error.retry_after
     elif isinstance(error, ContextOverflow):  # its own words name a file of the operator's
         code = "context_length_exceeded"
         message = f"the prompt has at least {error.tokens} tokens, and the model's context holds"
@@ -88,6 +89,14 @@ def error_response(error: Exception) -> ErrorResponse:
     return ErrorResponse(status, kind, body, headers, cause)
 
 
+def shortened(text: str) -> str:
+    """A text that may be a client's own, and of any length, as an error repeats it."""
+    return (
+        text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    )
+
+
+_LONGEST = 1000
 _SPEC = re.compile(r"(https?://|\b(llama|hf|demo|scripted):)[^\s'\"]+")
 """A model as the operator names it, by an address or a path: no client's matter."""
 

@@ -22,7 +22,7 @@ from ..prompts.sandbox import aside
 from ..rule.config import Config, changed
 from ..values.tokens import Answer, Candidate, Piece, Source
 from .bounds import Bounds, check_bounds, most_tokens
-from .openai_errors import ApiError, without_specs
+from .openai_errors import ApiError, shortened, without_specs
 from .request_reader import AnswerRequest, Kind
 
 ModelName = Literal["nudged", "base", "nudge"]
@@ -269,8 +269,9 @@ def check_model(name: object) -> None:
         ApiError: there is no such model.
     """
     if name not in MODEL_NAMES:
+        named = repr(shortened(name) if isinstance(name, str) else name)
         raise ApiError(
-            f"there is no model {name!r}; there are {', '.join(MODEL_NAMES)}",
+            f"there is no model {named}; there are {', '.join(MODEL_NAMES)}",
             status=404,
             param="model",
             code="model_not_found",
