@@ -18,7 +18,7 @@ from ..engines.base import answers_at_once
 from ..errors import UsageError
 from ..settings import ResolvedPair
 from . import show
-from .options import SystemOption, load, options_of, pair_options
+from .pair_options import SystemOption, load, options_of, pair_options
 from .rows import EVERY, tell_counts
 
 if TYPE_CHECKING:

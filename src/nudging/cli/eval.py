@@ -20,7 +20,7 @@ from ..errors import NudgingError, UsageError
 from ..settings import ResolvedPair, config_of
 from ..storage.kept import write_json
 from . import show
-from .options import options_of, pair_options
+from .pair_options import options_of, pair_options
 from .pull import fetch_if_missing
 
 if TYPE_CHECKING:

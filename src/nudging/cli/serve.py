@@ -12,7 +12,7 @@ import typer
 from ..aio import portal
 from ..errors import ConfigError, MissingExtra, ServerError, UsageError
 from ..settings import config_path, is_there, read_serve
-from .options import (
+from .pair_options import (
     BaseOption,
     NudgeOption,
     SystemOption,

@@ -21,7 +21,7 @@ from ..launch.sizes import size_of
 from ..values.tokens import Source
 from . import show
 from .check import examine
-from .options import options_of
+from .pair_options import options_of
 from .pull import fetch_if_missing
 from .serve import ready
 

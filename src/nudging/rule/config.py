@@ -24,6 +24,7 @@ Takeover = Literal["agreement", "confident", "word"]
 StopRule = Literal["consult", "lookahead", "either"]
 Guards = Literal["loop", "official", "none"]
 Length = Literal["tokens", "official"]
+_Count = Annotated[int, Range(1, words="a whole number from 1")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +88,13 @@ class Config:
         "loop"
     )
     max_tokens: Annotated[
-        int,
-        Range(1, words="a whole number from 1"),
-        Help("Length limit of an answer, in tokens as `length` counts them."),
+        _Count, Help("Length limit of an answer, in tokens as `length` counts them.")
     ] = 512
     length: Annotated[
         Length,
         Help("`tokens`: those that both models emit; `official`: tokens of GPT-3.5's vocabulary."),
     ] = "tokens"
-    max_rounds: Annotated[
-        Annotated[int, Range(1, words="a whole number from 1")] | None,
-        Help("Most nudge turns, where there is a limit."),
-    ] = None
+    max_rounds: Annotated[_Count | None, Help("Most nudge turns, where there is a limit.")] = None
     stop_strings: Annotated[
         tuple[str, ...],
         Help("Texts that end the answer; they are not part of it. An empty one counts as none."),

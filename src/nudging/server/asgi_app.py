@@ -57,9 +57,10 @@ def make_app(
     state = ServerState(served, queue, metrics, log_text)
     models = models_data(MODEL_NAMES, int(time.time()), served.config(), served.bounds)
     described = document(MODEL_NAMES, __version__, ignore_unsupported=ignore_unsupported)
-    chat = partial(chat_request, ignore_unsupported=ignore_unsupported)
-    text = partial(text_request, ignore_unsupported=ignore_unsupported)
-    response = partial(response_request, ignore_unsupported=ignore_unsupported)
+    chat, text, response = [
+        partial(read, ignore_unsupported=ignore_unsupported)
+        for read in (chat_request, text_request, response_request)
+    ]
 
     async def list_models(request: Request) -> Response:
         return _json(models)

@@ -96,15 +96,7 @@ class Metrics:
         self.nudged = Histogram(
             "nudging_nudge_rate", "Share of nudged words in answers of the nudged model.", SHARES
         )
-        self._families: list[Family] = [
-            self.requests,
-            self.failures,
-            self.tokens,
-            self.drafts,
-            self.first,
-            self.whole,
-            self.nudged,
-        ]
+        self._families: list[Family] = [*vars(self).values()]
 
     def watch(self, name: str, text: str, now: Callable[[], float]) -> None:
         """Show a figure as it is when it is asked for."""

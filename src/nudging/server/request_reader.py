@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from ..errors import ConfigError, InputError
 from ..prompts.chat import Message, Question, Role, check_count
@@ -99,13 +99,13 @@ def chat_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -
     """`ignore_unsupported`: fields that ask for what there is not are not refused."""
     if not ignore_unsupported:
         check_supported(body, UNSUPPORTED)
-    messages = _field(body, "messages", _is_list, "a list of messages")
+    messages = _field(body, "messages", list, "a list of messages")
     if not messages:
         raise ApiError("messages must hold at least one message", param="messages")
     _check_count(messages, "messages")
     turns = [_message(item, f"messages[{where}]") for where, item in enumerate(messages)]
-    shown = _field(body, "logprobs", _is_bool, "true or false")
-    top = _field(body, "top_logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")
+    shown = _field(body, "logprobs", bool, "true or false")
+    top = _whole(body, "top_logprobs", 0, MOST_TOP)
     if top and not shown:
         raise ApiError("top_logprobs needs logprobs: true", param="top_logprobs")
     return _read("chat", (turns,), (top or 0) if shown else None, body)
@@ -120,7 +120,7 @@ def text_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -
         raise ApiError("prompt must hold a text", param="prompt")
     top = None
     if body.get("logprobs") is not False:
-        top = _field(body, "logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")
+        top = _whole(body, "logprobs", 0, MOST_TOP)
     questions = (prompt,) if isinstance(prompt, str) else tuple(prompt)
     return _read("text", questions, top, body)
 
@@ -131,10 +131,10 @@ def response_request(body: Mapping[str, Any], *, ignore_unsupported: bool = Fals
         if body.get(name):
             what = f"{name} is not supported: {why}"
             raise ApiError(what, param=name, code="unsupported_parameter")
-    text = _field(body, "text", _is_table, "an object") or {}
+    text = _field(body, "text", dict, "an object") or {}
     if not ignore_unsupported:
         check_supported({**body, "text.format": text.get("format")}, IN_RESPONSES)
-    instructions = _field(body, "instructions", _is_text, "a text")
+    instructions = _field(body, "instructions", str, "a text")
     echoed = {
         "instructions": instructions,
         "metadata": _field(body, "metadata", _is_texts, "an object of texts") or {},
@@ -143,8 +143,8 @@ def response_request(body: Mapping[str, Any], *, ignore_unsupported: bool = Fals
     turns = _turns(body.get("input"))
     if instructions:
         turns.insert(0, Message("system", instructions))
-    include = _field(body, "include", _is_list, "a list of texts") or []
-    top = _field(body, "top_logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}") or 0
+    include = _field(body, "include", list, "a list of texts") or []
+    top = _whole(body, "top_logprobs", 0, MOST_TOP) or 0
     shown = top if top or PROBABILITIES in include else None
     request = _read("response", (turns,), shown, {**body, "n": None})
     return replace(request, usage=True, echoed={**echoed, "top_logprobs": top})
@@ -179,16 +179,16 @@ def _check_count(messages: Sequence[object], name: str) -> None:
 def _read(
     kind: Kind, questions: tuple[Question, ...], logprobs: int | None, body: Mapping[str, Any]
 ) -> AnswerRequest:
-    ways = _field(body, "stream_options", _is_table, "an object") or {}
-    own = _field(body, "nudging", _is_table, "an object") or {}
-    page = _field({"nudging.page": own.get("page")}, "nudging.page", _is_bool, "true or false")
+    ways = _field(body, "stream_options", dict, "an object") or {}
+    own = _field(body, "nudging", dict, "an object") or {}
+    page = _field({"nudging.page": own.get("page")}, "nudging.page", bool, "true or false")
     options, names = _options(body, {name: own[name] for name in own if name != "page"})
     return AnswerRequest(
         kind,
-        _field(body, "model", _is_text, "a text") or "nudged",
+        _field(body, "model", str, "a text") or "nudged",
         questions,
-        _field(body, "n", _is_count, f"a whole number from 1 to {MOST_CHOICES}") or 1,
-        _field(body, "stream", _is_bool, "true or false") or False,
+        _whole(body, "n", 1, MOST_CHOICES) or 1,
+        _field(body, "stream", bool, "true or false") or False,
         bool(ways.get("include_usage")),
         logprobs,
         page or False,
@@ -281,45 +281,30 @@ def _part(part: object, where: str, kinds: Collection[str]) -> str:
 
 
 def _field(
-    body: Mapping[str, Any], name: str, is_right: Callable[[Any], bool], what: str
+    body: Mapping[str, Any], name: str, right: type | Callable[[Any], bool], what: str
 ) -> Any | None:
     """A field of the right kind; None where it is not there or null."""
     value = body.get(name)
-    if value is not None and not is_right(value):
+    if value is not None and not (
+        isinstance(value, right) if isinstance(right, type) else right(value)
+    ):
         raise ApiError(f"{name} must be {what}", param=name)
     return value
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
+def _whole(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
+    def right(value: object) -> bool:
+        return _is_whole(value) and low <= value <= high
+
+    return _field(body, name, right, f"a whole number from {low} to {high}")
 
 
-def _is_table(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value.values()))
-
-
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_whole(value: object) -> bool:
+def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_count(value: Any) -> bool:
-    return _is_whole(value) and 1 <= value <= MOST_CHOICES
-
-
-def _is_top(value: Any) -> bool:
-    return _is_whole(value) and 0 <= value <= MOST_TOP
+def _is_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
 def _is_stop(value: object) -> bool:
@@ -328,4 +313,4 @@ def _is_stop(value: object) -> bool:
 
 
 def _is_prompt(value: object) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(map(_is_text, value)))
+    return isinstance(value, str | list) and _is_stop(value)
