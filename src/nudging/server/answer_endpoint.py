@@ -1,8 +1,8 @@
 """One request for answers, from its body to its last byte: whole or as a stream.
 
-Whoever hangs up ends the work at once: the answers are cancelled, and with them both models'
-streams. Nothing is sent before the first text is there, so that what fails until then has a status
-of its own; what fails later is told as an event of the stream. Knows no rule.
+A client that hangs up ends the work at once: the answers are cancelled, and with them both models'
+streams. Nothing is sent before the first text is there, so that an error until then has its own
+status; a later one is reported as an event of the stream.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ AnswerEvent = tuple[int, Said | Answer]
 EventBatches = AsyncGenerator[list[AnswerEvent], None]
 """What has happened since the last look, in its order."""
 COUNTING = 5.0
-"""Seconds that an answer which is there waits for the count of its prompt's tokens."""
+"""Seconds that a finished answer waits for the count of its prompt's tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class AnswerEndpoint:
 
 
 class _ResponseWriter:
-    """What goes to the client: one response, or events."""
+    """Sends one response, or events."""
 
     def __init__(self, send: Send, record: Record) -> None:
         self._send, self._record = send, record
@@ -97,21 +97,21 @@ class _ResponseWriter:
         await self._body(body, more=False)
 
     async def begin(self, serializer: Serializer) -> None:
-        """From here on there are events, those of this reply."""
+        """Begin a stream of this serializer's events."""
         self._streams = serializer
         headers = {"content-type": "text/event-stream", "cache-control": "no-cache"}
         # nginx would gather events into blocks unless it is told not to.
         await self._start(200, {**headers, "x-accel-buffering": "no"})
 
     async def events(self, data: Iterable[Mapping[str, Any]], *, more: bool = True) -> None:
-        """In one write: each costs more than all else that is done for a token here."""
+        """In one write: a write costs more than all else that is done for a token here."""
         await self._body(b"".join(map(sse_event, data)), more=more)
 
     async def done(self, end: bytes) -> None:
         await self._body(end, more=False)
 
     async def fail(self, error: Exception) -> None:
-        """Tell what went wrong: as the response, or at the stream's end."""
+        """Report an error: as the response, or at the stream's end."""
         if not isinstance(error, NudgingError):
             logger.error("request %s failed", self._record.id, exc_info=error)
         reported = error_response(error)
@@ -130,7 +130,7 @@ class _ResponseWriter:
 
 
 class _AnswerTask:
-    """The answers to one request in the making."""
+    """Makes the answers to one request and sends them."""
 
     def __init__(
         self,
@@ -149,16 +149,15 @@ class _AnswerTask:
 
     async def run(self) -> None:
         try:
-            # Let in first: a body has room for millions of answers, and each takes time to prepare.
+            # Admitted first: a body may ask for millions of answers, each of which takes time.
             with self._state.queue.admitted(self._request.answers):
                 self._collected = _Collected(self._request.answers)
                 streams = self._state.served.answers(self._request)
                 async with self._state.queue.in_time(), aclosing(self._events(streams)) as events:
                     first = await self._first(events)
                     try:
-                        await (self._stream if self._request.streamed else self._whole)(
-                            first, events
-                        )
+                        send = self._stream if self._request.streamed else self._whole
+                        await send(first, events)
                     finally:
                         self._count()
         except Exception as error:
@@ -210,7 +209,7 @@ class _AnswerTask:
                 yield some
 
     def _settings(self) -> dict[str, str]:
-        """Without the names of the models: they hold paths and addresses of the operator's."""
+        """Without the models' names, which hold the operator's paths and addresses."""
         config = self._state.served.config(self._request)
         return {**settings(config), "made by": f"nudging {__version__}"}
 
@@ -231,12 +230,12 @@ class _AnswerTask:
         try:
             async with asyncio.timeout(COUNTING):
                 prompt = await self._state.served.prompt_tokens(self._request)
-        except (ServerError, TimeoutError):  # an answer that is there is not lost for want of it
+        except (ServerError, TimeoutError):  # a finished answer is not lost for want of it
             prompt = 0
         return usage_data(prompt, self._collected.answers)
 
     def _count(self) -> None:
-        """What goes into the log and the figures, of whole answers and of parts."""
+        """Count whole answers and parts of them, for the log and the metrics."""
         request, collected = self._request, self._collected
         metrics, record = self._state.metrics, self._record
         record.tokens = collected.tokens
@@ -251,12 +250,11 @@ class _AnswerTask:
             for token in said:
                 metrics.tokens.add(1, request.model, token.source)
         if collected.answers:
-            record.nudge_rate = sum(a.nudge_rate for a in collected.answers) / len(
-                collected.answers
-            )
+            rates = [answer.nudge_rate for answer in collected.answers]
+            record.nudge_rate = sum(rates) / len(rates)
             if request.model == "nudged":
-                for answer in collected.answers:
-                    metrics.nudged.observe(answer.nudge_rate)
+                for rate in rates:
+                    metrics.nudged.observe(rate)
 
 
 def _plain(question: Question) -> object:
@@ -267,7 +265,7 @@ def _plain(question: Question) -> object:
 
 
 class _Collected:
-    """What has come of each answer."""
+    """What each answer has so far."""
 
     def __init__(self, count: int) -> None:
         self.said: list[list[Said]] = [[] for _ in range(count)]

@@ -1,4 +1,4 @@
-"""How much is done at once, how long it may take, and how many wait. Knows no answer."""
+"""How many answers are at work, how many wait, and how long they may take."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Answers as JSON Schema: what the replies write, in one piece and in events.
 
-Pure data. `tests/unit/test_openapi.py` closes each schema and checks the server's answers by it.
+`tests/unit/test_openapi.py` closes each schema and checks the server's answers by it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The routes. Knows what can be asked where, and leaves the rest to those who do it."""
+"""The routes of the server, as an ASGI application."""
 
 from __future__ import annotations
 

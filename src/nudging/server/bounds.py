@@ -1,7 +1,7 @@
 """What requests may set, where the operator says so: `gamma=0.1:0.6`, `preset=default,paper`.
 
 A bound is on the value in force, however a request brings it about: by the option itself, by a
-preset, or for one of the models. Pure. Knows no request but the names of its fields.
+preset, or for one of the models.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class OneOf(NamedTuple):
         return {"enum": [v if isinstance(v, plain) else str(v) for v in self.values]}
 
     def __str__(self) -> str:
-        told = ", ".join(map(_told, self.values))
-        return f"one of {told}" if len(self.values) > 1 else told or "unset"
+        shown = ", ".join(map(_shown, self.values))
+        return f"one of {shown}" if len(self.values) > 1 else shown or "unset"
 
 
 Bounds = Mapping[str, Range | OneOf]
@@ -67,7 +67,7 @@ def read_bounds(texts: Iterable[str], own: Config) -> Bounds:
     if (broken := _broken(found, own)) is not None:
         option, value = broken
         raise UsageError(
-            f"{option} is {_told(value)} here, and by its bound must be {found[option]}",
+            f"{option} is {_shown(value)} here, and by its bound must be {found[option]}",
             hint=f"set it for the server as well: --set {option}=...",
         )
     return found
@@ -97,7 +97,7 @@ def check_bounds(bounds: Bounds, config: Config, names: Mapping[str, str]) -> No
             ways[1:1] = ["base_sampling", "nudge_sampling"]
         param = next((names[way] for way in ways if way in names), None)
         raise ApiError(
-            f"{option} must be {bounds[option]} on this server, not {_told(value)}",
+            f"{option} must be {bounds[option]} on this server, not {_shown(value)}",
             param=param,
             code="out_of_bounds",
         )
@@ -122,9 +122,9 @@ def _in_force(config: Config, option: str) -> list[Any]:
 
 
 def _read(text: str, own: Config) -> tuple[str, Range | OneOf]:
-    option, equals, told = text.partition("=")
-    option, told = option.strip(), told.strip()
-    if not equals or not told:
+    option, equals, bound = text.partition("=")
+    option, bound = option.strip(), bound.strip()
+    if not equals or not bound:
         raise UsageError(f"--bound takes {FORMS}, not {text!r}")
     table, dot, variable = option.partition(".")
     if dot and table == VARIABLES:
@@ -132,11 +132,11 @@ def _read(text: str, own: Config) -> tuple[str, Range | OneOf]:
     elif option not in BOUNDED:
         there = ", ".join(sorted(BOUNDED))
         raise UsageError(f"there is no option {option!r} to bound", hint=f"there are {there}")
-    if told == "fixed":
+    if bound == "fixed":
         return option, OneOf(tuple(_in_force(own, option)))
-    if ends := _RANGE.fullmatch(told):
+    if ends := _RANGE.fullmatch(bound):
         return option, _range(option, ends[1], ends[2], text)
-    values = [value.strip() for value in told.split(",")]
+    values = [value.strip() for value in bound.split(",")]
     if dot:
         return option, OneOf(tuple(map(read_variable, values)))
     return option, OneOf(tuple(_value(option, value) for value in values))
@@ -176,7 +176,7 @@ def _number(text: str) -> int | float | str:
     return text
 
 
-def _told(value: object) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, bool | Mapping) and value != {}:
         return json.dumps(value, ensure_ascii=False)
     return "unset" if value is None or value == {} else str(value)

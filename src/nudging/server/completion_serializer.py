@@ -1,7 +1,6 @@
-"""What a client is answered: completions, chat completions, and the chunks of both.
+"""Answers as completions and chat completions, whole and in chunks.
 
-Pure. The fields of OpenAI's objects, and under `nudging` what only a nudged answer has. Knows no
-model and no socket.
+The fields are those of OpenAI's objects; what only a nudged answer has is under `nudging`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""JSON that comes in and goes out, in one piece and as server-sent events. Knows no request."""
+"""JSON that comes in and goes out, in one piece and as server-sent events."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The words of JSON Schema that the server's documents are written in, and options as schemas.
-
-Pure. Knows no request.
-"""
+"""The words of JSON Schema that the server's documents are written in, and options as schemas."""
 
 from __future__ import annotations
 

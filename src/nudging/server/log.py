@@ -1,4 +1,4 @@
-"""One line a request, as JSON. Of what it said it knows only what it is given."""
+"""One line a request, as JSON, without the texts of it unless the operator wants them."""
 
 from __future__ import annotations
 

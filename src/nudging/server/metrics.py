@@ -1,4 +1,4 @@
-"""Figures of a running server, in Prometheus's text format. Knows nothing of what is counted."""
+"""Metrics of a running server, in Prometheus's text format."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What every request goes through: its id, its key, whose page it is from, its line in the log.
-
-Knows no route.
-"""
+"""What every request passes first: its id, its key, the page it comes from, its line in the log."""
 
 from __future__ import annotations
 
@@ -96,9 +93,9 @@ class Middleware:
             await self.app(scope, receive, send)
             return
         scope["state"]["record"].error = refused.code
-        # Where what follows the head is no HTTP, the connection is told and closed by then.
+        # If what follows the head is no HTTP, the connection gets an error and is closed by then.
         await asyncio.sleep(0)
-        # Where a length is told twice, nobody knows where the next request on it begins.
+        # With two lengths, nobody can say where the next request of the connection begins.
         close = [(b"connection", b"close")] if refused.code == "two_lengths" else []
         await _answer(send, refused, *close)
 

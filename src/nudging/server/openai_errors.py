@@ -1,4 +1,4 @@
-"""Errors as clients get them: a status, and OpenAI's error object. Knows no request."""
+"""Errors as clients get them: a status, and OpenAI's error object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request's body as it comes, and its client, who may leave. Knows no route and no model."""
+"""A request's body as it comes, and its client, who may leave."""
 
 from __future__ import annotations
 

@@ -1,19 +1,20 @@
-"""What a client asks, read from the JSON of a request: chat completions, completions, responses.
+"""Reads requests for chat completions, completions and responses from their JSON.
 
-Pure. Every refusal names the field. Fields that are not known are ignored, as OpenAI's clients
-expect; those that would be answered wrongly are refused (`unsupported.py`). Knows no model: it
-only collects options, and `served_models.py` checks those in force.
+Every error names the field. Unknown fields are ignored, as OpenAI's clients expect; those that
+would be answered wrongly are refused (`unsupported.py`). Options are only collected here:
+`served_models.py` checks those in force.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeGuard
 
 from ..errors import ConfigError, InputError
 from ..prompts.chat import Message, Question, Role, check_count
 from ..rule.config import Config
+from ..values.declared import declared
 from ..values.sampling import Sampling
 from .openai_errors import ApiError
 from .unsupported import IN_RESPONSES, UNSUPPORTED, check_supported
@@ -51,7 +52,7 @@ ELSEWHERE: Mapping[str, str] = {
     "background": "this server keeps no answers; leave it out and wait, or stream",
 }
 """Fields of a response that name what another request left, or would leave, at the server."""
-OPTIONS = sorted({known.name for kind in (Config, Sampling) for known in fields(kind)})
+OPTIONS = sorted({*declared(Config), *declared(Sampling)})
 """What a request may set under `nudging`."""
 ROLES: Mapping[str, Role] = {
     "system": "system",
@@ -83,7 +84,7 @@ class AnswerRequest:
     names: Mapping[str, str] = field(default_factory=dict)
     """The request's field for each of the options, to be named where it is bad."""
     echoed: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the request that its answer tells again."""
+    """Fields of the request that its answer repeats."""
 
     @property
     def answers(self) -> int:
@@ -96,14 +97,14 @@ class AnswerRequest:
 
 
 def chat_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -> AnswerRequest:
-    """`ignore_unsupported`: fields that ask for what there is not are not refused."""
+    """`ignore_unsupported`: fields that are not supported are ignored."""
     if not ignore_unsupported:
         check_supported(body, UNSUPPORTED)
     messages = _field(body, "messages", list, "a list of messages")
     if not messages:
         raise ApiError("messages must hold at least one message", param="messages")
     _check_count(messages, "messages")
-    turns = [_message(item, f"messages[{where}]") for where, item in enumerate(messages)]
+    turns = [_message(item, f"messages[{number}]") for number, item in enumerate(messages)]
     shown = _field(body, "logprobs", bool, "true or false")
     top = _whole(body, "top_logprobs", 0, MOST_TOP)
     if top and not shown:
@@ -169,7 +170,7 @@ def _turns(given: object) -> list[Message]:
 
 
 def _check_count(messages: Sequence[object], name: str) -> None:
-    """Before each is looked at: that alone would hold up others."""
+    """Before each message is read: that alone would hold up other requests."""
     try:
         check_count(messages)
     except InputError as error:
@@ -236,7 +237,7 @@ def _check_stops(texts: Sequence[Any], name: str) -> None:
 
 
 def _seed(value: object, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not _is_whole(value):
         raise ApiError(f"{name} must be a whole number", param=name)
     return value % 2**63  # OpenAI's may be negative
 

@@ -1,7 +1,7 @@
 """Requests as JSON Schema: what `request_reader.py` reads.
 
-Pure data. Requests are told as far as a schema can: what depends on several fields at once, or on
-the model, is found by asking.
+As far as a schema can say it: what depends on several fields at once, or on the model, only the
+server's answer shows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a client of OpenAI's newer API is answered: a response, and the events of one.
+"""Answers as responses, whole and in events: OpenAI's newer API.
 
 Only text comes: a response has one item, a message, and that one part. What only a nudged answer
-has is under `nudging` of the message. Knows no model and no socket.
+has is under `nudging` of the message.
 """
 
 from __future__ import annotations

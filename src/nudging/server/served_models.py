@@ -1,7 +1,4 @@
-"""The three models that can be asked: the pair as one, and each of its two alone.
-
-Makes answers of requests that were understood. Knows no HTTP and no JSON.
-"""
+"""The three models that a server has: the pair as one, and each of its two alone."""
 
 from __future__ import annotations
 
@@ -84,7 +81,7 @@ class ServedModels:
 
             def answer(question: Question, number: int) -> AsyncGenerator[Said | Answer, None]:
                 own = {**options, "seed": (first + number) % 2**63}
-                if number == 0:  # what is wrong shows here; the others are prepared in their turn
+                if number == 0:  # errors show here; the others are prepared in their turn
                     return self._answer(request, question, own)
                 return self._later(request, question, own, preparing)
 

@@ -1,7 +1,7 @@
 """`/tokenize`, `/detokenize` and `/tokenizer_info`, in vLLM's shapes: a model's tokens and texts.
 
-Evaluations ask here where they have no tokenizer of their own. The tokens are those that the model
-reads when it is asked for an answer. Knows no engine but through `ServedModels`.
+Evaluation harnesses without a tokenizer of their own ask here. The tokens are those that the model
+reads when it answers.
 """
 
 from __future__ import annotations

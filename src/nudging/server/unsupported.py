@@ -1,4 +1,4 @@
-"""Fields of requests that are not supported, and would change what a client takes an answer for.
+"""Fields of requests that are not supported, and without which an answer would mislead the client.
 
 A client that asks for JSON parses what comes, and one that names tools looks for a call: prose in
 their place is worse than a refusal. What does no harm to leave out is not here, and is ignored.

@@ -1,7 +1,4 @@
-"""The process: an address to listen on, signals, an end that lets running answers finish.
-
-Knows nothing of what is served.
-"""
+"""The process: an address to listen on, signals, an end that lets running answers finish."""
 
 from __future__ import annotations
 
