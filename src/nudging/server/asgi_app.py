@@ -44,9 +44,8 @@ def make_app(
 ) -> ASGIApp:
     """The server as an ASGI application.
 
-    `origins`: whose pages may ask it from a browser. `hosts`: by which names it may be asked,
-    beside those of this machine's own; None: by any. `ignore_unsupported`: fields of requests that
-    ask for what there is not are not refused.
+    `origins`: of pages that may send requests from a browser. `hosts`: names of this server, beside
+    this machine's own; None: any. `ignore_unsupported`: unsupported fields of requests are ignored.
     """
     metrics = Metrics()
     metrics.watch("nudging_answers_running", "Answers at work.", lambda: queue.running)
@@ -126,7 +125,7 @@ def make_app(
     ]
     handlers = {HTTPException: not_there, NudgingError: refused, Exception: refused}
     app = Starlette(routes=routes, exception_handlers=handlers)
-    app.router.redirect_slashes = False  # no path that `Middleware` lets through has one too many
+    app.router.redirect_slashes = False  # `Middleware` has removed superfluous ones
     paths = {route.path for route in routes} | {f"/v1/models/{name}" for name in MODEL_NAMES}
     return Middleware(app, keys, metrics, paths, origins, hosts)
 

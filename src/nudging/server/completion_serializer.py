@@ -20,14 +20,14 @@ from .openai_errors import ErrorResponse
 from .request_reader import AnswerRequest
 
 UNFINISHED = (StopReason.LENGTH, StopReason.ROUNDS, StopReason.LOOP, StopReason.REPEATED)
-"""Of an answer that was cut, by a limit or for repeating itself: clients must not take it for a
-whole one."""
+"""Reasons of answers that were cut, by a limit or for repeating themselves: clients must not take
+them for whole ones."""
 IMPOSSIBLE = -9999.0
 """How OpenAI writes the logarithm of next to nothing."""
 
 
 class CompletionSerializer:
-    """What all objects of one answer share: id, time, model, and how they are built."""
+    """Builds the objects of one answer, which share its id, time and model."""
 
     end = DONE
 
@@ -38,7 +38,7 @@ class CompletionSerializer:
         created: int,
         settings: Callable[[], Mapping[str, str]],
     ) -> None:
-        """`settings`: what made the answers, in words; asked for where they come with a page."""
+        """`settings`: what made the answers, in words; called where they come with a page."""
         self._request, self._settings = request, settings
         self._chat = request.kind == "chat"
         self._shared = {
@@ -97,11 +97,11 @@ class CompletionSerializer:
         )
 
     def last(self, usage: dict[str, Any]) -> dict[str, Any]:
-        """The chunk that tells what it cost, for those who asked for it."""
+        """The chunk with the usage, for clients that asked for it."""
         return {**self._chunks(), "choices": [], "usage": usage}
 
     def failures(self, failed: ErrorResponse) -> Iterator[dict[str, Any]]:
-        """What went wrong in the middle."""
+        """What ends a stream with an error."""
         yield failed.body
 
     def _chunk(
@@ -154,7 +154,7 @@ class CompletionSerializer:
 def nudging_data(
     request: AnswerRequest, index: int, answer: Answer, settings: Callable[[], Mapping[str, str]]
 ) -> dict[str, Any]:
-    """What is ours: who wrote what, how much of it was nudged, why it ended, what it cost."""
+    """What goes under `nudging`: who wrote what, the nudge rate, why it ended, and its cost."""
     data = answer_data(answer)
     own = {
         "spans": data["spans"],
@@ -220,7 +220,7 @@ def usage_data(prompt: int, answers: Iterable[Answer]) -> dict[str, Any]:
 def models_data(
     names: Iterable[str], created: int, config: Config, bounds: Bounds
 ) -> dict[str, Any]:
-    """`config`: what a request gets that sets nothing."""
+    """`config`: of a request that sets nothing."""
     own = {name: getattr(config, name) for name in ("preset", "gamma", "stop", "max_tokens")}
     own["bounds"] = {option: bound.schema() for option, bound in bounds.items()}
     models = [

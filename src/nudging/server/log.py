@@ -17,7 +17,7 @@ def now() -> str:
 
 @dataclass(slots=True)
 class Record:
-    """What is known of a request when it is over."""
+    """What the log says of a request."""
 
     id: str
     method: str
@@ -35,7 +35,7 @@ class Record:
     """What a model's server did, where that was it."""
     hung_up: bool = False
     question: object = None
-    """What was asked and what was answered: only where the operator wants to see them."""
+    """The texts of the request and its answers: only where the operator wants them."""
     answers: list[str] | None = None
     begun: float = field(default_factory=time.perf_counter)
 

@@ -19,8 +19,7 @@ from .metrics import Metrics
 from .openai_errors import ApiError, error_response
 
 WITHOUT_KEY = ("/", "/health")
-"""Asked without a key. The playground holds nothing that its source does not: it asks for the key
-and sends it along."""
+"""Paths that need no key. The playground is the same for all, and asks its user for the key."""
 _ORIGIN = re.compile(r"\*|https?://[\w.-]+(:\d+)?|https?://\[[0-9a-f:.]+\](:\d+)?")
 _SANE = re.compile(rb"[\w.:-]{1,100}")
 
@@ -35,14 +34,14 @@ class Middleware:
         origins: Sequence[str] = (),
         hosts: Sequence[str] | None = None,
     ) -> None:
-        """`paths`: those that there are; others are counted as one. `origins`: of pages that may
-        ask from a browser. `hosts`: names of this server, beside this machine's own; None: any."""
+        """`paths`: the known ones; others are counted as one. `origins`: of pages that may send
+        requests. `hosts`: names of this server, beside this machine's own; None: any."""
         self.app, self._keys, self._metrics, self._paths = app, keys, metrics, paths
         self._under_v1 = {path.split("/")[2] for path in paths if path.startswith("/v1/")}
         self._origins = {origin.encode() for origin in origins}
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
-        # Outside of the lock: what a browser asks beforehand has no key, and a page is to see why
-        # it was refused.
+        # Outside of the checks: a preflight request has no key, and a page may read why it was
+        # refused.
         self._inner = _with_cors(self._guarded, origins) if origins else self._guarded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,8 +79,8 @@ class Middleware:
             record.write()
 
     def _normalized(self, path: str) -> str:
-        """The path without a slash too many, and with the `/v1` that it needs: a client puts the
-        rest behind an address that people write in either way."""
+        """The path without superfluous slashes, and with the `/v1` that it needs: clients append to
+        an address that people write in either way."""
         parts = [part for part in path.split("/") if part]
         if parts and parts[0] in self._under_v1:
             parts.insert(0, "v1")
@@ -100,7 +99,7 @@ class Middleware:
         await _answer(send, refused, *close)
 
     def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> ApiError | None:
-        """Why a request is answered without a look at what it asks."""
+        """Why a request is refused before its body is read, if it is."""
         works = scope["method"] == "POST" or scope["path"] == "/ready"
         if not self._is_ours(headers.get(b"host")):
             what = "this server does not answer to the name in Host (--allow-host NAME allows it)"

@@ -24,7 +24,7 @@ from .request_reader import AnswerRequest
 
 
 class ResponseSerializer:
-    """One response: its id, its time, its model, and how its objects are built."""
+    """Builds the objects of one response, which share its id, time and model."""
 
     end = b""
     """Its last event says that it is the last."""
@@ -36,7 +36,7 @@ class ResponseSerializer:
         created: int,
         settings: Callable[[], Mapping[str, str]],
     ) -> None:
-        """`settings`: what made the answer, in words; asked for where it comes with a page."""
+        """`settings`: what made the answer, in words; called where it comes with a page."""
         self._request, self._settings = request, settings
         self._number, self._created = number, created
         self._events = 0
@@ -141,12 +141,12 @@ class ResponseSerializer:
         yield self._event("output_item.done", output_index=0, item=self._item())
 
     def last(self, usage: dict[str, Any]) -> dict[str, Any]:
-        """The whole response, with what it cost."""
+        """The whole response, with its usage."""
         return self._event(self._status, response=self._ended(usage))
 
     def failures(self, failed: ErrorResponse) -> Iterator[dict[str, Any]]:
-        """What went wrong in the middle: the response's end, and an error for clients that raise
-        theirs by that alone."""
+        """What ends a stream with an error: a failed response, and an error event for clients that
+        look at that alone."""
         error = failed.body["error"]
         known = {"code": "server_error", "message": error["message"]}
         yield self._event("failed", response=self._response("failed", error=known))
@@ -164,7 +164,7 @@ class ResponseSerializer:
 
 
 def usage_data(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """What an answer cost, by the names that it has here."""
+    """The usage of an answer, by its names in this API."""
     return {
         "input_tokens": usage["prompt_tokens"],
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},

@@ -25,9 +25,9 @@ from .request_reader import AnswerRequest, Kind
 ModelName = Literal["nudged", "base", "nudge"]
 MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
 QUESTION: Mapping[Kind, str] = {"chat": "messages", "text": "prompt", "response": "input"}
-"""The field that holds what is asked."""
+"""The field that holds the question."""
 FRESH = 0.5
-"""Seconds for which models that answered are not asked again."""
+"""Seconds for which models that answered a probe are not probed again."""
 PROBE = Prompt((Part("Hello", literal=True),))
 
 
@@ -44,13 +44,13 @@ class ServedModels:
         **options: Any,
     ) -> None:
         """`options`: those of `NudgedModel`, which a request may change within `bounds`. `system`:
-        what conversations without a system text of their own get (None: the library's)."""
+        the one for conversations without a system text of their own (None: the library's)."""
         self._engines: dict[Source, Engine] = {"base": base, "nudge": nudge}
         self._form, self._prefix, self._system = base_form, prefix, system
         self._options, self.bounds = options, bounds or {}
         self._most = most_tokens(self.bounds)
         chat = NudgedModel(base, nudge, base_form=base_form, prefix=prefix, **options)
-        # Who asks for completions writes the whole prompt: the base model reads it as it is.
+        # A completion has the whole prompt: the base model reads it as it is.
         text = NudgedModel(base, nudge, base_form="text", prefix="", **options)
         self._pairs = {"chat": chat, "text": text}
         self._probing, self._probed = asyncio.Lock(), -math.inf
@@ -61,7 +61,7 @@ class ServedModels:
         return self._engines
 
     def answers(self, request: AnswerRequest) -> list[AsyncGenerator[Said | Answer, None]]:
-        """The answers that a request asks for, none of them begun. What is wrong is found here.
+        """The answers that a request asks for, none of them begun. Errors in it show here.
 
         All choices of a prompt in a row. Each has a seed of its own, and the same request with the
         same seed has the same ones.
@@ -75,7 +75,7 @@ class ServedModels:
         try:
             config = Config.of(**options)
             check_bounds(self.bounds, config, request.names)
-            if isinstance(options.get("trigger"), str):  # to read it for each answer takes a while
+            if isinstance(options.get("trigger"), str):  # parsing it for each answer takes a while
                 options["trigger"] = config.trigger
             preparing = asyncio.Lock()
 
@@ -152,8 +152,8 @@ class ServedModels:
         return events()
 
     def _check_logprobs(self, request: AnswerRequest, options: dict[str, Any]) -> None:
-        """An answer of two models keeps the top-1 of each token's author. That is the probability
-        of the token only where the most likely one is always taken."""
+        """An answer of two models keeps the top-1 of each token's author. It is the
+        token's probability only where the most likely token is always taken."""
         config = Config.of(**options)
         if not (config.base_sampling.greedy and config.nudge_sampling.greedy):
             raise ApiError(
@@ -186,10 +186,10 @@ class ServedModels:
         return await self._engines["nudge"].render(messages, variables)
 
     def tokenizer(self, model: object) -> Engine:
-        """The engine that tells a model's tokens: of the pair, and of no model, the base model's.
+        """The engine with a model's tokenizer: for the pair, or no name, the base model's.
 
         Raises:
-            ApiError: it does not tell them, or there is no such model.
+            ApiError: it has none, or there is no such model.
         """
         if model is not None:
             check_model(model)
@@ -204,7 +204,7 @@ class ServedModels:
         return engine
 
     async def prompt(self, request: AnswerRequest) -> Prompt:
-        """The one prompt of a request as its model sees it; of a pair, as the base model does."""
+        """The only prompt of a request as its model reads it; of the pair, as the base model."""
         try:
             check_bounds(self.bounds, self.config(request), request.names)
             return await self._prompt(_reads(request.model), request, request.questions[0])
@@ -214,8 +214,8 @@ class ServedModels:
             raise ApiError(without_specs(str(error)), param="messages") from None
 
     async def prompt_tokens(self, request: AnswerRequest) -> int:
-        """Tokens of the prompts; of a pair those that the base model reads. 0 where only a server
-        knows."""
+        """Tokens of the prompts; of the pair, those that the base model reads. 0 where the engine
+        can't count them."""
         source = _reads(request.model)
         total = 0
         for question in request.questions:
@@ -224,7 +224,7 @@ class ServedModels:
         return total
 
     async def check(self) -> None:
-        """Whether the nudging model can read a conversation.
+        """Check that the nudging model can read a conversation.
 
         Raises:
             NudgingError: it can't; where it has no chat template, no request would do better.
@@ -233,8 +233,8 @@ class ServedModels:
         await self._engines["nudge"].render(conversation("Hello", self._system), variables)
 
     async def problems(self, seconds: float = 5.0) -> dict[Source, NudgingError]:
-        """Of each model that does not answer in this time, why. Who asks meanwhile is told the
-        same, and so is who asks soon after both answered."""
+        """Why each model that does not answer in this time does not. Calls made meanwhile, or soon
+        after both answered, get the same result."""
         begun = time.monotonic()
         async with self._probing:
             if self._probed + (0 if self._problems else FRESH) < begun:
@@ -276,13 +276,13 @@ def check_model(name: object) -> None:
 
 
 def _refused(request: AnswerRequest, error: ConfigError) -> ApiError:
-    """A bad option, told by the field that set it."""
+    """A bad option, named by the field that set it."""
     told = f"{error} ({error.hint})" if error.hint else str(error)
     return ApiError(without_specs(told), param=request.field(error.option))
 
 
 def _reads(name: object) -> Source:
-    """The one whose prompt counts as a model's."""
+    """The model whose prompt and tokenizer count for a name."""
     return "nudge" if name == "nudge" else "base"
 
 

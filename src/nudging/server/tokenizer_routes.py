@@ -52,7 +52,7 @@ def tokenizer_routes(
         engine = served.tokenizer(request.query_params.get("model"))
         try:
             return _json(encode_json(await engine.tokenizer_info()))
-        except ModelError as error:  # vLLM tells only with --enable-tokenizer-info-endpoint
+        except ModelError as error:  # vLLM needs --enable-tokenizer-info-endpoint for it
             raise ApiError(without_specs(str(error)), status=404, code="no_tokenizer") from None
 
     return [
