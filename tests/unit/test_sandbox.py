@@ -269,7 +269,7 @@ def test_the_thread_that_answers_is_never_held(name: str) -> None:
     runtime.template = template
     nudge = LocalEngine("toy:nudge", runtime)
     served = ServedModels(open_engine("scripted:base?n_ctx=100"), nudge, base_form=form)
-    app = make_app(served, AnswerQueue(Limits(8, body=2 * MOST_CHARACTERS)), ApiKeys([]))
+    app = make_app(served, AnswerQueue(Limits(8, max_body=2 * MOST_CHARACTERS)), ApiKeys([]))
     messages = [{"role": role, "content": content} for role, content in turns]
     bodies = [json.dumps({"model": "nudged", "messages": messages, "max_tokens": 4}).encode()]
     sent: list[Message] = []

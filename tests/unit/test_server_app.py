@@ -263,7 +263,9 @@ def test_when_the_server_ends_its_answers_are_told(streamed: bool) -> None:
 def test_too_many_are_sent_away_with_a_time_to_come_back() -> None:
     base, nudge = WatchedEngine(endless, delay=0.01), WatchedEngine(endless, delay=0.01)
     app = make_app(
-        ServedModels(base, nudge, max_tokens=10_000), AnswerQueue(Limits(1, queue=0)), ApiKeys([])
+        ServedModels(base, nudge, max_tokens=10_000),
+        AnswerQueue(Limits(1, max_queue=0)),
+        ApiKeys([]),
     )
     answered: list[Any] = []
 

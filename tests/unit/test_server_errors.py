@@ -180,7 +180,7 @@ def test_no_request_is_our_mistake(path: str, fields: dict[str, Any], own: dict[
 
 
 def test_a_body_has_a_bound() -> None:
-    small = client(limits=Limits(8, body=100))
+    small = client(limits=Limits(8, max_body=100))
     assert small.post(CHAT, content=b" " * 101).status_code == 413
     assert small.post(CHAT, content=b" " * 100).status_code == 400
 
@@ -188,7 +188,7 @@ def test_a_body_has_a_bound() -> None:
 def test_more_answers_than_there_could_be_places_are_refused_before_they_are_prepared() -> None:
     body = {"prompt": ["a"] * 400_000, "n": 128}  # hours, if each were looked at
     begun = time.monotonic()
-    response = client(limits=Limits(2, queue=3)).post(TEXT, json=body)
+    response = client(limits=Limits(2, max_queue=3)).post(TEXT, json=body)
     assert time.monotonic() < begun + 5
     assert response.status_code == 400
     assert response.json()["error"]["message"] == "a request may ask for 5 answers at most"
@@ -205,7 +205,7 @@ def test_a_trigger_without_end_is_refused_at_once(trigger: str) -> None:
 
 
 def test_a_body_must_come_in_time() -> None:
-    line = AnswerQueue(Limits(1, first=0.05))
+    line = AnswerQueue(Limits(1, first_limit=0.05))
     app = make_app(ServedModels(WatchedEngine(endless), WatchedEngine(endless)), line, ApiKeys([]))
     came: list[Sent] = []
 
@@ -317,10 +317,10 @@ def test_an_error_of_ours_has_openais_shape_wherever_it_happens() -> None:
 
 
 def test_time_is_limited_to_the_first_text_and_to_the_end() -> None:
-    slow = client(delay=0.2, limits=Limits(8, first=0.05))
+    slow = client(delay=0.2, limits=Limits(8, first_limit=0.05))
     response = slow.post(CHAT, json=question(stream=True))
     assert (response.status_code, response.json()["error"]["code"]) == (504, "timeout")
-    slow = client(delay=0.25, limits=Limits(8, whole=0.9))
+    slow = client(delay=0.25, limits=Limits(8, time_limit=0.9))
     assert slow.post(CHAT, json=question("Count to five.")).status_code == 504
     response = slow.post(CHAT, json=question("Count to five.", model="nudge", stream=True))
     assert response.status_code == 200

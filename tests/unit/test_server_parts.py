@@ -27,7 +27,7 @@ from tests.event_loop import Beat
 
 
 def test_who_finds_the_line_full_is_sent_away_at_once() -> None:
-    line = AnswerQueue(Limits(answers=1, queue=1))
+    line = AnswerQueue(Limits(max_answers=1, max_queue=1))
     with line.admitted(1), line.admitted(1):
         with pytest.raises(ApiError) as caught, line.admitted(1):
             pass
@@ -39,14 +39,17 @@ def test_who_finds_the_line_full_is_sent_away_at_once() -> None:
 
 
 def test_who_could_never_be_let_in_is_told() -> None:
-    with pytest.raises(ApiError) as caught, AnswerQueue(Limits(answers=1, queue=1)).admitted(3):
+    with (
+        pytest.raises(ApiError) as caught,
+        AnswerQueue(Limits(max_answers=1, max_queue=1)).admitted(3),
+    ):
         pass
     assert (caught.value.status, caught.value.param) == (400, "n")
 
 
 def test_places_are_given_out_one_by_one() -> None:
     async def main() -> None:
-        line, most = AnswerQueue(Limits(answers=2)), 0
+        line, most = AnswerQueue(Limits(max_answers=2)), 0
 
         async def work() -> None:
             nonlocal most

@@ -214,7 +214,7 @@ class _AnswerTask:
         return {**settings(config), "made by": f"nudging {__version__}"}
 
     async def _first(self, events: EventBatches) -> list[AnswerEvent]:
-        limit = self._state.queue.limits.first
+        limit = self._state.queue.limits.first_limit
         try:
             async with asyncio.timeout(limit) as time_limit:
                 found = await anext(events)

@@ -13,15 +13,17 @@ from .openai_errors import ApiError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    answers: int
+    """By the names that these have in the config file, as settings of the server."""
+
+    max_answers: int
     """At work at once."""
-    queue: int = 64
+    max_queue: int = 64
     """Waiting for a permit."""
-    first: float = 60.0
+    first_limit: float = 60.0
     """Seconds until the first text of an answer, the wait for a permit included."""
-    whole: float = 600.0
+    time_limit: float = 600.0
     """Seconds until its end."""
-    body: int = 4_000_000
+    max_body: int = 4_000_000
     """Bytes of a request."""
 
 
@@ -33,7 +35,7 @@ class AnswerQueue:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._permits = asyncio.Semaphore(limits.answers)
+        self._permits = asyncio.Semaphore(limits.max_answers)
         self._seconds = 1.0  # that an answer takes, of late
         self.held = 0
         """Answers at work or waiting."""
@@ -44,7 +46,7 @@ class AnswerQueue:
     @contextmanager
     def admitted(self, answers: int) -> Iterator[None]:
         """A request for so many answers is let in, or sent away at once."""
-        most = self.limits.answers + self.limits.queue
+        most = self.limits.max_answers + self.limits.max_queue
         if answers > most:
             raise ApiError(f"a request may ask for {most} answers at most", param="n")
         if self.held + answers > most:
@@ -52,7 +54,7 @@ class AnswerQueue:
                 "too many answers are asked for; try again later",
                 status=429,
                 code="queue_full",
-                retry_after=min(60.0, self._seconds * self.held / self.limits.answers),
+                retry_after=min(60.0, self._seconds * self.held / self.limits.max_answers),
             )
         self.held += answers
         try:
@@ -75,7 +77,7 @@ class AnswerQueue:
     @asynccontextmanager
     async def in_time(self) -> AsyncIterator[None]:
         """What must be over before an answer's time is, or the server's."""
-        seconds = self.limits.whole
+        seconds = self.limits.time_limit
         time_limit = asyncio.timeout(seconds)
         try:
             async with time_limit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from starlette.applications import Starlette
@@ -20,10 +20,10 @@ from .answer_endpoint import AnswerEndpoint, ServerState
 from .answer_queue import AnswerQueue
 from .api_keys import ApiKeys
 from .completion_serializer import CompletionSerializer, models_data
-from .json_http import encode_json
+from .json_http import json_response
 from .metrics import Metrics
 from .middleware import Middleware
-from .openai_errors import ApiError, ErrorResponse, error_response
+from .openai_errors import ApiError, error_response
 from .openapi import document
 from .playground import playground
 from .request_reader import chat_request, response_request, text_request
@@ -62,18 +62,18 @@ def make_app(
     ]
 
     async def list_models(request: Request) -> Response:
-        return _json(models)
+        return json_response(models)
 
     async def one_model(request: Request) -> Response:
         name = request.path_params["name"]
         check_model(name)
-        return _json(models["data"][MODEL_NAMES.index(name)])
+        return json_response(models["data"][MODEL_NAMES.index(name)])
 
     async def no_response(request: Request) -> Response:
         raise ApiError("this server keeps no answers", status=404, param="id")
 
     async def health(request: Request) -> Response:
-        return _json({"status": "up"})
+        return json_response({"status": "up"})
 
     async def ready(request: Request) -> Response:
         errors = await served.problems()
@@ -82,24 +82,25 @@ def make_app(
         causes = [one.cause for one in reported.values() if one.cause]
         request.state.record.cause = "; ".join(causes) or None
         status = {"status": "not ready" if problems else "ready", "problems": problems}
-        return _json(status, 503 if problems else 200)
+        return json_response(status, 503 if problems else 200)
 
     async def figures(request: Request) -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def openapi(request: Request) -> Response:
-        return _json(described)
+        return json_response(described)
 
     async def not_there(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         reported = error_response(ApiError(error.detail, status=error.status_code))
         request.state.record.error = reported.kind
-        return _failed(reported, error)
+        headers = {**reported.headers, **(error.headers or {})}
+        return json_response(reported.body, reported.status, headers)
 
     async def refused(request: Request, error: Exception) -> Response:
         reported = error_response(error)
         request.state.record.error, request.state.record.cause = reported.kind, reported.cause
-        return _json(reported.body, reported.status, reported.headers)
+        return json_response(reported.body, reported.status, reported.headers)
 
     routes = [
         Route("/", playground),
@@ -132,13 +133,3 @@ def make_app(
 
 def _up(engine: Engine) -> int:
     return engine.up() or 0
-
-
-def _json(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(encode_json(data), status, headers, "application/json")
-
-
-def _failed(reported: ErrorResponse, error: HTTPException) -> Response:
-    response = _json(reported.body, reported.status)
-    response.headers.update({**reported.headers, **(error.headers or {})})
-    return response

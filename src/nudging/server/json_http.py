@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from starlette.responses import Response
+
 from ..storage.nesting import holds_more
 from .openai_errors import ApiError
 
@@ -21,6 +23,12 @@ def encode_json(data: object) -> bytes:
     """JSON in UTF-8. A lone surrogate, which no UTF-8 can hold, is escaped as JSON writes it."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text.encode(errors="backslashreplace")
+
+
+def json_response(
+    data: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(encode_json(data), status, headers, "application/json")
 
 
 async def encode_json_in_thread(make: Callable[[], Mapping[str, Any]]) -> bytes:

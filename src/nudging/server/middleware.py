@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import UsageError
 from .api_keys import ApiKeys
-from .json_http import encode_json
+from .json_http import json_response
 from .log import Record, logger
 from .metrics import Metrics
 from .openai_errors import ApiError, error_response
@@ -70,7 +70,7 @@ class Middleware:
             record.error = type(error).__name__
             logger.exception("request %s failed", number)
             if not record.status:
-                await _answer(tagged, error)
+                await _refuse(scope, receive, tagged, error)
         finally:
             path = record.path if record.path in self._paths else "other"
             self._metrics.requests.add(1, path, str(record.status))
@@ -95,8 +95,8 @@ class Middleware:
         # If what follows the head is no HTTP, the connection gets an error and is closed by then.
         await asyncio.sleep(0)
         # With two lengths, nobody can say where the next request of the connection begins.
-        close = [(b"connection", b"close")] if refused.code == "two_lengths" else []
-        await _answer(send, refused, *close)
+        close = {"connection": "close"} if refused.code == "two_lengths" else {}
+        await _refuse(scope, receive, send, refused, **close)
 
     def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> ApiError | None:
         """Why a request is refused before its body is read, if it is."""
@@ -180,9 +180,9 @@ def _with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     )
 
 
-async def _answer(send: Send, error: Exception, *more: tuple[bytes, bytes]) -> None:
+async def _refuse(
+    scope: Scope, receive: Receive, send: Send, error: Exception, **headers: str
+) -> None:
     reported = error_response(error)
-    pairs = [(b"content-type", b"application/json"), *more]
-    pairs += [(name.encode(), value.encode()) for name, value in reported.headers.items()]
-    await send({"type": "http.response.start", "status": reported.status, "headers": pairs})
-    await send({"type": "http.response.body", "body": encode_json(reported.body)})
+    response = json_response(reported.body, reported.status, {**reported.headers, **headers})
+    await response(scope, receive, send)

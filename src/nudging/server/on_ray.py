@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,14 +34,6 @@ from .uvicorn_server import log_to_stderr
 NAMED = ("base", "nudge", "pair", "config", "system")
 NUMBERS = {"min_replicas": 1, "max_replicas": 1, "target": 16, "cpus": 1, "gpus": 0}
 """`target`: answers at work in each replica, above which there are to be more of them."""
-_LIMITS = {
-    "max_answers": "answers",
-    "max_queue": "queue",
-    "first_limit": "first",
-    "time_limit": "whole",
-    "max_body": "body",
-}
-"""Settings of the table `serve` of the config file, by what `Limits` calls them."""
 
 
 class _Settings(NamedTuple):
@@ -58,11 +51,11 @@ class _Settings(NamedTuple):
         bounds = with_default_bounds(read_bounds(table.get("bound", ()), made.config), made.config)
         served = ServedModels(model.base, model.nudge, system=self.system, bounds=bounds, **given)
         both = min(e.capabilities.concurrency for e in (model.base, model.nudge))
-        limits = {own: table[name] for name, own in _LIMITS.items() if name in table}
+        limits = {field.name: table[field.name] for field in fields(Limits) if field.name in table}
         log_to_stderr()
         return make_app(
             served,
-            AnswerQueue(Limits(**{"answers": both, **limits})),
+            AnswerQueue(Limits(**{"max_answers": both, **limits})),
             keys,
             origins=check_origins(table.get("cors", ())),
             log_text=table.get("log_text", False),
@@ -84,9 +77,7 @@ def app(args: Mapping[str, str]) -> serve.Application:
     def build() -> ASGIApp:
         return settings.build()
 
-    longest = (
-        Limits(1).whole if "time_limit" not in settings.table else settings.table["time_limit"]
-    )
+    longest = settings.table.get("time_limit", Limits(1).time_limit)
     replica = serve.deployment(
         serve.ingress(build)(),
         name="nudge",

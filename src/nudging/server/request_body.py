@@ -21,19 +21,19 @@ async def read_body(receive: Receive, limits: Limits) -> bytes | None:
     """A request's body; None if the client left before its end."""
     body = bytearray()
     try:
-        async with asyncio.timeout(limits.first):
+        async with asyncio.timeout(limits.first_limit):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     return None
                 body += message.get("body", b"")
-                if len(body) > limits.body:
-                    what = f"the body is larger than {limits.body} bytes"
+                if len(body) > limits.max_body:
+                    what = f"the body is larger than {limits.max_body} bytes"
                     raise ApiError(what, status=413, code="too_large")
                 if not message.get("more_body"):
                     return bytes(body)
     except TimeoutError:
-        what = f"the body did not come within {limits.first:g} s"
+        what = f"the body did not come within {limits.first_limit:g} s"
         raise ApiError(what, status=408, code="timeout") from None
 
 
