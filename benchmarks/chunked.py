@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from nudging.engines.remote.http import Wire
-from nudging.engines.remote.server_steps import table
+from nudging.engines.remote.http_client import HttpClient
+from nudging.engines.remote.json_checks import table
 from nudging.engines.spec import Spec
 from nudging.rule.trigger import without_repeated_suffix
 from nudging.values.text import official_length
@@ -58,7 +58,7 @@ class Chunked:
         self._gamma, self._max_tokens = gamma, max_tokens
         self._count = official_length()
         self._wires = {
-            source: Wire(spec.path, timeout=600, concurrency=1, retries=0)
+            source: HttpClient(spec.path, timeout=600, concurrency=1, retries=0)
             for source, spec in self._specs.items()
         }
         self.tally: dict[Source, Tally] = {"base": Tally(), "nudge": Tally()}

@@ -34,7 +34,7 @@ from nudging.bench.measure import compared
 from nudging.bench.questions import QUESTIONS
 from nudging.engines.hf.hf_runtime import HfRuntime
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.local.runtime import Row as Logits
+from nudging.engines.local.runtime import Rows
 from nudging.values.sampling import uniform
 
 from .sections import table
@@ -80,14 +80,15 @@ class Noisy(HfRuntime):
         super().__init__(model, tokenizer, n_ctx=2048)
         self._share = share
 
-    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Logits:
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Rows:
         begin = self._lengths[slot] + len(ids) - rows
         logits = super().forward(ids, rows, slot)
         for row in range(rows):
             if uniform(0, "nudge", begin + row) < self._share:
                 best = int(logits[row].argmax())
                 other = 256 + (best + 1) % (logits.shape[1] - 256)
-                logits[row, other] = logits[row, best] + 1
+                with torch.inference_mode():
+                    logits[row, other] = logits[row, best] + 1
         return logits
 
 

@@ -61,7 +61,7 @@ def test_copies_do_the_work_of_layers_on_weights_of_their_own() -> None:
 
 def test_the_made_up_vocabulary_reads_its_own_words_back() -> None:
     model = gpu.random_model("toy", "cpu")
-    runtime = HfRuntime(model, gpu.word_tokenizer(), n_ctx=512)
+    runtime = HfRuntime(model, gpu.word_tokenizer(), n_ctx=512).tokenizer
     ids = [256, 300, 1000, 20000, gpu.VOCABULARY - 1, 999]
     text = b"".join(map(runtime.piece, ids)).decode()
     assert runtime.tokenize(text, controls=False, begin=False) == ids

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nudging.engines.remote import http
+from nudging.engines.remote import http_client
 from nudging.engines.spec import parse_spec
 from nudging.errors import (
     ConfigError,
@@ -115,7 +115,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         made.append(seconds)
 
-    monkeypatch.setattr(http, "sleep", sleep)
+    monkeypatch.setattr(http_client, "sleep", sleep)
     return made
 
 
@@ -348,7 +348,7 @@ def test_the_wire_to_a_trained_model(lab: Lab, served: Served) -> None:
     """For the wire only: a model this small is no judge. What it says is read, or told unread."""
 
     async def run() -> Verdict:
-        judge = Judge(http.open_wire(parse_spec(f"{served(lab('a-small.gguf'))}#m")), "m")
+        judge = Judge(http_client.open_client(parse_spec(f"{served(lab('a-small.gguf'))}#m")), "m")
         short = Rubric("short", ("correct",), 0, 1, "Is it correct?")
         try:
             return await judge.ask(short, SAMPLE, "true")

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from nudging.drive.alone import written
 from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.local.runtime import Row, Vocabulary
+from nudging.engines.local.logits import Logits
+from nudging.engines.local.vocabulary import Vocabulary
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ConfigError, ContextOverflow
 from nudging.eval.methods import Method, Role, open_method, open_method_async
@@ -561,9 +562,9 @@ def test_a_row_stays_what_it_was_when_the_next_is_computed() -> None:
     """As runtimes may give a view of what their next pass overwrites."""
 
     class Overwriting(OneEnd):
-        buffer: Row
+        buffer: Logits
 
-        def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
+        def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Logits:
             found = super().forward(ids, rows, slot)
             if not hasattr(self, "buffer"):
                 self.buffer = found.copy()

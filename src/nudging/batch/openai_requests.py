@@ -18,17 +18,17 @@ from .. import __version__
 from ..drive.alone import Said
 from ..errors import InputError, ServerError
 from ..rule.config import settings
-from ..server.replies import Reply, usage_data
-from ..server.requests import Asked, chat_request, response_request, text_request
-from ..server.response_replies import ResponseReply
-from ..server.voices import Voices
-from ..server.wire import Refused, failure
+from ..server.completion_serializer import CompletionSerializer, usage_data
+from ..server.openai_errors import ApiError, error_response
+from ..server.request_reader import AnswerRequest, chat_request, response_request, text_request
+from ..server.response_serializer import ResponseSerializer, Serializer
+from ..server.served_models import ServedModels
 from ..values.tokens import Answer
 from .answer import is_for_all, patient
 from .row import Columns, Result, Row, bad
 
 FIELDS = ("custom_id", "method", "url", "body")
-URLS: Mapping[str, Callable[[Mapping[str, Any]], Asked]] = {
+URLS: Mapping[str, Callable[[Mapping[str, Any]], AnswerRequest]] = {
     "/v1/chat/completions": chat_request,
     "/v1/completions": text_request,
     "/v1/responses": response_request,
@@ -38,7 +38,7 @@ MOST_IDS = 50_000
 
 
 class RequestAnswerer:
-    def __init__(self, voices: Voices) -> None:
+    def __init__(self, voices: ServedModels) -> None:
         self._voices = voices
 
     async def __call__(self, row: Columns) -> Result:
@@ -48,16 +48,16 @@ class RequestAnswerer:
             return bad(error)
         try:
             asked = _asked(row)
-            reply = ResponseReply if row["url"] == "/v1/responses" else Reply
+            reply = ResponseSerializer if row["url"] == "/v1/responses" else CompletionSerializer
             body = await patient(lambda: self._body(asked, reply))
         except Exception as error:
             if is_for_all(error):
                 raise
-            told = failure(error)
+            told = error_response(error)
             return Result("failed", _line(row, told.status, told.body))
         return Result("answered", _line(row, 200, body))
 
-    async def _body(self, asked: Asked, shape: type[Reply | ResponseReply]) -> dict[str, Any]:
+    async def _body(self, asked: AnswerRequest, shape: type[Serializer]) -> dict[str, Any]:
         voices = self._voices
         made = [await _whole(stream) for stream in voices.answers(asked)]
         try:
@@ -103,10 +103,10 @@ def check_ids(rows: Iterable[Row]) -> None:
             )
 
 
-def _asked(row: Columns) -> Asked:
+def _asked(row: Columns) -> AnswerRequest:
     asked = URLS[row["url"]](row["body"])
     if asked.streamed:
-        raise Refused("a batch has no streams")
+        raise ApiError("a batch has no streams")
     return asked
 
 

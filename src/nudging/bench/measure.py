@@ -51,7 +51,7 @@ async def alone(engine: Engine, prompt: Prompt, source: Source, tokens: int) -> 
     for start in (b"", CONTINUED):
         times = []
         steps = engine.stream(prompt, start, tokens, Want(source))
-        async with engine.seat(), contextlib.aclosing(steps):
+        async with engine.permit(), contextlib.aclosing(steps):
             async for _ in steps:
                 times.append(time.perf_counter())
         longest = max(longest, times, key=len)

@@ -37,7 +37,7 @@ class RecordingEngine(Engine):
     """Another engine, used unchanged; what it chooses is added to a list."""
 
     def __init__(self, inner: Engine, choices: list[TokenChoice]) -> None:
-        self.spec, self.capabilities, self.pace = inner.spec, inner.capabilities, inner.pace
+        self.spec, self.capabilities, self.costs = inner.spec, inner.capabilities, inner.costs
         self._inner, self._choices = inner, choices
 
     async def stream(
@@ -51,8 +51,8 @@ class RecordingEngine(Engine):
                 yield step
 
     @contextlib.asynccontextmanager
-    async def seat(self, head: str = "") -> AsyncIterator[Engine]:
-        async with self._inner.seat(head):
+    async def permit(self, head: str = "") -> AsyncIterator[Engine]:
+        async with self._inner.permit(head):
             yield self
 
     async def count(self, prompt: Prompt) -> int | None:

@@ -112,7 +112,7 @@ async def _alone(servers: ServerPair, source: Source, tokens: int, at_once: int)
         async def count() -> None:
             nonlocal came
             steps = engine.stream(prompt, b"", tokens, Want(source))
-            async with engine.seat(), contextlib.aclosing(steps):
+            async with engine.permit(), contextlib.aclosing(steps):
                 async for _ in steps:
                     came += 1
 

@@ -65,7 +65,7 @@ class Trio:
     def at_once(self) -> int:
         """One answer at a time where a model is in this process."""
         engines = [engine for engine in (self.base, self.aligned, self.small) if engine]
-        if any(engine.pace is not None for engine in engines):
+        if any(engine.costs is not None for engine in engines):
             return 1
         return min(engine.capabilities.concurrency for engine in engines)
 
@@ -132,7 +132,7 @@ async def _steps(
 
     top_k = min(CANDIDATES, engine.capabilities.max_top_k)
     want = Want(source, top_k=top_k, propose=propose)
-    async with engine.seat():
+    async with engine.permit():
         for start in starts:
             async with aclosing(engine.stream(prompt, text[:start], 1, want)) as steps:
                 async for step in steps:

@@ -212,7 +212,7 @@ class Evaluation:
 
     def _bears(self, method: Method) -> int:
         engines = models_of(method.name, self.engines).values()
-        in_memory = any(engine.pace is not None for engine in engines)
+        in_memory = any(engine.costs is not None for engine in engines)
         return 1 if in_memory else method.concurrency
 
     async def lines(self, run: Run) -> AsyncGenerator[Line, None]:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..engines.options import check_options
-from ..engines.remote.http import WIRE_OPTIONS, Wire, open_wire
+from ..engines.remote import CONNECTION_OPTIONS
+from ..engines.remote.http_client import HttpClient, open_client
 from ..engines.spec import Spec, parse_spec
 from ..errors import InputError, ServerNonsense, SpecError
 from ..storage.resumable import Journal
@@ -40,7 +41,12 @@ class Verdict:
 
 class Judge:
     def __init__(
-        self, wire: Wire, model: str, *, temperature: float | None = 0.0, cache: Path | None = None
+        self,
+        wire: HttpClient,
+        model: str,
+        *,
+        temperature: float | None = 0.0,
+        cache: Path | None = None,
     ) -> None:
         self.model = model
         self._wire = wire
@@ -53,7 +59,7 @@ class Judge:
         key = self._key(body)
         reply = self._replies.get(key)
         if reply is None:
-            async with self._wire.seat():
+            async with self._wire.permit():
                 reply = _content(await self._wire.post("{url}/chat/completions", body))
         verdict = _read(rubric, reply)
         if not verdict.unread:
@@ -99,7 +105,7 @@ def open_judge(spec: str, cache: Path | None = None, *, asked: bool = True) -> J
     if not asked:
         options = {name: value for name, value in parsed.options.items() if name != "api_key_env"}
         parsed = parsed._replace(options=options)
-    return Judge(open_wire(parsed), parsed.model, temperature=temperature, cache=cache)
+    return Judge(open_client(parsed), parsed.model, temperature=temperature, cache=cache)
 
 
 def check_judge(spec: str) -> tuple[Spec, float | None]:
@@ -114,14 +120,16 @@ def check_judge(spec: str) -> tuple[Spec, float | None]:
         raise SpecError(f"the judge: {error}", hint=hint) from None
     if parsed.kind != "http" or not parsed.model:
         raise SpecError(f"a judge must be a model on a server, not {spec!r}", hint=hint)
-    check_options(parsed.options, (*WIRE_OPTIONS, "temperature"), "a judge")
+    check_options(parsed.options, (*CONNECTION_OPTIONS, "temperature"), "a judge")
     given = parsed.options.get("temperature", "0")
     try:
         temperature = None if given == "default" else float(given)
     except ValueError:
         temperature = -1.0
     if temperature is not None and not 0 <= temperature <= 2:
-        raise SpecError(f"temperature is a number from 0 to 2, or default, not {given!r}")
+        raise SpecError(
+            f"temperature is a number from 0 to 2, or default, not {given!r}", hint=hint
+        )
     return parsed, temperature
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..engines.local.cores import physical_cores
+from ..engines.local.cpu_count import physical_cores
 from ..errors import NudgingError, UsageError
 
 _FIELDS = "index,uuid,memory.total,memory.free"

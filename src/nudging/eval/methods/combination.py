@@ -28,7 +28,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...engines.local.runtime import Row, Vocabulary
+from ...engines.local.logits import Logits
+from ...engines.local.vocabulary import Vocabulary
 from .vocabulary_map import NONE, VocabularyMap
 
 Wide = npt.NDArray[np.float64]
@@ -43,7 +44,7 @@ class Combination(ABC):
     """Of each of the other models: how it reads the writer's tokens, how the writer writes its."""
 
     @abstractmethod
-    def __call__(self, rows: Sequence[Row]) -> Row:
+    def __call__(self, rows: Sequence[Logits]) -> Logits:
         """Logits of all models, the writer's first, as one row in its vocabulary."""
 
 
@@ -53,7 +54,7 @@ class Mean(Combination):
         self._translator = _Translator(writer, other)
         self.maps = (self._translator.maps,)
 
-    def __call__(self, rows: Sequence[Row]) -> Row:
+    def __call__(self, rows: Sequence[Logits]) -> Logits:
         mine, theirs = (np.exp(_logs(row)) for row in rows)
         said, end = self._translator.shares(theirs, mine)
         joint = mine + said
@@ -69,7 +70,7 @@ class Difference(Combination):
         self._translators = [_Translator(writer, other) for other in (tuned, untuned)]
         self.maps = tuple(each.maps for each in self._translators)
 
-    def __call__(self, rows: Sequence[Row]) -> Row:
+    def __call__(self, rows: Sequence[Logits]) -> Logits:
         mine, *others = (_logs(row) for row in rows)
         (plus, plus_end), (minus, minus_end) = (
             each.logs(np.exp(other)) for each, other in zip(self._translators, others, strict=True)
@@ -139,7 +140,7 @@ class _EndTokens:
         self.token = silent[0] if vocabulary.end is None else vocabulary.end
 
 
-def _logs(row: Row) -> Wide:
+def _logs(row: Logits) -> Wide:
     """Log-probabilities of a row of logits."""
     wide = row.astype(np.float64)
     wide -= wide.max()

@@ -18,7 +18,8 @@ from typing import ClassVar
 from ...drive.alone import written
 from ...engines.base import Engine, Want
 from ...engines.local.local_engine import LocalEngine
-from ...engines.local.runtime import Row, Vocabulary
+from ...engines.local.logits import Logits
+from ...engines.local.vocabulary import Vocabulary
 from ...errors import ConfigError
 from ...prompts.chat import Message, Part, Prompt, Question, conversation
 from ...values.text import complete
@@ -55,11 +56,11 @@ class TokenReader:
         limit = self.engine.capabilities.n_ctx
         return limit is not None and len(self.ids) >= limit
 
-    async def logits(self) -> Row:
+    async def logits(self) -> Logits:
         """What it says of the next token."""
         return await self._row(self.ids)
 
-    async def _row(self, ids: Sequence[int]) -> Row:
+    async def _row(self, ids: Sequence[int]) -> Logits:
         begun = time.perf_counter()
         try:
             self.passes += 1
@@ -78,7 +79,7 @@ class TextReader(TokenReader):
 
     healing: Healing = field(kw_only=True)
     text: bytes = b""
-    _last: tuple[Sequence[int], Row] | None = None
+    _last: tuple[Sequence[int], Logits] | None = None
     """The last row, and what it followed."""
 
     async def add(self, token: int, text: bytes) -> None:
@@ -88,14 +89,14 @@ class TextReader(TokenReader):
         self.ids = await self.engine.ids(replace(self.prompt, parts=(*self.prompt.parts, answer)))
         self.ids.extend(self.healing.spelled(rest))
 
-    async def logits(self) -> Row:
+    async def logits(self) -> Logits:
         last = self.ids[-1]
         if not self.healing.may_go_on(last, self.text):
             return await self._known(self.ids)
         before = await self._known(self.ids[:-1])
         return self.healing(before, await self._known(self.ids), last)
 
-    async def _known(self, ids: Sequence[int]) -> Row:
+    async def _known(self, ids: Sequence[int]) -> Logits:
         if self._last is None or self._last[0] != list(ids):
             self._last = (list(ids), await self._row(ids))
         return self._last[1]
