@@ -132,15 +132,15 @@ def _answer_here(
     from ..batch.work_folder import (
         bad_rows,
         check_apart,
-        check_place,
         check_same,
         clear,
+        header_to_resume,
         work_folder,
     )
 
     kind_of(out, "OUT")
     check_apart(rows, out)
-    before = check_place(out, resume=resume)
+    before = header_to_resume(out, resume=resume)
     if resume and before is None and out.exists():
         with suppress(OSError):
             clear(work_folder(out))  # a kill may have left some of it

@@ -207,9 +207,9 @@ def _run(request: EvaluationRequest, out: Path, *, resume: bool) -> None:
     """Do what is left of a run."""
     from ..eval.evaluation import Evaluation
     from ..eval.header import check_resumed
-    from ..eval.run_folder import check_place, opened
+    from ..eval.run_folder import header_to_resume, opened
 
-    before = check_place(out, resume=resume)
+    before = header_to_resume(out, resume=resume)
     if before is not None:
         check_resumed(out, before, request.asked)  # before anything is loaded
     fetch_if_missing(*request.models.values())
