@@ -32,7 +32,7 @@ class RowSource(Protocol):
         """The rows from a place on. `columns`: what is needed of them; None for all."""
 
     def originals(self) -> Iterator[SourceRow]:
-        """Each row as it stands there: as it came, and as a `RowSink` takes it."""
+        """Each row as it is in the file, and as a `RowSink` takes it."""
 
 
 class RowSink(Protocol):

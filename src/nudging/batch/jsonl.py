@@ -74,7 +74,7 @@ class JsonlWriter:
     """Rows written to a file."""
 
     def __init__(self, path: Path, plain: Callable[[Any], Columns] = dict) -> None:
-        """`plain`: a row that is not kept as a line, as JSON can hold it."""
+        """`plain`: makes a row of another kind of file one that JSON can hold."""
         self._file, self._plain = fresh(path), plain
 
     def write(self, row: Any, added: Columns) -> None:
@@ -86,7 +86,7 @@ class JsonlWriter:
             self._file.write(encode({**self._plain(row), **added}))
 
     def write_bad(self, told: Columns, original: bytes) -> None:
-        """`told`: what is to be said of a row. `came`: the row as it came, as JSON."""
+        """`told`: what to report of the row. `original`: the row as it is in the file, as JSON."""
         self._file.write(encode(told)[:-2] + b', "data": ' + original + b"}\n")
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ def _read(number: int, line: bytes) -> Row:
 
 
 def as_json(line: bytes) -> bytes:
-    """A line as it stands there if it is JSON, else as a text."""
+    """A line as it is if that is JSON, else as a JSON string."""
     try:
         _parsed(line)
     except (ValueError, RecursionError):

@@ -28,7 +28,7 @@ _UNFIT = (pa.lib.ArrowException, OverflowError, UnicodeError)
 
 
 class TableRow(NamedTuple):
-    """A row as it stands in a file."""
+    """A row of a record batch."""
 
     batch: Any
     place: int
@@ -52,9 +52,9 @@ class ParquetReader:
             raise InputError(f"{path} has two columns of one name")
         self._numbered = "id" not in self.names
         self.own: Any = self._file.schema_arrow
-        """The schema of rows as they came."""
+        """The schema of the rows in the file."""
         self.schema = self.own.append(pa.field("id", pa.string())) if self._numbered else self.own
-        """And with an `id`."""
+        """The same with an `id`."""
 
     def rows(self, start: int, columns: Sequence[str] | None) -> Iterator[Row]:
         names = None if columns is None else [name for name in columns if name in self.names]
@@ -89,7 +89,7 @@ class ParquetReader:
 
 
 class ParquetWriter:
-    """Rows written to a file. `schema`: that of what is kept."""
+    """Rows written to a file. `schema`: that of their own columns."""
 
     def __init__(self, path: Path, schema: Any, added: Any) -> None:
         self._path, self._schema, self._added = path, schema, added

@@ -108,7 +108,7 @@ def cut(
 def _originals(
     file: Any, path: str, kind: str
 ) -> tuple[Iterator[Any], Callable[[list[Any]], bytes]]:
-    """Each row as it came, and what makes a file of some."""
+    """The rows as they are in the file, and a function that makes a file of some."""
     if kind == "parquet":
         source = ParquetReader(file)
         return (row.original for row in source.originals()), partial(packed, schema=source.own)

@@ -35,7 +35,7 @@ class SourceRow(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What has come of a row."""
+    """The result of a row."""
 
     kind: Kind
     data: Mapping[str, Any]
