@@ -112,7 +112,7 @@ def ready(
     ] = None,
     max_queue: Annotated[
         int,
-        typer.Option("--max-queue", metavar="N", min=0, help="Answers that may wait for a place."),
+        typer.Option("--max-queue", metavar="N", min=0, help="Answers that may wait in the queue."),
     ] = 64,
     max_body: Annotated[
         int, typer.Option("--max-body", metavar="BYTES", min=1, help="Size of a request.")
