@@ -415,7 +415,7 @@ def test_nothing_is_read_for_a_client_that_has_left(path: str, body: dict[str, A
     app = make_app(Voices(engine, engine), Line(LIMITS), Keys([]))
 
     async def main() -> None:
-        engine._submit(free.wait)
+        engine._queue.submit(free.wait)
         came = asyncio.Queue[Sent]()
         came.put_nowait({"type": "http.request", "body": json.dumps(body).encode()})
         came.put_nowait({"type": "http.disconnect"})
