@@ -252,7 +252,7 @@ def test_a_failure_in_the_worker_reaches_who_waits() -> None:
         first, second = (engine.stream(prompt, b"", 20, Want()) for prompt in prompts)
         await anext(first)  # which stays open
         steps = asyncio.gather(anext(first), anext(second), return_exceptions=True)
-        return await asyncio.wait_for(steps, 30)
+        return [*await asyncio.wait_for(steps, 30)]
 
     found = asyncio.run(both())
     assert any(isinstance(each, MemoryError) for each in found)
