@@ -25,7 +25,7 @@ from nudging.errors import (
     SpecError,
 )
 from nudging.eval.judge import Judge, Verdict, judged, open_judge
-from nudging.eval.rubrics import ASPECTS, MATCH, SAFETY, Rubric, Unread
+from nudging.eval.rubrics import ASPECTS, MATCH, SAFETY, Rubric, UnreadableReply
 from nudging.eval.task import Sample, Score
 from nudging.eval.tasks import TASKS
 from tests.conftest import Lab, Served
@@ -83,7 +83,7 @@ def test_a_reply_is_read_in_the_forms_that_judges_give_it(reply: str) -> None:
     ],
 )
 def test_a_reply_that_can_not_be_read_is_no_score(rubric: Rubric, reply: str, why: str) -> None:
-    with pytest.raises(Unread, match=why):
+    with pytest.raises(UnreadableReply, match=why):
         rubric.read(reply)
 
 
@@ -94,7 +94,7 @@ def test_the_five_aspects_are_read() -> None:
 
 @given(st.text(st.characters()) | st.text('{}"correct:01, []'))
 def test_every_reply_is_read_or_unread(text: str) -> None:
-    with suppress(Unread):
+    with suppress(UnreadableReply):
         assert MATCH.read(text).keys() == {"correct"}
 
 

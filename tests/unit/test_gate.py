@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nudging.cli.check import GATE, Report, _lines
+from nudging.cli.check_command import GATE, ModelCheck, _lines
 from nudging.engines.base import Want
 from nudging.engines.remote.answer_reader import BROKEN, ReadStep
 from nudging.engines.remote.gate import GateReader
@@ -336,8 +336,8 @@ def test_an_end_ends(server: FakeServer) -> None:
 
 def test_check_tells_of_it() -> None:
     for gate, told in GATE.items():
-        assert any(told in line for line in _lines("base", Report("s", kind="vllm", gate=gate)))
-    assert not any("stops" in line for line in _lines("base", Report("s", kind="vllm")))
+        assert any(told in line for line in _lines("base", ModelCheck("s", kind="vllm", gate=gate)))
+    assert not any("stops" in line for line in _lines("base", ModelCheck("s", kind="vllm")))
 
 
 # --- real vLLM ------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING, get_args
 import platformdirs
 
 from ..errors import MissingExtra, ModelError, PullError, SpecError
-from ..storage.kept import fresh, lock_file, locked, write_whole
+from ..storage.safe_files import fresh, lock_file, locked, write_whole
 from ..values.tokens import Source
 from .demo_files import MODELS, Model, Wheel
 from .kinds import EngineKind, Spec, open_spec

@@ -1,7 +1,4 @@
-"""What this machine has to compute on: GPUs as nvidia-smi lists them, or memory and cores.
-
-Knows no model.
-"""
+"""What this machine computes on: GPUs as nvidia-smi lists them, or main memory and cores."""
 
 from __future__ import annotations
 

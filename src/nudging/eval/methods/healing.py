@@ -3,7 +3,7 @@
 A model that writes `359` as `35`, `9` has hardly seen a `3` alone, and says odd things after it.
 What it says of the text is rather that of all its tokens which begin with that `3`: each `35` that
 it would have written there goes on with `5`, and what it says after `3` counts as far as it would
-have written `3`. Knows bytes and distributions only: no model.
+have written `3`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...engines.local.logits import Logits
-from .spelling import Pieces, spelled_by
+from .vocabulary_map import Pieces, spelled_by
 
 Numbers = npt.NDArray[np.intp]
 
