@@ -19,7 +19,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any
 
-from .aio import portal
+from .aio import background_loop
 from .drive.driver import drive, map_ordered
 from .drive.streams import Side
 from .engines import open_engine
@@ -73,7 +73,7 @@ class AnswerStream:
 
     def __iter__(self) -> Iterator[Piece | Decision]:
         if self._plain is None:
-            self._plain = portal.iterate(self._shown())
+            self._plain = background_loop.iterate(self._shown())
         return self._plain
 
     def __next__(self) -> Piece | Decision:
@@ -85,7 +85,7 @@ class AnswerStream:
     def close(self) -> None:
         if self._plain is not None:
             self._plain.close()
-        portal.call(self.aclose())
+        background_loop.call(self.aclose())
 
     async def aclose(self) -> None:
         # Whoever leaves a loop drops its iterator, which closes itself in a task of its own.
@@ -222,7 +222,7 @@ class NudgedModel:
 
     def answer(self, question: Question, *, system: str | None = None, **options: Any) -> Answer:
         """`answer_async` for those without an event loop."""
-        return portal.call(self.answer_async(question, system=system, **options))
+        return background_loop.call(self.answer_async(question, system=system, **options))
 
     async def map_async(
         self,
@@ -266,7 +266,7 @@ class NudgedModel:
         **options: Any,
     ) -> Iterator[Answer | NudgingError]:
         """`map_async` for those without an event loop."""
-        return portal.iterate(
+        return background_loop.iterate(
             self.map_async(questions, system=system, concurrency=concurrency, **options)
         )
 
@@ -275,7 +275,7 @@ class NudgedModel:
     def close(self) -> None:
         """Close the engines that were opened here."""
         while self._opened:
-            portal.call(self._opened.pop().aclose())
+            background_loop.call(self._opened.pop().aclose())
 
     def __enter__(self) -> NudgedModel:
         return self

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..aio import portal
+from ..aio import background_loop
 from ..engines.base import answers_at_once
 from ..errors import UsageError
 from ..settings import ResolvedPair
@@ -176,7 +176,7 @@ def _work(
             try:
                 with show.bar("rows", total, len(work.settled), every=EVERY) as advance:
                     step = job.row_options.step(model, requests=job.requests)
-                    portal.call(
+                    background_loop.call(
                         job.do(
                             step, work, at_once or answers_at_once(model.base, model.nudge), advance
                         )

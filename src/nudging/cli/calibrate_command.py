@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..aio import portal
+from ..aio import background_loop
 from ..errors import NudgingError, UsageError
 from ..settings import Pair, ResolvedPair, config_path
 from ..values.tokens import Answer
@@ -286,7 +286,7 @@ def _answers(
     answers = model.map_async(questions, system=system, **options)
     with (
         show.bar(f"gamma {options['gamma']:g}", len(questions)) as advance,
-        closing(portal.iterate(answers)) as coming,
+        closing(background_loop.iterate(answers)) as coming,
     ):
         for answer in coming:
             if isinstance(answer, NudgingError):

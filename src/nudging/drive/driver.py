@@ -1,7 +1,7 @@
 """Run a flow on two engines: each ask answered from a stream, closed where the flow leaves it.
 
-One source for all: this is async, and `portal.py` runs it for those who are not. Knows no rule and
-no prompt format. What an answer is does not depend on anything here, only what it costs.
+One source for all: this is async, and `background_loop.py` runs it for those who are not. Knows no
+rule and no prompt format. What an answer is does not depend on anything here, only what it costs.
 """
 
 from __future__ import annotations
