@@ -1,6 +1,6 @@
 """What people hold: a base model and a nudging model as one that answers.
 
-Joins prompts, options, engines and drivers. Knows no rule, no wire and no runtime.
+Joins prompts, options, engines and the driver.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
+    Mapping,
     Sequence,
 )
 from itertools import islice
-from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 from .aio import portal
 from .drive.driver import drive, map_ordered
 from .drive.streams import Side
-from .engines import open_engine
+from .engines import open_engine, open_engine_async
 from .engines.base import Engine, Want, answers_at_once
 from .errors import ConfigError, NudgingError
 from .prompts.chat import Message, Question, base_prompt, conversation, is_template
 from .prompts.sandbox import aside
+from .rule import length, rule_of
 from .rule.config import Config, changed
-from .rule.nudging import Nudging
+from .rule.keywords import Options
 from .rule.trigger import needs
-from .values.text import check_official_length
 from .values.tokens import Answer, Decision, Piece
 
 PREFIX = "Instruction: "
@@ -111,26 +111,38 @@ class NudgedModel:
         with NudgedModel("demo:base", "demo:nudge", gamma=0.4) as model:
             print(model.answer("What is the capital of France?"))
 
-    `base` and `nudge` are specs or opened engines; those opened here are closed here. Options are
-    those of `Config.of`, with `preset` among them, and can be changed for each answer.
+    In an event loop, open it by `await NudgedModel.open(...)`, and use `async with` and
+    `answer_async`.
     """
 
     def __init__(
         self,
         base: str | Engine,
         nudge: str | Engine,
+        config: Config | None = None,
         *,
         base_form: str = "auto",
         prefix: str = PREFIX,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
-        """`base_form` and `prefix`: how the base model sees the question (`chat.base_prompt`). With
-        presets `official` and `paper` the nudging model sees the prefix, too, as the authors'
-        does (utils.py:29-63)."""
-        self._options = options
+        """`base` and `nudge`: specs or opened engines; those opened here are closed with this.
+
+        `config` and `options`: those of `Config.of`, with `preset` among them. Options go before
+        what `config` says, and can be changed for each answer.
+
+        `base_form` and `prefix`: how the base model sees the question (`chat.base_prompt`). With
+        presets `official` and `paper` the nudging model sees the prefix, too, as the authors' does
+        (`rule/official.py`: utils.py:241-242).
+
+        Raises:
+            NudgingError: an option is wrong, or a model can't be opened.
+        """
+        self._options: dict[str, Any] = {**options}
+        if config is not None:
+            self._options = changed(config.options, options)
         self._form, self._prefix = base_form, prefix
         base_prompt(conversation("?"), base_form if is_template(base_form) else "auto", prefix)
-        self.config = self._config({})
+        self.config = _config(self._options)
         self._opened: list[Engine] = []
         try:
             self.base = self._open(base)
@@ -140,6 +152,36 @@ class NudgedModel:
             self.close()
             raise
 
+    @classmethod
+    async def open(
+        cls,
+        base: str | Engine,
+        nudge: str | Engine,
+        config: Config | None = None,
+        *,
+        base_form: str = "auto",
+        prefix: str = PREFIX,
+        **options: Unpack[Options],
+    ) -> NudgedModel:
+        """`NudgedModel(...)` without blocking the event loop while models are loaded."""
+        _config(options if config is None else changed(config.options, options))  # before loading
+        opened: list[Engine] = []
+
+        async def ready(model: str | Engine) -> Engine:
+            if isinstance(model, Engine):
+                return model
+            opened.append(await open_engine_async(model))
+            return opened[-1]
+
+        try:
+            base, nudge = await ready(base), await ready(nudge)
+            made = cls(base, nudge, config, base_form=base_form, prefix=prefix, **options)
+        except BaseException:
+            await _close(opened)
+            raise
+        made._opened = opened
+        return made
+
     def _open(self, model: str | Engine) -> Engine:
         if isinstance(model, Engine):
             return model
@@ -147,12 +189,8 @@ class NudgedModel:
         self._opened.append(engine)
         return engine
 
-    def _config(self, options: dict[str, Any]) -> Config:
-        merged = changed(self._options, options)
-        config = Config.of(merged.pop("preset", "default"), **merged)
-        if config.length == "official":
-            check_official_length()  # now, and not where an answer first comes near its limit
-        return config
+    def _config(self, options: Mapping[str, Any]) -> Config:
+        return _config(changed(self._options, options))
 
     def _check(self, config: Config) -> None:
         """What the rule needs of the base model's engine must be there before it is asked."""
@@ -172,7 +210,7 @@ class NudgedModel:
         system: str | None = None,
         trace: bool = False,
         limit: int | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> AnswerStream:
         """Answer as it is written. Bad input is found now, not at the first piece.
 
@@ -190,19 +228,14 @@ class NudgedModel:
         wanted = needs(config.in_doubt)
 
         async def events() -> AsyncGenerator[Piece | Decision | Answer, None]:
+            prompt = await aside(base_prompt, *given) if plain is None else plain
+            rule = rule_of(config, prompt.ends, most=limit)
             most = max(SHOWN, wanted.candidates)
             entropy = wanted.entropy or (wanted.own and self.base.capabilities.entropy)
-            base = Want("base", config.base_sampling, most, entropy, _bound(config))
-            variables = config.template_variables
-            unasked = config.stop == "lookahead" and not wanted.opinion
-            nudge = Want("nudge", config.nudge_sampling, SHOWN if unasked else OPINION)
-            prompt = await aside(base_prompt, *given) if plain is None else plain
-            run = drive(
-                Nudging(config, prompt.ends, most=limit),
-                Side(self.base, prompt, base),
-                Side(self.nudge, await self.nudge.render(told, variables), nudge),
-                head,
-            )
+            base = Want("base", config.base_sampling, most, entropy, rule.stop_below)
+            nudge = Want("nudge", config.nudge_sampling, OPINION if rule.asks_opinion else SHOWN)
+            read = await self.nudge.render(told, config.template_variables)
+            run = drive(rule, Side(self.base, prompt, base), Side(self.nudge, read, nudge), head)
             try:
                 async for event in run:
                     yield event
@@ -212,7 +245,7 @@ class NudgedModel:
         return AnswerStream(events(), trace)
 
     async def answer_async(
-        self, question: Question, *, system: str | None = None, **options: Any
+        self, question: Question, *, system: str | None = None, **options: Unpack[Options]
     ) -> Answer:
         """The whole answer."""
         stream = self.stream(question, system=system, **options)
@@ -220,7 +253,9 @@ class NudgedModel:
             pass
         return stream.answer
 
-    def answer(self, question: Question, *, system: str | None = None, **options: Any) -> Answer:
+    def answer(
+        self, question: Question, *, system: str | None = None, **options: Unpack[Options]
+    ) -> Answer:
         """`answer_async` for those without an event loop."""
         return portal.call(self.answer_async(question, system=system, **options))
 
@@ -230,7 +265,7 @@ class NudgedModel:
         *,
         system: str | None = None,
         concurrency: int | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> AsyncGenerator[Answer | NudgingError, None]:
         """Answer many, in their order. A question that fails gives its error in its place.
 
@@ -263,7 +298,7 @@ class NudgedModel:
         *,
         system: str | None = None,
         concurrency: int | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> Iterator[Answer | NudgingError]:
         """`map_async` for those without an event loop."""
         return portal.iterate(
@@ -272,21 +307,36 @@ class NudgedModel:
 
     # --- the end ----------------------------------------------------------------------------
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the engines that were opened here."""
-        while self._opened:
-            portal.call(self._opened.pop().aclose())
+        await _close(self._opened)
+
+    def close(self) -> None:
+        """`aclose` for those without an event loop."""
+        portal.call(self.aclose())
 
     def __enter__(self) -> NudgedModel:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> NudgedModel:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+async def _close(engines: list[Engine]) -> None:
+    while engines:
+        await engines.pop().aclose()
+
+
+def _config(options: Mapping[str, Any]) -> Config:
+    config = Config.of(**{"preset": "default", **options})
+    length.check(config.length)  # now, and not where an answer first comes near its limit
+    return config
 
 
 def with_prefix(messages: Sequence[Message], prefix: str) -> Sequence[Message]:
@@ -301,12 +351,6 @@ def head_of(messages: Sequence[Message]) -> str:
     """What stays as it is for as long as a conversation goes on: all up to the first question."""
     asked = next(place for place, message in enumerate(messages) if message.role == "user")
     return "\n".join(message.content for message in messages[: asked + 1])
-
-
-def _bound(config: Config) -> float:
-    """The top-1 below which the base model will not be read on. The authors' guards read on."""
-    plain = config.trigger is None and config.guards != "official"
-    return config.gamma if plain else 0.0
 
 
 async def _each(items: Iterable[Question] | AsyncIterable[Question]) -> AsyncIterator[Question]:

@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nudging.rule import rule_of
+from nudging.rule.base import Rule
 from nudging.rule.config import Config
 from nudging.rule.draft import Ask
-from nudging.rule.nudging import Nudging
-from nudging.rule.trigger import CONSENT
+from nudging.rule.stop import CONSENT
 from nudging.values.tokens import Candidate, Decision, Piece, Source, Step, StopReason
 
 Text = str | bytes
@@ -82,7 +83,7 @@ class Played:
         return [d.note for d in self.decisions if d.kind == kind]
 
 
-def run(flow: Nudging, answer: Callable[[Ask], Step | None]) -> Played:
+def run(flow: Rule, answer: Callable[[Ask], Step | None]) -> Played:
     steps = flow.run()
     pieces: list[Piece] = []
     decisions: list[Decision] = []
@@ -126,7 +127,7 @@ def played(config: Config, *exchanges: Exchange, ends: Sequence[str] = ()) -> Pl
         assert ask.text.startswith(ask.start)
         return reply
 
-    found = run(Nudging(config, ends), answer)
+    found = run(rule_of(config, ends), answer)
     assert next(left, None) is None, "the rule ended before it had asked all"
     return found
 
@@ -143,7 +144,7 @@ def imagined(
         assert asked <= most, "the rule goes on without end"
         return (base if ask.source == "base" else nudge)(ask.text.decode())
 
-    return run(Nudging(config), answer)
+    return run(rule_of(config), answer)
 
 
 DEFAULT = Config.of()
@@ -633,7 +634,7 @@ def test_words_of_the_nudging_model_that_begin_a_next_turn_are_not_taken_back_fo
         assert asked < 2000
         return (base if ask.source == "base" else nudge)(ask.text.decode())
 
-    run(Nudging(Config.of(max_tokens=20), ["\nUser:"]), answer)
+    run(rule_of(Config.of(max_tokens=20), ["\nUser:"]), answer)
 
 
 # --- length ---------------------------------------------------------------------------------
@@ -677,7 +678,7 @@ def three_rounds(config: Config) -> Played:
 
 
 def test_rounds_are_limited() -> None:
-    found = three_rounds(Config.of(max_rounds=3, guards="official", lookahead=4))
+    found = three_rounds(Config(preset="official", max_rounds=3, lookahead=4))
     assert (found.rounds, found.stop) == (3, StopReason.ROUNDS)
     assert found.text == "n b n b n b"
 
@@ -826,7 +827,7 @@ def test_the_guard_costs_the_same_at_every_length() -> None:
 
 # --- preset official ------------------------------------------------------------------------
 
-OFFICIAL = Config.of(guards="official", stop="lookahead", words="space", lookahead=4)
+OFFICIAL = Config(preset="official", stop="lookahead", words="space", lookahead=4)
 START = [*drafts("", "So", " a", " b", " c"), base("So", " it")]  # "So" is taken, " it" comes next
 
 
@@ -930,7 +931,7 @@ def test_a_call_has_sixteen_tokens() -> None:
             return step("" if len(text) > 20 else {0: "So"}.get(len(text), " n"), 0.5)
         return step(f" {len(text)}", 0.9 if len(text) < 100 else 0.1)
 
-    run(Nudging(OFFICIAL), answer)
+    run(rule_of(OFFICIAL), answer)
     starts = [ask.start for ask in asked if ask.source == "base"]
     assert starts.count(b"So") == 16  # one of the takeover, fifteen more of its call
     assert all(ask.n == 16 for ask in asked if ask.source == "base")
@@ -1023,7 +1024,7 @@ def test_a_length_in_the_authors_tokens_is_reached_by_characters_of_several_toke
     def base(text: bytes) -> Step:
         return step(parts[len(text) : len(text) + 1], 0.9)
 
-    found = run(Nudging(config), lambda ask: base(ask.text) if ask.source == "base" else step(" a"))
+    found = run(rule_of(config), lambda ask: base(ask.text) if ask.source == "base" else step(" a"))
     assert found.stop is StopReason.LENGTH
 
 
@@ -1040,7 +1041,8 @@ PARTS = [*(bytes([b]) for b in " é東a\n.👩".encode()), b" the", " é".encode
     st.fixed_dictionaries(
         {
             "stop": st.sampled_from(["consult", "lookahead", "either"]),
-            "guards": st.sampled_from(["loop", "none", "official"]),
+            "preset": st.sampled_from(["default", "official"]),
+            "guards": st.sampled_from(["loop", "none"]),
             "opener": st.sampled_from(["base", "nudge"]),
             "max_rounds": st.sampled_from([None, 3]),
         }
@@ -1056,5 +1058,5 @@ def test_whatever_bytes_models_write_what_is_shown_is_the_answer(
         text = chance.choice(PARTS) if chance.random() > 0.1 else b""
         return step(text, chance.random())
 
-    config = Config.of(max_tokens=20, lookahead=4, **options)
-    run(Nudging(config, ["\n."]), answer)  # which holds the pieces against the spans
+    config = Config(max_tokens=20, lookahead=4, **options)
+    run(rule_of(config, ["\n."]), answer)  # which holds the pieces against the spans

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nudging.errors import ConfigError
+from nudging.rule.official import seen_before, without_repeated_suffix
 from nudging.rule.trigger import (
     Bound,
     Either,
@@ -17,8 +18,6 @@ from nudging.rule.trigger import (
     needs,
     parse_trigger,
     rating,
-    seen_before,
-    without_repeated_suffix,
 )
 from nudging.values.tokens import Candidate, Step
 

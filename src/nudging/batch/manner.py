@@ -21,7 +21,7 @@ from .rows import ADDED, COLUMNS
 class Manner:
     options: Mapping[str, Any]
     """Those of the rule, by their names."""
-    prompt: Mapping[str, str]
+    prompt: Mapping[str, Any]
     """`base_form` and `prefix` of `NudgedModel`, where set."""
     system: str | None = None
     column: str | None = None

@@ -64,8 +64,8 @@ async def compared(
     `options`: those of the rule.
     """
     choices: list[Choice] = []
-    watched = (Watched(engine, choices) for engine in (base, nudge))
-    model = NudgedModel(*watched, max_tokens=request.tokens, **options)
+    watched = [Watched(engine, choices) for engine in (base, nudge)]
+    model = NudgedModel(watched[0], watched[1], max_tokens=request.tokens, **options)
     kind, gamma = base.capabilities.kind, model.config.gamma
     for question in request.questions:
         times = await _both_alone(base, nudge, question, request.tokens)

@@ -136,8 +136,10 @@ async def _answers(
 
     def job(place: int, question: str) -> Callable[[], Awaitable[None]]:
         async def answer() -> None:
-            watched = (Watched(e, choices[place]) for e in (servers.base, servers.nudge))
-            model = NudgedModel(*watched, preset=preset, max_tokens=request.tokens)
+            watched = [Watched(e, choices[place]) for e in (servers.base, servers.nudge)]
+            model = NudgedModel(
+                watched[0], watched[1], Config.of(preset, max_tokens=request.tokens)
+            )
             answers[place] = await model.answer_async(question)
 
         return answer

@@ -1,7 +1,7 @@
-"""Run a flow on two engines: each ask answered from a stream, closed where the flow leaves it.
+"""Run a rule on two engines: each ask answered from a stream, closed where the rule leaves it.
 
-One source for all: this is async, and `portal.py` runs it for those who are not. Knows no rule and
-no prompt format. What an answer is does not depend on anything here, only what it costs.
+One source for all: this is async, and `portal.py` runs it for those who are not. What an answer is
+does not depend on anything here, only what it costs.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ R = TypeVar("R")
 
 
 async def drive(
-    flow: Rule, base: Side, nudge: Side, head: str = ""
+    rule: Rule, base: Side, nudge: Side, head: str = ""
 ) -> AsyncGenerator[Piece | Decision | Answer, None]:
-    """Run a flow. Gives its pieces and decisions as they come, and at last the answer. `head`: what
+    """Run a rule. Gives its pieces and decisions as they come, and at last the answer. `head`: what
     the conversation began with (`Engine.seat`).
 
     Closing the generator early stops both engines at once and leaves them usable.
@@ -43,10 +43,10 @@ async def drive(
         base, nudge = (replace(side, engine=seats[side.engine]) for side in (base, nudge))
         for side in (base, nudge):
             await side.engine.check_room(side.prompt)
-        models = Models(flow, base, nudge)
+        models = Models(rule, base, nudge)
         held.push_async_callback(models.close)
         decisions: list[Decision] = []
-        run = flow.run()
+        run = rule.run()
         reply: Step | None = None
         try:
             while True:
@@ -64,14 +64,14 @@ async def drive(
                 yield event
         finally:
             run.close()
-    transcript = flow.transcript
+    transcript = rule.transcript
     yield Answer(
         transcript.spans(),
         reason,
         Usage(
             models.usage("base", transcript.emitted("base")),
             models.usage("nudge", transcript.emitted("nudge")),
-            flow.rounds,
+            rule.rounds,
             time.perf_counter() - begun,
         ),
         tuple(decisions),

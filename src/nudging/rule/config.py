@@ -17,13 +17,13 @@ from ..values.sampling import GREEDY, Sampling
 from ..values.text import Words
 from ..values.tokens import Source
 from ..values.variables import Scalar, check_variables
+from .length import Length
 from .trigger import Bound, Trigger, parse_trigger
 
 Preset = Literal["default", "official", "paper"]
 Takeover = Literal["agreement", "confident", "word"]
 StopRule = Literal["consult", "lookahead", "either"]
-Guards = Literal["loop", "official", "none"]
-Length = Literal["tokens", "official"]
+Guards = Literal["loop", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class Config:
     sentences and paragraphs; `either`: that, or the base model ends while confident."""
     consent: float = 0.2
     """Probability of its end at which the nudging model, consulted, counts as ending. Less will
-    do where the base model would end too (`policy.CONSENT`), and where the answer repeats itself
-    (`guard.consent`)."""
+    do where the base model would end too (`stop.CONSENT`), and where the answer repeats itself
+    (`loops.consent`)."""
     lookahead: int = 16
     """Longest draft of the nudging model, in its tokens."""
     guards: Guards = "loop"
-    """Against repetition: ours, the authors' four, or none."""
+    """Against repetition: `loop`, or none. Preset `official` has four of its own."""
     max_tokens: int = 512
     """Length limit of the answer, in the measure of `length`."""
     length: Length = "tokens"
@@ -135,6 +135,14 @@ class Config:
     def shares_prefix(self) -> bool:
         """Whether both models read the prefix of a question, as the authors have it."""
         return self.preset != "default"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `of` makes this of: the preset, and what is not as the preset has it."""
+        plain = Config.of(self.preset)
+        own = {name: getattr(self, name) for name in _FIELDS}
+        differing = {name: value for name, value in own.items() if value != getattr(plain, name)}
+        return {"preset": self.preset, **differing}
 
     @classmethod
     def of(cls, preset: str = "default", **options: Any) -> Config:
@@ -276,7 +284,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "official": {
         "words": "space",
         "stop": "lookahead",
-        "guards": "official",
+        "guards": "none",
         "length": "official",
         "max_rounds": 150,
     },

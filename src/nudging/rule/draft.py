@@ -1,6 +1,6 @@
-"""What the flow asks for, and the nudging model's draft as far as it has been asked.
+"""What a rule asks for, and the nudging model's draft as far as it has been asked.
 
-Knows no rule: `flow.py` decides what of a draft is taken.
+The rule decides what of a draft is taken.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The answer as it grows: its bytes, who wrote each token, and how much has been shown.
 
-Knows no rule; `flow.py` decides what goes in, what is cut, and what may be shown.
+The rule decides what goes in, what is cut, and what may be shown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Transcript:
     def __init__(self, data: bytes = b"") -> None:
         self.data = data
         """The answer so far, in bytes; it may end in half a character during a base turn."""
-        self._given = len(data)
+        self.given = len(data)
+        """How much of it was there before."""
         self._entries: list[_Entry] = []
         self._shown = 0  # entries
         self._half = b""  # bytes of a character whose other half has not been shown yet
@@ -38,7 +39,7 @@ class Transcript:
     @property
     def shown(self) -> int:
         """How many bytes have been shown, or were there before."""
-        return self._entries[self._shown - 1].end if self._shown else self._given
+        return self._entries[self._shown - 1].end if self._shown else self.given
 
     def emitted(self, source: Source) -> int:
         return sum(entry.source == source for entry in self._entries)
@@ -53,7 +54,7 @@ class Transcript:
 
     def cut(self, length: int) -> None:
         """Take back all bytes after `length`."""
-        self.data = self.data[: max(length, self._given)]
+        self.data = self.data[: max(length, self.given)]
         while self._entries and self._entries[-1].end > len(self.data):
             last = self._entries.pop()
             begin = last.end - len(last.token.text)

@@ -7,14 +7,11 @@ or kana is a word; in other scripts without spaces, each token that begins a cha
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from ..errors import MissingExtra
 from .scripts import CJK, has_joined, is_beside_joined
 
 Words = Literal["space", "any"]
@@ -190,32 +187,3 @@ def found_in(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
             at = found.end()
             yield found
         at = max(at, end)
-
-
-def check_official_length() -> None:
-    """
-    Raises:
-        MissingExtra: the authors' measure of length is not installed.
-    """
-    if importlib.util.find_spec("bpe_openai") is None:
-        raise MissingExtra("length in GPT-3.5's tokens (presets official and paper)", "paper")
-
-
-@functools.cache
-def official_length() -> Callable[[str], int]:
-    """The authors' measure of length: tokens of GPT-3.5's vocabulary (utils.py:3-4)."""
-    check_official_length()
-    import bpe_openai
-
-    encoding = bpe_openai.get_encoding("cl100k_base")
-    return lambda text: len(encoding.encode_ordinary(text))
-
-
-def official_reaches(parts: Iterable[bytes], most: int) -> bool:
-    """Whether texts have so much length together by the authors' measure. They add up the lengths
-    of two parts (utils.py:137 and 344), which may differ from that of the whole."""
-    parts = list(parts)
-    if sum(map(len, parts)) < most:  # a token has a byte at least
-        return False
-    count = official_length()
-    return sum(count(part.decode(errors="ignore")) for part in parts) >= most
