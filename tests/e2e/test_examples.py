@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
+from nudging import NudgedModel
+from nudging.engines.scripted import ANSWERS
+from nudging.prompts.chat import base_prompt, conversation
 from tests.conftest import Demo, Served
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
 NAMES = [path.name for path in EXAMPLES]
+WHOLE = "nudging_in_60_lines.py"
 SCRIPTED = ("scripted:base", "scripted:nudge")
 PARIS = "The capital of France is Paris."
 REAL_LIMIT = 900
@@ -32,7 +38,8 @@ def run(example: str, *specs: str, limit: float = 120) -> str:
 @pytest.mark.parametrize("example", EXAMPLES, ids=NAMES)
 def test_examples_are_short_and_say_what_they_show(example: Path) -> None:
     text = example.read_text(encoding="utf-8")
-    assert len(text.splitlines()) < 30
+    lines = [line for line in text.splitlines() if line]
+    assert len(lines) <= (60 if example.name == WHOLE else 30)
     assert f"examples/{example.name}" in (ast.get_docstring(ast.parse(text)) or "")
 
 
@@ -56,6 +63,16 @@ def test_many_questions_go_on_after_one_that_fails() -> None:
 
 def test_streaming_shows_who_wrote_what() -> None:
     assert run("streaming.py").splitlines()[0] == "[The][ capital] of France is[ Paris.]"
+
+
+@pytest.mark.parametrize("question", [*ANSWERS, "Anything else?"])
+def test_nudging_in_60_lines_is_preset_paper(question: str) -> None:
+    example = run_path(str(FOLDER / WHOLE))
+    asked = conversation(question)
+    with NudgedModel(*SCRIPTED, preset="paper") as model:
+        base = example["next_token"](model.base, base_prompt(asked))
+        nudge = example["next_token"](model.nudge, asyncio.run(model.nudge.render(asked)))
+        assert example["nudged"](base, nudge) == model.answer(question).text
 
 
 # --- on real models -------------------------------------------------------------------------

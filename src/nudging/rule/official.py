@@ -1,8 +1,9 @@
 """The authors' code, quirks and all: preset `official`.
 
 Its source is github.com/fywalter/nudging at commit 2ffbf1f1d472d8dd218a1c7b016f0f859098ae24; a line
-of it is named as `utils.py:N`, here and elsewhere. Whole answers are compared byte for byte with those of that
-code (`tests/e2e/test_fidelity.py`). What is as in `nudging.py`, by the preset's options:
+of it is named as `utils.py:N`, here and elsewhere. Whole answers are held against those of that
+code, byte for byte (`tests/e2e/test_fidelity.py`). By the preset's options, `nudging.py` does
+already what these lines do:
 
     utils.py:219-226   16 tokens a call, 150 rounds
     utils.py:262       the length, in tokens of GPT-3.5's vocabulary
@@ -11,7 +12,7 @@ code (`tests/e2e/test_fidelity.py`). What is as in `nudging.py`, by the preset's
                        agrees or is confident; strictly less than gamma is in doubt (:115)
 
 What differs is below. A base turn is made of calls of 16 tokens, each looked at as a whole; three
-heuristics stop repetition, and a fourth trims the whole answer, so nothing of it is final before.
+heuristics stop repetition, and a fourth trims the whole answer, so nothing is shown before its end.
 """
 
 from __future__ import annotations
