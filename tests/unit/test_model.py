@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -142,3 +143,30 @@ def test_a_model_opened_without_a_loop_closes_in_one() -> None:
             return str(await model.answer_async(FRANCE))
 
     assert asyncio.run(main()) == PARIS
+
+
+# --- the answer -------------------------------------------------------------------------------
+
+
+def test_an_answer_as_data_is_json_and_holds_its_text() -> None:
+    with NudgedModel(*PAIR) as model:
+        answer = model.answer(FRANCE)
+    found = json.loads(json.dumps(answer.as_dict()))
+    assert found["text"] == "".join(span["text"] for span in found["spans"]) == PARIS
+    assert [span["source"] for span in found["spans"]] == ["nudge", "base", "nudge"]
+    first, second, third = found["spans"]
+    assert first["handover"] == {"reason": "opening"}
+    assert "handover" not in second
+    assert third["handover"]["reason"] == "doubt"
+    assert third["handover"]["top"][0] == {"text": " um", "prob": 0.25}
+    assert second["tokens"][0] == {"text": " of", "top1": 0.9}
+    assert (found["stop_reason"], found["notes"], found["usage"]["tokens"]) == ("nudge", [], 7)
+
+
+def test_a_notebook_shows_an_answer_with_its_nudges_marked() -> None:
+    with NudgedModel(*PAIR) as model:
+        shown = model.answer(FRANCE)._repr_html_()
+    assert shown.startswith('<div class="nudging" style="white-space:pre-wrap"><mark ')
+    assert '<span title="nudge: opens the answer">The</span>' in shown
+    assert '</mark><span title="base: top-1 0.90"> of</span>' in shown
+    assert 'title="nudge: base was in doubt: &quot; um&quot; 0.25' in shown

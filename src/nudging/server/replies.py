@@ -13,7 +13,6 @@ from typing import Any
 from ..drive.alone import Said
 from ..page import answer_page
 from ..rule.config import Config
-from ..values.data import answer_data, handover_data
 from ..values.tokens import Answer, Candidate, StopReason
 from .bounds import Bounds
 from .requests import Asked
@@ -151,14 +150,8 @@ def own_data(
     asked: Asked, index: int, answer: Answer, settings: Callable[[], Mapping[str, str]]
 ) -> dict[str, Any]:
     """What is ours: who wrote what, how much of it was nudged, why it ended, what it cost."""
-    data = answer_data(answer)
-    own = {
-        "spans": data["spans"],
-        "nudge_rate": round(answer.nudge_rate, 4),
-        "stop_reason": data["stop_reason"],
-        "notes": list(answer.notes),
-        "usage": answer.usage.as_dict(),
-    }
+    found = answer.as_dict()
+    own = {name: found[name] for name in ("spans", "nudge_rate", "stop_reason", "notes", "usage")}
     if asked.page:
         own["page"] = answer_page(answer, asked.questions[index // asked.n], settings())
     return own
@@ -168,7 +161,7 @@ def author_data(said: Said) -> dict[str, Any]:
     """Who wrote a piece of a stream, and how sure it was."""
     own: dict[str, Any] = {"source": said.source, "top1": said.top1}
     if said.handover:
-        own["handover"] = handover_data(said.handover)
+        own["handover"] = said.handover.as_dict()
     return own
 
 
