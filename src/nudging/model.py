@@ -235,7 +235,12 @@ class NudgedModel:
             base = Want("base", config.base_sampling, most, entropy, rule.stop_below)
             nudge = Want("nudge", config.nudge_sampling, OPINION if rule.asks_opinion else SHOWN)
             read = await self.nudge.render(told, config.template_variables)
-            run = drive(rule, Side(self.base, prompt, base), Side(self.nudge, read, nudge), head)
+            run = drive(
+                rule,
+                Side(self.base, prompt, base),
+                Side(self.nudge, read, nudge, must_write=True),
+                head,
+            )
             try:
                 async for event in run:
                     yield event

@@ -41,7 +41,7 @@ async def drive(
         for engine in sorted({base.engine, nudge.engine}, key=id):
             seats[engine] = await held.enter_async_context(engine.seat(head))
         base, nudge = (replace(side, engine=seats[side.engine]) for side in (base, nudge))
-        for side in (base, nudge):
+        for side in dict.fromkeys((base, nudge)):
             await side.engine.check_room(side.prompt)
         models = Models(rule, base, nudge)
         held.push_async_callback(models.close)

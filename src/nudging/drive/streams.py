@@ -27,6 +27,8 @@ class Side:
     engine: Engine
     prompt: Prompt
     want: Want
+    must_write: bool = False
+    """A control token in place of the first word is an error, for there would be no answer."""
 
 
 class _Source:
@@ -90,7 +92,7 @@ class Stream:
         place = self._place(ask.start, ask.text)
         if place is None:
             if ask.start != ask.text:
-                raise RuntimeError("a flow asked for the middle of a stream that is not open")
+                raise RuntimeError("a rule asked for the middle of a stream that is not open")
             await self.begin(ask.start, ask.n)
             place = 0
         if place < len(self._steps):
@@ -168,7 +170,7 @@ class Stream:
         finally:
             self.seconds += time.perf_counter() - begun
         if step is not None:
-            if step.control and self._side.want.source == "nudge" and not self._data.strip():
+            if step.control and self._side.must_write and not self._data.strip():
                 raise no_answer(self._side.engine.spec, step.control)
             self._steps.append(step)
             self._data += step.text

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 
 from ..values.markers import Markers
-from ..values.text import complete
+from ..values.text import complete, half_character
 from ..values.tokens import Decision, Step, StopReason
 from . import length
 from .config import Config
@@ -99,7 +99,7 @@ class Rule(ABC):
 
     def _flush(self) -> Generator[Event, Step | None, None]:
         """Show what is final: not half a character, nor what may begin a stop or an end."""
-        half = len(complete(self._y)[1])
+        half = len(half_character(self._y))
         keep = max(half, *(some.held_back(self._y) for some in (self._stops, self._ends)))
         yield from self.transcript.flush(self._y[: len(self._y) - keep])
 
@@ -111,5 +111,5 @@ class Rule(ABC):
         return reason
 
     def _drop_half(self) -> None:
-        """Take back half a character at the end of the answer."""
+        """Take back what is no whole character at the end of the answer."""
         self.transcript.cut(len(complete(self._y)[0]))

@@ -15,7 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from ..values.text import at_boundary, complete, last_of_sentence, whole_words, word_at
+from ..values.text import (
+    at_boundary,
+    complete,
+    half_character,
+    last_of_sentence,
+    whole_words,
+    word_at,
+)
 from ..values.tokens import Decision, Handover, HandoverReason, Step, StopReason
 from . import loops
 from .base import Rule
@@ -194,8 +201,7 @@ class Nudging(Rule):
                 return (yield from self._base_ends(step))
             if not taken and (yield from self._in_doubt(step, self._y)):
                 return Handover("doubt", step)
-            _, _, broken = complete(self._y[-4:].lstrip(_CONTINUING) + step.text)
-            if broken:  # bytes that are no character
+            if complete(half_character(self._y) + step.text)[2]:  # bytes that are no character
                 return Handover("doubt", step)
             if (yield from self._ends_sentence(step, taken is not None)):
                 return self._stopped(len(turn)) or StopReason.NUDGE
@@ -220,7 +226,7 @@ class Nudging(Rule):
         """Whether the trigger fires on the base model's step after a text. A trigger that looks at
         both models has the nudging model asked there too, unless half a character is written."""
         opinion = None
-        if self._asks_both and not complete(there)[1]:
+        if self._asks_both and not half_character(there):
             opinion = yield Ask("nudge", there, there, self.config.lookahead)
         return fires(self.config.in_doubt, step, opinion)
 
@@ -233,7 +239,7 @@ class Nudging(Rule):
         """Whether a sentence ends before a step's text or inside it, and the answer with it: then
         the sentence is written to its end. At a takeover (`taken`) the nudging model has just
         drafted on from the place before the step, and is not asked about it."""
-        if self.config.stop == "lookahead" or complete(self._y)[1]:
+        if self.config.stop == "lookahead" or half_character(self._y):
             return False
         rest = last_of_sentence(loops.tail(self._y), complete(step.text)[0].decode())
         if rest is None or (taken and not rest):
@@ -250,7 +256,3 @@ class Nudging(Rule):
     def _loop(self) -> str | None:
         """What the answer repeats over and over, up to its end."""
         return loops.loop(loops.tail(self._y)) if self.config.guards == "loop" else None
-
-
-_CONTINUING = bytes(range(0x80, 0xC0))
-"""UTF-8's bytes that continue a character: at the front of a tail they belong to one cut off."""

@@ -19,6 +19,8 @@ class _Entry:
     handover: Handover | None
     end: int
     """Length of the answer after this token."""
+    step: Step | None
+    """None once it has been shown."""
 
 
 class Transcript:
@@ -50,7 +52,7 @@ class Transcript:
         """Add a step's token, or the first part of it."""
         self.data += text
         token = Token(text, step.top1, step.id)
-        self._entries.append(_Entry(source, token, handover, len(self.data)))
+        self._entries.append(_Entry(source, token, handover, len(self.data), step))
 
     def cut(self, length: int) -> None:
         """Take back all bytes after `length`."""
@@ -85,8 +87,10 @@ class Transcript:
                 self._opened = entry.handover
             self._shown += 1
             whole, self._half, _ = complete(self._half + entry.token.text)
+            step, entry.step = entry.step, None
             if whole:
-                yield Piece(entry.source, whole.decode(), entry.token.top1, self._opened)
+                text, top1 = whole.decode(), entry.token.top1
+                yield Piece(entry.source, text, top1, self._opened, step)
                 self._opened = None
 
     def spans(self) -> tuple[Span, ...]:

@@ -42,6 +42,15 @@ def complete(data: bytes) -> tuple[bytes, bytes, bool]:
     return data, b"", False
 
 
+_CONTINUING = bytes(range(0x80, 0xC0))
+"""UTF-8's bytes that continue a character: at the front of a tail they belong to one cut off."""
+
+
+def half_character(data: bytes) -> bytes:
+    """The half character at the end of a text that is otherwise valid. Looks at its end alone."""
+    return complete(data[-3:].lstrip(_CONTINUING))[1]
+
+
 def common_prefix(a: Sequence[object], b: Sequence[object]) -> int:
     """Length of the longest common prefix, of two lists of token ids above all."""
     if len(a) > len(b):

@@ -174,6 +174,8 @@ class Piece:
     """Top-1 probability of the piece's last token."""
     handover: Handover | None = None
     """Set on the first piece of a nudge span: what was in doubt."""
+    step: Step | None = field(default=None, repr=False, compare=False)
+    """The step of the piece's last token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from ...drive.alone import written
-from ...engines.base import Engine, Want
+from ...drive.alone import alone
+from ...engines.base import Capabilities, Engine, Want
 from ...engines.local.local_engine import LocalEngine
 from ...engines.local.runtime import Row, Vocabulary
 from ...errors import ConfigError
@@ -101,26 +101,37 @@ class Reader(Voice):
         return self._last[1]
 
 
-async def joint(
-    voices: Sequence[Voice], combined: Combined, want: Want, most: int
-) -> AsyncGenerator[Step, None]:
-    """The steps of an answer, as a stream of an engine gives them."""
-    position = 0
-    for voice in voices:
-        await voice.begin()
-    for _ in range(most):
-        if any(voice.is_full for voice in voices):
-            return
-        rows = await asyncio.gather(*(voice.logits() for voice in voices))
-        # Over a large vocabulary this takes milliseconds, which are not the event loop's.
-        row = await asyncio.to_thread(combined, rows)
-        step = await voices[0].engine.read(row, position, want)
-        yield step
-        if step.is_end or step.id is None:
-            return
+class Together(Engine):
+    """All of them as one engine, for one answer."""
+
+    capabilities = Capabilities(kind="joint")
+
+    def __init__(self, voices: Sequence[Voice], combined: Combined) -> None:
+        self.spec = "+".join(voice.engine.spec for voice in voices)
+        self._voices, self._combined = voices, combined
+
+    async def count(self, prompt: Prompt) -> None:
+        """Each of them has a prompt of its own, and checks its room."""
+
+    async def stream(
+        self, prompt: Prompt, start: bytes, n: int, want: Want
+    ) -> AsyncGenerator[Step, None]:
+        position, voices = 0, self._voices
         for voice in voices:
-            await voice.add(step.id, step.text)
-        position += len(step.text)
+            await voice.begin()
+        for _ in range(n):
+            if any(voice.is_full for voice in voices):
+                return
+            rows = await asyncio.gather(*(voice.logits() for voice in voices))
+            # Over a large vocabulary this takes milliseconds, which are not the event loop's.
+            row = await asyncio.to_thread(self._combined, rows)
+            step = await voices[0].engine.read(row, position, want)
+            yield step
+            if step.is_end or step.id is None:
+                return
+            for voice in voices:
+                await voice.add(step.id, step.text)
+            position += len(step.text)
 
 
 class Joint(Method):
@@ -188,8 +199,16 @@ class Joint(Method):
         voices = [
             self._voice(role, await self._prompt(role, messages, plain)) for role in self.roles
         ]
-        steps = joint(voices, self._combined, Want("base", config.base_sampling), config.max_tokens)
-        answer = await answer_of(written(steps, "base", plain.ends, config.stop_strings))
+        answer = await answer_of(
+            alone(
+                Together(voices, self._combined),
+                plain,
+                Want("base", config.base_sampling),
+                config.max_tokens,
+                config.stop_strings,
+                must_write=False,
+            )
+        )
         usage = answer.usage
         base = replace(voices[0].usage, emitted=usage.base.emitted)
         return replace(answer, usage=replace(usage, base=base, nudge=_sum(voices[1:])))

@@ -144,6 +144,7 @@ class OpeningOnly(Method):
                     nudge,
                     await self._rendered("nudge", messages),
                     Want("nudge", config.nudge_sampling),
+                    must_write=True,
                 ),
             )
         )
