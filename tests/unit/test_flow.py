@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging.rule import rule_of
-from nudging.rule.base import Rule
 from nudging.rule.config import Config
 from nudging.rule.draft import Ask
+from nudging.rule.rule import Rule
 from nudging.rule.stop import CONSENT
 from nudging.values.tokens import Candidate, Decision, Piece, Source, Step, StopReason
 

@@ -18,8 +18,8 @@ from dataclasses import replace
 
 from ..engines.base import Engine
 from ..engines.local.cores import physical_cores
-from ..rule.base import Rule
 from ..rule.draft import Ask
+from ..rule.rule import Rule
 from ..values.text import complete, word_start
 from ..values.tokens import ModelUsage, Source, Step
 from .speculate import Drafter

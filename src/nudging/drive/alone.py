@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ..engines.base import Engine, Want
 from ..prompts.chat import Prompt
-from ..rule.base import Rule
 from ..rule.config import Config
 from ..rule.draft import Ask, Event
+from ..rule.rule import Rule
 from ..values.text import complete
 from ..values.tokens import Answer, Candidate, Handover, Piece, Source, Step, StopReason
 from .driver import drive

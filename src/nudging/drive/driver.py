@@ -1,7 +1,7 @@
 """Run a rule on two engines: each ask answered from a stream, closed where the rule leaves it.
 
-One source for all: this is async, and `portal.py` runs it for those who are not. What an answer is
-does not depend on anything here, only what it costs.
+This is async, and `aio/portal.py` runs it for the synchronous API. What an answer is does not
+depend on anything here, only what it costs.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TypeVar, cast
 
 from ..engines.base import Engine
 from ..errors import NudgingError
-from ..rule.base import Rule
 from ..rule.draft import Ask
+from ..rule.rule import Rule
 from ..values.tokens import Answer, Decision, Piece, Step, Usage
 from .ahead import Models
 from .streams import Side

@@ -1,7 +1,7 @@
 """One model's part in an answer: its open stream, what was drawn from it, and what that cost.
 
 Steps may be drawn before the rule asks for them, and a stream may be begun in the background where
-the rule may ask next; it is then given what is there. Knows no rule.
+the rule may ask next; it is then given what is there.
 """
 
 from __future__ import annotations

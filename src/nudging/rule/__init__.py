@@ -4,7 +4,7 @@ nudging.py      the rule                    official.py     the authors' code
 trigger.py      when a model is in doubt    stop.py         when an answer ends
 draft.py        what a rule asks for        loops.py        when an answer repeats itself
 transcript.py   the answer as it grows      length.py       the authors' measure of length
-config.py       its options, and presets    base.py         what any rule is
+config.py       its options, and presets    rule.py         what any rule is
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Options and presets of the rule.
 
 A preset only fills in options. `default` lets each of them be changed; `official` and `paper` fix
-those that make them what they are. Knows no engine and does no I/O.
+those that make them what they are.
 """
 
 from __future__ import annotations

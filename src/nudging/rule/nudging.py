@@ -25,9 +25,9 @@ from ..values.text import (
 )
 from ..values.tokens import Decision, Handover, HandoverReason, Step, StopReason
 from . import loops
-from .base import Rule
 from .config import Config
 from .draft import Ask, Draft, Event
+from .rule import Rule
 from .stop import would_end
 from .trigger import agrees, fires, needs
 

@@ -2,7 +2,7 @@
 
 Where we draw ourselves, the number is a hash of (seed, model, position in the answer), so each
 way of computing an answer (streamed, in one go, speculated, many at once) draws the same tokens.
-Knows no logits: `engines/rows.py` and `engines/scripted.py` turn the number into a token.
+The engine turns the number into a token.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Byte seams and words: where characters, words and sentences begin and end. Pure functions.
 
-Knows no model and no rule. Words follow one of two conventions: `space` is the authors' (single
+Words follow one of two conventions: `space` is the authors' (single
 spaces divide, a newline is part of a word), `any` is ours (any white space divides; an ideograph
 or kana is a word; in other scripts without spaces, each token that begins a character is one).
 """
