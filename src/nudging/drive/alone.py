@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from ..engines.base import Engine, Want
 from ..prompts.chat import Prompt
 from ..rule.config import Config
-from ..rule.draft import Ask, Event
+from ..rule.draft import Ask, Asking
 from ..rule.rule import Rule
 from ..values.text import complete
-from ..values.tokens import Answer, Candidate, Handover, Piece, Source, Step, StopReason
+from ..values.tokens import Answer, Candidate, Handover, Piece, Source, StopReason
 from .driver import drive
 from .streams import Side
 
@@ -44,10 +44,10 @@ class Alone(Rule):
         self._reasons = dict.fromkeys(ends, self._end) | dict.fromkeys(stops, StopReason.STOP)
         super().__init__(Config(max_tokens=most, speculate="off"), tuple(self._reasons))
 
-    def run(self) -> Generator[Event, Step | None, StopReason]:
+    def run(self) -> Asking[StopReason]:
         return (yield from self._finish((yield from self._write())))
 
-    def _write(self) -> Generator[Event, Step | None, StopReason]:
+    def _write(self) -> Asking[StopReason]:
         read = half = b""
         for _ in range(self.config.max_tokens):
             step = yield Ask(self._source, b"", read, self.config.max_tokens)
@@ -61,11 +61,11 @@ class Alone(Rule):
                 whole, half = whole + half.decode(errors="replace").encode(), b""
             if not whole:
                 continue
-            before = len(self._y)
+            before = len(self._answer)
             self.transcript.add(self._source, step, whole)
-            at = self._ends.first(self._y, before)
+            at = self._ends.first(self._answer, before)
             if at is not None:
-                found = self._y[at:].decode()
+                found = self._answer[at:].decode()
                 self.transcript.cut(at)
                 return next(self._reasons[text] for text in self._reasons if found.startswith(text))
             yield from self._flush()

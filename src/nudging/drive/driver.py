@@ -85,10 +85,10 @@ async def map_ordered(
 
     Reads at most four times as far ahead as it works. Closing it cancels what is at work.
     """
-    places = asyncio.Semaphore(concurrency)
+    permits = asyncio.Semaphore(concurrency)
 
     async def one(item: T) -> R | NudgingError:
-        async with places:
+        async with permits:
             try:
                 return await job(item)
             except NudgingError as error:

@@ -4,16 +4,16 @@
                  base model is asked, and takes over if it is not in doubt or agrees
     base turn    the base model writes token by token; at the first token in doubt it hands over
 
-Presets `default` and `paper` are this rule; `official.py` holds the authors' code. Each choice that
-they leave open is an option (`config.py`). When a model is in doubt says `trigger.py`, when an
-answer ends `stop.py` and `loops.py`.
+Presets `default` and `paper` are this rule and differ in their options (`config.py`); `official.py`
+holds the authors' code. `trigger.py` says when the base model is in doubt; `stop.py` and `loops.py`
+say when an answer ends.
 
 Source: arXiv 2410.09300, section 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 from ..values.text import (
     at_boundary,
@@ -26,12 +26,12 @@ from ..values.text import (
 from ..values.tokens import Decision, Handover, HandoverReason, Step, StopReason
 from . import loops
 from .config import Config
-from .draft import Ask, Draft, Event
+from .draft import Ask, Asking, Draft
 from .rule import Rule
 from .stop import would_end
 from .trigger import agrees, fires, needs
 
-Turn = Generator[Event, Step | None, Handover | StopReason]
+Turn = Asking[Handover | StopReason]
 """Ends with a handover to the nudging model, or with why the answer is over."""
 
 
@@ -56,14 +56,14 @@ class Nudging(Rule):
     def drafts_whole(self) -> bool:
         return self.config.stop == "lookahead" and self.config.takeover != "word"
 
-    def run(self) -> Generator[Event, Step | None, StopReason]:
+    def run(self) -> Asking[StopReason]:
         outcome: Handover | StopReason
         if self.config.opener == "nudge":
             outcome = Handover("opening")
         else:
             outcome = yield from self._base_turn(None)
         while isinstance(outcome, Handover):
-            yield Decision("handover", len(self._y), outcome.reason, outcome.step)
+            yield Decision("handover", len(self._answer), outcome.reason, outcome.step)
             outcome = self._over() or (yield from self._nudge_turn(outcome))
         return (yield from self._finish(outcome))
 
@@ -78,7 +78,7 @@ class Nudging(Rule):
     def _nudge_turn(self, handover: Handover) -> Turn:
         """The nudging model's words, then the base turn that follows if the base takes over."""
         self.rounds += 1
-        draft = Draft(self._y, self.config.lookahead)
+        draft = Draft(self._answer, self.config.lookahead)
         if self.config.stop == "lookahead":
             draft.limit = int(min(draft.limit, self._room + 1))  # one may be the end
             while (yield from draft.more()):
@@ -117,17 +117,15 @@ class Nudging(Rule):
         length = whole_words(draft.text, self.config.words, draft.token_starts())
         return (yield from self._take(draft, length, handover)) or Handover("more")
 
-    def _ends_here(
-        self, draft: Draft, reason: HandoverReason
-    ) -> Generator[Event, Step | None, bool]:
+    def _ends_here(self, draft: Draft, reason: HandoverReason) -> Asking[bool]:
         """Whether the nudging model would rather end the answer than begin its draft."""
         yield from draft.more()
-        said = loops.tail(self._y)
+        said = loops.tail(self._answer)
         said = said if at_boundary(said, draft.text) else ""
         opinion = draft.opinion
         return opinion is not None and would_end(self.config, opinion, reason, said)
 
-    def _joins_in(self, draft: Draft) -> Generator[Event, Step | None, bool]:
+    def _joins_in(self, draft: Draft) -> Asking[bool]:
         """Whether the nudging model, too, would go on with what is repeated."""
         unit = self._loop()
         if unit is None:
@@ -136,9 +134,7 @@ class Nudging(Rule):
             pass
         return not draft.ended and loops.goes_on(draft.text, unit)
 
-    def _takes_over(
-        self, step: Step, draft: Draft, at: int, position: int
-    ) -> Generator[Event, Step | None, bool]:
+    def _takes_over(self, step: Step, draft: Draft, at: int, position: int) -> Asking[bool]:
         """Whether the base model's `step` ends the draft there, at a word start."""
         opinion = draft.opinion_at(len(draft.text[:at].encode()))
         if not fires(self.config.in_doubt, step, opinion):
@@ -156,10 +152,10 @@ class Nudging(Rule):
 
     def _take(
         self, draft: Draft, length: int, handover: Handover
-    ) -> Generator[Event, Step | None, Handover | StopReason | None]:
+    ) -> Asking[Handover | StopReason | None]:
         """Take the first `length` characters of a draft. Gives what must follow, if it is neither
         the base turn nor the next nudge turn."""
-        before = len(self._y)
+        before = len(self._answer)
         room = self._room
         left = draft.text[:length].encode()
         for step in draft.steps:
@@ -187,28 +183,28 @@ class Nudging(Rule):
         return outcome
 
     def _write(self, first: Step | None) -> Turn:
-        turn = start = self._y
+        turn = start = self._answer
         taken, limit, asked = first, self.base_limit, 1
         while not self._full():
             if asked > limit:  # the stream has given all it was opened for
                 self._drop_half()
-                start, asked = self._y, 1
-            step = taken or (yield Ask("base", start, self._y, limit))
+                start, asked = self._answer, 1
+            step = taken or (yield Ask("base", start, self._answer, limit))
             asked += 1
             if step is None:
                 return StopReason.LENGTH
             if step.is_end:
                 return (yield from self._base_ends(step))
-            if not taken and (yield from self._in_doubt(step, self._y)):
+            if not taken and (yield from self._in_doubt(step, self._answer)):
                 return Handover("doubt", step)
-            if complete(half_character(self._y) + step.text)[2]:  # bytes that are no character
+            if complete(half_character(self._answer) + step.text)[2]:  # bytes that are no character
                 return Handover("doubt", step)
             if (yield from self._ends_sentence(step, taken is not None)):
                 return self._stopped(len(turn)) or StopReason.NUDGE
             yield from self._accept(step)
             if (stopped := self._stopped(len(turn))) is not None:
                 return stopped
-            at = self._ends.first(self._y, len(turn))
+            at = self._ends.first(self._answer, len(turn))
             if at is not None:
                 self.transcript.cut(max(at, len(turn)))  # what the other model wrote stays
                 return Handover("end")
@@ -218,11 +214,11 @@ class Nudging(Rule):
             taken = None
         return StopReason.LENGTH
 
-    def _accept(self, step: Step) -> Generator[Event, Step | None, None]:
-        yield Decision("accept", len(self._y), "", step)
+    def _accept(self, step: Step) -> Asking[None]:
+        yield Decision("accept", len(self._answer), "", step)
         self.transcript.add("base", step, step.text)
 
-    def _in_doubt(self, step: Step, there: bytes) -> Generator[Event, Step | None, bool]:
+    def _in_doubt(self, step: Step, there: bytes) -> Asking[bool]:
         """Whether the trigger fires on the base model's step after a text. A trigger that looks at
         both models has the nudging model asked there too, unless half a character is written."""
         opinion = None
@@ -231,20 +227,20 @@ class Nudging(Rule):
         return fires(self.config.in_doubt, step, opinion)
 
     def _base_ends(self, step: Step) -> Turn:
-        if self.config.stop == "either" and not (yield from self._in_doubt(step, self._y)):
+        if self.config.stop == "either" and not (yield from self._in_doubt(step, self._answer)):
             return StopReason.BASE
         return Handover("end", step)
 
-    def _ends_sentence(self, step: Step, taken: bool) -> Generator[Event, Step | None, bool]:
+    def _ends_sentence(self, step: Step, taken: bool) -> Asking[bool]:
         """Whether a sentence ends before a step's text or inside it, and the answer with it: then
         the sentence is written to its end. At a takeover (`taken`) the nudging model has just
         drafted on from the place before the step, and is not asked about it."""
-        if self.config.stop == "lookahead" or half_character(self._y):
+        if self.config.stop == "lookahead" or half_character(self._answer):
             return False
-        rest = last_of_sentence(loops.tail(self._y), complete(step.text)[0].decode())
+        rest = last_of_sentence(loops.tail(self._answer), complete(step.text)[0].decode())
         if rest is None or (taken and not rest):
             return False
-        end = self._y + rest.encode()
+        end = self._answer + rest.encode()
         opinion = yield Ask("nudge", end, end, self.config.lookahead)
         ends = opinion is not None and would_end(self.config, opinion, "doubt", loops.tail(end))
         yield Decision("consult", len(end), "would end" if ends else "goes on", opinion)
@@ -255,4 +251,4 @@ class Nudging(Rule):
 
     def _loop(self) -> str | None:
         """What the answer repeats over and over, up to its end."""
-        return loops.loop(loops.tail(self._y)) if self.config.guards == "loop" else None
+        return loops.loop(loops.tail(self._answer)) if self.config.guards == "loop" else None

@@ -17,11 +17,11 @@ heuristics stop repetition, and a fourth trims the whole answer, so nothing is s
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 from ..values.tokens import Handover, Step, StopReason
 from .config import Config
-from .draft import Ask, Draft, Event
+from .draft import Ask, Asking, Draft
 from .nudging import Nudging, Turn
 
 CALL = 16
@@ -50,7 +50,7 @@ class Official(Nudging):
 
     def _take(
         self, draft: Draft, length: int, handover: Handover
-    ) -> Generator[Event, Step | None, Handover | StopReason | None]:
+    ) -> Asking[Handover | StopReason | None]:
         if not draft.ended:  # the same words again and again (utils.py:336-343)
             words = draft.text[:length]
             self._repeats = self._repeats + 1 if words == self._last_words else 0
@@ -61,30 +61,30 @@ class Official(Nudging):
 
     def _write(self, first: Step | None) -> Turn:
         """The base turn, call by call (`complete_with_base`, utils.py:120-207)."""
-        start, carried = self._y, first is not None
+        start, carried = self._answer, first is not None
         if self._room <= 0:
             return StopReason.LENGTH
         before = start
         if first is not None:
             yield from self._accept(first)
-        turn = self._y[len(start) :]
+        turn = self._answer[len(start) :]
         # The lengths of both parts are added up (utils.py:145 and 372).
         while not self._full(before, turn):
             if not carried:
                 self._drop_half()
-                start = self._y
+                start = self._answer
             chunk: list[Step] = []
             text = b""
             doubt: Step | None = None
             ended = full = False
             for _ in range(int(min(CALL - carried, self._room))):
-                step = yield Ask("base", start, self._y + text, CALL)
+                step = yield Ask("base", start, self._answer + text, CALL)
                 full = step is None
                 if step is None or step.is_end:
                     ended = True
                     break
                 if doubt is None:
-                    if (yield from self._in_doubt(step, self._y + text)):
+                    if (yield from self._in_doubt(step, self._answer + text)):
                         doubt = step
                     else:
                         chunk.append(step)
@@ -95,7 +95,7 @@ class Official(Nudging):
             if text in turn:  # utils.py:171
                 return StopReason.LENGTH if full else Handover("loop" if text else "end", doubt)
             new = b"".join(step.text for step in chunk)
-            if seen_before(new.decode(errors="ignore"), self._y.decode(errors="ignore")):
+            if seen_before(new.decode(errors="ignore"), self._answer.decode(errors="ignore")):
                 return Handover("loop", doubt)
             for step in chunk:
                 if self._room > 0:
@@ -112,12 +112,12 @@ class Official(Nudging):
             carried = False
         return Handover("more")
 
-    def _flush(self) -> Generator[Event, Step | None, None]:
+    def _flush(self) -> Asking[None]:
         yield from ()
 
-    def _finish(self, reason: StopReason) -> Generator[Event, Step | None, StopReason]:
+    def _finish(self, reason: StopReason) -> Asking[StopReason]:
         """Trimmed (utils.py:401), and only then shown."""
-        text = self._y.decode()
+        text = self._answer.decode()
         kept = without_repeated_suffix(text)
         lead = len(text) - len(text.lstrip())
         self.transcript.cut(len(text[: lead + len(kept)].encode()))

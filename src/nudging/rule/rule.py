@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 from ..values.markers import Markers
 from ..values.text import complete, half_character
-from ..values.tokens import Decision, Step, StopReason
+from ..values.tokens import Decision, StopReason
 from . import length
 from .config import Config
-from .draft import Event
+from .draft import Asking
 from .transcript import Transcript
 
 _WHOLE = 4  # tokens that complete any character: a stream of fewer could give back all it gave
@@ -43,7 +43,7 @@ class Rule(ABC):
         self._stops = Markers([stop.encode() for stop in config.stop_strings])
 
     @abstractmethod
-    def run(self) -> Generator[Event, Step | None, StopReason]:
+    def run(self) -> Asking[StopReason]:
         """Yields asks, which are answered by a `Step` (None: the model's context is full), and
         pieces and decisions, which are not. Returns why the answer ended."""
 
@@ -72,7 +72,7 @@ class Rule(ABC):
     # --- for the rules themselves -----------------------------------------------------------
 
     @property
-    def _y(self) -> bytes:
+    def _answer(self) -> bytes:
         """The answer so far."""
         return self.transcript.data
 
@@ -87,29 +87,29 @@ class Rule(ABC):
         measured in parts."""
         if self._room <= 0 or self.config.length == "tokens":
             return self._room <= 0
-        return length.reaches(parts or (self._y,), self.config.max_tokens)
+        return length.reaches(parts or (self._answer,), self.config.max_tokens)
 
     def _stopped(self, since: int) -> StopReason | None:
         """Cut at a stop string that came up since some length of the answer, in bytes."""
-        at = self._stops.first(self._y, since)
+        at = self._stops.first(self._answer, since)
         if at is None:
             return None
         self.transcript.cut(at)
         return StopReason.STOP
 
-    def _flush(self) -> Generator[Event, Step | None, None]:
+    def _flush(self) -> Asking[None]:
         """Show what is final: not half a character, nor what may begin a stop or an end."""
-        half = len(half_character(self._y))
-        keep = max(half, *(some.held_back(self._y) for some in (self._stops, self._ends)))
-        yield from self.transcript.flush(self._y[: len(self._y) - keep])
+        half = len(half_character(self._answer))
+        keep = max(half, *(some.held_back(self._answer) for some in (self._stops, self._ends)))
+        yield from self.transcript.flush(self._answer[: len(self._answer) - keep])
 
-    def _finish(self, reason: StopReason) -> Generator[Event, Step | None, StopReason]:
+    def _finish(self, reason: StopReason) -> Asking[StopReason]:
         """Show the rest."""
         self._drop_half()
-        yield from self.transcript.flush(self._y)
-        yield Decision("end", len(self._y), reason)
+        yield from self.transcript.flush(self._answer)
+        yield Decision("end", len(self._answer), reason)
         return reason
 
     def _drop_half(self) -> None:
         """Take back what is no whole character at the end of the answer."""
-        self.transcript.cut(len(complete(self._y)[0]))
+        self.transcript.cut(len(complete(self._answer)[0]))

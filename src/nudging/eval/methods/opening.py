@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from ...drive.streams import Side
 from ...engines.base import Engine, Want
 from ...prompts.chat import Question, conversation
 from ...rule.config import Config
-from ...rule.draft import Ask, Draft, Event
+from ...rule.draft import Ask, Asking, Draft
 from ...rule.nudging import Nudging
 from ...values.text import complete, word_start
 from ...values.tokens import Answer, Candidate, Decision, Handover, Step, StopReason
@@ -47,7 +47,7 @@ class Opening(Nudging):
         """Of peeks too: with the last of them, the base model's part may begin."""
         return self.config.max_tokens
 
-    def run(self) -> Generator[Event, Step | None, StopReason]:
+    def run(self) -> Asking[StopReason]:
         reason = yield from self._opening()
         if reason is None:
             outcome = yield from self._base_turn(None)
@@ -55,11 +55,11 @@ class Opening(Nudging):
             reason = StopReason.BASE if isinstance(outcome, Handover) else outcome
         return (yield from self._finish(reason))
 
-    def _ends_sentence(self, step: Step, taken: bool) -> Generator[Event, Step | None, bool]:
+    def _ends_sentence(self, step: Step, taken: bool) -> Asking[bool]:
         yield from ()
         return False
 
-    def _opening(self) -> Generator[Event, Step | None, StopReason | None]:
+    def _opening(self) -> Asking[StopReason | None]:
         """The small model's part. None where the base model takes over."""
         handover = Handover("opening")
         draft = Draft(b"", self.config.max_tokens)
