@@ -137,16 +137,10 @@ class NudgedModel:
         Raises:
             NudgingError: an option is wrong, or a model can't be opened.
         """
-        self._options: dict[str, Any] = {**options}
-        if config is not None:
-            self._options = changed(config.options, options)
-        self._form, self._prefix = base_form, prefix
-        base_prompt(conversation("?"), base_form if is_template(base_form) else "auto", prefix)
-        self.config = _config(self._options)
-        self._opened: list[Engine] = []
+        self._settle(config, options, base_form, prefix)
         try:
-            self.base = self._open(base)
-            self.nudge = self._open(nudge)
+            self.base = self._own(open_engine(base)) if isinstance(base, str) else base
+            self.nudge = self._own(open_engine(nudge)) if isinstance(nudge, str) else nudge
             self._check(self.config)
         except BaseException:
             self.close()
@@ -164,33 +158,38 @@ class NudgedModel:
         **options: Unpack[Options],
     ) -> NudgedModel:
         """`NudgedModel(...)` without blocking the event loop while models are loaded."""
-        _config(options if config is None else changed(config.options, options))  # before loading
-        opened: list[Engine] = []
-
-        async def ready(model: str | Engine) -> Engine:
-            if isinstance(model, Engine):
-                return model
-            opened.append(await open_engine_async(model))
-            return opened[-1]
-
+        self = cls.__new__(cls)
+        await aside(self._settle, config, options, base_form, prefix)
         try:
-            base, nudge = await ready(base), await ready(nudge)
-            made = cls(base, nudge, config, base_form=base_form, prefix=prefix, **options)
+            self.base = self._own(await open_engine_async(base)) if isinstance(base, str) else base
+            self.nudge = (
+                self._own(await open_engine_async(nudge)) if isinstance(nudge, str) else nudge
+            )
+            self._check(self.config)
         except BaseException:
-            await _close(opened)
+            await self.aclose()
             raise
-        made._opened = opened
-        return made
+        return self
 
-    def _open(self, model: str | Engine) -> Engine:
-        if isinstance(model, Engine):
-            return model
-        engine = open_engine(model)
+    def _settle(
+        self, config: Config | None, options: Mapping[str, Any], base_form: str, prefix: str
+    ) -> None:
+        """All but the engines, checked before those are opened."""
+        base_prompt(conversation("?"), base_form if is_template(base_form) else "auto", prefix)
+        self._form, self._prefix = base_form, prefix
+        self._options = {**options} if config is None else changed(config.options, options)
+        self.config = self._config({})
+        self._opened: list[Engine] = []
+
+    def _own(self, engine: Engine) -> Engine:
         self._opened.append(engine)
         return engine
 
     def _config(self, options: Mapping[str, Any]) -> Config:
-        return _config(changed(self._options, options))
+        merged = changed(self._options, options)
+        config = Config.of(merged.pop("preset", "default"), **merged)
+        length.check(config.length)  # now, and not where an answer first comes near its limit
+        return config
 
     def _check(self, config: Config) -> None:
         """What the rule needs of the base model's engine must be there before it is asked."""
@@ -314,11 +313,13 @@ class NudgedModel:
 
     async def aclose(self) -> None:
         """Close the engines that were opened here."""
-        await _close(self._opened)
+        while self._opened:
+            await self._opened.pop().aclose()
 
     def close(self) -> None:
         """`aclose` for those without an event loop."""
-        portal.call(self.aclose())
+        if self._opened:
+            portal.call(self.aclose())
 
     def __enter__(self) -> NudgedModel:
         return self
@@ -331,17 +332,6 @@ class NudgedModel:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-
-async def _close(engines: list[Engine]) -> None:
-    while engines:
-        await engines.pop().aclose()
-
-
-def _config(options: Mapping[str, Any]) -> Config:
-    config = Config.of(**{"preset": "default", **options})
-    length.check(config.length)  # now, and not where an answer first comes near its limit
-    return config
 
 
 def with_prefix(messages: Sequence[Message], prefix: str) -> Sequence[Message]:

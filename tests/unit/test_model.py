@@ -15,7 +15,7 @@ from nudging import Answer, Config, Engine, NudgedModel, Sampling
 from nudging.aio import portal
 from nudging.engines.scripted import open_scripted
 from nudging.engines.spec import parse_spec
-from nudging.errors import ConfigError, ModelError, SpecError
+from nudging.errors import ConfigError, ModelError, SpecError, TemplateError
 from nudging.rule.keywords import Options
 
 PAIR = ("scripted:base", "scripted:nudge")
@@ -124,6 +124,7 @@ def test_who_brings_engines_closes_them(monkeypatch: pytest.MonkeyPatch) -> None
     [
         (lambda: NudgedModel.open("scripted:base", "scripted:none"), SpecError, 1),
         (lambda: NudgedModel.open(*PAIR, gamma=2), ConfigError, 0),
+        (lambda: NudgedModel.open(*PAIR, base_form="{{ messages[0] }"), TemplateError, 0),
         (lambda: NudgedModel.open(*PAIR, Config.of("paper"), stop="consult"), ConfigError, 0),
     ],
 )

@@ -13,7 +13,7 @@ Source: arXiv 2410.09300, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cached_property
 
 from ..values.text import (
     at_boundary,
@@ -25,7 +25,6 @@ from ..values.text import (
 )
 from ..values.tokens import Decision, Handover, HandoverReason, Step, StopReason
 from . import loops
-from .config import Config
 from .draft import Ask, Asking, Draft
 from .rule import Rule
 from .stop import would_end
@@ -38,12 +37,6 @@ Turn = Asking[Handover | StopReason]
 class Nudging(Rule):
     """One answer in the making (`Rule`)."""
 
-    def __init__(
-        self, config: Config, ends: Sequence[str] = (), text: str = "", *, most: int | None = None
-    ) -> None:
-        super().__init__(config, ends if config.stop != "lookahead" else (), text, most=most)
-        self._asks_both = needs(config.in_doubt).opinion
-
     @property
     def stop_below(self) -> float:
         return self.config.gamma if self.config.trigger is None else 0.0
@@ -55,6 +48,11 @@ class Nudging(Rule):
     @property
     def drafts_whole(self) -> bool:
         return self.config.stop == "lookahead" and self.config.takeover != "word"
+
+    @cached_property
+    def _asks_both(self) -> bool:
+        """Whether the trigger looks at both models."""
+        return needs(self.config.in_doubt).opinion
 
     def run(self) -> Asking[StopReason]:
         outcome: Handover | StopReason

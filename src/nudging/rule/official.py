@@ -17,10 +17,7 @@ heuristics stop repetition, and a fourth trims the whole answer, so nothing is s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..values.tokens import Handover, Step, StopReason
-from .config import Config
 from .draft import Ask, Asking, Draft
 from .nudging import Nudging, Turn
 
@@ -33,12 +30,8 @@ _REPEATS = 3
 class Official(Nudging):
     """One answer in the making (`Rule`)."""
 
-    def __init__(
-        self, config: Config, ends: Sequence[str] = (), text: str = "", *, most: int | None = None
-    ) -> None:
-        super().__init__(config, ends, text, most=most)
-        self._last_words = ""
-        self._repeats = 0
+    _last_words = ""
+    _repeats = 0
 
     @property
     def base_limit(self) -> int:

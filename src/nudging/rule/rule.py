@@ -39,7 +39,8 @@ class Rule(ABC):
         self.rounds = 0
         """Nudge turns."""
         self._most = math.inf if most is None else most
-        self._ends = Markers([end.encode() for end in ends])
+        # With `lookahead`, nothing but the nudging model's end ends an answer.
+        self._ends = Markers([e.encode() for e in ends] if config.stop != "lookahead" else ())
         self._stops = Markers([stop.encode() for stop in config.stop_strings])
 
     @abstractmethod
