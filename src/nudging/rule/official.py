@@ -3,7 +3,7 @@
 Its source is github.com/fywalter/nudging at commit 2ffbf1f1d472d8dd218a1c7b016f0f859098ae24; a line
 of it is named as `utils.py:N`, here and elsewhere. Whole answers are held against those of that
 code, byte for byte (`tests/e2e/test_fidelity.py`). By the preset's options, `nudging.py` does
-already what these lines do:
+already what these lines say:
 
     utils.py:219-226   16 tokens a call, 150 rounds
     utils.py:262       the length, in tokens of GPT-3.5's vocabulary
@@ -17,6 +17,8 @@ heuristics stop repetition, and a fourth trims the whole answer, so nothing is s
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..values.tokens import Handover, Step, StopReason
 from .draft import Ask, Asking, Draft
 from .nudging import Nudging, Turn
@@ -25,6 +27,17 @@ CALL = 16
 """Tokens of the base model in one call (utils.py:219)."""
 _REPEATS = 3
 """How often a nudge may be the one before, again (utils.py:338)."""
+
+
+class _BaseCall(NamedTuple):
+    text: bytes
+    """All that was read of it."""
+    sure: list[Step]
+    """Its tokens before the first in doubt."""
+    doubt: Step | None
+    ended: bool = False
+    full: bool = False
+    """The model's context is."""
 
 
 class Official(Nudging):
@@ -66,44 +79,49 @@ class Official(Nudging):
             if not carried:
                 self._drop_half()
                 start = self._answer
-            chunk: list[Step] = []
-            text = b""
-            doubt: Step | None = None
-            ended = full = False
-            for _ in range(int(min(CALL - carried, self._room))):
-                step = yield Ask("base", start, self._answer + text, CALL)
-                full = step is None
-                if step is None or step.is_end:
-                    ended = True
-                    break
-                if doubt is None:
-                    if (yield from self._in_doubt(step, self._answer + text)):
-                        doubt = step
-                    else:
-                        chunk.append(step)
-                text += step.text
-                # The rest of the call matters only while it could still all be there already.
-                if doubt is not None and text not in turn:
-                    break
-            if text in turn:  # utils.py:171
-                return StopReason.LENGTH if full else Handover("loop" if text else "end", doubt)
-            new = b"".join(step.text for step in chunk)
+            call = yield from self._call(start, turn, CALL - carried)
+            if call.text in turn:  # utils.py:171
+                if call.full:
+                    return StopReason.LENGTH
+                return Handover("loop" if call.text else "end", call.doubt)
+            new = b"".join(step.text for step in call.sure)
             if seen_before(new.decode(errors="ignore"), self._answer.decode(errors="ignore")):
-                return Handover("loop", doubt)
-            for step in chunk:
+                return Handover("loop", call.doubt)
+            for step in call.sure:
                 if self._room > 0:
                     yield from self._accept(step)
             if (stopped := self._stopped(len(start))) is not None:
                 return stopped
             turn += new
-            if full:
+            if call.full:
                 return StopReason.LENGTH
-            if doubt is not None:
-                return Handover("doubt", doubt)
-            if ended and not carried:  # of the call at the takeover it is not seen (utils.py:199)
+            if call.doubt is not None:
+                return Handover("doubt", call.doubt)
+            if call.ended and not carried:  # at the takeover it is not seen (utils.py:199)
                 return Handover("end")
             carried = False
         return Handover("more")
+
+    def _call(self, start: bytes, turn: bytes, most: int) -> Asking[_BaseCall]:
+        """Read a call of at most so many tokens, of a stream that began at `start`. `turn`: what
+        the base turn has written."""
+        sure: list[Step] = []
+        text = b""
+        doubt: Step | None = None
+        for _ in range(int(min(most, self._room))):
+            step = yield Ask("base", start, self._answer + text, CALL)
+            if step is None or step.is_end:
+                return _BaseCall(text, sure, doubt, ended=True, full=step is None)
+            if doubt is None:
+                if (yield from self._in_doubt(step, self._answer + text)):
+                    doubt = step
+                else:
+                    sure.append(step)
+            text += step.text
+            # The rest of the call matters only while it could still all be there already.
+            if doubt is not None and text not in turn:
+                break
+        return _BaseCall(text, sure, doubt)
 
     def _flush(self) -> Asking[None]:
         yield from ()

@@ -30,9 +30,9 @@ _OF_BOTH = ("bet", "veto")
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`top1 < bound`, `margin < bound` or `entropy > bound` (nats) of the base model's step.
-    Strict: at the bound, it is
-    not in doubt. Two look at what the nudging model would write there, its *opinion*:
+    """`top1 < bound`, `margin < bound` or `entropy > bound` (nats) of the base model's step, which
+    is not in doubt at the bound itself. Two look at what the nudging model would write there, its
+    *opinion*:
 
         bet > bound    its best token is more likely to it, by so much, than the base model's own
                        is to the base model (the confidence bet of arXiv 2604.16146)
