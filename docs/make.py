@@ -7,7 +7,6 @@ docs/errors.md    the tree of errors
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import sys
 from pathlib import Path
@@ -16,31 +15,34 @@ import typer
 from typer.testing import CliRunner
 
 from nudging import errors
-from nudging.cli.app import app
-from nudging.rule import config
-from nudging.server.fields import documented
-from nudging.values import sampling
+from nudging.cli.commands import app
+from nudging.rule.config import FIXED, PRESETS, Config
+from nudging.values.declared import Option, declared
+from nudging.values.sampling import Sampling
 
 HERE = Path(__file__).parent
 
 
+def said(option: Option) -> str:
+    """What it does and, of a number, what it may be."""
+    words = f" {option.words[0].upper()}{option.words[1:]}." if option.range else ""
+    return f"{option.help}{words}".replace("|", "\\|")
+
+
 def options() -> str:
     rows = ["| option | default | `official` | `paper` | |", "| --- | --- | --- | --- | --- |"]
-    texts = documented(config.Config)
-    for field in dataclasses.fields(config.Config):
-        if field.name == "preset" or field.name.endswith("_sampling"):
+    for name, option in declared(Config).items():
+        if name == "preset" or name.endswith("_sampling"):
             continue
-        cells = [f"`{config.DEFAULTS[field.name]!r}`"]
+        cells = [f"`{option.default!r}`"]
         for preset in ("official", "paper"):
-            own = config.PRESETS[preset]
-            cells.append(f"`{own[field.name]!r}`" if field.name in own else "")
-        cells.append(texts.get(field.name, "").replace("|", "\\|"))
-        rows.append(f"| `{field.name}` | " + " | ".join(cells) + " |")
+            own = PRESETS[preset]
+            cells.append(f"`{own[name]!r}`" if name in own else "")
+        rows.append(f"| `{name}` | " + " | ".join([*cells, said(option)]) + " |")
     drawn = ["| option | default | |", "| --- | --- | --- |"]
-    texts = documented(sampling.Sampling)
-    for field in dataclasses.fields(sampling.Sampling):
-        drawn.append(f"| `{field.name}` | `{field.default!r}` | {texts.get(field.name, '')} |")
-    fixed = ", ".join(f"`{name}`" for name in sorted(config.FIXED))
+    for name, option in declared(Sampling).items():
+        drawn.append(f"| `{name}` | `{option.default!r}` | {said(option)} |")
+    fixed = ", ".join(f"`{name}`" for name in sorted(FIXED))
     return "\n".join(
         [
             "# Options",

@@ -19,21 +19,19 @@ import pytest
 
 from nudging.cli import run
 from nudging.engines.base import Want
+from nudging.engines.remote.answer_reader import AnswerReader, share
 from nudging.engines.remote.dialects import DIALECTS
-from nudging.engines.remote.http import open_wire, parse
+from nudging.engines.remote.http_client import open_client, parse
+from nudging.engines.remote.llama_cpp import LlamaServerReader
+from nudging.engines.remote.openai import CompletionsReader
 from nudging.engines.remote.remote_engine import RemoteEngine
-from nudging.engines.remote.server_steps import (
-    LegacyReader,
-    LlamaReader,
-    Reader,
-    SglangReader,
-    share,
-)
+from nudging.engines.remote.sglang import SglangReader
 from nudging.engines.spec import parse_spec
 from nudging.errors import NudgingError, ServerError, ServerNonsense, ServerTimeout
 from nudging.prompts.chat import Part, Prompt
 from nudging.values.tokens import Step
 
+from ..event_loop import Beat
 from ..fake_server import FakeServer, Reply, answer, stream, words
 
 HELLO = Prompt((Part("Hello", literal=True),))
@@ -69,7 +67,7 @@ def using(
     spec = parse_spec(f"{server.url}#m?timeout={timeout}&retries=0")
 
     async def run() -> Any:
-        wire = open_wire(spec)
+        wire = open_client(spec)
         engine = RemoteEngine(
             spec.text, wire, DIALECTS[dialect], "m", template="chatml", n_ctx=None
         )
@@ -276,9 +274,9 @@ def many(dialect: str, candidates: int, tokens: int = 1) -> dict[str, Any]:
     return {"choices": [{"text": "A" * tokens, "logprobs": logprobs, "finish_reason": None}]}
 
 
-READERS: dict[str, Callable[[], Reader]] = {
-    "openai": LegacyReader,
-    "llama-server": LlamaReader,
+READERS: dict[str, Callable[[], AnswerReader]] = {
+    "openai": CompletionsReader,
+    "llama-server": LlamaServerReader,
     "sglang": SglangReader,
 }
 
@@ -336,25 +334,16 @@ def test_an_answer_of_millions_of_values_is_not_read(
     whole = n == 1 or status != 200
     data, kind = (data, "application/json") if whole else (b"data: " + data, "text/event-stream")
     server.on(PATHS["openai"], Reply(status, kind, [data + b"\n\n"]))
-    longest = 0.0
+    beat = Beat()
 
     async def watched(engine: RemoteEngine) -> NudgingError | None:
-        async def beat() -> None:
-            nonlocal longest
-            while True:
-                before = time.thread_time()
-                await asyncio.sleep(0.001)
-                longest = max(longest, time.thread_time() - before)
-
-        beating = asyncio.create_task(beat())
-        _, error = await until_error(engine, n)
-        beating.cancel()
-        return error
+        async with beat:
+            return (await until_error(engine, n))[1]
 
     error = using(server, watched, timeout=60)
     assert isinstance(error, ServerError)
     assert isinstance(error, ServerNonsense) == (status == 200)
-    assert longest < 0.15
+    assert beat.longest < 0.15
 
 
 @pytest.mark.parametrize("text", ["a", "\ud800", "é"])
@@ -364,7 +353,7 @@ def test_a_token_of_megabytes(text: str, where: str) -> None:
     if where == "bytes":
         told = many("llama-server", 1)
         told["completion_probabilities"][0]["bytes"] = [97] * len(long)
-        reader: Reader = LlamaReader()
+        reader: AnswerReader = LlamaServerReader()
     else:
         (told,) = words(long if where == "text" else "a", finish=None)
         logprobs = told["choices"][0]["logprobs"]
@@ -373,7 +362,7 @@ def test_a_token_of_megabytes(text: str, where: str) -> None:
             told["choices"][0]["text"] = long
         if where == "candidate":
             logprobs["top_logprobs"][0][long] = -3
-        reader = LegacyReader()
+        reader = CompletionsReader()
     with pytest.raises(ServerNonsense, match="longer than any"):
         reader.feed(told)
 

@@ -22,11 +22,11 @@ from nudging.engines import open_engine
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.prompts import sandbox, sandbox_worker
 from nudging.prompts.chat import MOST_CHARACTERS, MOST_MESSAGES
-from nudging.prompts.sandbox import MEMORY, Failed, Refused, aside, run
-from nudging.server.app import make_app
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
-from nudging.server.voices import Voices
+from nudging.prompts.sandbox import MEMORY, TemplateFailed, TemplateRefused, aside, run
+from nudging.server.answer_queue import AnswerQueue, Limits
+from nudging.server.api_keys import ApiKeys
+from nudging.server.asgi_app import make_app
+from nudging.server.served_models import ServedModels
 from tests.toys import EchoRuntime
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds address space")
@@ -99,7 +99,7 @@ found = {}
 for name, template in json.load(sys.stdin).items():
     try:
         came = sandbox.run(template, {})
-    except sandbox.Failed:
+    except sandbox.TemplateFailed:
         came = "failed"
     next_one = sandbox.run("{{ a }}", {"a": "still here"})
     sandbox._end_all()
@@ -133,29 +133,29 @@ def test_what_takes_too_much_is_ended_and_the_next_is_rendered(
 
 
 def test_the_words_say_what_was_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Failed, match=r"takes more than 512 MB"):
+    with pytest.raises(TemplateFailed, match=r"takes more than 512 MB"):
         run("{{ 'a' * 2000000000 }}", {})
-    with pytest.raises(Failed, match="prints more than 10,000,000 characters"):
+    with pytest.raises(TemplateFailed, match="prints more than 10,000,000 characters"):
         run("{{ 'a' * 10000001 }}", {})
     monkeypatch.setattr(sandbox, "SECONDS", 0.5)
-    with pytest.raises(Failed, match=r"did not end within 0\.5 s"):
+    with pytest.raises(TemplateFailed, match=r"did not end within 0\.5 s"):
         run(ENDLESS, {})
 
 
 def test_a_refusal_is_told_in_the_templates_words_and_costs_no_process() -> None:
     run("", {})
     worker = only_worker()
-    with pytest.raises(Refused, match=r"^only \{'a': 1\} & 東$"):
+    with pytest.raises(TemplateRefused, match=r"^only \{'a': 1\} & 東$"):
         run("{{ raise_exception('only ' ~ a ~ ' & 東') }}", {"a": {"a": 1}})
-    with pytest.raises(Failed, match="failed: 'b' is undefined"):
+    with pytest.raises(TemplateFailed, match="failed: 'b' is undefined"):
         run("{{ b.c }}", {})
-    with pytest.raises(Refused, match=r"^a{2000}$"):
+    with pytest.raises(TemplateRefused, match=r"^a{2000}$"):
         run("{{ raise_exception('a' * 10000000) }}", {})
     assert only_worker() is worker
 
 
 def test_half_a_character_pair_is_no_text() -> None:
-    with pytest.raises(Failed, match="surrogates not allowed"):
+    with pytest.raises(TemplateFailed, match="surrogates not allowed"):
         run(r"{{ '\ud800' }}", {})
     assert run("b", {}) == "b"
 
@@ -197,7 +197,7 @@ def test_without_such_a_limit_the_process_works_too(monkeypatch: pytest.MonkeyPa
 def test_where_no_process_can_be_started_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for path, why in (("/nowhere/python", "No such file"), ("/bin/false", "exit code")):
         monkeypatch.setattr(sys, "executable", path)
-        with pytest.raises(Failed, match=f"no process can be started .*{why}"):
+        with pytest.raises(TemplateFailed, match=f"no process can be started .*{why}"):
             run("a", {})
 
 
@@ -225,7 +225,7 @@ def test_slow_templates_hold_up_neither_the_loop_nor_others(
             if process.pid not in idle and "sandbox_worker.py" in " ".join(process.cmdline()):
                 process.kill()  # what a time-out does
         for task in slow:
-            with pytest.raises(Failed):
+            with pytest.raises(TemplateFailed):
                 await task
 
     asyncio.run(main())
@@ -268,8 +268,8 @@ def test_the_thread_that_answers_is_never_held(name: str) -> None:
     runtime = EchoRuntime(1, 1)
     runtime.template = template
     nudge = LocalEngine("toy:nudge", runtime)
-    voices = Voices(open_engine("scripted:base?n_ctx=100"), nudge, base_form=form)
-    app = make_app(voices, Line(Limits(8, body=2 * MOST_CHARACTERS)), Keys([]))
+    served = ServedModels(open_engine("scripted:base?n_ctx=100"), nudge, base_form=form)
+    app = make_app(served, AnswerQueue(Limits(8, max_body=2 * MOST_CHARACTERS)), ApiKeys([]))
     messages = [{"role": role, "content": content} for role, content in turns]
     bodies = [json.dumps({"model": "nudged", "messages": messages, "max_tokens": 4}).encode()]
     sent: list[Message] = []
