@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
-from nudging.drive.alone import Alone, Said, alone
+from nudging.drive.alone import Alone, AnswerToken, alone
 from nudging.engines.base import Capabilities, Engine, Want
 from nudging.errors import ModelError
 from nudging.prompts.chat import Part, Prompt
@@ -42,15 +42,15 @@ def step(text: bytes, *, control: str = "") -> Step:
 
 def written(
     engine: Engine, source: Source = "base", most: int = 9, *, must_write: bool = True
-) -> tuple[list[Said], Answer]:
-    async def main() -> list[Said | Answer]:
+) -> tuple[list[AnswerToken], Answer]:
+    async def main() -> list[AnswerToken | Answer]:
         prompt = Prompt((Part("q"),))
         run = alone(engine, prompt, Want(source), most, (), must_write=must_write)
         return [event async for event in run]
 
     *said, answer = asyncio.run(main())
     assert isinstance(answer, Answer)
-    return [each for each in said if isinstance(each, Said)], answer
+    return [each for each in said if isinstance(each, AnswerToken)], answer
 
 
 @pytest.mark.parametrize("source", ["base", "nudge"])

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from .. import __version__
-from ..drive.alone import Said
+from ..drive.alone import AnswerToken
 from ..errors import InputError, ServerError
 from ..rule.config import settings
 from ..server.completion_serializer import CompletionSerializer, usage_data
@@ -110,8 +110,10 @@ def _asked(row: Columns) -> AnswerRequest:
     return asked
 
 
-async def _whole(stream: AsyncGenerator[Said | Answer, None]) -> tuple[list[Said], Answer]:
-    said: list[Said] = []
+async def _whole(
+    stream: AsyncGenerator[AnswerToken | Answer, None],
+) -> tuple[list[AnswerToken], Answer]:
+    said: list[AnswerToken] = []
     async with aclosing(stream):
         async for event in stream:
             if isinstance(event, Answer):

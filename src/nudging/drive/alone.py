@@ -18,7 +18,7 @@ from .streams import Side
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class AnswerToken:
     """A token of an answer, as text that is final."""
 
     source: Source
@@ -80,7 +80,7 @@ async def alone(
     stops: Sequence[str],
     *,
     must_write: bool = True,
-) -> AsyncGenerator[Said | Answer, None]:
+) -> AsyncGenerator[AnswerToken | Answer, None]:
     """At most so many tokens after a prompt, to the model's end or one of the stops.
 
     `must_write`: see `Side`.
@@ -94,4 +94,4 @@ async def alone(
                 assert event.step is not None
                 step = event.step
                 prob = step.top1 if step.prob is None else step.prob
-                yield Said(event.source, event.text, step.top1, prob, step.top)
+                yield AnswerToken(event.source, event.text, step.top1, prob, step.top)

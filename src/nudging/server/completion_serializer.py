@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..drive.alone import Said
+from ..drive.alone import AnswerToken
 from ..page import answer_page
 from ..rule.config import Config
 from ..values.tokens import Answer, Candidate, StopReason
@@ -50,7 +50,10 @@ class CompletionSerializer:
     # --- in one piece ---------------------------------------------------------------------------
 
     def whole(
-        self, said: Sequence[Sequence[Said]], answers: Sequence[Answer], usage: dict[str, Any]
+        self,
+        said: Sequence[Sequence[AnswerToken]],
+        answers: Sequence[Answer],
+        usage: dict[str, Any],
     ) -> dict[str, Any]:
         choices = [
             self._choice(index, tokens, answer)
@@ -59,7 +62,7 @@ class CompletionSerializer:
         kind = "chat.completion" if self._chat else "text_completion"
         return {**self._shared, "object": kind, "choices": choices, "usage": usage}
 
-    def _choice(self, index: int, tokens: Sequence[Said], answer: Answer) -> dict[str, Any]:
+    def _choice(self, index: int, tokens: Sequence[AnswerToken], answer: Answer) -> dict[str, Any]:
         if self._chat:
             text: dict[str, Any] = {
                 "message": {"role": "assistant", "content": answer.text, "refusal": None}
@@ -82,7 +85,7 @@ class CompletionSerializer:
             for index in range(self._request.answers):
                 yield self._chunk(index, {"role": "assistant", "content": ""})
 
-    def piece(self, index: int, said: Said) -> dict[str, Any]:
+    def piece(self, index: int, said: AnswerToken) -> dict[str, Any]:
         text = {"content": said.text} if self._chat else said.text
         shown = self._logprobs(index, [said])
         return self._chunk(index, text, logprobs=shown, nudging=author_data(said))
@@ -132,7 +135,7 @@ class CompletionSerializer:
 
     # --- probabilities --------------------------------------------------------------------------
 
-    def _logprobs(self, index: int, tokens: Sequence[Said]) -> dict[str, Any] | None:
+    def _logprobs(self, index: int, tokens: Sequence[AnswerToken]) -> dict[str, Any] | None:
         most = self._request.logprobs
         if most is None:
             return None
@@ -161,7 +164,7 @@ def nudging_data(
     return own
 
 
-def author_data(said: Said) -> dict[str, Any]:
+def author_data(said: AnswerToken) -> dict[str, Any]:
     """Who wrote a piece of a stream, and how sure it was."""
     own: dict[str, Any] = {"source": said.source, "top1": said.top1}
     if said.handover:
@@ -169,13 +172,13 @@ def author_data(said: Said) -> dict[str, Any]:
     return own
 
 
-def chosen(said: Said, most: int) -> dict[str, Any]:
+def chosen(said: AnswerToken, most: int) -> dict[str, Any]:
     """A token's probability, and at most so many candidates."""
     top = [_token(*candidate) for candidate in said.top[:most]]
     return {**_token(said.text.encode(), said.prob), "top_logprobs": top}
 
 
-def _by_text(said: Said, candidates: Iterable[Candidate]) -> dict[str, float]:
+def _by_text(said: AnswerToken, candidates: Iterable[Candidate]) -> dict[str, float]:
     """The candidates, and always the token itself."""
     shown = {text.decode(errors="replace"): _log(prob) for text, prob in candidates}
     return {**shown, said.text: _log(said.prob)}
