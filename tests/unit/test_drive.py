@@ -25,8 +25,8 @@ from nudging.engines.base import Engine, Want, answers_at_once
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ConfigError, ContextOverflow, InputError, NudgingError, ServerDown
 from nudging.prompts.chat import Part, Prompt
+from nudging.rule import rule_of
 from nudging.rule.config import Config
-from nudging.rule.nudging import Nudging
 from nudging.values.tokens import Candidate, Decision, Source, Step, StopReason
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ def side(source: Source, engine: Watched) -> Side:
 
 
 def driven(base: Watched, nudge: Watched) -> AsyncGenerator[Piece | Decision | Answer, None]:
-    flow = Nudging(Config.of(max_tokens=200, guards="none"))
+    flow = rule_of(Config.of(max_tokens=200, guards="none"))
     return drive(flow, side("base", base), side("nudge", nudge))
 
 

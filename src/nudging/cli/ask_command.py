@@ -13,7 +13,6 @@ from ..page import answer_page, summary
 from ..prompts.chat import conversation
 from ..rule.config import settings
 from ..settings import ResolvedPair
-from ..values.data import answer_data, decision_data
 from ..values.tokens import Answer
 from . import show
 from .output_file import check_output, writing
@@ -76,18 +75,16 @@ def _standard_input() -> str:
 
 def _print_json(answer: Answer, made: ResolvedPair, trace: bool) -> None:
     config = made.config
-    data = answer_data(answer) | {
+    found = answer.as_dict()
+    data = {name: found.pop(name) for name in ("text", "spans", "stop_reason")} | {
         "base": made.base,
         "nudge": made.nudge,
         "gamma": config.gamma,
         "preset": config.preset,
-        "nudge_rate": round(answer.nudge_rate, 4),
-        "notes": list(answer.notes),
-        "usage": answer.usage.as_dict(),
-        "seconds": round(answer.usage.seconds, 4),
+        **found,
     }
     if trace:
-        data["decisions"] = [decision_data(d) for d in answer.decisions]
+        data["decisions"] = [decision.as_dict() for decision in answer.decisions]
     show.print_json(data)
 
 
