@@ -1,6 +1,6 @@
 """`nudge batch --ray`: the same on a cluster.
 
-Shows how far it is, prints the counts. Knows nothing of how a row is read, asked or kept.
+Shows progress, prints the counts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A file that a command is to write: whether it can be there, and failures in words.
-
-Knows nothing of what is written.
-"""
+"""A file that a command is to write: whether it can be there, and failures in words."""
 
 from __future__ import annotations
 

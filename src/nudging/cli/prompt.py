@@ -1,7 +1,4 @@
-"""What is typed at a terminal: with editing and a history, and what is pasted as one text.
-
-Knows no command.
-"""
+"""What is typed at a terminal: with editing and a history, and what is pasted as one text."""
 
 from __future__ import annotations
 

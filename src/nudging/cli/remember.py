@@ -1,7 +1,4 @@
-"""A pair's gamma in the config file, with the rest of the file as it was, comments too.
-
-Knows nothing of how gamma was found.
-"""
+"""A pair's gamma in the config file, with the rest of the file as it was, comments too."""
 
 from __future__ import annotations
 
