@@ -13,7 +13,7 @@ demo: .venv/.demo
 
 # Without PyTorch, Ray and models.
 unit: lint
-	$(BIN)/python -m pytest -q -m "not slow" tests/unit tests/contract $(ARGS)
+	$(BIN)/python -m pytest -q -n auto -m "not slow" tests/unit tests/contract $(ARGS)
 
 test: .venv/.all
 	$(BIN)/nudge pull demo
@@ -164,7 +164,7 @@ picture: .venv/.all
 	touch $@
 
 .venv/.unit: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/pip install $(PIP_FLAGS) --editable '.[server]' --group dev
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[server,paper]' --group dev
 	touch $@
 
 .venv/.all: pyproject.toml constraints.txt | .venv/bin/python

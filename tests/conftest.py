@@ -38,11 +38,21 @@ MODELS = Path(__file__).parents[1] / "lab" / "models"
 SLOTS, SLOT_CONTEXT = 2, 256
 
 
+SLOW = (
+    *("capacity", "eval_tasks", "fleet", "hostile", "openapi", "plan", "properties", "remote"),
+    *("report_damaged", "sandbox", "server_held", "speculation", "whole_texts", "wording"),
+)
+"""How the names of test files begin that take long: servers that fall silent, processes that are
+killed, thousands of random answers."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs PyTorch, Ray, a model or vLLM is slow, too."""
+    """Mark as slow what takes long, or needs PyTorch, Ray, a model or vLLM: `make unit` and the
+    checks of each pull request leave it out."""
     for item in items:
-        if any(map(item.get_closest_marker, ("models", "hf", "vllm", "scale"))):
+        named = item.path.stem.removeprefix("test_").startswith(SLOW)
+        if named or any(map(item.get_closest_marker, ("models", "hf", "vllm", "scale"))):
             item.add_marker(pytest.mark.slow)
 
 
