@@ -1,7 +1,7 @@
 """The commands put together.
 
-Libraries for models and for drawing are imported by the commands that need them, so that
-`nudge --help` is quick.
+Knows no model; libraries for models and for drawing are imported by the commands that need them,
+so that `nudge --help` is quick.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from .eval import evaluate
 
 app = typer.Typer(
     name="nudge",
-    help="Make a base language model answer like an assistant, with a small aligned model.",
-    epilog="If you name no models, a small built-in pair answers. Try: nudge ask 'Why is the "
+    help="Align any base language model while it writes, with a small aligned model.",
+    epilog="With no models named, a small built-in pair answers. Try: nudge ask 'Why is the "
     "sky blue?'",
     add_completion=False,
     pretty_exceptions_enable=False,  # they print local variables, and those may hold a key

@@ -24,20 +24,20 @@ from .place import check_place, writing
 def ask(
     question: Annotated[
         str,
-        typer.Argument(metavar="QUESTION", help="The question; - reads standard input."),
+        typer.Argument(metavar="QUESTION", help="The question; - reads it from standard input."),
     ],
     system: SystemOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     trace: Annotated[
-        bool, typer.Option("--trace", help="Show every decision; with --json, include them.")
+        bool, typer.Option("--trace", help="Show every decision; with --json, have them in it.")
     ] = False,
     page: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="Write a page that explains the answer."),
+        typer.Option("--html", metavar="FILE", help="Write a page with the answer explained."),
     ] = None,
     **options: Any,
 ) -> None:
-    """Ask one question. The nudging model's words are marked."""
+    """Ask one question. Words of the nudging model stand out."""
     made = pair_options(**options)
     if question == "-":
         question = _standard_input()

@@ -1,6 +1,7 @@
-"""`nudge batch`: answer each row of a file, and resume after a crash.
+"""`nudge batch`: a file of prompts answered, a row at a time, through any kill.
 
-Reads the command line, shows progress, prints the counts.
+Reads the command line, shows how far it is, prints the counts. Knows nothing of how a row is read,
+asked or kept.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ def answer_file(
         typer.Option(
             "--column",
             metavar="NAME",
-            help="Column of the prompts or conversations. Default: prompt or messages.",
+            help="Where the prompts or conversations are; prompt or messages, unless given.",
         ),
     ] = None,
     name_prefix: Annotated[
         str,
         typer.Option(
-            "--name-prefix", metavar="TEXT", help="Prefix for the names of added columns."
+            "--name-prefix", metavar="TEXT", help="Before the names of the columns added."
         ),
     ] = "",
     unordered: Annotated[
-        bool, typer.Option("--unordered", help="Write rows as they finish, not in IN's order.")
+        bool, typer.Option("--unordered", help="Write rows as they were done, not in IN's order.")
     ] = False,
     concurrency: Annotated[
         int | None,
@@ -54,31 +55,29 @@ def answer_file(
             "--concurrency",
             metavar="N",
             min=1,
-            help="Answers at once. Default: as many as are fastest.",
+            help="Answers at work at once. Unless given, as many as are fastest.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume after an interruption.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it was stopped.")] = False,
     on_ray: Annotated[
         bool,
-        typer.Option("--ray", help="Use a Ray cluster. OUT is a folder or URL; IN may be one."),
+        typer.Option("--ray", help="On a Ray cluster; IN may be and OUT is a folder, or a URL."),
     ] = False,
     address: Annotated[
         str | None,
         typer.Option(
             "--address",
             metavar="HOST:PORT",
-            help="The cluster. Default: RAY_ADDRESS, or this machine.",
+            help="The cluster's; without it and RAY_ADDRESS, this machine is one.",
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", min=1, help="Processes, each with both models; 1."),
+        typer.Option("--workers", metavar="N", min=1, help="Processes that hold both models; 1."),
     ] = None,
     gpus: Annotated[
         float | None,
-        typer.Option(
-            "--gpus", metavar="N", min=0, help="GPUs for each process, or a share of one; 0."
-        ),
+        typer.Option("--gpus", metavar="N", min=0, help="GPUs of each, or a share of one; 0."),
     ] = None,
     part: Annotated[
         int | None,
@@ -88,7 +87,7 @@ def answer_file(
 ) -> None:
     """Answer each row of a file: prompts, conversations, or requests of OpenAI's batch format.
 
-    After an interruption, repeat the command with --resume. Rows that can't be asked go to
+    What is interrupted goes on by the same command with --resume. Rows that can't be asked go to
     OUT.bad.jsonl.
     """
     made = pair_options(**options)

@@ -1,7 +1,7 @@
 """`nudge bench`: what nudging costs beside the base model alone, as ratios in one run.
 
-Chooses suites, shows progress, and prints tables or JSON. A suite, and what it imports, is
-imported only when it is run.
+Chooses suites, shows how far they are, and prints tables or JSON. Knows nothing of how a figure
+is taken; a suite, and what it imports, is imported only when it is run.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def bench(
         str, typer.Option("--suite", metavar="S", help="pair, deep, many, remote, overhead or all.")
     ] = "all",
     prompts: Annotated[
-        int, typer.Option("--prompts", metavar="N", min=1, help="Number of questions.")
+        int, typer.Option("--prompts", metavar="N", min=1, help="Questions, of those there are.")
     ] = 20,
     questions: Annotated[
         Path | None,
-        typer.Option("--questions", metavar="FILE", help='JSON lines, each with a "question".'),
+        typer.Option("--questions", metavar="FILE", help='JSON lines with a "question" in each.'),
     ] = None,
     base: Annotated[
         str | None,
@@ -59,14 +59,14 @@ def bench(
             "with off.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a list of JSON objects.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of JSON objects.")] = False,
 ) -> None:
-    """Measure what nudging costs compared with the base model alone, as ratios in one run.
+    """Measure what nudging costs beside the base model alone, as ratios in one run.
 
-    Suites: pair, the built-in pair or another; deep, the built-in base model made 4 and 8 times
-    deeper; many, answers of the pair one at a time and several at once; remote, two servers;
-    overhead, this library's own CPU time. All includes remote only if --base and --nudge name
-    servers; the others need only the built-in pair.
+    The suites: pair, the built-in pair or another; deep, the built-in base model made 4 and 8
+    times deeper; many, answers of the pair one at a time and several at once; remote, two servers;
+    overhead, this library's own CPU time. All of them but remote need no more than the built-in
+    pair; remote is one of all only where --base and --nudge name servers.
     """
     names = _chosen(suite, base is not None)
     asked = read_questions(questions) if questions else list(QUESTIONS)

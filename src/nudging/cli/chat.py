@@ -28,7 +28,7 @@ Ctrl-C stops an answer."""
 
 @options_of(pair_options)
 def chat(system: SystemOption = None, **options: Any) -> None:
-    """Talk with the pair. /help lists the commands."""
+    """Talk with the pair. /help tells the commands."""
     made = pair_options(**options)
     lines = standard_input()
     with load(made) as model:

@@ -1,6 +1,6 @@
 """`nudge batch --ray`: the same on a cluster.
 
-Shows progress, prints the counts.
+Shows how far it is, prints the counts. Knows nothing of how a row is read, asked or kept.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """`nudge eval`: tasks asked of methods, a line for each sample as it is done, and the figures.
 
-Reads the command line, shows progress, prints the summary.
+Reads the command line, shows how far it is, prints the summary. Knows nothing of how a sample is
+asked or scored.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def evaluate(
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", metavar="N", min=1, help="Samples of each task; default: all. May grow."
+            "--limit", metavar="N", min=1, help="Samples of each task; all, unless given. May grow."
         ),
     ] = None,
     data_dir: Annotated[
@@ -53,21 +54,23 @@ def evaluate(
         typer.Option(
             "--data-dir",
             metavar="DIR",
-            help="Folder with TASK.jsonl. Default: the Hugging Face hub.",
+            help="Where TASK.jsonl lies; without it, the Hugging Face hub is asked.",
         ),
     ] = None,
     gammas: Annotated[
-        str | None, typer.Option("--gammas", metavar="G,...", help="Try each.")
+        str | None, typer.Option("--gammas", metavar="G,...", help="Each is tried.")
     ] = None,
     presets: Annotated[
-        str | None, typer.Option("--presets", metavar="P,...", help="Try each.")
+        str | None, typer.Option("--presets", metavar="P,...", help="Each is tried.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume a run.")] = False,
-    merge: Annotated[bool, typer.Option("--merge", help="Merge runs of several machines.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Put runs of several machines together.")
+    ] = False,
     rescore: Annotated[
         bool,
         typer.Option(
-            "--rescore", help="Score a run's answers again with today's code; asks no model."
+            "--rescore", help="Score a run's answers anew with today's code; asks no model."
         ),
     ] = False,
     judge: Annotated[
@@ -76,22 +79,20 @@ def evaluate(
     ] = None,
     aligned: Annotated[
         str | None,
-        typer.Option(
-            "--aligned", metavar="SPEC", help="A large aligned model, for the method aligned."
-        ),
+        typer.Option("--aligned", metavar="SPEC", help="A large aligned model: method aligned."),
     ] = None,
     tuned: Annotated[
         str | None,
         typer.Option(
-            "--tuned", metavar="SPEC", help="For the method proxy-tuning. Default: --nudge."
+            "--tuned", metavar="SPEC", help="Method proxy-tuning; the nudging model, unless given."
         ),
     ] = None,
     untuned: Annotated[
         str | None,
-        typer.Option("--untuned", metavar="SPEC", help="The base version of --tuned."),
+        typer.Option("--untuned", metavar="SPEC", help="What it was tuned from: proxy-tuning."),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="S", help="Chooses the samples, and seeds draws.")
+        int, typer.Option("--seed", metavar="S", help="Picks the samples, and seeds draws.")
     ] = 0,
     concurrency: Annotated[
         int | None,
@@ -99,17 +100,17 @@ def evaluate(
             "--concurrency",
             metavar="N",
             min=1,
-            help="Answers at once. Default: one if a model runs in this process.",
+            help="Answers at work at once; one where a model runs in this process, unless given.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
     **options: Any,
 ) -> None:
-    """Ask several methods the questions of tasks, and compare the answers.
+    """Ask tasks of several methods, and compare what comes.
 
-    Each sample's line is written as soon as it is done. To resume after an interruption, or to try
-    failed samples again, repeat the command with --resume. --merge RUN... merges runs of several
-    machines. --rescore RUN scores a run's answers again after the scoring code has changed.
+    Each sample's line is written as it is done; what is interrupted, or has failed, is done by the
+    same command with --resume. --merge RUN... puts runs of several machines together. --rescore RUN
+    scores the answers of a run anew, where the code that scores has changed.
     """
     if rescore:
         if len(runs or ()) != 1 or merge or resume:

@@ -31,7 +31,7 @@ PairOption = Annotated[
 ]
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="Use this config file."),
+    typer.Option("--config", metavar="FILE", help="Another config file than the usual one."),
 ]
 GammaOption = Annotated[
     float | None,
@@ -41,15 +41,15 @@ PresetOption = Annotated[
     str | None, typer.Option("--preset", metavar="P", help="default, official or paper.")
 ]
 SystemOption = Annotated[
-    str | None, typer.Option("--system", metavar="TEXT", help="System text; '' means none.")
+    str | None, typer.Option("--system", metavar="TEXT", help="System text; '' for none.")
 ]
 MaxTokensOption = Annotated[
-    int | None, typer.Option("--max-tokens", metavar="N", help="Longest answer, in tokens.")
+    int | None, typer.Option("--max-tokens", metavar="N", help="Length limit of an answer.")
 ]
 TemperatureOption = Annotated[
     float | None, typer.Option("--temperature", metavar="T", help="For both models; 0 is greedy.")
 ]
-SeedOption = Annotated[int | None, typer.Option("--seed", metavar="S", help="Seed for sampling.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", metavar="S", help="Seed of the draws.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -1,4 +1,7 @@
-"""A file that a command is to write: whether it can be there, and failures in words."""
+"""A file that a command is to write: whether it can be there, and failures in words.
+
+Knows nothing of what is written.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is typed at a terminal: with editing and a history, and what is pasted as one text."""
+"""What is typed at a terminal: with editing and a history, and what is pasted as one text.
+
+Knows no command.
+"""
 
 from __future__ import annotations
 

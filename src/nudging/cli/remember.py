@@ -1,4 +1,7 @@
-"""A pair's gamma in the config file, with the rest of the file as it was, comments too."""
+"""A pair's gamma in the config file, with the rest of the file as it was, comments too.
+
+Knows nothing of how gamma was found.
+"""
 
 from __future__ import annotations
 

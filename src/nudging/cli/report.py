@@ -1,4 +1,7 @@
-"""`nudge report`: runs of an evaluation as one HTML file, or for other programs."""
+"""`nudge report`: runs of an evaluation as one HTML file, or for other programs.
+
+Knows nothing of what is in them.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ def report(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Output. Default: report.html, answers.parquet, the folder inspect-logs, or "
-            "standard output for figures.",
+            help="Where to; without it report.html, answers.parquet, the folder inspect-logs, or "
+            "standard output for the figures.",
         ),
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="The figures for a spreadsheet.")] = False,
@@ -35,9 +38,9 @@ def report(
         bool, typer.Option("--inspect", help="All answers as a folder of logs for inspect_ai.")
     ] = False,
 ) -> None:
-    """Show runs in one HTML file: plots, tables, and all answers.
+    """Show runs: plots, tables, and all answers to look through, in one HTML file.
 
-    The file loads nothing from the network. With another format, only that is written.
+    The file needs no network and loads nothing. With another form only that is written.
     """
     forms = {
         "--csv": (as_csv, _csv),

@@ -1,6 +1,6 @@
 """What people see on a terminal: answers as they come, decisions, errors, what is going on.
 
-In a pipe everything is plain.
+In a pipe everything is plain. Knows no command and no model.
 """
 
 from __future__ import annotations

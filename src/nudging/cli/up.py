@@ -35,19 +35,18 @@ def up(
         ),
     ],
     nudge: Annotated[
-        str,
-        typer.Option("--nudge", metavar="HF_OR_DIR", help="The nudging model, in the same form."),
+        str, typer.Option("--nudge", metavar="HF_OR_DIR", help="The nudging model, likewise.")
     ],
     tp: Annotated[
-        int, typer.Option("--tp", metavar="N", min=1, help="GPUs to spread the base model over.")
+        int, typer.Option("--tp", metavar="N", min=1, help="GPUs that the base model spreads over.")
     ] = 1,
     memory: Annotated[
         float | None,
         typer.Option(
             "--memory",
             metavar="SHARE",
-            help="Share of the free memory for both servers together. Default: 0.9 of a GPU's, 0.5 "
-            "of the main memory.",
+            help="Of the free memory, what both servers together take; 0.9 of a GPU's and 0.5 of "
+            "the main memory, unless given.",
         ),
     ] = None,
     gate: Annotated[
@@ -55,13 +54,13 @@ def up(
         typer.Option(
             "--gate",
             metavar="KIND",
-            help="Whether the base server ends turns by itself: v1 or v2 for vLLM's model runner, "
+            help="How the base server ends turns by itself: v1 or v2, by vLLM's model runner, "
             "auto, or off.",
         ),
     ] = "auto",
     base_args: Annotated[
         str,
-        typer.Option("--base-args", metavar="FLAGS", help="More flags for vLLM, in one text."),
+        typer.Option("--base-args", metavar="FLAGS", help="More flags of vLLM, in one text."),
     ] = "",
     nudge_args: Annotated[
         str, typer.Option("--nudge-args", metavar="FLAGS", help="The same for the nudging model.")
@@ -81,7 +80,7 @@ def up(
 ) -> None:
     """Start two vLLM servers for a pair, check the pair, and serve it as nudge serve does.
 
-    Both servers end with this command, however it ends. If one of them ends, everything ends.
+    Both servers end with this command, however it ends, and it ends when one of them does.
     """
     program = find_program(vllm)
     kind = check_gate(gate)
