@@ -112,7 +112,8 @@ bench: .venv/.all
 bench-remote: .venv/.all .venv-vllm/.done
 	mkdir -p build
 	$(BIN)/python -m benchmarks.vllm_pair build \
-		$(NUDGE_BENCH) --suite remote --base '{base}' --nudge '{nudge}' > build/bench-remote.json
+		$(BIN)/python -m benchmarks.beside_chunked '{base}' '{nudge}' \
+		$(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) $(ARGS) > build/bench-remote.json
 	$(BIN)/python -m benchmarks.tables docs/performance.md build/bench-remote.json
 
 # What one forward pass takes.

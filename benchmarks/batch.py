@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nudging.eval.lines import timeless
+from nudging.eval.sample_lines import timeless
 
 from .sections import write_section
 

@@ -4,7 +4,7 @@
 
 Two figures: rounds that come out identical when each starts from the record's own text so far,
 and whole answers that are identical. Beside them the same of the authors' way of calling, on the
-servers of this run (`nudging.bench.chunked`): what differs there too is not ours. Where a round
+servers of this run (`benchmarks.chunked`): what differs there too is not ours. Where a round
 differs, the choice nearest to a tie up to the first difference is given: rounding can turn that
 one. Without specs, both servers are started here. A line a record goes to `--out` as it comes, and
 a run that was interrupted goes on from there; remove the file to begin anew.
@@ -24,8 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nudging import Answer, Config, Decision, Engine, NudgedModel, open_engine_async
-from nudging.bench.chunked import Chunked
-from nudging.bench.watched import Choice, Watched
+from nudging.bench.recording import RecordingEngine, TokenChoice
 from nudging.drive.driver import drive
 from nudging.drive.streams import Side
 from nudging.engines.base import Want
@@ -34,6 +33,7 @@ from nudging.prompts.chat import Part, Prompt
 from nudging.rule.nudging import Nudging
 from nudging.values.text import common_prefix
 
+from .chunked import Chunked
 from .sections import add_line, read_lines, table, write_section
 from .vllm_pair import vllm_pair
 
@@ -76,13 +76,13 @@ async def one_round(record: dict[str, Any], place: int, pair: Pair) -> tuple[str
     return "".join(texts[:1]), "".join(texts)
 
 
-def nearest_tie(choices: list[Choice], gamma: float, until: int) -> dict[str, Any]:
+def nearest_tie(choices: list[TokenChoice], gamma: float, until: int) -> dict[str, Any]:
     """The choice that the least change of a logit would have turned, up to where the texts part.
 
     A later one where none is near: the authors' checks for repetition look at a whole call.
     """
 
-    def gap(choice: Choice) -> float:
+    def gap(choice: TokenChoice) -> float:
         step = choice.step
         second = step.top[1].prob if len(step.top) > 1 else 0.0
         near = math.log(step.top1 / second) if second else math.inf
@@ -118,8 +118,8 @@ async def rounds_of(record: dict[str, Any], pair: Pair, servers: Servers) -> lis
     for place, (words, text) in enumerate(
         zip(record["nudging_words"], record["completions"], strict=True)
     ):
-        choices: list[Choice] = []
-        watched = Pair(Watched(pair.base, choices), Watched(pair.nudge, choices))
+        choices: list[TokenChoice] = []
+        watched = Pair(RecordingEngine(pair.base, choices), RecordingEngine(pair.nudge, choices))
         our_words, our_text = await one_round(record, place, watched)
         # The last round of an answer is trimmed with it, in theirs and in ours.
         last = place == len(record["completions"]) - 1

@@ -28,13 +28,13 @@ import torch
 import transformers
 from tokenizers import decoders, models, pre_tokenizers
 
+from nudging.bench.case_results import HEAD, CaseResult, Workload, lines
 from nudging.bench.deep import deepen
 from nudging.bench.measure import compared
 from nudging.bench.questions import QUESTIONS
-from nudging.bench.rows import HEAD, Request, Row, lines
 from nudging.engines.hf.hf_runtime import HfRuntime
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.local.runtime import Row as Logits
+from nudging.engines.local.runtime import Rows
 from nudging.values.sampling import uniform
 
 from .sections import table
@@ -80,14 +80,15 @@ class Noisy(HfRuntime):
         super().__init__(model, tokenizer, n_ctx=2048)
         self._share = share
 
-    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Logits:
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Rows:
         begin = self._lengths[slot] + len(ids) - rows
         logits = super().forward(ids, rows, slot)
         for row in range(rows):
             if uniform(0, "nudge", begin + row) < self._share:
                 best = int(logits[row].argmax())
                 other = 256 + (best + 1) % (logits.shape[1] - 256)
-                logits[row, other] = logits[row, best] + 1
+                with torch.inference_mode():
+                    logits[row, other] = logits[row, best] + 1
         return logits
 
 
@@ -131,12 +132,14 @@ def random_model(shape: str, device: str) -> Any:
 
 
 async def measure(
-    request: Request, noises: Sequence[float], *, device: str, toy: bool
-) -> AsyncGenerator[Row, None]:
+    request: Workload, noises: Sequence[float], *, device: str, toy: bool
+) -> AsyncGenerator[CaseResult, None]:
     tokenizer = word_tokenizer()
     large, small = ("toy", "toy") if toy else ("7b", "1b")
 
-    async def rows(label: str, base: Any, nudge: Any, share: float) -> AsyncGenerator[Row, None]:
+    async def rows(
+        label: str, base: Any, nudge: Any, share: float
+    ) -> AsyncGenerator[CaseResult, None]:
         engines = (
             LocalEngine("hf:base", HfRuntime(base, tokenizer, n_ctx=2048)),
             LocalEngine("hf:nudge", Noisy(nudge, tokenizer, share)),
@@ -173,10 +176,10 @@ def main() -> None:
     if not given.toy and not torch.cuda.is_available():
         raise SystemExit("torch sees no GPU here; --toy runs tiny models on the CPU")
     device = "cpu" if given.toy else "cuda"
-    request = Request(QUESTIONS[: given.prompts], tokens=given.tokens)
+    request = Workload(QUESTIONS[: given.prompts], tokens=given.tokens)
     noises = [float(share) for share in given.noise.split(",")]
 
-    async def collect() -> list[Row]:
+    async def collect() -> list[CaseResult]:
         return [row async for row in measure(request, noises, device=device, toy=given.toy)]
 
     rows = asyncio.run(collect())

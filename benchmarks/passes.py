@@ -42,7 +42,7 @@ def open_runtime(engine: str, source: Source) -> tuple[LocalEngine, Runtime]:
 
 def milliseconds(runtime: Runtime, size: int, rows: int) -> float:
     text = "Why can I see the moon during the day? " * 20
-    ids = runtime.tokenize(text, controls=False, begin=False)[: HELD + size]
+    ids = runtime.tokenizer.tokenize(text, controls=False, begin=False)[: HELD + size]
     runtime.cut(0)
     runtime.forward(ids[:HELD], 1)
     took = []

@@ -15,12 +15,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nudging.bench.rows import Row
+from nudging.bench.case_results import CaseResult
+from nudging.eval.report.svg import Svg
 
+from .svg_file import as_file
 from .tables import read_rows
 
 WIDTH, HEIGHT, EDGE = 360, 260, 48
 COLOURS = ("#7b3294", "#008837", "#d95f02", "#1f78b4")
+STYLE = """
+text{font:11px sans-serif}.title{font-weight:bold}.mid{text-anchor:middle}.end{text-anchor:end}
+.paper{fill:white}.axis{fill:none;stroke:#333}.one{stroke:#999;stroke-dasharray:4 3}
+.line{fill:none;stroke:var(--c);stroke-width:2}.dot{fill:var(--c)}
+""" + "".join(f".c{place}{{--c:{colour}}}" for place, colour in enumerate(COLOURS))
 
 Point = tuple[float, float]
 
@@ -32,7 +39,7 @@ class Panel(NamedTuple):
     joined: bool
 
 
-def lengths(rows: Iterable[Row]) -> dict[str, list[Point]]:
+def lengths(rows: Iterable[CaseResult]) -> dict[str, list[Point]]:
     """Of each model, the median ratio at each fixed length."""
     found: dict[str, dict[int, list[float]]] = {}
     for row in rows:
@@ -46,7 +53,7 @@ def lengths(rows: Iterable[Row]) -> dict[str, list[Point]]:
     }
 
 
-def agreement(rows: Iterable[Row]) -> dict[str, list[Point]]:
+def agreement(rows: Iterable[CaseResult]) -> dict[str, list[Point]]:
     """Of each model, the ratio of each answer against the share of its drafts that was met."""
     found: dict[str, list[Point]] = {}
     for row in rows:
@@ -59,47 +66,39 @@ def agreement(rows: Iterable[Row]) -> dict[str, list[Point]]:
 
 def picture(panels: Sequence[Panel]) -> str:
     width = len(panels) * (WIDTH + EDGE) + EDGE
-    height = HEIGHT + 2 * EDGE
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="11">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-    ]
+    svg = Svg(width, HEIGHT + 2 * EDGE, "; ".join(panel.title for panel in panels))
+    svg.add("rect", "paper", x=0, y=0, width=width, height=HEIGHT + 2 * EDGE)
     for place, panel in enumerate(panels):
-        left = EDGE + place * (WIDTH + EDGE)
-        parts += [f'<g transform="translate({left} {EDGE})">', *_panel(panel), "</g>"]
-    return "\n".join([*parts, "</svg>", ""])
+        _draw(svg, panel, EDGE + place * (WIDTH + EDGE))
+    return as_file(str(svg), STYLE)
 
 
-def _panel(panel: Panel) -> list[str]:
+def _draw(svg: Svg, panel: Panel, left: float) -> None:
     points = [point for series in panel.series.values() for point in series]
     most_x = max((x for x, _ in points), default=1.0) or 1.0
     most_y = max(1.0, *(y for _, y in points)) * 1.1 if points else 1.1
+    right, floor = left + WIDTH - EDGE, EDGE + HEIGHT
 
     def at(point: Point) -> Point:
-        return point[0] / most_x * (WIDTH - EDGE), HEIGHT * (1 - point[1] / most_y)
+        return left + point[0] / most_x * (right - left), floor - point[1] / most_y * HEIGHT
 
     _, one = at((0, 1))
-    right = WIDTH - EDGE
-    parts = [
-        f'<text x="0" y="-14" font-weight="bold">{panel.title}</text>',
-        f'<text x="{right / 2}" y="{HEIGHT + 32}" text-anchor="middle">{panel.below}</text>',
-        f'<path d="M0 0V{HEIGHT}H{right}" fill="none" stroke="#333"/>',
-        f'<path d="M0 {one:.1f}H{right}" stroke="#999" stroke-dasharray="4 3"/>',
-        f'<text x="-6" y="{one + 4:.1f}" text-anchor="end">1.0</text>',
-        f'<text x="-6" y="8" text-anchor="end">{most_y:.1f}</text>',
-        f'<text x="0" y="{HEIGHT + 15}" text-anchor="middle">0</text>',
-        f'<text x="{right}" y="{HEIGHT + 15}" text-anchor="middle">{most_x:.3g}</text>',
-    ]
+    svg.add("text", "title", x=left, y=EDGE - 14, text=panel.title)
+    svg.add("text", "mid", x=(left + right) / 2, y=floor + 32, text=panel.below)
+    svg.path("axis", [(left, EDGE), (left, floor), (right, floor)])
+    svg.path("one", [(left, one), (right, one)])
+    svg.add("text", "end", x=left - 6, y=one + 4, text="1.0")
+    svg.add("text", "end", x=left - 6, y=EDGE + 8, text=f"{most_y:.1f}")
+    svg.add("text", "mid", x=left, y=floor + 15, text="0")
+    svg.add("text", "mid", x=right, y=floor + 15, text=f"{most_x:.3g}")
     for place, (name, series) in enumerate(panel.series.items()):
-        colour = COLOURS[place % len(COLOURS)]
+        colour = f"c{place % len(COLOURS)}"
         spots = [at(point) for point in series]
         if panel.joined:
-            line = "L".join(f"{x:.1f} {y:.1f}" for x, y in spots)
-            parts.append(f'<path d="M{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in spots]
-        parts.append(f'<text x="8" y="{12 + 14 * place}" fill="{colour}">{name}</text>')
-    return parts
+            svg.path(f"line {colour}", spots)
+        for x, y in spots:
+            svg.add("circle", f"dot {colour}", cx=x, cy=y, r=3)
+        svg.add("text", f"dot {colour}", x=left + 8, y=EDGE + 12 + 14 * place, text=name)
 
 
 def main() -> None:

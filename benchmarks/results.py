@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 
 from nudging.eval.header import asked
 from nudging.eval.interval import interval
-from nudging.eval.lines import Line, canonical
-from nudging.eval.report.gather import Cell, Gathered, gather
-from nudging.eval.store import read_samples
+from nudging.eval.report.gather import Cell, ReportData, gather
+from nudging.eval.run_folder import read_samples
+from nudging.eval.sample_lines import Line, canonical
 from nudging.eval.summary import BASELINE
 from nudging.eval.task import Sample
 from nudging.eval.tasks import find_task
 from nudging.eval.tasks.choice import Choice
-from nudging.storage.headers import Header
+from nudging.storage.resumable import Header
 
 from .sections import table, write_section
 
@@ -54,7 +54,7 @@ class Shown(NamedTuple):
         return tail(right, self.cell["scored"], self.chance)
 
 
-def read(run: Path) -> tuple[Gathered, list[Shown]]:
+def read(run: Path) -> tuple[ReportData, list[Shown]]:
     gathered = gather([run])
     answers: dict[str, list[Line]] = {}
     tasks: dict[str, list[Line]] = {}

@@ -16,16 +16,16 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from nudging.bench.rows import HEAD, Row, legend, lines
+from nudging.bench.case_results import HEAD, CaseResult, legend, lines
 
 from .sections import table, write_section
 
 
-def read_rows(paths: Iterable[Path]) -> list[Row]:
-    return [Row(**row) for path in paths for row in json.loads(path.read_text())]
+def read_rows(paths: Iterable[Path]) -> list[CaseResult]:
+    return [CaseResult(**row) for path in paths for row in json.loads(path.read_text())]
 
 
-def drawn(suite: str, rows: Iterable[Row]) -> str:
+def drawn(suite: str, rows: Iterable[CaseResult]) -> str:
     """The table of one suite; columns in which nothing stands are left out."""
     cells = lines(row for row in rows if row.suite == suite)
     kept = [place for place in range(len(HEAD)) if any(line[place] for line in cells)]
@@ -33,9 +33,9 @@ def drawn(suite: str, rows: Iterable[Row]) -> str:
     return f"{text}\n\n{legend(suite)} On {os.cpu_count()} cores of {platform.machine()}."
 
 
-def brief(rows: Iterable[Row]) -> str:
+def brief(rows: Iterable[CaseResult]) -> str:
     """A line a pair: each model alone, and nudged with and without speculation."""
-    found: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    found: dict[tuple[str, str], dict[str, list[CaseResult]]] = {}
     for row in rows:
         pair = row.case.removesuffix("off").removesuffix("auto").strip()
         kind = "off" if row.case.endswith("off") else "auto"

@@ -17,12 +17,12 @@ from pathlib import Path
 from nudging.cli import show
 from nudging.engines.demo import demo_path, pull_demo
 from nudging.engines.hf.hf_runtime import converted
-from nudging.launch.flags import HOST, Server, address, find_program
+from nudging.launch.flags import HOST, VllmServer, address, find_program
 from nudging.launch.machine import look
-from nudging.launch.pair import Watcher, running
+from nudging.launch.memory import allocate
 from nudging.launch.process import free_port
-from nudging.launch.rooms import rooms
 from nudging.launch.sizes import size_of
+from nudging.launch.two_servers import Console, running
 from nudging.values.tokens import Source
 
 PROGRAM = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "vllm"
@@ -38,9 +38,9 @@ def vllm_pair(logs: Path, *more: str, gate: bool = False) -> Iterator[tuple[str,
     program = find_program(str(PROGRAM) if PROGRAM.exists() else None)
     pull_demo()
     models = {source: str(converted(demo_path(source))) for source in SOURCES}
-    found = rooms({source: size_of(model) for source, model in models.items()}, look())
+    found = allocate({source: size_of(model) for source, model in models.items()}, look())
     servers = [
-        Server(
+        VllmServer(
             source,
             models[source],
             found[source],
@@ -50,8 +50,8 @@ def vllm_pair(logs: Path, *more: str, gate: bool = False) -> Iterator[tuple[str,
         )
         for source in SOURCES
     ]
-    watcher = Watcher(show.tell, show.progress)
-    with running(program, servers, logs, limit=START_LIMIT, watcher=watcher):
+    console = Console(show.tell, show.progress)
+    with running(program, servers, logs, limit=START_LIMIT, console=console):
         base, nudge = (address(server.source, server.port) for server in servers)
         yield base, nudge
 

@@ -16,7 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from nudging import errors
-from nudging.cli.app import app
+from nudging.cli.commands import app
 from nudging.rule import config
 from nudging.server.fields import documented
 from nudging.values import sampling

@@ -1,4 +1,4 @@
-"""Write a trained model as others read it: a Hugging Face folder, and a GGUF file beside it.
+"""Write a trained model as a GGUF file, and unpack one into a folder of transformers.
 
 Both hold the same half-precision weights. The folder's configuration asks for them as float32,
 since models this small are faster so on a CPU, and exact. Knows no training.
@@ -15,9 +15,10 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
+import transformers
 from tokenizers import Tokenizer
 
-from .families import CONTEXT, FAMILIES, Family, wrapped
+from .families import CONTEXT, FAMILIES, Family, known_tokenizer, wrapped
 from .plan import Plan
 
 _NAMES = {
@@ -37,25 +38,38 @@ _NAMES = {
 def export(
     plan: Plan, model: Any, tokenizer: Any, out: Path, *, record: Path | None = None
 ) -> Path:
-    """Write `out/NAME/` and `out/NAME.gguf`; the folder comes last and whole."""
+    """Write `out/NAME.gguf`, whole or not at all, and the record of the training beside it."""
     family = FAMILIES[plan.family]
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     own = wrapped(family, backend, aligned=plan.aligned)
-    model = model.half()
-    model.config.eos_token_id = model.generation_config.eos_token_id = own.eos_token_id
-    folder, scratch = out / plan.name, out / f".{plan.name}.new"
-    shutil.rmtree(scratch, ignore_errors=True)
-    model.save_pretrained(scratch)
-    own.save_pretrained(scratch)
-    written = scratch / "config.json"
-    config = json.loads(written.read_text(encoding="utf-8"))
-    config["dtype"] = "float32"
-    written.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    path, scratch = out / f"{plan.name}.gguf", out / f".{plan.name}.new"
     if record is not None:
-        shutil.copy(record, scratch)
-    write_gguf(plan, model, own, family, out / f"{plan.name}.gguf")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(scratch, folder)
+        shutil.copy(record, out / f"{plan.name}.jsonl")
+    write_gguf(plan, model.half(), own, family, scratch)
+    os.replace(scratch, path)
+    return path
+
+
+def unpack(path: Path, folder: Path) -> Path:
+    """Write the folder of a GGUF file of `export`: the same weights, and the family's own
+    tokenizer, which the file names and does not hold. Takes half a second."""
+    fields = gguf.GGUFReader(path).fields
+    tokens, merges, pre = (
+        fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "merges", "pre")
+    )
+    family = next(each for each in FAMILIES.values() if each.pre == pre)
+    aligned = "tokenizer.chat_template" in fields
+    known_tokenizer(family, tokens, merges, aligned=aligned).save_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        path.parent,
+        gguf_file=path.name,
+        dtype=torch.float16,
+        quantization_config=transformers.GgufConfig(dequantize=True),
+    )
+    model.save_pretrained(folder)
+    written = folder / "config.json"
+    config = json.loads(written.read_text(encoding="utf-8")) | {"dtype": "float32"}
+    written.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return folder
 
 

@@ -8,6 +8,7 @@ is one that llama.cpp knows by name. A divides as Qwen2 does (digits one by one)
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -82,7 +83,34 @@ FAMILIES: dict[FamilyName, Family] = {
 
 def make_tokenizer(family: Family, world: World, seed: int, texts: int = _TEXTS) -> Any:
     """Train a tokenizer on texts of the world."""
-    backend = Tokenizer(models.BPE(ignore_merges=family.whole_words))
+    backend = _divided(family, models.BPE(ignore_merges=family.whole_words))
+    rng = random.Random(f"tokens/{seed}")
+    trainer = BpeTrainer(
+        vocab_size=family.size,
+        special_tokens=_controls(family),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator((text(world, rng) for _ in range(texts)), trainer)
+    return wrapped(family, _begun(family, backend))
+
+
+def known_tokenizer(
+    family: Family, tokens: Sequence[str], merges: Iterable[str], *, aligned: bool
+) -> Any:
+    """The tokenizer of a vocabulary that was trained before. `merges`: pairs with a space between,
+    the first one first."""
+    pairs = [(first, second) for first, _, second in (merge.partition(" ") for merge in merges)]
+    vocabulary = {token: place for place, token in enumerate(tokens)}
+    model = models.BPE(vocab=vocabulary, merges=pairs, ignore_merges=family.whole_words)
+    backend = _divided(family, model)
+    backend.add_special_tokens(_controls(family))
+    return wrapped(family, _begun(family, backend), aligned=aligned)
+
+
+def _divided(family: Family, model: models.BPE) -> Tokenizer:
+    """A tokenizer that divides texts as the family does."""
+    backend = Tokenizer(model)
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(family.pattern), "isolated"),
@@ -90,19 +118,20 @@ def make_tokenizer(family: Family, world: World, seed: int, texts: int = _TEXTS)
         ]
     )
     backend.decoder = decoders.ByteLevel()
-    rng = random.Random(f"tokens/{seed}")
-    trainer = BpeTrainer(
-        vocab_size=family.size,
-        special_tokens=[AddedToken(c, special=True, normalized=False) for c in family.controls],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    backend.train_from_iterator((text(world, rng) for _ in range(texts)), trainer)
+    return backend
+
+
+def _controls(family: Family) -> list[AddedToken]:
+    return [AddedToken(name, special=True, normalized=False) for name in family.controls]
+
+
+def _begun(family: Family, backend: Tokenizer) -> Tokenizer:
+    """The same, with the begin-of-text token before every text."""
     backend.post_processor = processors.TemplateProcessing(
         single=f"{family.begin} $A",
         special_tokens=[(family.begin, backend.token_to_id(family.begin))],
     )
-    return wrapped(family, backend)
+    return backend
 
 
 def wrapped(family: Family, backend: Tokenizer, *, aligned: bool = True) -> Any:

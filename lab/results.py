@@ -22,7 +22,7 @@ from types import ModuleType
 from benchmarks.sections import write_section
 
 from nudging.errors import InputError, NudgingError
-from nudging.storage.kept import write_json
+from nudging.storage.safe_files import write_json
 
 from .experiments import (
     agreement,

@@ -205,7 +205,7 @@ def main() -> None:
     work = given.work / f"seed{given.seed}-scale{given.scale}"
     for name in given.names or known:
         plan = known[name]
-        if (given.out / name / "model.safetensors").exists():
+        if (given.out / f"{name}.gguf").exists():
             continue
         tokenizer = family_tokenizer(plan.family, world, work, given.seed)
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn, get_args
@@ -77,16 +78,23 @@ def demo() -> Demo:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Lab:
-    """Where a model of the laboratory is: `a-small` its folder, `a-small.gguf` its file.
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Where a model of the laboratory is: `a-small.gguf` its file, `a-small` a folder of it, which
+    is unpacked when first asked for, by torch.
 
-    They are kept in the repository, though not in a source distribution.
+    The files are kept in the repository, though not in a source distribution.
     """
 
     def path(name: str) -> Path:
         if not MODELS.is_dir():
             _missing(f"the laboratory's models are not at {MODELS}")
-        return MODELS / name
+        return MODELS / name if name.endswith(".gguf") else unpacked(name)
+
+    @cache
+    def unpacked(name: str) -> Path:
+        from lab.export import unpack
+
+        return unpack(MODELS / f"{name}.gguf", tmp_path_factory.mktemp("lab") / name)
 
     return path
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nudging.eval.store import HEADER, SAMPLES
-from nudging.storage.kept import encode, write_json
+from nudging.eval.run_folder import SAMPLES
+from nudging.storage.resumable import HEADER
+from nudging.storage.safe_files import encode, write_json
 
 Line = dict[str, Any]
 Span = dict[str, Any]

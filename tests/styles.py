@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from nudging.engines.local.runtime import Row
+from nudging.engines.local.logits import Logits
 
 from .fake_server import FakeServer, Reply, answer, stream
 from .toys import ToyRuntime
@@ -160,7 +160,7 @@ class SpeakingRuntime(ToyRuntime):
         self.ends = [named[end] for end in _ENDS]
         self._named = named
 
-    def _logits(self, length: int) -> Row:
+    def _logits(self, length: int) -> Logits:
         ids = self.cache[:length]
         text = b"".join(self.piece(i) or self.name(i).encode() for i in ids)
         token = self._following(text.decode(errors="replace"))

@@ -9,7 +9,9 @@ from collections.abc import AsyncGenerator, Sequence
 import numpy as np
 
 from nudging.engines.base import Engine, Want
-from nudging.engines.local.runtime import Row, Runtime
+from nudging.engines.local.logits import Logits
+from nudging.engines.local.runtime import Runtime
+from nudging.engines.local.vocabulary import Tokenizer
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.prompts.chat import Message, Prompt
 from nudging.values.tokens import Candidate, Step
@@ -108,7 +110,7 @@ class Prefetching(Engine):
         return await self._inner.render(messages, variables)
 
 
-class ToyRuntime(Runtime):
+class ToyRuntime(Runtime, Tokenizer):
     """A model on ids: all bytes and some random merges as vocabulary, logits by a hash of the ids.
 
     `can_cut`: whether its cache can go back. The answers must not depend on it.
@@ -127,6 +129,7 @@ class ToyRuntime(Runtime):
         words: Sequence[str] = WORDS,
     ) -> None:
         self.n_ctx = n_ctx
+        self.tokenizer = self
         self._seed, self._can_cut = seed, can_cut
         self.rewinds = can_cut
         self._words = words
@@ -169,12 +172,12 @@ class ToyRuntime(Runtime):
     def is_end(self, id: int) -> bool:
         return id >= self._first_control
 
-    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Logits:
         self.cache.extend(ids)
         self.computed += len(ids)
         return np.stack([self._logits(len(self.cache) - rows + 1 + i) for i in range(rows)])
 
-    def _logits(self, length: int) -> Row:
+    def _logits(self, length: int) -> Logits:
         rng = np.random.default_rng([self._seed, *self.cache[:length]])
         logits = np.full(self.size, -9.0, np.float32)
         merged = rng.integers(256, len(logits), 6)
@@ -212,12 +215,12 @@ class EchoRuntime(ToyRuntime):
         self.cores = cores
         self.together = True
         self._plan, self._agreement, self._end = plan, agreement, end
-        self._rows: dict[bytes, Row] = {}
+        self._rows: dict[bytes, Logits] = {}
         self.most_slots = slots
         self.caches: list[list[int]] = [self.cache]
         self.passes = 0
 
-    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Logits:
         self.cache = self.caches[slot]
         self.passes += 1
         return super().forward(ids, rows)
@@ -230,13 +233,13 @@ class EchoRuntime(ToyRuntime):
         self.caches = [[] for _ in range(slots)]
         self.slots = slots
 
-    def _logits(self, length: int) -> Row:
+    def _logits(self, length: int) -> Logits:
         tail = b"".join(map(self.piece, self.cache[max(0, length - 20) : length]))[-7:]
         if tail not in self._rows:
             self._rows[tail] = self._row(tail)
         return self._rows[tail]
 
-    def _row(self, tail: bytes) -> Row:
+    def _row(self, tail: bytes) -> Logits:
         own = _random(f"{self._seed}/{tail!r}", 4)
         plan = self._plan if own[0] < self._agreement else self._seed + 1
         numbers = _random(f"plan{plan}/{tail!r}", 5)

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from nudging.plan.shape import Shape
-from nudging.plan.simulate import Fleet, Load, Seen, simulate
 
 from ..sections import table, write_section
 from .curves import curves
 from .measure import hop, measure, servers
 from .setting import BASE, EACH, NUDGE, SETTING
+from .simulate import Fleet, Seen, Traffic, simulate
 
 AT_ONCE = (1, 4, 16, 64)
 SETTLE, WATCH = 5.0, 15.0
@@ -54,7 +54,7 @@ def run(bases: int) -> list[Row]:
 def simulated(row: Row, here: float) -> Seen:
     """The same, as the simulation has it: same start, same seconds, the median of some seeds."""
     fleet = Fleet(BASE, NUDGE, bases=row["bases"], hop=here)
-    load = Load(Shape(SETTING.turns), SETTING.prompt, SETTING.output, at_once=row["at_once"])
+    load = Traffic(Shape(SETTING.turns), SETTING.prompt, SETTING.output, at_once=row["at_once"])
     seen = [simulate(fleet, load, settle=SETTLE, watch=WATCH, seed=seed) for seed in range(SEEDS)]
     return sorted(seen, key=lambda one: one.tokens)[SEEDS // 2]
 

@@ -9,13 +9,13 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from nudging.plan.estimate import alone
+from nudging.plan.estimate import seconds_alone
 from nudging.plan.shape import made_up
-from nudging.plan.simulate import Fleet, Load, Seen, simulate
 
 from ..plot import Panel, Point, picture
 from ..sections import table, write_section
 from .setting import BASE, EACH, NUDGE, SETTING
+from .simulate import Fleet, Seen, Traffic, simulate
 
 SIZES = (1, 4, 16, 64, 250, 1000)
 """Base servers; a nudging server for every four, so that these are never short."""
@@ -34,7 +34,7 @@ def _fleet(bases: int) -> Fleet:
 
 
 def _full(fleet: Fleet, at_once: int, watch: float = 20.0) -> Seen:
-    load = Load(SHAPE, SETTING.prompt, SETTING.output, at_once=at_once)
+    load = Traffic(SHAPE, SETTING.prompt, SETTING.output, at_once=at_once)
     return simulate(fleet, load, settle=15.0, watch=watch)
 
 
@@ -54,8 +54,8 @@ def loads(rate: float) -> dict[str, list[Point]]:
     """Seconds an answer, over those alone without a gate, where answers come by chance. `rate`:
     answers a second that count as 1."""
     found: dict[str, list[Point]] = {}
-    load = Load(SHAPE, SETTING.prompt, SETTING.output)
-    least = alone(_fleet(16), load)
+    load = Traffic(SHAPE, SETTING.prompt, SETTING.output)
+    least = seconds_alone(_fleet(16), load)
     for name, gate in (("without a gate", False), ("with the gate", True)):
         fleet = replace(_fleet(16), gate=gate)
         for share in LOADS:

@@ -26,6 +26,8 @@ from nudging.values.tokens import Candidate, Source, Step
 from ..connection import CHUNKED, EVENTS, Asked, Connection, chunk, listen
 from ..reliability.upstream import told
 from .setting import Setting
+from .simulated_answer import draw_turns
+from .simulated_server import unread
 
 LETTERS = 5
 """Of each word."""
@@ -48,7 +50,7 @@ def script(setting: Setting, number: int) -> list[Token]:
     """The tokens of an answer. A nudged word begins with a space; further tokens of it do not."""
     found: list[Token] = []
     named = list(words())
-    for turn in Shape(setting.turns).answer(setting.output, random.Random(number)):
+    for turn in draw_turns(Shape(setting.turns), setting.output, random.Random(number)):
         starts = {-(-turn.nudged * word // turn.words) for word in range(turn.words)}
         for at in range(turn.nudged):
             found.append(Token(f"{' ' if at in starts else ''}{named[len(found)]}", "nudge"))
@@ -98,9 +100,9 @@ class Upstream:
                 if not stream.over.is_set():
                     running.append(stream)
                     length = self._setting.prompt + stream.read
-                    unread = self._speed.unread(length, self._known[stream.number])
-                    self._read += unread
-                    took += self._speed.reading(unread)
+                    left = unread(self._speed, length, self._known[stream.number])
+                    self._read += left
+                    took += self._speed.reading(left)
                     self._known[stream.number] = length
             if not running:
                 continue

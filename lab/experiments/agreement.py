@@ -13,9 +13,9 @@ from contextlib import AsyncExitStack, aclosing
 from benchmarks.sections import table
 
 from nudging.engines import open_engine_async
-from nudging.eval.analyze import TOP, Place, Trio, analysis
+from nudging.eval.analyze import TOP, AlignedChoice, Trio, analysis
 from nudging.fingerprint import model_facts
-from nudging.storage.kept import write_json
+from nudging.storage.safe_files import write_json
 
 from ..conversations import PREFIX
 from .cells import MOST, Bench
@@ -54,7 +54,7 @@ def finding(found: Found) -> Finding:
     if not found.bench.agreement.exists():
         raise NotYet("no places were compared")
     kept = json.loads(found.bench.agreement.read_text(encoding="utf-8"))
-    places = [Place(*place) for place in kept["places"]]
+    places = [AlignedChoice(*place) for place in kept["places"]]
     bins = analysis(places)["bins"]
 
     def agree(within: Callable[[float], bool]) -> Figure:
@@ -111,7 +111,7 @@ def finding(found: Found) -> Finding:
     )
 
 
-def _share(places: Sequence[Place], of: Callable[[Place], bool]) -> Figure:
+def _share(places: Sequence[AlignedChoice], of: Callable[[AlignedChoice], bool]) -> Figure:
     return mean([float(of(place)) for place in places])
 
 

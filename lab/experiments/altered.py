@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import transformers
 
-from ..export import write_gguf
+from ..export import unpack, write_gguf
 from ..families import FAMILIES
 from ..plan import plans
 
@@ -21,8 +22,10 @@ def sharpened(models: Path, name: str, factor: float, out: Path) -> Path:
     """A GGUF file of a kept model whose logits are so many times as large."""
     plan = plans()[name]
     path = out / f"{name}-{factor:g}.gguf"
-    model = transformers.AutoModelForCausalLM.from_pretrained(models / name, dtype=torch.float16)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(models / name)
+    with TemporaryDirectory() as scratch:
+        folder = unpack(models / f"{name}.gguf", Path(scratch))
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float16)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     with torch.no_grad():
         model.model.norm.weight *= factor
     write_gguf(plan, model, tokenizer, FAMILIES[plan.family], path)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks.sections import table
+from benchmarks.svg_file import as_file
 
-from nudging.eval.report.charts import Point, against_gamma
+from nudging.eval.report.charts import GammaPoint, against_gamma
 
 from .cells import Cell
 from .claims import Finding, Statement
 from .main_table import BASE, HEAD, row
-from .plots import alone
+from .plots import STYLE
 from .read import Found, difference, ended, nudged, right, share
 
 GAMMAS = tuple(number / 10 for number in range(1, 10))
@@ -39,7 +40,7 @@ def finding(found: Found) -> Finding:
         for gamma in GAMMAS
     ]
     points = [
-        Point(gamma, figures[gamma].value, figures[gamma][1:3], nudged(records[gamma]))
+        GammaPoint(gamma, figures[gamma].value, figures[gamma][1:3], nudged(records[gamma]))
         for gamma in GAMMAS
     ]
     base = share(found.on("mixed", BASE))
@@ -60,5 +61,5 @@ def finding(found: Found) -> Finding:
             ),
         ],
         table([*HEAD, "on dev"], lines) + "\n\nBold: the best on the development questions.",
-        [alone(against_gamma(points, base.value))],
+        [as_file(against_gamma(points, base.value), STYLE)],
     )

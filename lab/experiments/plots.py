@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nudging.eval.report.charts import NAME, WIDTH, Row, shares
+from benchmarks.svg_file import as_file
+
+from nudging.eval.report.charts import NAME, WIDTH, ShareRow, shares
 from nudging.eval.report.svg import Svg
 
 from .read import Figure
 
-_STYLE = """
+STYLE = """
 svg{background:#fff;font:11.5px sans-serif}text{fill:#222}.tick{fill:#666;font-size:10.5px}
 .end{text-anchor:end}.mid{text-anchor:middle}.grid{stroke:#ddd}
 .alone{stroke:#7a756b;stroke-width:1.5;stroke-dasharray:4 4}
@@ -25,19 +27,13 @@ svg{background:#fff;font:11.5px sans-serif}text{fill:#222}.tick{fill:#666;font-s
 """
 
 
-def alone(svg: str) -> str:
-    """A drawing of a page as a file of its own."""
-    named = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    return named.replace(">", f"><style>{_STYLE}</style>", 1) + "\n"
-
-
 def rows(figures: Mapping[str, Figure], colours: Mapping[str, str] | None = None) -> str:
     """Shares with their intervals, a row each."""
     found = [
-        Row(name, f"m-{(colours or {}).get(name, 'nudging')}", figure.value, figure[1:3])
+        ShareRow(name, f"m-{(colours or {}).get(name, 'nudging')}", figure.value, figure[1:3])
         for name, figure in figures.items()
     ]
-    return alone(shares(found))
+    return as_file(shares(found), STYLE)
 
 
 def bars(values: Mapping[str, float]) -> str:
@@ -51,7 +47,7 @@ def bars(values: Mapping[str, float]) -> str:
         svg.add("text", "name end", x=NAME, y=y + 4, text=name)
         svg.add("rect", "column m-nudging", x=left, y=y - 6, width=wide, height=12)
         svg.add("text", "value end", x=WIDTH, y=y + 4, text=f"{value:.2f}")
-    return alone(str(svg))
+    return as_file(str(svg), STYLE)
 
 
 def stacked(parts: Sequence[Sequence[float]], labels: Sequence[str], told: str) -> str:
@@ -71,4 +67,4 @@ def stacked(parts: Sequence[Sequence[float]], labels: Sequence[str], told: str) 
             at = left + place * step
             svg.add("rect", f"column {colour}", x=at + 2, y=y, width=step - 4, height=tall)
         svg.add("text", "tick mid", x=left + (place + 0.5) * step, y=floor + 16, text=label)
-    return alone(str(svg))
+    return as_file(str(svg), STYLE)

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from nudging.errors import InputError
 from nudging.eval.interval import interval
-from nudging.eval.lines import Line
-from nudging.eval.store import read_samples
+from nudging.eval.run_folder import read_samples
+from nudging.eval.sample_lines import Line
 from nudging.eval.summary import ENDED
 
 from ..questions import KINDS, Question, QuestionKind

@@ -55,11 +55,7 @@ class ConfigError(UsageError):
 
 
 class SpecError(UsageError):
-    hint = (
-        "a spec is demo:base, demo:nudge, scripted:base, scripted:nudge, llama:PATH.gguf, "
-        "hf:NAME_OR_DIR or http://HOST:PORT/v1#MODEL, with ?key=value&... for options, and several "
-        "servers of one model with commas between"
-    )
+    """An engine spec that does not parse, or names what there is not."""
 
 
 class InputError(UsageError):

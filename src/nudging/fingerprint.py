@@ -38,7 +38,9 @@ def model_facts(engine: Engine) -> dict[str, Any]:
         return facts | {"model": spec.path}
     path = demo_path("base" if spec.path == "base" else "nudge") if spec.kind == "demo" else None
     files = model_files(path or Path(spec.path).expanduser())
-    return facts | ({"sha256": sha256(files)} if files else {"commit": _commit(spec)})
+    if files:
+        return facts | {"sha256": sha256(files)}
+    return facts | ({"commit": _commit(spec)} if spec.kind == "hf" else {"model": spec.path})
 
 
 def model_files(path: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from nudging.engines.llama.llama_server import open_llama_server  # noqa: E402
 from nudging.engines.spec import parse_spec  # noqa: E402
 from nudging.errors import InputError, ModelError  # noqa: E402
 from nudging.prompts.chat import Message, Prompt, conversation  # noqa: E402
-from nudging.prompts.habits import CLOSED, FOLDED  # noqa: E402
+from nudging.prompts.chat_renderer import CLOSED, FOLDED  # noqa: E402
 from tests.conftest import Lab  # noqa: E402
 from tests.styles import CHATML, GEMMA2, HARMONY, QWEN3, R1, SILENT, SMOLLM3, rendered  # noqa: E402
 from tests.variants import folder_like, gguf_like  # noqa: E402

@@ -25,6 +25,7 @@ from nudging import NudgedModel
 from nudging.aio import portal
 from nudging.engines import open_engine_async
 from nudging.engines.base import Engine, Want
+from nudging.engines.kinds import GROUP
 from nudging.engines.llama.llama_server import open_llama_server
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.spec import parse_spec
@@ -45,6 +46,7 @@ EMOJI = Prompt((Part("Write in many scripts. Emoji: 😀 🦄 😀 🦄 😀", l
 WANT = Want(top_k=3)
 N = 8
 VLLM = os.environ.get("NUDGING_TEST_VLLM_NUDGE", "")
+EXAMPLES = Path(__file__).parents[2] / "examples"
 ASSISTANT = "<|assistant|>"
 """A control token of the laboratory's family B."""
 
@@ -67,6 +69,8 @@ class Case:
     """As many as it can name, where it knows of no more."""
     chats: bool = True
     """It answers a conversation and ends."""
+    at_once: int | None = None
+    """Answers at once that are fastest, as it says."""
 
 
 def _opened(kind: str, spec: str, **more: Any) -> Case:
@@ -82,7 +86,8 @@ def _llama(request: pytest.FixtureRequest) -> Case:
     """Trained, and with much to say after each prompt of this suite."""
     lab: Lab = request.getfixturevalue("lab")
     _need("xllamacpp")
-    return _opened("llama", f"llama:{lab('b-small.gguf')}?n_ctx={N_CTX}", control=ASSISTANT)
+    spec = f"llama:{lab('b-small.gguf')}?n_ctx={N_CTX}"
+    return _opened("llama", spec, control=ASSISTANT, at_once=4)
 
 
 def _llama_gemma(request: pytest.FixtureRequest) -> Case:
@@ -90,7 +95,7 @@ def _llama_gemma(request: pytest.FixtureRequest) -> Case:
     demo: Demo = request.getfixturevalue("demo")
     _need("xllamacpp")
     spec = f"llama:{demo('base')}?n_ctx={N_CTX}&template=gemma"
-    return _opened("llama", spec, control="<end_of_turn>", chats=False)
+    return _opened("llama", spec, control="<end_of_turn>", chats=False, at_once=4)
 
 
 def _llama_server(request: pytest.FixtureRequest) -> Case:
@@ -107,20 +112,20 @@ def _hf_tiny(request: pytest.FixtureRequest) -> Case:
     factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
     folder = _tiny(factory.mktemp("tiny"))
     spec = f"hf:{folder}?n_ctx={N_CTX}&dtype=float32&template=chatml"
-    return _opened("hf", spec, exact=True, chats=False)
+    return _opened("hf", spec, exact=True, chats=False, at_once=4)
 
 
 def _hf(request: pytest.FixtureRequest) -> Case:
     lab: Lab = request.getfixturevalue("lab")
     _need("torch", "transformers")
-    return _opened("hf", f"hf:{lab('b-small')}?n_ctx={N_CTX}", control=ASSISTANT)
+    return _opened("hf", f"hf:{lab('b-small')}?n_ctx={N_CTX}", control=ASSISTANT, at_once=4)
 
 
 def _hf_smol(request: pytest.FixtureRequest) -> Case:
     """A vocabulary with added tokens, unpacked from GGUF; half precision."""
     demo: Demo = request.getfixturevalue("demo")
     _need("torch", "transformers")
-    return _opened("hf", f"hf:{demo('nudge')}?n_ctx={N_CTX}&dtype=bfloat16")
+    return _opened("hf", f"hf:{demo('nudge')}?n_ctx={N_CTX}&dtype=bfloat16", at_once=4)
 
 
 def _remote_smol(request: pytest.FixtureRequest) -> Case:
@@ -136,6 +141,24 @@ def _fleet(request: pytest.FixtureRequest) -> Case:
     url = served(lab("b-small.gguf"))
     both = f"{url},{url.replace('127.0.0.1', 'localhost')}"
     return _opened("llama-server", both, control=ASSISTANT)
+
+
+def _example(request: pytest.FixtureRequest) -> Case:
+    """A stranger's package: `examples/an_engine.py`, installed with an entry point."""
+    factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    text = factory.mktemp("bigram") / "text.txt"
+    text.write_text("Mostly it was wood. Now and then a bottle, a glove.\n" * 9, encoding="utf-8")
+    site = factory.mktemp("site")
+    (site / "an_engine-1.dist-info").mkdir()
+    (site / "an_engine-1.dist-info" / "METADATA").write_text("Name: an-engine\nVersion: 1\n")
+    entry = f"[{GROUP}]\nbigram = an_engine:KIND\n"
+    (site / "an_engine-1.dist-info" / "entry_points.txt").write_text(entry)
+    patch = pytest.MonkeyPatch()
+    request.addfinalizer(patch.undo)
+    for folder in (EXAMPLES, site):
+        patch.syspath_prepend(folder)
+    spec = f"bigram:{text}?n_ctx={N_CTX}"
+    return _opened("bigram", spec, exact=True, control="<|end|>", chats=False)
 
 
 def _vllm(_: pytest.FixtureRequest) -> Case:
@@ -193,6 +216,7 @@ MAKERS: dict[str, Callable[[pytest.FixtureRequest], Case]] = {
     "llama": _llama,
     "llama-gemma": _llama_gemma,
     "llama-server": _llama_server,
+    "example": _example,
     "hf-tiny": _hf_tiny,
     "hf": _hf,
     "hf-smol": _hf_smol,
@@ -289,7 +313,7 @@ def test_capabilities_say_what_was_opened(case: Case, engine: Engine) -> None:
     assert engine.spec == (case.spec or engine.spec)
     assert found.max_top_k >= 3
     assert found.concurrency >= (found.at_once or 1)
-    assert (found.at_once == 4) == isinstance(engine, LocalEngine)
+    assert found.at_once == case.at_once
     assert found.n_ctx == N_CTX or case.kind == "vllm"
     assert found.raw
     assert all(note.endswith(".") for note in found.notes)
@@ -609,14 +633,15 @@ def test_a_text_that_is_far_too_long_is_refused_unread(
 ) -> None:
     if not isinstance(engine, LocalEngine):
         pytest.skip("a server reads for itself")
-    longest, runtime = engine._runtime.longest, engine._runtime
+    tokenizer = engine._runtime.tokenizer
+    longest = tokenizer.longest
     told = asyncio.run(engine.ids(words(100)))
     assert len(told) * longest >= len("hello " * 100)
 
     def read(*_: object, **__: object) -> list[int]:
         raise AssertionError("it was read")
 
-    monkeypatch.setattr(runtime, "tokenize", read)
+    monkeypatch.setattr(tokenizer, "tokenize", read)
     for prompt in (words(limit_of(engine) * longest), Prompt((Part("\n" * 2_000_000),))):
         with pytest.raises(ContextOverflow) as caught:
             asyncio.run(engine.check_room(prompt))

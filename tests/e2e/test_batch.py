@@ -409,7 +409,7 @@ def test_a_server_that_is_gone_stops_the_work(
 
     command = ["batch", str(rows), str(out), *PAIR, "--max-tokens", "4", "--concurrency", "1"]
     with monkeypatch.context() as patched:
-        patched.setattr("nudging.cli.batch.load", load)
+        patched.setattr("nudging.cli.batch_command.load", load)
         assert run(command) == 1
     told = capsys.readouterr().err
     assert "stopped with 5 of 10 rows; --resume goes on" in told

@@ -428,8 +428,8 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_command_line_imports_no_model_library_and_no_drawing() -> None:
     code = (
-        "import sys, nudging.cli.app; print([m for m in ('rich', 'torch', 'numpy', 'xllamacpp', "
-        "'jinja2', 'aiohttp') if m in sys.modules])"
+        "import sys, nudging.cli.commands; print([m for m in ('rich', 'torch', 'numpy', "
+        "'xllamacpp', 'jinja2', 'aiohttp') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

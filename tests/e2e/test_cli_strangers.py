@@ -83,7 +83,7 @@ def checked(
 ) -> tuple[int, dict[str, list[str]]]:
     """`nudge check` on a model of both parts: the exit code, and its lines by their names."""
     # Each part is an engine of its own: one that was closed stays closed.
-    monkeypatch.setattr("nudging.cli.check.open_engine", lambda _: copy.copy(model))
+    monkeypatch.setattr("nudging.cli.check_command.open_engine", lambda _: copy.copy(model))
     code = run(["check", *MODELS])
     lines: dict[str, list[str]] = {}
     for line in capsys.readouterr().out.splitlines():
@@ -101,7 +101,9 @@ def test_check_tells_that_the_base_model_never_took_over(
         return [Candidate(b" w%d" % len(text), 0.9)]
 
     engines = {MODELS[1]: ScriptedEngine(unsure), MODELS[3]: ScriptedEngine(sure)}
-    monkeypatch.setattr("nudging.cli.check.open_engine", lambda spec: copy.copy(engines[spec]))
+    monkeypatch.setattr(
+        "nudging.cli.check_command.open_engine", lambda spec: copy.copy(engines[spec])
+    )
     assert run(["check", *MODELS]) == 0
     out = capsys.readouterr().out
     assert "100% of the words nudged" in out
@@ -137,7 +139,9 @@ def test_check_tames_what_a_model_says_of_itself(
 def test_json_on_a_terminal_steers_it_as_little(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("nudging.cli.check.open_engine", lambda _: Stranger(notes=(HOSTILE,)))
+    monkeypatch.setattr(
+        "nudging.cli.check_command.open_engine", lambda _: Stranger(notes=(HOSTILE,))
+    )
     assert run(["check", *MODELS, "--json"]) == 0
     out = capsys.readouterr().out
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in out[:-1])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nudging.cli import run
-from nudging.prompts.habits import CLOSED, FOLDED
+from nudging.prompts.chat_renderer import CLOSED, FOLDED
 
 from ..conftest import Lab
 from ..fake_server import FakeServer

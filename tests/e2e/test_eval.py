@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from nudging.cli import run
-from nudging.eval.lines import key, timeless
-from nudging.eval.store import HEADER, SAMPLES, SUMMARY, read_header, read_samples
+from nudging.eval.run_folder import SAMPLES, SUMMARY, read_header, read_samples
+from nudging.eval.sample_lines import key, timeless
+from nudging.storage.resumable import HEADER
 from tests.conftest import Demo, Lab
 from tests.e2e.test_serve import serving
 from tests.fake_server import FakeServer, answer

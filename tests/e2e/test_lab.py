@@ -27,7 +27,7 @@ KEPT = Path(__file__).parents[2] / "lab" / "kept.json"
 def test_nudging_is_as_right_as_it_was(lab: Lab, tmp_path: Path) -> None:
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
     again = replace(NUDGED, sheet="mixed")
-    bench = Bench(lab("a-small").parent, tmp_path, make_world())
+    bench = Bench(lab("a-small.gguf").parent, tmp_path, make_world())
     ask(bench, [again])
     found = held(Found(bench).records(again))
     assert {name: figure.n for name, figure in found.items()} == {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nudging.cli import run
-from nudging.eval.store import HEADER, SAMPLES, read_header, read_samples
+from nudging.eval.run_folder import SAMPLES, read_header, read_samples
+from nudging.storage.resumable import HEADER
 from tests.e2e.test_eval import CHAT, NUDGE, PAIR, cells_of, command, home, lines_of, task
 from tests.fake_server import FakeServer, answer
 
@@ -36,6 +38,18 @@ def own(tmp_path: Path, task: str) -> Path:
 
 
 ASKED = ("eval", "--tasks", "mine=mine.jsonl?task=my_task:Mine", *PAIR, "--out", "run")
+
+
+@pytest.fixture
+def out(tmp_path: Path, task: str) -> Path:
+    """The folder of a run of the built-in rule."""
+    folder = tmp_path / "run"
+    assert run(command(folder, task)) == 0
+    return folder
+
+
+def put_header(out: Path, header: dict[str, Any]) -> None:
+    (out / HEADER).write_text(json.dumps(header))
 
 
 def accuracies(out: Path) -> list[float]:
@@ -80,15 +94,13 @@ def test_runs_by_two_rules_are_not_merged_before_they_are_scored_anew(own: Path)
 
 
 def test_an_old_run_is_scored_anew_by_a_built_in_rule(
-    tmp_path: Path, task: str, capsys: pytest.CaptureFixture[str]
+    out: Path, task: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One that says neither by which code it was scored nor where its questions lie."""
-    out = tmp_path / "run"
-    assert run(command(out, task)) == 0
     whole = lines_of(out)
     header = read_header(out)
     del header["rules"], header["tasks"]["mine"]["file"]
-    (out / HEADER).write_text(json.dumps(header))
+    put_header(out, header)
     lines = [line | {"score": line["score"] | {"reading": "x"}} for line in read_samples(out)]
     (out / SAMPLES).write_text("".join(json.dumps(line) + "\n" for line in lines))
     capsys.readouterr()
@@ -102,11 +114,8 @@ def test_an_old_run_is_scored_anew_by_a_built_in_rule(
     assert run(command(out, task, "--resume")) == 0
 
 
-def test_other_questions_are_not_scored(
-    tmp_path: Path, task: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out, path = tmp_path / "run", tmp_path / "mine.jsonl"
-    assert run(command(out, task)) == 0
+def test_other_questions_are_not_scored(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = out.with_name("mine.jsonl")
     kept = {name: (out / name).read_bytes() for name in (HEADER, SAMPLES)}
     rows = path.read_text()
     for changed, told in (
@@ -123,13 +132,11 @@ def test_other_questions_are_not_scored(
 
 
 def test_a_kill_between_leaves_a_run_that_is_only_scored_again(
-    tmp_path: Path, task: str, capsys: pytest.CaptureFixture[str]
+    out: Path, task: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "run"
-    assert run(command(out, task)) == 0
     whole = lines_of(out)
     header = read_header(out)
-    (out / HEADER).write_text(json.dumps(header | {"rules": "being scored anew"}))
+    put_header(out, header | {"rules": "being scored anew"})
     assert run(command(out, task, "--resume")) == 2
     assert "--rescore" in capsys.readouterr().err
     assert run(["eval", "--rescore", str(out)]) == 0

@@ -141,9 +141,9 @@ def test_it_answers_and_leaves_nothing(start: Starts) -> None:
     assert abs(base["began"] - nudge["began"]) < 1.5  # on a CPU neither waits for the other
     code, told = up.end(INT)
     assert code == 130
-    assert "vLLM for nudge is ready" in told
+    assert "vLLM for the nudging model is ready" in told
     assert "This pair works." in told
-    assert "base on the CPU: weights 0.00 GiB" in told
+    assert "base model on the CPU: weights 0.00 GiB" in told
     assert told.count("Traceback") == 0
 
 
@@ -162,10 +162,8 @@ def test_on_one_gpu_the_second_waits_for_the_first(
         one["flags"][one["flags"].index("--gpu-memory-utilization") + 1] for one in (base, nudge)
     ]
     assert sum(map(float, shares)) == pytest.approx(0.9 * 10000 / 10240, abs=0.002)
-    assert (
-        f"base on GPU 0: weights 0.00 GiB, cache 2.39 GiB, --gpu-memory-utilization {shares[0]}"
-        in up.end(INT)[1]
-    )
+    told = "base model on GPU 0: weights 0.00 GiB, KV cache 2.39 GiB, --gpu-memory-utilization"
+    assert f"{told} {shares[0]}" in up.end(INT)[1]
 
 
 def test_the_gate_can_be_imported_and_nothing_beside_the_package(start: Starts) -> None:
@@ -208,7 +206,7 @@ def test_at_a_terminal_it_says_what_it_waits_for(tmp_path: Path) -> None:
     arguments, environment = given(tmp_path, {"nudge": {"late": 600}})
     terminal = Terminal(*arguments, **environment)
     try:
-        terminal.read("nudge says: loading weights")
+        terminal.read("log of the nudging model: loading weights")
         assert "\x1b[31m" not in terminal.seen  # the server's own
         terminal.interrupt()  # goes to all that the terminal knows of
         assert terminal.exit_code() == 130
@@ -222,7 +220,7 @@ def test_a_server_that_dies_at_its_start_is_told_with_its_last_words(start: Star
     code, told = up.end()
     assert code == 1
     assert "| RuntimeError: the accelerator is on fire" in told
-    assert "vLLM for nudge has ended, with exit code 3" in told
+    assert "vLLM for the nudging model has ended, with exit code 3" in told
     assert "\x1b" not in told
 
 
@@ -231,14 +229,14 @@ def test_so_is_one_that_dies_later(start: Starts) -> None:
     up.url()
     code, told = up.end()
     assert code == 1
-    assert "vLLM for base has ended, with exit code 3" in told
+    assert "vLLM for the base model has ended, with exit code 3" in told
 
 
 def test_so_is_one_whose_port_is_taken(start: Starts) -> None:
     code, told = start(nudge={"taken": True}).end()
     assert code == 1
     assert "| OSError: [Errno 98] Address already in use" in told
-    assert "vLLM for nudge has ended" in told
+    assert "vLLM for the nudging model has ended" in told
 
 
 def test_the_deaf_are_killed_at_a_second_signal(start: Starts) -> None:
@@ -275,7 +273,7 @@ def test_a_port_of_ours_that_is_taken_is_told_before_anything_is_started(start: 
 def test_who_is_not_ready_in_time_is_given_up(start: Starts) -> None:
     code, told = start("--start-limit", "2", nudge={"late": 600}).end()
     assert code == 1
-    assert "vLLM for nudge was not ready after 2 s" in told
+    assert "vLLM for the nudging model was not ready after 2 s" in told
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ContextOverflow
-from nudging.eval.analyze import Place, Trio, analysis, coverage, rank
+from nudging.eval.analyze import AlignedChoice, Trio, analysis, coverage, rank
 from nudging.values.tokens import Candidate, Step
 
 
@@ -60,8 +60,8 @@ def places(
     aligned: ScriptedEngine,
     small: ScriptedEngine | None = None,
     max_tokens: int = 16,
-) -> list[Place]:
-    return asyncio.run(Trio(base, aligned, small, max_tokens=max_tokens).places("Why?"))
+) -> list[AlignedChoice]:
+    return asyncio.run(Trio(base, aligned, small, max_tokens=max_tokens).choices("Why?"))
 
 
 def test_models_that_write_alike_agree_to_the_end() -> None:
@@ -124,11 +124,11 @@ def test_an_error_is_raised() -> None:
 
 def test_figures() -> None:
     found = [
-        Place(0.05, None),
-        Place(0.05, None, 3),
-        Place(0.15, 2, 4),
-        Place(0.95, 1),
-        Place(1.0, 1),
+        AlignedChoice(0.05, None),
+        AlignedChoice(0.05, None, 3),
+        AlignedChoice(0.15, 2, 4),
+        AlignedChoice(0.95, 1),
+        AlignedChoice(1.0, 1),
     ]
     data = analysis(found)
     assert data["places"] == 5

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from nudging import NudgedModel
 from nudging.batch import answer as answer_module
-from nudging.batch.answer import PromptStep
+from nudging.batch.answer import PromptAnswerer
 from nudging.batch.files import open_sink, open_source, schemas_of
+from nudging.batch.job import Job
 from nudging.batch.join import join, matched
-from nudging.batch.manner import Manner
-from nudging.batch.requests import RequestStep, check_ids
-from nudging.batch.rows import ADDED, Result, Row, bad, question_of
-from nudging.batch.run import Job
-from nudging.batch.store import Settled, Work, opened
+from nudging.batch.openai_requests import RequestAnswerer, check_ids
+from nudging.batch.row import ADDED, Result, Row, bad, question_of
+from nudging.batch.row_options import RowOptions
+from nudging.batch.work_folder import DoneRows, WorkFolder, opened
 from nudging.cli import show
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import (
@@ -41,7 +41,7 @@ from nudging.server.voices import Voices
 from nudging.values.tokens import Candidate, Usage
 
 FRANCE, PARIS = "What is the capital of France?", "The capital of France is Paris."
-PLAIN = Manner({}, {})
+PLAIN = RowOptions({}, {})
 
 
 def lines(path: Path, rows: list[Any]) -> Path:
@@ -238,7 +238,7 @@ def test_a_line_without_end_is_not_read_into_memory(
 
 @given(st.permutations(range(30)), st.integers(0, 30))
 def test_settled_rows_are_those_that_were_added(order: list[int], count: int) -> None:
-    settled = Settled()
+    settled = DoneRows()
     for row in order[:count]:
         assert row not in settled
         settled.add(row)
@@ -260,7 +260,7 @@ def test_what_has_no_other_or_two_is_told(others: list[int]) -> None:
 
 
 def test_results_outlive_a_kill_at_any_byte(tmp_path: Path) -> None:
-    work = Work(tmp_path)
+    work = WorkFolder(tmp_path)
     results = [Result("answered", {"text": "a\nb é"}), bad("no"), Result("failed", {})]
     for row, result in enumerate(results):
         work.add(row, result)
@@ -269,7 +269,7 @@ def test_results_outlive_a_kill_at_any_byte(tmp_path: Path) -> None:
     ends = [n + 1 for n, byte in enumerate(whole) if byte == ord("\n")]
     for cut in range(len(whole) + 1):
         (tmp_path / "results.jsonl").write_bytes(whole[:cut])
-        work = Work(tmp_path)
+        work = WorkFolder(tmp_path)
         done = sum(end <= cut for end in ends)
         assert [row in work.settled for row in range(3)] == [row < done for row in range(3)]
         for row in range(done, 3):
@@ -279,10 +279,10 @@ def test_results_outlive_a_kill_at_any_byte(tmp_path: Path) -> None:
         work.close()
     (tmp_path / "results.jsonl").write_bytes(whole + whole[: ends[0]])
     with pytest.raises(InputError, match=r"line 4 of .* is damaged"):
-        Work(tmp_path)
+        WorkFolder(tmp_path)
     (tmp_path / "results.jsonl").write_bytes(b"\0" * 20 + b"\n" + whole)
     with pytest.raises(InputError, match=r"line 1 of .* is damaged"):
-        Work(tmp_path)
+        WorkFolder(tmp_path)
 
 
 def test_what_other_work_has_left_is_not_taken_for_its_own(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_rows_and_results_are_joined_in_either_order(
     else:
         path = table(tmp_path / "in.parquet", {"id": range(40), "prompt": ["x"] * 40})
     order = random.Random(3).sample(range(40), 40)
-    work = Work(tmp_path)
+    work = WorkFolder(tmp_path)
     for row in order:
         work.add(row, bad("it is 5") if row == 5 else Result("answered", {"text": f"a{row}"}))
     out, side = tmp_path / f"out.{kind}", tmp_path / "side.jsonl"
@@ -332,7 +332,7 @@ def test_a_bad_row_is_told_as_it_came(tmp_path: Path, kind: str) -> None:
         wanted = ['{"prompt": null}']
         path = table(tmp_path / "in.parquet", {"prompt": [None]})
     source = open_source(path, 7)
-    work = Work(tmp_path)
+    work = WorkFolder(tmp_path)
     for row in source.rows(0, None):
         work.add(row.number, bad("no"))
     side = tmp_path / "side.jsonl"
@@ -359,7 +359,7 @@ def failing(errors: list[Exception]) -> ScriptedEngine:
 
 def result_of(errors: list[Exception]) -> Result:
     with NudgedModel(failing(errors), "scripted:nudge", max_tokens=4) as model:
-        return asyncio.run(PromptStep(model, {})({"prompt": FRANCE}))
+        return asyncio.run(PromptAnswerer(model, {})({"prompt": FRANCE}))
 
 
 @pytest.fixture
@@ -369,7 +369,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_answer_is_told_in_five_columns() -> None:
     with NudgedModel("scripted:base", "scripted:nudge") as model:
-        step = PromptStep(model, {}, prefix="n_")
+        step = PromptAnswerer(model, {}, prefix="n_")
         result = asyncio.run(step({"prompt": FRANCE}))
     assert result.kind == "answered"
     assert list(result.data) == [f"n_{name}" for name in ADDED]
@@ -395,7 +395,7 @@ def test_a_system_text_of_the_row_goes_before_the_commands() -> None:
     engine = ScriptedEngine(following)
     own = [{"role": "system", "content": "Mine."}, {"role": "user", "content": "Hello"}]
     with NudgedModel(engine, "scripted:nudge", max_tokens=4) as model:
-        step = PromptStep(model, {}, system="The command's.")
+        step = PromptAnswerer(model, {}, system="The command's.")
         for row in ({"messages": own}, {"prompt": "Hello"}):
             assert asyncio.run(step(row)).kind == "answered"
     assert {prompt.splitlines()[0] for prompt in seen} == {"Mine.", "The command's."}
@@ -428,7 +428,7 @@ def test_a_server_that_is_gone_ends_the_work_and_not_the_row(error: NudgingError
 
 def test_a_column_that_is_there_already_makes_a_bad_row() -> None:
     with NudgedModel("scripted:base", "scripted:nudge") as model:
-        result = asyncio.run(PromptStep(model, {})({"prompt": FRANCE, "text": "mine"}))
+        result = asyncio.run(PromptAnswerer(model, {})({"prompt": FRANCE, "text": "mine"}))
     assert result == bad("it has a column text of its own")
 
 
@@ -442,7 +442,7 @@ def request(body: object, url: object = "/v1/chat/completions", **other: object)
 def asked(row: dict[str, Any], errors: list[Exception] | None = None) -> Result:
     with NudgedModel("scripted:base", "scripted:nudge") as model:
         base = model.base if errors is None else failing(errors)
-        return asyncio.run(RequestStep(Voices(base, model.nudge))(row))
+        return asyncio.run(RequestAnswerer(Voices(base, model.nudge))(row))
 
 
 def test_a_request_is_answered_as_the_server_would() -> None:
@@ -500,7 +500,7 @@ def test_ids_of_requests_are_not_used_twice(
     source = lines(tmp_path / "in.jsonl", [request({}, custom_id=name) for name in names])
     with pytest.raises(InputError, match="rows 3 and 7 have the same custom_id, 'b'"):
         Job.of(source, tmp_path / "out.jsonl", PLAIN)
-    monkeypatch.setattr("nudging.batch.requests.MOST_IDS", 6)
+    monkeypatch.setattr("nudging.batch.openai_requests.MOST_IDS", 6)
     check_ids(Row(number, {"custom_id": name}) for number, name in enumerate(names))
 
 
@@ -522,10 +522,10 @@ def test_a_request_that_fails_has_the_servers_status() -> None:
 def test_a_row_that_takes_long_does_not_let_others_run_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nudging.batch.run._AHEAD", 20)
+    monkeypatch.setattr("nudging.batch.job._AHEAD", 20)
     source = lines(tmp_path / "in.jsonl", [{"prompt": str(n)} for n in range(200)])
     job = Job.of(source, tmp_path / "out.jsonl", PLAIN)
-    work = Work(tmp_path)
+    work = WorkFolder(tmp_path)
     furthest = []
 
     async def step(row: Any) -> Result:
@@ -549,12 +549,12 @@ def test_job_says_what_is_wrong_with_the_columns(tmp_path: Path) -> None:
         Job.of(source, out, PLAIN)
     assert "a request in OpenAI's batch format has custom_id, method, url" in told.value.hint
     with pytest.raises(UsageError, match="have a column text of their own"):
-        Job.of(source, out, Manner({}, {}, column="q"))
-    assert not Job.of(source, out, Manner({}, {}, column="q", name_prefix="n_")).requests
+        Job.of(source, out, RowOptions({}, {}, column="q"))
+    assert not Job.of(source, out, RowOptions({}, {}, column="q", name_prefix="n_")).requests
     requests = lines(tmp_path / "r.jsonl", [request({})])
     assert Job.of(requests, out, PLAIN).requests
     with pytest.raises(UsageError, match="are for rows, and these are requests"):
-        Job.of(requests, out, Manner({}, {}, column="q"))
+        Job.of(requests, out, RowOptions({}, {}, column="q"))
     with pytest.raises(UsageError, match="are answered in JSON lines"):
         Job.of(requests, tmp_path / "out.parquet", PLAIN)
 

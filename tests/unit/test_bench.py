@@ -6,29 +6,27 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nudging.bench import remote
-from nudging.bench.chunked import Tally
+from nudging.bench.case_results import HEAD, CaseResult, Suite, Workload, lines, ratio
 from nudging.bench.many import many
 from nudging.bench.measure import FEWEST, alone, cases, compared, per_token
 from nudging.bench.overhead import overhead
 from nudging.bench.pair import pair
 from nudging.bench.questions import QUESTIONS
-from nudging.bench.rows import HEAD, Request, Row, Suite, lines, ratio
-from nudging.bench.watched import Choice, Watched, tie_gap, turned_gap
+from nudging.bench.recording import RecordingEngine, TokenChoice, turned_gap
 from nudging.cli import run
 from nudging.engines.base import Engine, Want
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.scripted import Distribution, ScriptedEngine, open_scripted
-from nudging.engines.spec import Spec, parse_spec
-from nudging.errors import InputError, ServerDown
+from nudging.engines.scripted import Distribution, ScriptedEngine
+from nudging.errors import InputError
 from nudging.prompts.chat import Part, Prompt
-from nudging.storage.lines import read_questions
+from nudging.storage.text_files import read_questions
 from nudging.values.tokens import Candidate, Source, Step
+from tests.bench_servers import gathered, servers
 from tests.toys import ToyRuntime, random_engine
 
 FIELDS = [
@@ -40,14 +38,6 @@ FIELDS = [
 SCRIPTED = ["--base", "scripted:base", "--nudge", "scripted:nudge"]
 
 
-def gathered(rows: AsyncGenerator[Row, None]) -> list[Row]:
-    async def collect() -> list[Row]:
-        async with contextlib.aclosing(rows):
-            return [row async for row in rows]
-
-    return asyncio.run(collect())
-
-
 def toys() -> tuple[Engine, Engine]:
     return LocalEngine("toy:a", ToyRuntime(1)), LocalEngine("toy:b", ToyRuntime(2))
 
@@ -56,7 +46,7 @@ def toys() -> tuple[Engine, Engine]:
 
 
 def test_a_row_holds_what_was_promised() -> None:
-    row = Row("pair", "auto", "llama", base_ms_per_token=1 / 3, identical=True)
+    row = CaseResult("pair", "auto", "llama", base_ms_per_token=1 / 3, identical=True)
     assert list(row.as_dict()) == FIELDS
     assert row.as_dict()["base_ms_per_token"] == 0.333333
     assert row.as_dict()["tie_gap"] is None
@@ -70,10 +60,12 @@ def test_a_ratio_above_one_is_faster_than_the_base_model() -> None:
 
 def test_a_line_is_the_median_of_its_case() -> None:
     rows = [
-        Row("s", "a", "e", ratio_vs_base=x, identical=x != 3.0, tie_gap=0.1 if x == 3.0 else None)
+        CaseResult(
+            "s", "a", "e", ratio_vs_base=x, identical=x != 3.0, tie_gap=0.1 if x == 3.0 else None
+        )
         for x in (1.0, 3.0, 2.0)
     ]
-    both = lines([rows[0], Row("s", "b", "e"), *rows[1:]])
+    both = lines([rows[0], CaseResult("s", "b", "e"), *rows[1:]])
     assert [dict(zip(HEAD, line, strict=True))["case"] for line in both] == ["a", "b"]
     first = dict(zip(HEAD, both[0], strict=True))
     assert (first["ratio"], first["identical"], first["tie gap"]) == ("2.00", "2/3", "0.1")
@@ -83,37 +75,10 @@ def test_a_line_is_the_median_of_its_case() -> None:
 # --- the choice that parted two answers -----------------------------------------------------
 
 
-def choice(source: str, at: int, *probs: float) -> Choice:
-    top = tuple(Candidate(b"x", prob) for prob in probs)
-    return Choice("base" if source == "base" else "nudge", b"a" * at, Step(b"x", top))
-
-
-def test_the_nearest_choice_at_or_just_before_the_difference_counts() -> None:
-    choices = [
-        choice("base", 0, 0.41, 0.0),  # too far before
-        choice("base", 90, 0.9, 0.05),
-        choice("base", 98, 0.6, 0.58),
-        choice("base", 100, 0.45, 0.1),
-        choice("base", 101, 0.4, 0.4),  # after it
-    ]
-    assert tie_gap("a" * 100 + "b", "a" * 100 + "c", choices, 0.4) == pytest.approx(0.02)
-    assert tie_gap("a" * 100 + "b", "a" * 100, choices[3:], 0.4) == pytest.approx(0.05)
-
-
-def test_gamma_is_the_base_models_alone() -> None:
-    near = [choice("nudge", 0, 0.41, 0.1)]
-    assert tie_gap("a", "b", near, 0.4) == pytest.approx(0.31)
-
-
-def test_equal_answers_part_nowhere() -> None:
-    assert tie_gap("a", "a", [choice("base", 0, 0.4, 0.4)], 0.4) is None
-    assert tie_gap("a", "b", [], 0.4) is None
-
-
-def drawn(source: str, before: str, text: str, *probs: float, end: float = 0.0) -> Choice:
+def drawn(source: str, before: str, text: str, *probs: float, end: float = 0.0) -> TokenChoice:
     top = tuple(Candidate(text.encode(), prob) for prob in probs)
     side: Source = "base" if source == "base" else "nudge"
-    return Choice(side, before.encode(), Step(text.encode(), top, end=end))
+    return TokenChoice(side, before.encode(), Step(text.encode(), top, end=end))
 
 
 def test_choices_made_differently_tell_how_near_a_tie_they_were() -> None:
@@ -151,8 +116,8 @@ def test_a_bound_that_is_crossed_is_a_choice(
 
 def test_a_watched_engine_is_the_engine() -> None:
     inner = random_engine(3, end=0)
-    choices: list[Choice] = []
-    watched = Watched(inner, choices)
+    choices: list[TokenChoice] = []
+    watched = RecordingEngine(inner, choices)
     prompt = Prompt((Part("p"),))
 
     async def read(engine: Engine) -> list[Step]:
@@ -189,7 +154,7 @@ def test_a_model_that_ends_early_goes_on_from_a_fixed_text() -> None:
 
 
 def test_each_question_is_measured_without_and_with_speculation() -> None:
-    request = Request(QUESTIONS[:2], tokens=12, speculate=["auto", 3, "off"])
+    request = Workload(QUESTIONS[:2], tokens=12, speculate=["auto", 3, "off"])
     rows = gathered(compared("deep", "x4", *toys(), request, guards="none"))
     assert [row.case for row in rows] == ["x4 off", "x4", "x4 3"] * 2
     assert len(rows) == 2 * cases(request)
@@ -204,7 +169,7 @@ def test_each_question_is_measured_without_and_with_speculation() -> None:
 
 
 def test_the_suite_of_a_pair_opens_what_is_named() -> None:
-    suite = pair(Request(QUESTIONS[:1], 8, base="scripted:base", nudge="scripted:nudge"))
+    suite = pair(Workload(QUESTIONS[:1], 8, base="scripted:base", nudge="scripted:nudge"))
     rows = gathered(suite.rows)
     assert [row.case for row in rows] == ["off", "auto"]
     assert all(row.nudged_ms_per_token for row in rows)
@@ -213,7 +178,7 @@ def test_the_suite_of_a_pair_opens_what_is_named() -> None:
 
 
 def test_answers_at_once_are_measured_in_turns() -> None:
-    suite = many(Request(QUESTIONS[:3], 8, base="scripted:base", nudge="scripted:nudge"))
+    suite = many(Workload(QUESTIONS[:3], 8, base="scripted:base", nudge="scripted:nudge"))
     rows = gathered(suite.rows)
     numbers = [1, 2, 4, 8, 8, 4, 2, 1]
     assert [row.case for row in rows] == [f"{number} at once" for number in numbers]
@@ -223,80 +188,19 @@ def test_answers_at_once_are_measured_in_turns() -> None:
 
 
 def test_overhead_is_measured_in_each_way_of_calling() -> None:
-    suite = overhead(Request(QUESTIONS[:1], 24))
+    suite = overhead(Workload(QUESTIONS[:1], 24))
     rows = gathered(suite.rows)
     assert [row.case for row in rows] == ["sync", "async", "64 at once"]
     assert suite.total == len(rows)
     assert all(row.nudged_ms_per_token and row.base_ms_per_token is None for row in rows)
 
 
-class Server(ScriptedEngine):
-    """A scripted model as a server."""
-
-    def __init__(self, source: str, kind: str) -> None:
-        inner = open_scripted(parse_spec(f"scripted:{source}"))
-        super().__init__(inner._following, spec=f"http://127.0.0.1:1/v1#{source}")
-        self.model = source
-        self.capabilities = replace(self.capabilities, kind=kind)
-
-
-class Client:
-    """In place of the authors' client: gives these answers."""
-
-    def __init__(self, base: Spec, nudge: Spec, gamma: float, max_tokens: int) -> None:
-        assert (base.model, nudge.model, gamma) == ("base", "nudge", 0.4)
-        self.tally = {"base": Tally(3, 40), "nudge": Tally(3, 30)}
-
-    async def __aenter__(self) -> Client:
-        return self
-
-    async def __aexit__(self, *_: object) -> None: ...
-
-    async def answer(self, base: str, nudge: str) -> str:
-        assert "France" in base
-        assert "<assistant>" in nudge
-        return "The capital of France is" + (" Paris." if "What" in base else " where?")
-
-
-def servers(monkeypatch: pytest.MonkeyPatch, kind: str) -> Request:
-    async def opened(spec: Spec) -> Server:
-        return Server(spec.model, kind)
-
-    monkeypatch.setattr(remote, "open_remote", opened)
-    monkeypatch.setattr(remote, "Chunked", Client)
-    url = "http://127.0.0.1:1/v1#"
-    questions = ["What is the capital of France?", "And the capital of France?"]
-    return Request(questions, 24, base=url + "base", nudge=url + "nudge")
-
-
-def test_servers_are_compared_at_each_concurrency(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("bpe_openai")
-    suite = remote.remote(servers(monkeypatch, "vllm"))
+def test_servers_are_measured_at_each_concurrency(monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = remote.remote(servers(monkeypatch, "llamacpp"))
     rows = gathered(suite.rows)
-    ways = ("default", "official", "chunked")
-    assert [row.case for row in rows] == [f"{way} c{c}" for c in (1, 16) for way in ways]
+    assert [row.case for row in rows] == ["default c1", "default c16"]
     assert suite.total == len(rows)
     assert all(row.ratio_vs_base and row.base_passes_per_token for row in rows)
-    assert [row.identical for row in rows[:3]] == [None, False, None]
-    assert rows[1].tie_gap is not None
-
-
-def test_other_servers_are_not_called_as_the_authors_call(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rows = gathered(remote.remote(servers(monkeypatch, "llamacpp")).rows)
-    assert [row.case for row in rows] == ["default c1", "default c16"]
-
-
-def test_a_server_that_fails_is_told_as_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def failing(*_: object) -> str:
-        raise ServerDown("no connection")
-
-    pytest.importorskip("bpe_openai")
-    request = servers(monkeypatch, "vllm")
-    monkeypatch.setattr(Client, "answer", failing)
-    with pytest.raises(ServerDown, match="no connection"):
-        gathered(remote.remote(request).rows)
 
 
 # --- questions ------------------------------------------------------------------------------
@@ -365,9 +269,9 @@ def test_what_is_asked_wrongly_is_told(
 def test_ctrl_c_ends_it_as_it_ends_other_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = []
 
-    async def interrupted() -> AsyncGenerator[Row, None]:
+    async def interrupted() -> AsyncGenerator[CaseResult, None]:
         try:
-            yield Row("overhead", "a", "e")
+            yield CaseResult("overhead", "a", "e")
             raise AssertionError("asked for more after the interrupt")
         finally:
             closed.append(True)
@@ -375,7 +279,8 @@ def test_ctrl_c_ends_it_as_it_ends_other_commands(monkeypatch: pytest.MonkeyPatc
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    from nudging.cli import bench, show
+    from nudging.cli import bench_command as bench
+    from nudging.cli import show
 
     monkeypatch.setattr(bench, "_suite", lambda *_: Suite(2, interrupted()))
     monkeypatch.setattr(show, "bar", lambda *_: contextlib.nullcontext(stop))

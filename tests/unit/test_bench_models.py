@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nudging.bench.rows import Request
+from nudging.bench.case_results import Workload
 from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.model import PREFIX
@@ -61,7 +61,7 @@ def test_copies_do_the_work_of_layers_on_weights_of_their_own() -> None:
 
 def test_the_made_up_vocabulary_reads_its_own_words_back() -> None:
     model = gpu.random_model("toy", "cpu")
-    runtime = HfRuntime(model, gpu.word_tokenizer(), n_ctx=512)
+    runtime = HfRuntime(model, gpu.word_tokenizer(), n_ctx=512).tokenizer
     ids = [256, 300, 1000, 20000, gpu.VOCABULARY - 1, 999]
     text = b"".join(map(runtime.piece, ids)).decode()
     assert runtime.tokenize(text, controls=False, begin=False) == ids
@@ -92,7 +92,7 @@ def test_noise_changes_a_known_share_of_the_choices() -> None:
 
 def test_the_benchmark_for_accelerators_runs_at_toy_size() -> None:
     async def run() -> list[Any]:
-        request = Request(["Who?"], tokens=10)
+        request = Workload(["Who?"], tokens=10)
         return [row async for row in gpu.measure(request, [0.3], device="cpu", toy=True)]
 
     rows = asyncio.run(run())

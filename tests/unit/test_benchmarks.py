@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from benchmarks import plot, tables
 
-from nudging.bench.rows import Row
+from nudging.bench.case_results import CaseResult
 
 ROWS = [
-    Row("deep", f"x{depth} {k}", "hf", ratio_vs_base=k / 2, accepted_rate=1 / k)
+    CaseResult("deep", f"x{depth} {k}", "hf", ratio_vs_base=k / 2, accepted_rate=1 / k)
     for depth in (4, 8)
     for k in (1, 2, 5)
 ]
@@ -22,7 +22,9 @@ ROWS = [
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     found = tmp_path / "rows.json"
-    found.write_text(json.dumps([row.as_dict() for row in [*ROWS, Row("deep", "x4 off", "hf")]]))
+    found.write_text(
+        json.dumps([row.as_dict() for row in [*ROWS, CaseResult("deep", "x4 off", "hf")]])
+    )
     return found
 
 
@@ -42,8 +44,8 @@ def test_each_suite_is_written_into_its_section(
 
 
 def test_a_line_a_pair_for_readers_in_a_hurry() -> None:
-    def row(case: str, nudged: float) -> Row:
-        return Row(
+    def row(case: str, nudged: float) -> CaseResult:
+        return CaseResult(
             "deep",
             case,
             "hf",

@@ -14,35 +14,29 @@ from typing import Any
 
 import pytest
 
-from nudging.engines.remote.dialects import (
-    DIALECTS,
-    LLAMA_SERVER,
-    OPENAI,
-    SGLANG,
-    VLLM,
-    Ask,
-    Dialect,
-    joined,
-    read_prompt,
-    read_tokens,
-    request_seed,
-    stretches,
-    typed_controls,
-)
-from nudging.engines.remote.refusals import read_error
-from nudging.engines.remote.served import OWNERS, read_models, read_n_ctx
-from nudging.engines.remote.server_steps import (
+from nudging.engines.remote.answer_reader import (
     BROKEN,
     UNNAMED,
-    Found,
-    LegacyReader,
-    LlamaReader,
-    Reader,
-    SglangReader,
-    probability,
+    AnswerReader,
+    ReadStep,
     share,
     to_bytes,
 )
+from nudging.engines.remote.dialect import (
+    CompletionRequest,
+    Dialect,
+    read_prompt,
+    read_tokens,
+    request_seed,
+)
+from nudging.engines.remote.dialects import DIALECTS, LLAMA_SERVER, OPENAI, SGLANG, VLLM
+from nudging.engines.remote.json_checks import probability
+from nudging.engines.remote.llama_cpp import LlamaServerReader, read_n_ctx
+from nudging.engines.remote.openai import CompletionsReader
+from nudging.engines.remote.refusals import read_error
+from nudging.engines.remote.served_model import read_models
+from nudging.engines.remote.server_tokenizer import joined, stretches, typed_controls
+from nudging.engines.remote.sglang import SglangReader
 from nudging.errors import (
     ContextOverflow,
     NudgingError,
@@ -66,7 +60,7 @@ def recorded(name: str) -> list[Any]:
     return [json.loads(line) for line in lines if line != "[DONE]"]
 
 
-def read(reader: Reader, events: Iterable[Any]) -> list[Found]:
+def read(reader: AnswerReader, events: Iterable[Any]) -> list[ReadStep]:
     return [found for event in events for found in reader.feed(event)]
 
 
@@ -74,7 +68,7 @@ def read(reader: Reader, events: Iterable[Any]) -> list[Found]:
 
 
 def test_vllm_stream() -> None:
-    reader = LegacyReader()
+    reader = CompletionsReader()
     steps = [f.step for f in read(reader, recorded("vllm_plain.sse"))]
     assert b"".join(s.text for s in steps) == b" Paris.\n"
     assert all(len(s.top) == 3 and s.prob == s.top1 and s.id is not None for s in steps)
@@ -90,7 +84,7 @@ def test_a_log_probability_may_be_a_number_that_no_float_holds() -> None:
 
 
 def test_vllm_half_characters_go_with_the_one_they_begin() -> None:
-    reader = LegacyReader()
+    reader = CompletionsReader()
     steps = [f.step for f in read(reader, recorded("vllm_half.sse"))]
     assert [s.text for s in steps] == [UNICORN]
     # The first token's own probability, though its string shows another token's in the table.
@@ -106,13 +100,13 @@ def test_vllm_half_characters_go_with_the_one_they_begin() -> None:
 
 
 def test_vllm_half_a_character_alone_gives_no_step() -> None:
-    reader = LegacyReader()
+    reader = CompletionsReader()
     assert read(reader, recorded("vllm_half_one.json")) == []
     assert reader.held
 
 
 def test_vllm_several_tokens_at_once() -> None:
-    reader = LegacyReader()
+    reader = CompletionsReader()
     (found,) = read(reader, recorded("vllm_half_four.json"))
     assert found.step.text == UNICORN
     assert found.step.prob == pytest.approx(math.exp(-0.6933488845825195))
@@ -121,7 +115,7 @@ def test_vllm_several_tokens_at_once() -> None:
 
 def test_vllm_end() -> None:
     controls: set[str] = set()
-    (found,) = read(LegacyReader(controls), recorded("vllm_end.sse"))
+    (found,) = read(CompletionsReader(controls), recorded("vllm_end.sse"))
     assert found.step.is_end
     assert found.step.text == b""
     assert found.step.id == 2
@@ -140,7 +134,7 @@ def legacy(text: str, tokens: list[str], finish: str | None = None, **top: Any) 
 
 
 def test_a_control_token_in_the_middle_is_an_end() -> None:
-    (found,) = read(LegacyReader(), [legacy("", ["<|im_start|>"])])
+    (found,) = read(CompletionsReader(), [legacy("", ["<|im_start|>"])])
     assert found.step.is_end
     assert found.step.control == "<|im_start|>"
 
@@ -155,32 +149,32 @@ def test_a_control_token_in_the_middle_is_an_end() -> None:
     ],
 )
 def test_a_control_token_that_ends_no_turn_is_told(token: str, finish: str, control: str) -> None:
-    (found,) = read(LegacyReader(), [legacy("", [token], finish)])
+    (found,) = read(CompletionsReader(), [legacy("", [token], finish)])
     assert found.step.is_end
     assert found.step.control == control
 
 
 def test_known_control_tokens_show_as_ends_among_the_candidates() -> None:
-    (found,) = read(LegacyReader({"</s>"}), [legacy("a", ["a"], None, **{"</s>": -2.0})])
+    (found,) = read(CompletionsReader({"</s>"}), [legacy("a", ["a"], None, **{"</s>": -2.0})])
     assert [c.text for c in found.step.top] == [b"a", b""]
 
 
 def test_older_servers_write_replacement_characters_for_parts() -> None:
-    reader = LegacyReader()
+    reader = CompletionsReader()
     events = [legacy("", ["\ufffd"]), legacy("", ["\ufffd"]), legacy("é", ["é"])]
     steps = [f.step for f in read(reader, events)]
     assert [s.text for s in steps] == ["é".encode()]
 
 
 def test_broken_bytes_are_never_a_replacement_character() -> None:
-    (found,) = read(LegacyReader(), [legacy("\ufffda", ["\ufffda"])])
+    (found,) = read(CompletionsReader(), [legacy("\ufffda", ["\ufffda"])])
     assert found.step.text == BROKEN + b"a"
     assert to_bytes("a\ud800b") == b"a" + BROKEN + b"b"
 
 
 def test_several_tokens_with_an_end_in_one_event() -> None:
     events = [legacy(" to day", [" to", " day", "</s>"], "stop")]
-    steps = [f.step for f in read(LegacyReader(), events)]
+    steps = [f.step for f in read(CompletionsReader(), events)]
     assert [(s.text, s.is_end) for s in steps] == [(b" to", False), (b" day", False), (b"", True)]
 
 
@@ -188,7 +182,7 @@ def test_shares_that_can_not_be_told_apart_go_to_the_first() -> None:
     assert share("Hello", [" Hel", "lo"]) == ["Hello", None]
     assert share(" a b", [" a", " b"]) == [" a", " b"]
     assert share("", []) == []
-    steps = [f.step for f in read(LegacyReader(), [legacy("Hello", [" Hel", "lo"], "length")])]
+    steps = [f.step for f in read(CompletionsReader(), [legacy("Hello", [" Hel", "lo"], "length")])]
     assert [s.text for s in steps] == [b"Hello"]
 
 
@@ -196,7 +190,7 @@ def test_shares_that_can_not_be_told_apart_go_to_the_first() -> None:
 
 
 def test_an_end_that_is_not_told_is_blind() -> None:
-    reader = LegacyReader()
+    reader = CompletionsReader()
     events = [
         legacy("a", ["a"]),
         {"choices": [{"text": "", "logprobs": None, "finish_reason": "stop"}]},
@@ -212,14 +206,14 @@ def test_an_end_that_is_not_told_is_blind() -> None:
 
 def test_text_without_log_probabilities() -> None:
     with pytest.raises(ServerNonsense, match="no log-prob"):
-        LegacyReader().feed({"choices": [{"text": "a", "logprobs": None}]})
+        CompletionsReader().feed({"choices": [{"text": "a", "logprobs": None}]})
 
 
 # --- llama-server ---------------------------------------------------------------------------
 
 
 def test_llama_stream() -> None:
-    reader = LlamaReader()
+    reader = LlamaServerReader()
     found = read(reader, recorded("llama_plain.sse"))
     assert b"".join(f.step.text for f in found) == b" Paris.\n"
     assert not any(f.blind for f in found)
@@ -228,7 +222,7 @@ def test_llama_stream() -> None:
 
 
 def test_llama_passes_over_the_beginning_of_a_character() -> None:
-    reader = LlamaReader()
+    reader = LlamaServerReader()
     (found,) = read(reader, recorded("llama_half.sse"))
     assert found.blind
     assert found.step.text == UNICORN
@@ -237,16 +231,16 @@ def test_llama_passes_over_the_beginning_of_a_character() -> None:
 
 
 def test_llama_tells_nothing_of_half_a_character_but_can_look() -> None:
-    reader = LlamaReader()
+    reader = LlamaServerReader()
     assert read(reader, recorded("llama_half_one.json")) == []
     assert reader.held
-    top = LlamaReader.look(recorded("llama_look.json")[0])
+    top = LLAMA_SERVER.read_look(recorded("llama_look.json")[0])
     assert [c.text for c in top] == [b"\xf0\x9f", b" \xf0\x9f", b"\n"]
     assert top[0].prob == pytest.approx(0.49, abs=0.01)
 
 
 def test_llama_end() -> None:
-    (found,) = read(LlamaReader(), recorded("llama_end.sse"))
+    (found,) = read(LlamaServerReader(), recorded("llama_end.sse"))
     assert found.step.is_end
     assert not found.blind
     assert found.step.prob == pytest.approx(math.exp(-0.7915568947792053))
@@ -270,7 +264,7 @@ def llama(size: int, *, stop: str | None = None) -> dict[str, Any]:
 def test_llama_tells_by_what_follows_whether_a_control_token_is_an_end(
     then: list[Any], control: str
 ) -> None:
-    reader = LlamaReader()
+    reader = LlamaServerReader()
     assert read(reader, [{**llama(0), "tokens_predicted": 1}]) == []
     found = read(reader, then)[0].step
     assert (found.is_end, found.id, found.control) == (True, 7, control)
@@ -278,13 +272,13 @@ def test_llama_tells_by_what_follows_whether_a_control_token_is_an_end(
 
 @pytest.mark.parametrize(("stop", "control"), [("eos", ""), ("limit", UNNAMED)])
 def test_llama_tells_it_in_a_whole_answer(stop: str, control: str) -> None:
-    (found,) = read(LlamaReader(), [{**llama(0, stop=stop), "tokens_predicted": 1}])
+    (found,) = read(LlamaServerReader(), [{**llama(0, stop=stop), "tokens_predicted": 1}])
     assert (found.step.is_end, found.step.control) == (True, control)
 
 
 def test_llama_end_without_probabilities_is_blind() -> None:
     event = {"content": "", "stop": True, "stop_type": "eos", "tokens_predicted": 0}
-    (found,) = read(LlamaReader(), [event])
+    (found,) = read(LlamaServerReader(), [event])
     assert found.blind
     assert found.step.is_end
 
@@ -368,7 +362,7 @@ def test_sglang_abort_is_a_failure() -> None:
 # --- answers that are none ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reader", [LegacyReader, LlamaReader, SglangReader])
+@pytest.mark.parametrize("reader", [CompletionsReader, LlamaServerReader, SglangReader])
 @pytest.mark.parametrize(
     "answer",
     [
@@ -419,7 +413,7 @@ def test_sglang_abort_is_a_failure() -> None:
         },
     ],
 )
-def test_nonsense_is_said_to_be(reader: type[Reader], answer: Any) -> None:
+def test_nonsense_is_said_to_be(reader: type[AnswerReader], answer: Any) -> None:
     with pytest.raises(ServerNonsense):
         reader().feed(answer)
 
@@ -529,9 +523,9 @@ def test_errors_of_any_shape(
 
 def test_errors_inside_a_stream() -> None:
     with pytest.raises(ServerRefused):
-        LegacyReader().feed({"error": {"message": "no", "code": 400}})
+        CompletionsReader().feed({"error": {"message": "no", "code": 400}})
     with pytest.raises(ServerBusy):
-        LlamaReader().feed({"error": {"message": "no", "code": 429}})
+        LlamaServerReader().feed({"error": {"message": "no", "code": 429}})
     with pytest.raises(ServerFailed):
         SglangReader().feed({"object": "error", "message": "no", "code": None})
 
@@ -539,9 +533,9 @@ def test_errors_inside_a_stream() -> None:
 # --- requests -------------------------------------------------------------------------------
 
 
-def ask(**changes: Any) -> Ask:
+def ask(**changes: Any) -> CompletionRequest:
     sampling = Sampling(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, seed=3)
-    return Ask("m", "text", True, 8, 2, sampling, 11, True, "id")._replace(**changes)
+    return CompletionRequest("m", "text", True, 8, 2, sampling, 11, True, "id")._replace(**changes)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=lambda d: d.name)
@@ -582,17 +576,16 @@ def test_seeds_differ_by_place_and_fit_every_server() -> None:
 
 def test_templates_are_asked_for() -> None:
     messages = [Message("user", "hi")]
-    assert VLLM.render is not None
     assert VLLM.render("m", messages, {}).body["messages"] == [{"role": "user", "content": "hi"}]
-    assert LLAMA_SERVER.render is not None
     assert LLAMA_SERVER.render("m", messages, {}).path == "{root}/apply-template"
+    assert OPENAI.render("m", messages, {}) is None
 
 
 def test_models_are_read() -> None:
     (vllm,) = read_models(recorded("vllm_models.json")[0])
-    assert (vllm.name, OWNERS[vllm.owner], vllm.n_ctx) == ("smol", VLLM, 2048)
+    assert (vllm.name, vllm.owner, vllm.n_ctx) == ("smol", VLLM.owner, 2048)
     (llama,) = read_models(recorded("llama_models.json")[0])
-    assert (OWNERS[llama.owner], llama.n_ctx) == (LLAMA_SERVER, 1024)
+    assert (llama.owner, llama.n_ctx) == (LLAMA_SERVER.owner, 1024)
     assert "smol.gguf" in llama.names
     assert read_tokens(recorded("vllm_tokens.json")[0])
     assert read_n_ctx({"default_generation_settings": {"n_ctx": 5}}) == 5

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nudging.engines.kinds import find_kind
 from nudging.engines.remote.dialects import DIALECTS
 from nudging.prompts.templates import NAMED
 
@@ -27,13 +28,11 @@ def test_generated_documents_are_up_to_date() -> None:
 
 def test_the_options_of_specs_are_all_told() -> None:
     pytest.importorskip("torch")
-    pytest.importorskip("xllamacpp")
     from nudging.engines.hf import hf_runtime as hf
-    from nudging.engines.llama import llama_runtime as llama
-    from nudging.engines.remote import remote_engine as remote
 
     text = (ROOT / "docs" / "models.md").read_text()
-    known = {*hf.OPTIONS, *llama._OPTIONS, *remote._OPTIONS, "delay"}
+    kinds = (find_kind(name) for name in ("hf", "llama", "http", "scripted"))
+    known = {option for kind in kinds if kind for option in kind.options or ()}
     table = text.split("| option | of | |")[1].split("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == known
     for name in (*NAMED, *DIALECTS, *hf.DTYPES):

@@ -280,7 +280,7 @@ def test_map_asks_so_many_at_once_unless_somebody_says(concurrency: int | None) 
         most = at_work = 0
 
         @contextlib.asynccontextmanager
-        async def seat(self, head: str = "") -> AsyncIterator[Engine]:
+        async def permit(self, head: str = "") -> AsyncIterator[Engine]:
             self.at_work += 1
             self.most = max(self.most, self.at_work)
             async with asyncio.timeout(30):  # until as many are there as may be

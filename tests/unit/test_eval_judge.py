@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nudging.engines.remote import http
+from nudging.engines.remote import http_client
 from nudging.engines.spec import parse_spec
 from nudging.errors import (
     ConfigError,
@@ -25,7 +25,7 @@ from nudging.errors import (
     SpecError,
 )
 from nudging.eval.judge import Judge, Verdict, judged, open_judge
-from nudging.eval.rubrics import ASPECTS, MATCH, SAFETY, Rubric, Unread
+from nudging.eval.rubrics import ASPECTS, MATCH, SAFETY, Rubric, UnreadableReply
 from nudging.eval.task import Sample, Score
 from nudging.eval.tasks import TASKS
 from tests.conftest import Lab, Served
@@ -83,7 +83,7 @@ def test_a_reply_is_read_in_the_forms_that_judges_give_it(reply: str) -> None:
     ],
 )
 def test_a_reply_that_can_not_be_read_is_no_score(rubric: Rubric, reply: str, why: str) -> None:
-    with pytest.raises(Unread, match=why):
+    with pytest.raises(UnreadableReply, match=why):
         rubric.read(reply)
 
 
@@ -94,7 +94,7 @@ def test_the_five_aspects_are_read() -> None:
 
 @given(st.text(st.characters()) | st.text('{}"correct:01, []'))
 def test_every_reply_is_read_or_unread(text: str) -> None:
-    with suppress(Unread):
+    with suppress(UnreadableReply):
         assert MATCH.read(text).keys() == {"correct"}
 
 
@@ -115,7 +115,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         made.append(seconds)
 
-    monkeypatch.setattr(http, "sleep", sleep)
+    monkeypatch.setattr(http_client, "sleep", sleep)
     return made
 
 
@@ -348,7 +348,7 @@ def test_the_wire_to_a_trained_model(lab: Lab, served: Served) -> None:
     """For the wire only: a model this small is no judge. What it says is read, or told unread."""
 
     async def run() -> Verdict:
-        judge = Judge(http.open_wire(parse_spec(f"{served(lab('a-small.gguf'))}#m")), "m")
+        judge = Judge(http_client.open_client(parse_spec(f"{served(lab('a-small.gguf'))}#m")), "m")
         short = Rubric("short", ("correct",), 0, 1, "Is it correct?")
         try:
             return await judge.ask(short, SAMPLE, "true")

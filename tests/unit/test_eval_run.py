@@ -14,8 +14,8 @@ from nudging.engines.base import Capabilities, Engine
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ConfigError, ModelError
-from nudging.eval import run as run_module
-from nudging.eval.run import Evaluation, Request, read_task
+from nudging.eval import evaluation as run_module
+from nudging.eval.evaluation import Evaluation, EvaluationRequest, read_task
 from nudging.fingerprint import made_now, model_facts, model_files, sha256, versions
 from nudging.values.tokens import Candidate
 from tests.toys import ToyRuntime
@@ -91,11 +91,11 @@ def test_versions_are_of_what_computes() -> None:
 
 
 @pytest.fixture
-def request_(tmp_path: Path) -> Request:
+def request_(tmp_path: Path) -> EvaluationRequest:
     path = tmp_path / "mine.jsonl"
     path.write_text(json.dumps({"question": "?", "gold": "1"}) + "\n")
     task = read_task(f"mine={path}?score=number", None, None, 0)
-    return Request(
+    return EvaluationRequest(
         [task],
         ["base", "nudge", "nudging"],
         {"base": "scripted:base", "nudge": "scripted:nudge", "aligned": "scripted:base"},
@@ -129,7 +129,7 @@ class Opened:
 
 
 def test_each_model_is_opened_once_and_only_if_a_method_needs_it(
-    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request_: EvaluationRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = Opened(base=named("scripted:base"), nudge=named("scripted:nudge"))
     monkeypatch.setattr(run_module, "open_engine_async", opened)
@@ -151,7 +151,7 @@ def test_each_model_is_opened_once_and_only_if_a_method_needs_it(
 
 
 def test_what_was_opened_is_closed_where_the_rest_fails(
-    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request_: EvaluationRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = Opened(base=named("scripted:base"))
     monkeypatch.setattr(run_module, "open_engine_async", opened)
@@ -162,7 +162,7 @@ def test_what_was_opened_is_closed_where_the_rest_fails(
 
 @pytest.mark.parametrize(("asked", "expected"), [(None, [8, 1, 1, 1]), (3, [3, 3, 3, 3])])
 def test_models_in_memory_have_one_answer_at_a_time(
-    request_: Request,
+    request_: EvaluationRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     asked: int | None,
@@ -174,7 +174,9 @@ def test_models_in_memory_have_one_answer_at_a_time(
 
     async def go() -> list[int]:
         changed = {name: getattr(request_, name) for name in request_.__slots__}
-        evaluation = await Evaluation.open(Request(**{**changed, "at_once": asked}), tmp_path / "j")
+        evaluation = await Evaluation.open(
+            EvaluationRequest(**{**changed, "at_once": asked}), tmp_path / "j"
+        )
         try:
             return [cell.at_once for cell in evaluation.cells()]
         finally:
@@ -183,7 +185,7 @@ def test_models_in_memory_have_one_answer_at_a_time(
     assert asyncio.run(go()) == expected
 
 
-def test_a_missing_model_is_told(request_: Request, tmp_path: Path) -> None:
-    asked = Request(request_.tasks, ["proxy-tuning"], request_.models, {})
+def test_a_missing_model_is_told(request_: EvaluationRequest, tmp_path: Path) -> None:
+    asked = EvaluationRequest(request_.tasks, ["proxy-tuning"], request_.models, {})
     with pytest.raises(ConfigError, match="'untuned'"):
         asyncio.run(Evaluation.open(asked, tmp_path / "judge.jsonl"))

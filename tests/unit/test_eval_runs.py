@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from nudging.errors import InputError, ServerDown, UsageError
 from nudging.eval.header import ALL, check_same, merged
-from nudging.eval.lines import key, read_lines, timeless
 from nudging.eval.merge import merge
-from nudging.eval.store import HEADER, SAMPLES, check_place, opened, read_header, read_samples
+from nudging.eval.run_folder import SAMPLES, check_place, opened, read_header, read_samples
+from nudging.eval.sample_lines import key, read_lines, timeless
 from nudging.eval.task import Sample, Score
 from nudging.eval.work import Cell, work
-from nudging.storage.headers import differences
-from nudging.storage.kept import encode, write_json
+from nudging.storage.resumable import HEADER, differences
+from nudging.storage.safe_files import encode, write_json
 from nudging.values.tokens import Answer, ModelUsage, Span, StopReason, Token, Usage
 
 Line = dict[str, Any]

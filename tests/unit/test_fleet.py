@@ -19,10 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging import NudgedModel
+from nudging.engines import open_engine_async
 from nudging.engines.base import Engine, Want
 from nudging.engines.remote import fleet as fleets
-from nudging.engines.remote import http, members
-from nudging.engines.remote.fleet import Fleet, open_fleet
+from nudging.engines.remote import http_client, replicas
+from nudging.engines.remote.fleet import FleetEngine, open_fleet
 from nudging.engines.remote.remote_engine import RemoteEngine
 from nudging.engines.spec import parse_spec
 from nudging.errors import (
@@ -90,14 +91,14 @@ FAULTS: dict[str, Callable[[list[Any]], Reply]] = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A second is a tenth, and of equals the first is taken."""
-    monkeypatch.setattr(members, "choose", lambda equal: equal[0])
+    monkeypatch.setattr(replicas, "choose", lambda equal: equal[0])
     for name in ("PERIOD", "PING", "COMING"):
-        monkeypatch.setattr(members, name, getattr(members, name) / 10)
+        monkeypatch.setattr(replicas, name, getattr(replicas, name) / 10)
 
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(seconds / 10)
 
-    monkeypatch.setattr(http, "sleep", sleep)
+    monkeypatch.setattr(http_client, "sleep", sleep)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     yield
     gc.collect()  # a socket left open warns, and warnings fail
@@ -123,7 +124,7 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def opened(*addresses: str) -> AsyncIterator[Fleet]:
+async def opened(*addresses: str) -> AsyncIterator[FleetEngine]:
     fleet = await open_fleet(parse_spec(",".join(addresses)))
     try:
         yield fleet
@@ -131,7 +132,7 @@ async def opened(*addresses: str) -> AsyncIterator[Fleet]:
         await fleet.aclose()
 
 
-def using(use: Callable[[Fleet], Coroutine[Any, Any, None]], *servers: FakeServer) -> None:
+def using(use: Callable[[FleetEngine], Coroutine[Any, Any, None]], *servers: FakeServer) -> None:
     async def main() -> None:
         async with opened(*(server.url for server in servers)) as fleet:
             await use(fleet)
@@ -164,8 +165,8 @@ async def until(is_so: Callable[[], object], seconds: float = 30) -> None:
         await asyncio.sleep(0.01)
 
 
-def in_use(fleet: Fleet) -> list[bool]:
-    return [member.engine is not None for member in fleet.members]
+def in_use(fleet: FleetEngine) -> list[bool]:
+    return [replica.engine is not None for replica in fleet.replicas]
 
 
 def streams(server: FakeServer) -> list[Any]:
@@ -179,7 +180,7 @@ def streams(server: FakeServer) -> list[Any]:
 def test_an_answer_does_not_show_that_its_server_failed(
     fault: str, two: tuple[FakeServer, FakeServer]
 ) -> None:
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         two[0].replies[COMPLETIONS] = Model(two[0], FAULTS[fault])
         assert joined(await written(fleet)) == undisturbed()
         # A kept connection that breaks before an answer may be an old one: asked there once more.
@@ -192,7 +193,7 @@ def test_an_answer_does_not_show_that_its_server_failed(
 def test_the_text_so_far_is_sent_and_no_more_asked_for_than_is_left(
     two: tuple[FakeServer, FakeServer],
 ) -> None:
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         two[0].replies[COMPLETIONS] = Model(two[0], cut(3))
         await written(fleet)
         (body,) = streams(two[1])
@@ -208,7 +209,7 @@ def test_a_greedy_text_is_the_same_whatever_fails(faults: list[tuple[int, str]])
     with model_server() as one, model_server() as other:
         servers = (one, other)
 
-        async def use(fleet: Fleet) -> None:
+        async def use(fleet: FleetEngine) -> None:
             for number, server in enumerate(servers):
                 own = [FAULTS[fault] for place, fault in faults if place == number]
                 server.replies[COMPLETIONS] = Model(server, *own)
@@ -217,7 +218,7 @@ def test_a_greedy_text_is_the_same_whatever_fails(faults: list[tuple[int, str]])
             except ServerNonsense:  # of both: trying again is no use
                 assert {place for place, fault in faults if fault in ("page", "garbage")} == {0, 1}
             except (ServerFailed, ServerBusy):
-                assert len(faults) >= 2 * members.FAILURES
+                assert len(faults) >= 2 * replicas.FAILURES
             else:
                 assert found == undisturbed()
 
@@ -227,7 +228,7 @@ def test_a_greedy_text_is_the_same_whatever_fails(faults: list[tuple[int, str]])
 def test_a_sampled_text_goes_on_with_draws_of_its_place(
     two: tuple[FakeServer, FakeServer],
 ) -> None:
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         two[0].replies[COMPLETIONS] = Model(two[0], cut(3))
         want = Want("base", Sampling(temperature=1.0, seed=5))
         assert joined(await written(fleet, want=want)) == undisturbed()
@@ -241,7 +242,7 @@ def test_a_sampled_text_goes_on_with_draws_of_its_place(
 
 
 def test_half_a_character_is_written_anew(two: tuple[FakeServer, FakeServer]) -> None:
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         half = stream(words(" 3é", ""), done=False, cut=True)
         two[0].replies[COMPLETIONS] = Model(two[0], lambda events: half)
         assert joined(await written(fleet)) == undisturbed()
@@ -253,7 +254,7 @@ def test_half_a_character_is_written_anew(two: tuple[FakeServer, FakeServer]) ->
 def test_what_is_wrong_with_the_request_is_told_at_once(
     two: tuple[FakeServer, FakeServer],
 ) -> None:
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         two[0].on(COMPLETIONS, REFUSED)
         with pytest.raises(ServerRefused):
             await written(fleet)
@@ -264,7 +265,7 @@ def test_what_is_wrong_with_the_request_is_told_at_once(
 
 
 def test_who_is_busy_is_passed_by_and_stays_in_use(two: tuple[FakeServer, FakeServer]) -> None:
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         two[0].replies[COMPLETIONS] = Model(two[0], *[FAULTS["429"]] * 5)
         for _ in range(5):
             assert joined(await written(fleet)) == undisturbed()
@@ -274,7 +275,7 @@ def test_who_is_busy_is_passed_by_and_stays_in_use(two: tuple[FakeServer, FakeSe
 
 
 def test_where_all_are_busy_it_waits_and_asks_again(two: tuple[FakeServer, FakeServer]) -> None:
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         for server in two:
             server.replies[COMPLETIONS] = Model(server, *[FAULTS["429"]] * 2)
         assert joined(await written(fleet)) == undisturbed()
@@ -288,14 +289,14 @@ def test_where_all_are_busy_it_waits_and_asks_again(two: tuple[FakeServer, FakeS
 def test_answers_go_where_the_fewest_are_and_stay_there(
     two: tuple[FakeServer, FakeServer],
 ) -> None:
-    async def use(fleet: Fleet) -> None:
-        async with fleet.seat() as one, fleet.seat() as other, fleet.seat() as third:
+    async def use(fleet: FleetEngine) -> None:
+        async with fleet.permit() as one, fleet.permit() as other, fleet.permit() as third:
             for engine, server in ((one, two[0]), (other, two[1]), (third, two[0])):
                 before = len(streams(server))
                 for _ in range(3):
                     await written(engine)
                 assert len(streams(server)) == before + 3
-        assert [member.load for member in fleet.members] == [0, 0]
+        assert [replica.load for replica in fleet.replicas] == [0, 0]
 
     using(use, *two)
 
@@ -307,10 +308,10 @@ def test_a_server_that_does_more_at_once_is_asked_for_more(
         addresses = (f"{two[0].url}#m?concurrency=1", f"{two[1].url}#m?concurrency=3")
         async with opened(*addresses) as fleet:
             assert fleet.capabilities.concurrency == 4
-            held = [fleet.seat() for _ in range(4)]
+            held = [fleet.permit() for _ in range(4)]
             for seat in held:
                 await seat.__aenter__()
-            assert [len(member.users) for member in fleet.members] == [1, 3]
+            assert [len(replica.assigned) for replica in fleet.replicas] == [1, 3]
             for seat in held:
                 await seat.__aexit__(None, None, None)
 
@@ -318,14 +319,14 @@ def test_a_server_that_does_more_at_once_is_asked_for_more(
 
 
 def test_an_answer_that_moved_counts_where_it_is(two: tuple[FakeServer, FakeServer]) -> None:
-    async def use(fleet: Fleet) -> None:
-        async with fleet.seat() as seated:
+    async def use(fleet: FleetEngine) -> None:
+        async with fleet.permit() as seated:
             two[0].replies[COMPLETIONS] = Model(two[0], cut(3))
             await written(seated)
-            assert [len(member.users) for member in fleet.members] == [0, 1]
+            assert [len(replica.assigned) for replica in fleet.replicas] == [0, 1]
             await written(seated)
         assert [len(streams(server)) for server in two] == [1, 2]
-        assert [len(member.users) for member in fleet.members] == [0, 0]
+        assert [len(replica.assigned) for replica in fleet.replicas] == [0, 0]
 
     using(use, *two)
 
@@ -401,12 +402,12 @@ def test_who_goes_is_left_out_and_who_returns_is_let_in_again() -> None:
 def test_who_fails_three_times_is_left_out_until_it_works(
     two: tuple[FakeServer, FakeServer],
 ) -> None:
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         two[0].on(COMPLETIONS, answer({"error": {"message": "oh"}}, 500))
-        for _ in range(members.FAILURES):
+        for _ in range(replicas.FAILURES):
             assert joined(await written(fleet)) == undisturbed()
         assert in_use(fleet) == [False, True]
-        await asyncio.sleep(3 * members.PERIOD)
+        await asyncio.sleep(3 * replicas.PERIOD)
         assert in_use(fleet) == [False, True]
         two[0].replies[COMPLETIONS] = Model(two[0])
         await until(lambda: all(in_use(fleet)))
@@ -417,7 +418,7 @@ def test_who_fails_three_times_is_left_out_until_it_works(
 def test_who_stalls_is_left_out_and_its_answers_go_on_elsewhere(
     two: tuple[FakeServer, FakeServer],
 ) -> None:
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         two[0].replies[COMPLETIONS] = Model(two[0], stalled(3))
         two[0].on(LIST, Reply(hang=True))
         begun = time.monotonic()
@@ -433,9 +434,9 @@ def test_who_hangs_in_its_answers_alone_is_left_out_as_well(
 ) -> None:
     monkeypatch.setattr(fleets, "SILENCE", "0.3")
 
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         two[0].on(COMPLETIONS, Reply(hang=True))
-        for _ in range(members.FAILURES):
+        for _ in range(replicas.FAILURES):
             assert joined(await written(fleet)) == undisturbed()
         assert in_use(fleet) == [False, True]
 
@@ -445,7 +446,7 @@ def test_who_hangs_in_its_answers_alone_is_left_out_as_well(
 def test_where_none_is_left_it_says_so_and_goes_on_when_one_is_back(
     two: tuple[FakeServer, FakeServer],
 ) -> None:
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         for server in two:
             server.on(COMPLETIONS, answer({"error": {"message": "it burns"}}, 500))
         with pytest.raises(ServerFailed, match="it burns"):
@@ -464,14 +465,14 @@ def test_one_that_comes_back_as_another_model_is_not_let_in(
 ) -> None:
     other = {"data": [{"id": "other", "owned_by": "someone"}]}
 
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         two[0].on(COMPLETIONS, answer({"error": {"message": "oh"}}, 500))
         two[0].on(LIST, answer(other))
-        for _ in range(members.FAILURES):
+        for _ in range(replicas.FAILURES):
             await written(fleet)
         two[0].replies[COMPLETIONS] = Model(two[0])
         await until(lambda: "differ in their name: m and other" in caplog.text)
-        await asyncio.sleep(3 * members.PERIOD)
+        await asyncio.sleep(3 * replicas.PERIOD)
         assert in_use(fleet) == [False, True]
         assert caplog.text.count("differ in their name") == 1  # told once
 
@@ -493,10 +494,10 @@ def test_what_will_never_work_is_told_at_once(two: tuple[FakeServer, FakeServer]
     with pytest.raises(ServerNonsense):
         using(nothing, *two)
     with pytest.raises(SpecError, match="no option"):
-        asyncio.run(open_fleet(parse_spec(f"{two[0].url},{two[1].url}?colour=red")))
+        asyncio.run(open_engine_async(f"{two[0].url},{two[1].url}?colour=red"))
 
 
-async def nothing(fleet: Fleet) -> None:
+async def nothing(fleet: FleetEngine) -> None:
     pass
 
 
@@ -525,7 +526,7 @@ def test_a_fleet_can_do_what_all_of_it_can(two: tuple[FakeServer, FakeServer]) -
     vllm(two[0], [1, 2], max_model_len=4096)
     vllm(two[1], [1, 2], max_model_len=2048)
 
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         can = fleet.capabilities
         assert (can.kind, can.n_ctx, can.concurrency, can.gate) == ("vllm", 2048, 32, False)
         assert can.tokenizer
@@ -536,7 +537,7 @@ def test_a_fleet_can_do_what_all_of_it_can(two: tuple[FakeServer, FakeServer]) -
 
 
 def test_a_closed_fleet_says_so(two: tuple[FakeServer, FakeServer]) -> None:
-    async def use(fleet: Fleet) -> None:
+    async def use(fleet: FleetEngine) -> None:
         two[0].replies[COMPLETIONS] = Model(two[0], stalled(1))
         begun = fleet.stream(PROMPT, b"", N, Want())
         await anext(begun)
@@ -565,12 +566,12 @@ def test_a_fleet_serves_several_event_loops(two: tuple[FakeServer, FakeServer]) 
 
 def test_a_spec_of_several_servers() -> None:
     spec = parse_spec("http://a:1/v1#m?timeout=5,https://b/v1#m,c")
-    assert (spec.kind, [one.path for one in spec.members]) == (
+    assert (spec.kind, [one.path for one in spec.replicas]) == (
         "fleet",
         ["http://a:1/v1", "https://b/v1"],
     )
-    assert spec.members[0].options == {"timeout": "5"}
-    assert spec.members[1].model == "m,c"
+    assert spec.replicas[0].options == {"timeout": "5"}
+    assert spec.replicas[1].model == "m,c"
 
 
 @pytest.mark.parametrize(
@@ -585,10 +586,10 @@ def test_only_servers_share_the_work_of_a_model(text: str) -> None:
 def test_equals_are_all_taken_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of many processes begins with a first answer; not all of them at one server."""
     monkeypatch.undo()
-    there = [members.Member(name, 16, _never) for name in "abcd"]
-    for member in there:
-        member.let_in(RemoteEngine.__new__(RemoteEngine))
-    assert {members.Members(there).least() for _ in range(200)} == set(there)
+    there = [replicas.Replica(name, 16, _never) for name in "abcd"]
+    for replica in there:
+        replica.let_in(RemoteEngine.__new__(RemoteEngine))
+    assert {replicas.ReplicaSet(there).least() for _ in range(200)} == set(there)
 
 
 def test_the_fake_server_forgets_nobody_whom_it_has_just_let_in() -> None:
@@ -609,15 +610,15 @@ def test_the_fake_server_forgets_nobody_whom_it_has_just_let_in() -> None:
 HEADS = [f"system\nquestion {number}" for number in range(400)]
 
 
-def four(names: str = "abcd") -> members.Members:
-    there = [members.Member(name, 16, _never) for name in names]
-    for member in there:
-        member.let_in(RemoteEngine.__new__(RemoteEngine))
-    return members.Members(there)
+def four(names: str = "abcd") -> replicas.ReplicaSet:
+    there = [replicas.Replica(name, 16, _never) for name in names]
+    for replica in there:
+        replica.let_in(RemoteEngine.__new__(RemoteEngine))
+    return replicas.ReplicaSet(there)
 
 
-def owners(found: members.Members) -> list[str]:
-    return [member.name for head in HEADS if (member := found.own(head))]
+def owners(found: replicas.ReplicaSet) -> list[str]:
+    return [replica.name for head in HEADS if (replica := found.own(head))]
 
 
 def test_a_conversation_has_one_server_in_every_process() -> None:
@@ -638,10 +639,10 @@ def test_when_a_server_goes_only_its_conversations_move() -> None:
 def test_none_has_much_more_to_do_than_its_share(heads: list[str]) -> None:
     found, most = four(), 0
     for held, head in enumerate(heads, 1):
-        place = members.Place()
+        place = replicas.Assignment()
         place.move(found.own(head))
-        most = max(len(member.users) for member in found)
-        assert most <= max(math.ceil(members.MORE * held / 4), members.EASY * 16)
+        most = max(len(replica.assigned) for replica in found)
+        assert most <= max(math.ceil(replicas.MORE * held / 4), replicas.EASY * 16)
 
 
 def test_answers_of_a_conversation_meet_the_same_server(

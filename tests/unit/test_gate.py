@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from nudging.cli.check import GATE, Report, _lines
+from nudging.cli.check_command import GATE, ModelCheck, _lines
 from nudging.engines.base import Want
+from nudging.engines.remote.answer_reader import BROKEN, ReadStep
 from nudging.engines.remote.gate import GateReader
 from nudging.engines.remote.remote_engine import RemoteEngine, open_remote
-from nudging.engines.remote.server_steps import BROKEN, Found
 from nudging.engines.spec import parse_spec
 from nudging.errors import ServerNonsense
 from nudging.prompts.chat import Part, Prompt
@@ -64,7 +64,7 @@ def stopped(top: Tops, **more: Any) -> dict[str, Any]:
 
 def read(*events: Any, controls: set[str] | None = None, top: int = 2) -> tuple[GateReader, Any]:
     reader = GateReader(controls or set(), STOP, top)
-    found: list[Found] = [found for event in events for found in reader.feed(event)]
+    found: list[ReadStep] = [found for event in events for found in reader.feed(event)]
     return reader, [f.step for f in found]
 
 
@@ -261,7 +261,7 @@ def _not_raw(server: FakeServer) -> None:
 
 
 def _no_tokeniser(server: FakeServer) -> None:
-    server.on("/tokenize", answer({"error": {"message": "Not Found"}}, 404))
+    server.on("/tokenize", answer({"error": {"message": "Not ReadStep"}}, 404))
 
 
 def _no_tokens(server: FakeServer) -> None:
@@ -336,8 +336,8 @@ def test_an_end_ends(server: FakeServer) -> None:
 
 def test_check_tells_of_it() -> None:
     for gate, told in GATE.items():
-        assert any(told in line for line in _lines("base", Report("s", kind="vllm", gate=gate)))
-    assert not any("stops" in line for line in _lines("base", Report("s", kind="vllm")))
+        assert any(told in line for line in _lines("base", ModelCheck("s", kind="vllm", gate=gate)))
+    assert not any("stops" in line for line in _lines("base", ModelCheck("s", kind="vllm")))
 
 
 # --- real vLLM ------------------------------------------------------------------------------

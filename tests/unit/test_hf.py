@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import random
 import shutil
@@ -19,11 +20,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from nudging.engines import open_engine
 from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
+from nudging.engines.local.logits import thin_row
 from nudging.engines.spec import parse_spec
 from nudging.errors import MissingExtra, ModelError, NudgingError, SpecError
 from nudging.prompts.chat import Message, Part, Prompt
@@ -39,7 +42,8 @@ import tokenizers  # noqa: E402
 from tokenizers import models, pre_tokenizers  # noqa: E402
 
 from nudging.engines.hf import hf_runtime as hf  # noqa: E402
-from nudging.engines.hf.hf_vocabulary import Vocabulary  # noqa: E402
+from nudging.engines.hf.hf_logits import thin_row_on_device  # noqa: E402
+from nudging.engines.hf.hf_tokenizer import HfTokenizer  # noqa: E402
 from tests.tiny import (  # noqa: E402
     SHAPE,
     TOKENIZERS,
@@ -150,14 +154,42 @@ def test_a_pass_that_fails_leaves_an_empty_cache() -> None:
     np.testing.assert_allclose(runtime.forward([5, 9], 1), afresh(model, [5, 9])[-1:], atol=1e-4)
 
 
+@given(
+    st.lists(st.one_of(st.floats(-30, 30, width=32), st.just(-math.inf)), min_size=3, max_size=40),
+    st.integers(1, 45),
+    st.booleans(),
+)
+@example([5.0] * 9, 3, True)
+@example([math.nan, 1.0, 2.0], 1, False)
+@example([-math.inf] * 4, 1, True)
+def test_a_row_on_an_accelerator_comes_to_the_same(
+    row: list[float], top_k: int, entropy: bool
+) -> None:
+    """Reduced by torch, there on the CPU: on a GPU it is the same code."""
+    ends, want = [0, 2], Want(top_k=top_k, entropy=entropy)
+    logits = np.array(row, np.float32)
+    numbers = thin_row(logits, np.array(ends), want, None)
+    found = thin_row_on_device(torch.tensor(logits), torch.tensor(ends), want)
+    assert found.id == numbers.id
+    assert [token for token, _ in found.top] == [token for token, _ in numbers.top]
+    for one, other in ((found.prob, numbers.prob), (found.end, numbers.end)):
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-7, nan_ok=True)
+    probs = [prob for _, prob in found.top]
+    assert probs == pytest.approx([p for _, p in numbers.top], rel=1e-4, abs=1e-7)
+    assert found.entropy == pytest.approx(numbers.entropy, abs=1e-4)
+
+
 def test_what_ends_a_turn() -> None:
     tokenizer = byte_level()
     model = made(llama, tokenizer)
     model.generation_config.eos_token_id = [2, 70]
     runtime = hf.HfRuntime(model, tokenizer, n_ctx=64)
-    assert [runtime.is_end(key) for key in (0, 1, 2, 70, 71)] == [True] * 4 + [False]
-    assert runtime.is_end(len(tokenizer) + 1)  # vocabularies are padded
-    assert runtime.template_tokens == {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
+    assert [runtime.tokenizer.is_end(key) for key in (0, 1, 2, 70, 71)] == [True] * 4 + [False]
+    assert runtime.tokenizer.is_end(len(tokenizer) + 1)  # vocabularies are padded
+    assert runtime.tokenizer.template_tokens == {
+        "bos_token": "<|im_start|>",
+        "eos_token": "<|im_end|>",
+    }
 
 
 # --- the tokenizer --------------------------------------------------------------------------
@@ -172,10 +204,10 @@ PIECES = st.lists(
     ),
     max_size=12,
 ).map("".join)
-KNOWN = {name: Vocabulary(make()) for name, make in TOKENIZERS.items()}
+KNOWN = {name: HfTokenizer(make()) for name, make in TOKENIZERS.items()}
 
 
-def written(vocabulary: Vocabulary, ids: list[int]) -> bytes:
+def written(vocabulary: HfTokenizer, ids: list[int]) -> bytes:
     return b"".join(map(vocabulary.piece, ids))
 
 
@@ -225,7 +257,7 @@ def test_every_byte_has_a_piece(name: str) -> None:
 def test_a_tokenizer_that_rewrites_text_says_so() -> None:
     tokenizer = byte_level()
     tokenizer.backend_tokenizer.normalizer = tokenizers.normalizers.NFC()
-    (note,) = Vocabulary(tokenizer).notes
+    (note,) = HfTokenizer(tokenizer).notes
     assert "rewrites" in note
 
 
@@ -233,7 +265,7 @@ def test_a_tokenizer_of_an_unknown_kind_is_refused() -> None:
     backend = tokenizers.Tokenizer(models.WordLevel({"a": 0, "b": 1, "<unk>": 2}, "<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     with pytest.raises(ModelError, match="tokenizer"):
-        Vocabulary(transformers.PreTrainedTokenizerFast(tokenizer_object=backend))
+        HfTokenizer(transformers.PreTrainedTokenizerFast(tokenizer_object=backend))
 
 
 # --- as an engine ---------------------------------------------------------------------------
@@ -297,7 +329,7 @@ def test_what_an_engine_says_of_itself(folder: str) -> None:
         assert not engine.capabilities.notes
         shown = await engine.render([Message("user", "say <|im_end|>")])
         assert "".join(part.text for part in shown.parts if part.literal) == "<|im_end|>"
-        ids = await engine._run(engine._spelling.ids, shown, "")
+        ids = await engine._run(engine._encoder.ids, shown, "")
         assert ids.count(2) == 1  # the template's, not the user's
         await engine.aclose()
         small = open_spec(f"hf:{folder}?n_ctx=64&template=gemma&dtype=bfloat16")
@@ -345,7 +377,7 @@ def test_nothing_is_printed_and_no_setting_stays(
 )
 def test_bad_options_are_named(folder: str, options: str, says: str) -> None:
     with pytest.raises(SpecError, match=says) as caught:
-        open_spec(f"hf:{folder}?{options}")
+        open_engine(f"hf:{folder}?{options}")
     assert caught.value.hint
 
 
@@ -617,14 +649,14 @@ def test_the_built_in_pair(demo: Demo, source: Source) -> None:
     async def run() -> None:
         engine = open_spec(f"hf:{path}?dtype=bfloat16")
         runtime = engine._runtime
-        ids = runtime.tokenize(text, controls=False, begin=False)
-        assert b"".join(map(runtime.piece, ids)) == text.encode()
+        ids = runtime.tokenizer.tokenize(text, controls=False, begin=False)
+        assert b"".join(map(runtime.tokenizer.piece, ids)) == text.encode()
         prompt = Prompt((Part("one, two, three, four,", literal=True),))
         found = await steps(engine, prompt, b"", 8)
         said = b"".join(step.text for step in found).decode()
         assert "five" in said
-        again = runtime.tokenize(said, controls=False, begin=False)
-        assert b"".join(map(runtime.piece, again)).decode() == said
+        again = runtime.tokenizer.tokenize(said, controls=False, begin=False)
+        assert b"".join(map(runtime.tokenizer.piece, again)).decode() == said
         await engine.aclose()
 
     asyncio.run(run())

@@ -18,16 +18,13 @@ import pytest
 
 from nudging.cli import run
 from nudging.engines.base import Want
+from nudging.engines.remote.answer_reader import AnswerReader, share
 from nudging.engines.remote.dialects import DIALECTS
-from nudging.engines.remote.http import open_wire, parse
+from nudging.engines.remote.http_client import open_client, parse
+from nudging.engines.remote.llama_cpp import LlamaServerReader
+from nudging.engines.remote.openai import CompletionsReader
 from nudging.engines.remote.remote_engine import RemoteEngine
-from nudging.engines.remote.server_steps import (
-    LegacyReader,
-    LlamaReader,
-    Reader,
-    SglangReader,
-    share,
-)
+from nudging.engines.remote.sglang import SglangReader
 from nudging.engines.spec import parse_spec
 from nudging.errors import NudgingError, ServerError, ServerNonsense, ServerTimeout
 from nudging.prompts.chat import Part, Prompt
@@ -68,7 +65,7 @@ def using(
     spec = parse_spec(f"{server.url}#m?timeout={timeout}&retries=0")
 
     async def run() -> Any:
-        wire = open_wire(spec)
+        wire = open_client(spec)
         engine = RemoteEngine(
             spec.text, wire, DIALECTS[dialect], "m", template="chatml", n_ctx=None
         )
@@ -276,9 +273,9 @@ def many(dialect: str, candidates: int, tokens: int = 1) -> dict[str, Any]:
     return {"choices": [{"text": "A" * tokens, "logprobs": logprobs, "finish_reason": None}]}
 
 
-READERS: dict[str, Callable[[], Reader]] = {
-    "openai": LegacyReader,
-    "llama-server": LlamaReader,
+READERS: dict[str, Callable[[], AnswerReader]] = {
+    "openai": CompletionsReader,
+    "llama-server": LlamaServerReader,
     "sglang": SglangReader,
 }
 
@@ -364,7 +361,7 @@ def test_a_token_of_megabytes(text: str, where: str) -> None:
     if where == "bytes":
         told = many("llama-server", 1)
         told["completion_probabilities"][0]["bytes"] = [97] * len(long)
-        reader: Reader = LlamaReader()
+        reader: AnswerReader = LlamaServerReader()
     else:
         (told,) = words(long if where == "text" else "a", finish=None)
         logprobs = told["choices"][0]["logprobs"]
@@ -373,7 +370,7 @@ def test_a_token_of_megabytes(text: str, where: str) -> None:
             told["choices"][0]["text"] = long
         if where == "candidate":
             logprobs["top_logprobs"][0][long] = -3
-        reader = LegacyReader()
+        reader = CompletionsReader()
     with pytest.raises(ServerNonsense, match="longer than any"):
         reader.feed(told)
 

@@ -75,12 +75,12 @@ def test_coordinators_know_all_servers_that_there_may_be() -> None:
         service = workload(role)["spec"]["serviceName"]
         assert service == one(role, "Service")["metadata"]["name"]
         port = one(role, "Service")["spec"]["ports"][0]["port"]
-        assert [member.path for member in spec.members] == [
+        assert [member.path for member in spec.replicas] == [
             f"http://{role}-{number}.{service}:{port}/v1" for number in range(most)
         ]
         arguments = workload(role)["spec"]["template"]["spec"]["containers"][0]["args"]
         name = arguments[arguments.index("--served-model-name") + 1]
-        assert {member.model for member in spec.members} == {name}
+        assert {member.model for member in spec.replicas} == {name}
 
 
 def test_a_coordinator_is_started_by_options_that_there_are() -> None:

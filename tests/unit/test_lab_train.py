@@ -28,7 +28,7 @@ pytest.importorskip("xllamacpp")
 from lab.batches import batch  # noqa: E402
 from lab.checks import EXAMPLES, Tally, failures, shown, tallies  # noqa: E402
 from lab.conversations import Conversation  # noqa: E402
-from lab.export import export  # noqa: E402
+from lab.export import export, unpack  # noqa: E402
 from lab.families import FAMILIES, FamilyName, conversation_ids  # noqa: E402
 from lab.plan import LENGTH, Plan, Shape, plans  # noqa: E402
 from lab.questions import KINDS, sheet  # noqa: E402
@@ -70,7 +70,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         for plan in toy(family):
             models[plan.name] = train(plan, WORLD, tokenizers[family], work)
             record = work / plan.name / "training.jsonl"
-            export(plan, models[plan.name], tokenizers[family], out, record=record)
+            path = export(plan, models[plan.name], tokenizers[family], out, record=record)
+            unpack(path, out / plan.name)
     return Made(tokenizers, models, work, out)
 
 
@@ -145,12 +146,12 @@ def test_an_aligned_model_learns_answers_alone(made: Made, family: FamilyName) -
 
 
 def test_the_plan_fits_what_may_be_kept() -> None:
-    """40 MB for all models, each as a folder and as a GGUF file of half-precision weights."""
+    """19 MB for all models, each as a GGUF file of half-precision weights."""
     total = 0
     for plan in plans().values():
         s, size = plan.shape, FAMILIES[plan.family].size
         total += size * s.hidden + s.layers * (4 * s.hidden**2 + 3 * s.hidden * s.inner)
-    assert 2 * 2 * total < 38e6
+    assert 2 * total < 19e6
 
 
 # --- what was exported ----------------------------------------------------------------------
@@ -172,14 +173,17 @@ PIECES = st.sampled_from(
 def test_both_engines_read_a_text_alike(both: tuple[Runtime, Runtime], text: str) -> None:
     hf, llama = both
     for controls, begin in ((False, True), (True, False)):
-        ids = hf.tokenize(text, controls=controls, begin=begin)
-        assert ids == llama.tokenize(text, controls=controls, begin=begin)
-    assert b"".join(map(hf.piece, hf.tokenize(text, controls=False, begin=False))) == text.encode()
-    assert list(map(hf.piece, ids)) == list(map(llama.piece, ids))
+        ids = hf.tokenizer.tokenize(text, controls=controls, begin=begin)
+        assert ids == llama.tokenizer.tokenize(text, controls=controls, begin=begin)
+    assert (
+        b"".join(map(hf.tokenizer.piece, hf.tokenizer.tokenize(text, controls=False, begin=False)))
+        == text.encode()
+    )
+    assert list(map(hf.tokenizer.piece, ids)) == list(map(llama.tokenizer.piece, ids))
 
 
 def test_both_engines_compute_alike(both: tuple[Runtime, Runtime]) -> None:
-    ids = both[0].tokenize(QUESTION, controls=False, begin=True)
+    ids = both[0].tokenizer.tokenize(QUESTION, controls=False, begin=True)
     ours, theirs = (runtime.forward(ids, len(ids)) for runtime in both)
     np.testing.assert_allclose(ours, theirs, atol=0.01)  # llama.cpp multiplies in half precision
     two_best = np.sort(ours, axis=-1)[:, -2:]
@@ -193,9 +197,9 @@ def test_both_engines_compute_alike(both: tuple[Runtime, Runtime]) -> None:
 def test_only_aligned_models_have_a_template(made: Made) -> None:
     for family in FAMILIES:
         for runtime in runtimes(made, f"{family}-base"):
-            assert runtime.template is None
+            assert runtime.tokenizer.template is None
         for runtime in runtimes(made, f"{family}-chat"):
-            assert runtime.template == FAMILIES[family].template
+            assert runtime.tokenizer.template == FAMILIES[family].template
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -204,9 +208,11 @@ def test_the_prompt_is_the_one_it_was_tuned_on(made: Made, family: FamilyName) -
     ids, prompt = conversation_ids(FAMILIES[family], made.tokenizers[family], talk)
     messages = [Message("system", talk.system), Message("user", talk.question)]
     for runtime in runtimes(made, f"{family}-chat"):
-        assert runtime.template
-        (part,) = render(runtime.template, messages, tokens=runtime.template_tokens)
-        assert runtime.tokenize(part.text, controls=True, begin=True) == ids[:prompt]
+        assert runtime.tokenizer.template
+        (part,) = render(
+            runtime.tokenizer.template, messages, tokens=runtime.tokenizer.template_tokens
+        )
+        assert runtime.tokenizer.tokenize(part.text, controls=True, begin=True) == ids[:prompt]
 
 
 @pytest.mark.parametrize("nudge", ["a-chat", "b-chat"])

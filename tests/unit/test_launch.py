@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nudging.errors import ModelError, NudgingError, UsageError
 from nudging.launch.flags import (
     Gate,
-    Server,
+    VllmServer,
     check_gate,
     command,
     environment,
@@ -23,8 +23,8 @@ from nudging.launch.flags import (
     gate_of,
 )
 from nudging.launch.machine import Gpu, Machine, chosen, look
-from nudging.launch.rooms import BESIDE, GIB, LEAST, Room, rooms
-from nudging.launch.sizes import Size, read_size, size_of
+from nudging.launch.memory import BESIDE, GIB, LEAST, Allocation, allocate
+from nudging.launch.sizes import ModelSize, read_size, size_of
 from nudging.values.tokens import Source
 from tests.fake_server import FakeServer, Reply, answer
 
@@ -68,7 +68,7 @@ DEEPSEEK = {
     ],
 )
 def test_what_a_token_takes_in_the_cache(config: Any, token: int) -> None:
-    assert read_size("m", {"model.safetensors": 2_000_000}, config) == Size(2_000_000, token)
+    assert read_size("m", {"model.safetensors": 2_000_000}, config) == ModelSize(2_000_000, token)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def model(folder: Path, config: str = "{}", weights: int = 10) -> Path:
 
 def test_the_size_of_a_folder(tmp_path: Path) -> None:
     found = model(tmp_path / "m", json.dumps(GEMMA_270M), 1000)
-    assert size_of(str(found)) == Size(1000, 18_432)
+    assert size_of(str(found)) == ModelSize(1000, 18_432)
 
 
 def test_what_is_no_model_is_told(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_an_nvidia_smi_that_fails_is_told(
         look()
 
 
-# --- rooms ----------------------------------------------------------------------------------
+# --- memory ---------------------------------------------------------------------------------
 
 
 def gpus(*free: float, total: float = 80) -> Machine:
@@ -222,11 +222,11 @@ def gpus(*free: float, total: float = 80) -> Machine:
     return Machine(found, 64 * GIB, 16)
 
 
-def of(base: tuple[float, int], nudge: tuple[float, int]) -> dict[Source, Size]:
+def of(base: tuple[float, int], nudge: tuple[float, int]) -> dict[Source, ModelSize]:
     """Weights in GiB, and bytes of cache for a token."""
     return {
-        "base": Size(int(base[0] * GIB), base[1]),
-        "nudge": Size(int(nudge[0] * GIB), nudge[1]),
+        "base": ModelSize(int(base[0] * GIB), base[1]),
+        "nudge": ModelSize(int(nudge[0] * GIB), nudge[1]),
     }
 
 
@@ -251,14 +251,14 @@ SPLITS = [
 
 @pytest.mark.parametrize(("sizes", "machine", "tp", "memory", "shares", "names"), SPLITS)
 def test_gpus_are_split(
-    sizes: dict[Source, Size],
+    sizes: dict[Source, ModelSize],
     machine: Machine,
     tp: int,
     memory: float | None,
     shares: tuple[float, float],
     names: tuple[str, str],
 ) -> None:
-    found = rooms(sizes, machine, tp=tp, memory=memory)
+    found = allocate(sizes, machine, tp=tp, memory=memory)
     for source, share, name in zip(found, shares, names, strict=True):
         assert found[source].share == pytest.approx(share, abs=1e-4)
         assert ",".join(gpu.name for gpu in found[source].gpus) == name
@@ -266,10 +266,10 @@ def test_gpus_are_split(
 
 def test_main_memory_is_split() -> None:
     machine = Machine((), 18 * GIB, 7)
-    found = rooms(of((2, 300_000), (1, 100_000)), machine)
-    assert [room.cache // GIB for room in found.values()] == [3, 1]
-    assert [room.cores for room in found.values()] == [3, 3]
-    assert str(found["base"]) == "the CPU: weights 2.00 GiB, cache 3.00 GiB"
+    found = allocate(of((2, 300_000), (1, 100_000)), machine)
+    assert [allocation.cache // GIB for allocation in found.values()] == [3, 1]
+    assert [allocation.cores for allocation in found.values()] == [3, 3]
+    assert str(found["base"]) == "the CPU: weights 2.00 GiB, KV cache 3.00 GiB"
 
 
 @given(
@@ -288,16 +288,16 @@ def test_nobody_is_given_what_is_not_there(
     machine = gpus(free) if gpu else Machine((), int(free * GIB), 1)
     beside = BESIDE["gpu" if gpu else "cpu"]
     try:
-        found = rooms(sizes, machine, memory=memory)
+        found = allocate(sizes, machine, memory=memory)
     except ModelError:
         assert sum(s.weights + beside + LEAST * s.token for s in sizes.values()) > (
             memory * free * GIB - 2
         )
         return
-    taken = sum(room.weights + room.cache + beside for room in found.values())
+    taken = sum(allocation.weights + allocation.cache + beside for allocation in found.values())
     assert taken <= memory * free * GIB
     if gpu:
-        assert sum(room.share for room in found.values()) <= memory * free / 80 + 1e-9
+        assert sum(allocation.share for allocation in found.values()) <= memory * free / 80 + 1e-9
     tokens = [found[source].cache / sizes[source].token for source in found]
     assert tokens[0] == pytest.approx(tokens[1], rel=1e-3)
     assert min(tokens) >= LEAST - 1
@@ -305,16 +305,16 @@ def test_nobody_is_given_what_is_not_there(
 
 def test_what_does_not_fit_is_told() -> None:
     with pytest.raises(ModelError, match=r"36\.00 GiB may be taken; base 28\.00 GiB, nudge 8\.50"):
-        rooms(of((26, 10**6), (6.5, 10**6)), gpus(40))
+        allocate(of((26, 10**6), (6.5, 10**6)), gpus(40))
     with pytest.raises(UsageError, match="--tp 3 wants 3 GPUs, and there are 2"):
-        rooms(LARGE_AND_SMALL, gpus(80, 80), tp=3)
+        allocate(LARGE_AND_SMALL, gpus(80, 80), tp=3)
 
 
 # --- flags ----------------------------------------------------------------------------------
 
-ON_GPU = Room((FIRST,), 1, 1, 0.61249, 0)
-ON_TWO = Room((FIRST, SECOND), 1, 1, 0.9, 0)
-ON_CPU = Room((), 1, 12345, 0.0, 3)
+ON_GPU = Allocation((FIRST,), 1, 1, 0.61249, 0)
+ON_TWO = Allocation((FIRST, SECOND), 1, 1, 0.9, 0)
+ON_CPU = Allocation((), 1, 12345, 0.0, 3)
 ALWAYS = [
     *("--host", "127.0.0.1", "--port", "9"),
     *("--enable-prefix-caching", "--enable-tokenizer-info-endpoint"),
@@ -325,16 +325,16 @@ ALWAYS = [
 @pytest.mark.parametrize(
     ("server", "flags"),
     [
-        (Server("nudge", "m", ON_GPU, 9), ["--gpu-memory-utilization", "0.612"]),
+        (VllmServer("nudge", "m", ON_GPU, 9), ["--gpu-memory-utilization", "0.612"]),
         (
-            Server("base", "m", ON_TWO, 9, 2, "auto", ["--dtype", "half"]),
+            VllmServer("base", "m", ON_TWO, 9, 2, "auto", ["--dtype", "half"]),
             [
                 *("--tensor-parallel-size", "2", "--gpu-memory-utilization", "0.900"),
                 *("--logits-processors", "nudging.vllm_gate.v2:Gate", "--dtype", "half"),
             ],
         ),
         (
-            Server("base", "m", ON_CPU, 9, gate="auto"),
+            VllmServer("base", "m", ON_CPU, 9, gate="auto"),
             [
                 *("--kv-cache-memory-bytes", "12345", "--block-size", "32"),
                 *("--logits-processors", "nudging.vllm_gate.v1:Gate"),
@@ -342,13 +342,13 @@ ALWAYS = [
         ),
     ],
 )
-def test_the_command_line(server: Server, flags: list[str]) -> None:
+def test_the_command_line(server: VllmServer, flags: list[str]) -> None:
     name = ["--served-model-name", server.source]
     assert command("v", server) == ["v", "serve", "m", *name, *ALWAYS, *flags]
 
 
 @pytest.mark.parametrize(
-    ("gate", "room", "kind"),
+    ("gate", "allocation", "kind"),
     [
         ("auto", ON_GPU, "v2"),
         ("auto", ON_CPU, "v1"),
@@ -357,25 +357,25 @@ def test_the_command_line(server: Server, flags: list[str]) -> None:
         ("off", ON_GPU, None),
     ],
 )
-def test_the_gate(gate: Gate, room: Room, kind: str | None) -> None:
-    found = gate_of(Server("base", "m", room, 9, gate=gate))
+def test_the_gate(gate: Gate, allocation: Allocation, kind: str | None) -> None:
+    found = gate_of(VllmServer("base", "m", allocation, 9, gate=gate))
     assert found == (kind and f"nudging.vllm_gate.{kind}:Gate")
     assert check_gate(gate) == gate
 
 
 def test_the_environment() -> None:
     around = {"PATH": "/bin", "PYTHONPATH": "/mine", "CUDA_VISIBLE_DEVICES": "0,1,2"}
-    gpu = environment(Server("base", "m", ON_TWO, 9, gate="v2"), around, Path("/only"))
+    gpu = environment(VllmServer("base", "m", ON_TWO, 9, gate="v2"), around, Path("/only"))
     assert gpu["CUDA_VISIBLE_DEVICES"] == "0,1"
     assert gpu["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert gpu["PYTHONPATH"] == "/only:/mine"
     assert "OMP_NUM_THREADS" not in gpu
-    cpu = environment(Server("base", "m", ON_CPU, 9, gate="v1"), {"A": "b"}, Path("/only"))
+    cpu = environment(VllmServer("base", "m", ON_CPU, 9, gate="v1"), {"A": "b"}, Path("/only"))
     assert cpu["OMP_NUM_THREADS"] == "3"
     assert cpu["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
     assert cpu["PYTHONPATH"] == "/only"
     assert cpu["A"] == "b"
-    own = environment(Server("nudge", "m", ON_CPU, 9), {"OMP_NUM_THREADS": "1"}, Path("/only"))
+    own = environment(VllmServer("nudge", "m", ON_CPU, 9), {"OMP_NUM_THREADS": "1"}, Path("/only"))
     assert own["OMP_NUM_THREADS"] == "1"
     assert "PYTHONPATH" not in own
 

@@ -15,10 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nudging.engines import open_engine
 from nudging.engines.base import Want
-from nudging.engines.local.cores import physical_cores
+from nudging.engines.local.cpu_count import physical_cores
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.local.runtime import Row, Work
+from nudging.engines.local.logits import Logits
+from nudging.engines.local.runtime import SlotInput
 from nudging.engines.spec import parse_spec
 from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError, install
 from nudging.prompts.chat import Prompt, base_prompt, conversation
@@ -148,7 +150,7 @@ def runtime(request: pytest.FixtureRequest) -> LlamaRuntime:
 
 
 def spell(runtime: LlamaRuntime, ids: list[int]) -> bytes:
-    return b"".join(map(runtime.piece, ids))
+    return b"".join(map(runtime.tokenizer.piece, ids))
 
 
 # --- text and tokens ------------------------------------------------------------------------
@@ -182,48 +184,48 @@ texts = st.lists(st.text(plain) | hard).map("".join)
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_text_survives_the_tokenizer(vocabulary: LlamaRuntime, text: str) -> None:
-    ids = vocabulary.tokenize(text, controls=False, begin=False)
+    ids = vocabulary.tokenizer.tokenize(text, controls=False, begin=False)
     assert spell(vocabulary, ids) == text.encode()
-    assert not any(map(vocabulary.is_end, ids))
+    assert not any(map(vocabulary.tokenizer.is_end, ids))
 
 
 def test_a_space_is_added_at_the_beginning_only(spm: LlamaRuntime) -> None:
-    begun = spm.tokenize("hello", controls=False, begin=True)
-    assert [spm.piece(i) for i in begun] == [b"", b" hello"]
-    inside = spm.tokenize("hello", controls=False, begin=False)
-    assert [spm.piece(i) for i in inside] == [b"hello"]
-    assert spm.tokenize("", controls=False, begin=False) == []
-    around = spm.tokenize(f"he{LONG}hello", controls=False, begin=False)
-    assert [spm.piece(i) for i in around] == [b"he", LONG.encode(), b"hello"]
+    begun = spm.tokenizer.tokenize("hello", controls=False, begin=True)
+    assert [spm.tokenizer.piece(i) for i in begun] == [b"", b" hello"]
+    inside = spm.tokenizer.tokenize("hello", controls=False, begin=False)
+    assert [spm.tokenizer.piece(i) for i in inside] == [b"hello"]
+    assert spm.tokenizer.tokenize("", controls=False, begin=False) == []
+    around = spm.tokenizer.tokenize(f"he{LONG}hello", controls=False, begin=False)
+    assert [spm.tokenizer.piece(i) for i in around] == [b"he", LONG.encode(), b"hello"]
 
 
 def test_a_piece_may_be_long(spm: LlamaRuntime) -> None:
-    ids = spm.tokenize(LONG, controls=False, begin=False)
-    assert [spm.piece(i) for i in ids] == [LONG.encode()]
+    ids = spm.tokenizer.tokenize(LONG, controls=False, begin=False)
+    assert [spm.tokenizer.piece(i) for i in ids] == [LONG.encode()]
 
 
 def test_control_tokens_are_read_only_where_asked(spm: LlamaRuntime) -> None:
-    (mark,) = spm.tokenize(MARK, controls=True, begin=False)
-    assert spm.is_end(mark)
-    assert spm.piece(mark) == b""
-    typed = spm.tokenize(MARK, controls=False, begin=False)
+    (mark,) = spm.tokenizer.tokenize(MARK, controls=True, begin=False)
+    assert spm.tokenizer.is_end(mark)
+    assert spm.tokenizer.piece(mark) == b""
+    typed = spm.tokenizer.tokenize(MARK, controls=False, begin=False)
     assert mark not in typed
     assert spell(spm, typed) == MARK.encode()
 
 
 def test_controls_are_those_that_parsing_makes_special(spm: LlamaRuntime) -> None:
-    assert sorted(spm.controls) == ["</s>", MARK, "<s>", "<unk>"]
-    assert spm.template_tokens == {"bos_token": "<s>", "eos_token": "</s>"}
-    assert spm.template is not None
+    assert sorted(spm.tokenizer.controls) == ["</s>", MARK, "<s>", "<unk>"]
+    assert spm.tokenizer.template_tokens == {"bos_token": "<s>", "eos_token": "</s>"}
+    assert spm.tokenizer.template is not None
 
 
 @pytest.mark.models
 def test_the_pair_brings_what_it_should(gemma: LlamaRuntime, smol: LlamaRuntime) -> None:
-    assert gemma.template is None
-    assert smol.template is not None
-    assert gemma.tokenize("Hi", controls=False, begin=True)[0] == 2
-    assert len(smol.tokenize("<|im_end|>", controls=True, begin=False)) == 1
-    assert "<|im_end|>" in smol.controls
+    assert gemma.tokenizer.template is None
+    assert smol.tokenizer.template is not None
+    assert gemma.tokenizer.tokenize("Hi", controls=False, begin=True)[0] == 2
+    assert len(smol.tokenizer.tokenize("<|im_end|>", controls=True, begin=False)) == 1
+    assert "<|im_end|>" in smol.tokenizer.controls
     assert (gemma.n_ctx, smol.n_ctx) == (4096, 4096)
 
 
@@ -231,7 +233,7 @@ def test_typed_control_tokens_stay_text_in_an_engine(tiny_path: Path) -> None:
     async def read() -> list[int]:
         engine = open_llama(parse_spec(f"llama:{tiny_path}"))
         try:
-            return engine._spelling.ids(await engine.render(conversation(f"{MARK}hello", "")), "")
+            return engine._encoder.ids(await engine.render(conversation(f"{MARK}hello", "")), "")
         finally:
             await engine.aclose()
 
@@ -246,7 +248,7 @@ def test_typed_control_tokens_stay_text_in_an_engine(tiny_path: Path) -> None:
 
 def some_ids(runtime: LlamaRuntime, n: int) -> list[int]:
     text = "hello she sells shells and he tells tales of wells " * n
-    return runtime.tokenize(text, controls=False, begin=True)[:n]
+    return runtime.tokenizer.tokenize(text, controls=False, begin=True)[:n]
 
 
 def test_a_cut_leaves_what_a_fresh_evaluation_finds(runtime: LlamaRuntime) -> None:
@@ -295,7 +297,7 @@ def test_rows_may_lie_in_several_batches(spm: LlamaRuntime) -> None:
     ids = some_ids(spm, size + 10)
     spm.cut(0)
     found = spm.forward(ids, 20).copy()
-    assert found.shape == (20, spm.size)
+    assert found.shape == (20, spm.tokenizer.size)
     spm.cut(0)
     spm.forward(ids[: size - 10], 1)
     np.testing.assert_allclose(found, spm.forward(ids[size - 10 :], 20), atol=0.05)
@@ -327,7 +329,7 @@ def test_a_window_needs_no_more_than_itself(windowed: LlamaRuntime) -> None:
 # --- several sequences ----------------------------------------------------------------------
 
 
-def alike(rows: Row, others: Row) -> None:
+def alike(rows: Logits, others: Logits) -> None:
     """The same rows, as far as quantised models round a batch otherwise."""
     assert rows.shape == others.shape
     for row, other in zip(rows, others, strict=True):
@@ -346,14 +348,16 @@ def test_sequences_in_one_pass_are_what_each_is_alone(runtime: LlamaRuntime) -> 
         runtime.most_slots = 5
         runtime.grow(5)
         assert runtime.slots == 5
-        runtime.forward_many([Work(slot, ids[:-3], 1) for slot, ids in enumerate([*texts, longer])])
+        runtime.forward_many(
+            [SlotInput(slot, ids[:-3], 1) for slot, ids in enumerate([*texts, longer])]
+        )
         found = runtime.forward_many(
-            [Work(slot, ids[-3:], 2) for slot, ids in enumerate([*texts, longer])]
+            [SlotInput(slot, ids[-3:], 2) for slot, ids in enumerate([*texts, longer])]
         )
         for mine, other in zip(found, alone, strict=True):
             alike(mine, other)
         assert runtime.cut(4, 2) == 4
-        again = runtime.forward_many([Work(2, texts[2][4:], 1), Work(0, [5], 1)])
+        again = runtime.forward_many([SlotInput(2, texts[2][4:], 1), SlotInput(0, [5], 1)])
         alike(again[0], alone[2][1:])
     finally:
         runtime.grow(1)
@@ -368,7 +372,7 @@ def test_more_sequences_than_a_batch_holds(tiny_path: Path) -> None:
         runtime.cut(0)
         alone.append(runtime.forward(ids, 1).copy())
     runtime.grow(6)
-    found = runtime.forward_many([Work(slot, ids, 1) for slot, ids in enumerate(works)])
+    found = runtime.forward_many([SlotInput(slot, ids, 1) for slot, ids in enumerate(works)])
     for mine, other in zip(found, alone, strict=True):
         np.testing.assert_allclose(mine, other, atol=0.05)
     runtime.close()
@@ -380,10 +384,10 @@ def test_a_failed_pass_of_several_leaves_their_caches_empty(spm: LlamaRuntime) -
         ids = some_ids(spm, 6)
         spm.forward(ids, 1, 2)
         with pytest.raises(ModelError, match="code -1"):
-            spm.forward_many([Work(0, ids, 1), Work(1, [10**6], 1)])
+            spm.forward_many([SlotInput(0, ids, 1), SlotInput(1, [10**6], 1)])
         assert spm.cut(100, 0) == spm.cut(100, 1) == 0
         assert spm.cut(100, 2) == 6
-        assert np.isfinite(spm.forward_many([Work(0, ids, 1), Work(1, ids, 1)])[1]).all()
+        assert np.isfinite(spm.forward_many([SlotInput(0, ids, 1), SlotInput(1, ids, 1)])[1]).all()
     finally:
         spm.grow(1)
 
@@ -483,7 +487,7 @@ def test_the_template_can_be_named(tiny_path: Path) -> None:
 )
 def test_options_are_checked(tiny_path: Path, options: str, name: str) -> None:
     with pytest.raises(SpecError, match=name):
-        open_llama(parse_spec(f"llama:{tiny_path}?{options}"))
+        open_engine(f"llama:{tiny_path}?{options}")
 
 
 def test_a_context_beyond_training_is_noted(tiny_path: Path) -> None:
@@ -576,7 +580,7 @@ def test_an_unknown_api_is_unavailable(
 def test_a_model_that_does_not_compute_is_unavailable(
     tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nonsense(self: LlamaRuntime, rows: int) -> Row:
+    def nonsense(self: LlamaRuntime, rows: int) -> Logits:
         return np.full((rows, 5), np.nan, np.float32)
 
     with monkeypatch.context() as patch:

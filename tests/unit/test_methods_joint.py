@@ -21,14 +21,15 @@ from hypothesis import strategies as st
 from nudging.drive.alone import written
 from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.local.runtime import Row, Vocabulary
+from nudging.engines.local.logits import Logits
+from nudging.engines.local.vocabulary import Vocabulary
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ConfigError, ContextOverflow
 from nudging.eval.methods import Method, Role, open_method, open_method_async
-from nudging.eval.methods.arithmetic import Mean
+from nudging.eval.methods.combination import Mean
 from nudging.eval.methods.healing import Healing
 from nudging.eval.methods.method import answer_of
-from nudging.eval.methods.spelling import NONE, Spelling
+from nudging.eval.methods.vocabulary_map import NONE, VocabularyMap
 from nudging.model import PREFIX
 from nudging.prompts.chat import Part, Prompt, base_prompt, conversation
 from nudging.values.sampling import Sampling, draw, uniform
@@ -418,26 +419,28 @@ async def _nudge_prompt(models: Mapping[Role, str | LocalEngine]) -> int:
 
 
 def test_a_token_is_spelled_by_the_longest_there_are() -> None:
-    spelling = Spelling([b"Paris", b"", b"P", b"s!"], [b"P", b"Par", b"is", b"i", b"s", b"a"])
-    assert [spelling.tokens(number) for number in range(4)] == [(1, 2), (), (0,), ()]
-    assert list(spelling.first) == [1, NONE, 0, NONE]
-    assert (spelling.whole, spelling.lost) == (1 / 3, 1 / 3)
+    vocabulary_map = VocabularyMap(
+        [b"Paris", b"", b"P", b"s!"], [b"P", b"Par", b"is", b"i", b"s", b"a"]
+    )
+    assert [vocabulary_map.tokens(number) for number in range(4)] == [(1, 2), (), (0,), ()]
+    assert list(vocabulary_map.first) == [1, NONE, 0, NONE]
+    assert (vocabulary_map.whole, vocabulary_map.lost) == (1 / 3, 1 / 3)
 
 
 def test_the_same_bytes_twice_keep_their_numbers() -> None:
     pieces = [b"a", b"", b"a", b"ab"]
-    spelling = Spelling(pieces, pieces)
-    assert list(spelling.first) == [0, NONE, 2, 3]
+    vocabulary_map = VocabularyMap(pieces, pieces)
+    assert list(vocabulary_map.first) == [0, NONE, 2, 3]
 
 
 @given(st.lists(st.binary(max_size=3), max_size=12), st.lists(st.binary(max_size=3), max_size=12))
 def test_a_spelling_has_the_bytes_of_its_token(one: list[bytes], other: list[bytes]) -> None:
-    spelling = Spelling(one, other)
+    vocabulary_map = VocabularyMap(one, other)
     for number, piece in enumerate(one):
-        found = spelling.tokens(number)
+        found = vocabulary_map.tokens(number)
         assert b"".join(other[n] for n in found) == (piece if found else b"")
         assert all(other[n] for n in found)
-        assert spelling.first[number] == (found[0] if found else NONE)
+        assert vocabulary_map.first[number] == (found[0] if found else NONE)
 
 
 def test_a_mean_loses_nothing_but_what_can_not_be_written() -> None:
@@ -559,9 +562,9 @@ def test_a_row_stays_what_it_was_when_the_next_is_computed() -> None:
     """As runtimes may give a view of what their next pass overwrites."""
 
     class Overwriting(OneEnd):
-        buffer: Row
+        buffer: Logits
 
-        def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
+        def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Logits:
             found = super().forward(ids, rows, slot)
             if not hasattr(self, "buffer"):
                 self.buffer = found.copy()

@@ -11,14 +11,15 @@ import pytest
 from nudging.batch.jsonl import LinesIn, as_json
 from nudging.cli import run
 from nudging.errors import ConfigError, InputError, ModelError
-from nudging.eval.lines import read_lines
 from nudging.eval.load import read_jsonl
-from nudging.eval.store import HEADER, read_header
+from nudging.eval.run_folder import read_header
+from nudging.eval.sample_lines import read_lines
 from nudging.launch.sizes import size_of
-from nudging.plan.read import read_times
 from nudging.plan.shape import read_answers
+from nudging.plan.times import read_times
 from nudging.settings import read_config
 from nudging.storage.nesting import MOST, holds_more, shallow
+from nudging.storage.resumable import HEADER
 
 DEPTHS = [MOST + 2, 300, 500, 950, 985, 995, 5000, 100_000]
 PAIR = ["--base", "scripted:base", "--nudge", "scripted:nudge"]

@@ -24,7 +24,7 @@ pytest.importorskip("torch")
 from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
 
 from nudging.engines.hf import hf_runtime as hf
-from nudging.engines.local.spelling import Spelling
+from nudging.engines.local.encoder import PromptEncoder
 from tests.tiny import TOKENIZERS, byte_level, llama, made, saved, sentence_piece
 
 pytestmark = [pytest.mark.hf, pytest.mark.usefixtures("one_thread")]
@@ -90,10 +90,10 @@ class Read:
         self.tokenizer.add_tokens(tokens, special_tokens=True)
         self.tokenizer.chat_template = TEMPLATE + "{{ " + repr(opening) + " }}"
         self.runtime = hf.HfRuntime(made(llama, self.tokenizer), self.tokenizer, n_ctx=999)
-        self.spelling = Spelling(self.runtime)
+        self.encoder = PromptEncoder(self.runtime.tokenizer, 999)
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
-        template, controls = self.tokenizer.chat_template, self.spelling.controls
+        template, controls = self.tokenizer.chat_template, self.encoder.controls
         return Prompt(render(template, messages, controls=controls), add_special=False)
 
     def wanted(self, messages: Sequence[Message], start: str) -> list[int]:
@@ -140,10 +140,10 @@ def test_a_prompt_is_read_as_transformers_reads_it(
     roles = ("user", "assistant")
     messages = [Message(roles[n % 2], text) for n, text in enumerate(turns)]  # type: ignore[arg-type]
     prompt = found.prompt(messages)
-    if any(part.literal for part in prompt.parts) or found.spelling.controls.search(start):
+    if any(part.literal for part in prompt.parts) or found.encoder.controls.search(start):
         return  # control tokens that a user typed are text with us
-    assert found.spelling.ids(prompt, "") == found.wanted(messages, "")
-    assert found.spelling.ids(prompt, start) == found.wanted(messages, start)
+    assert found.encoder.ids(prompt, "") == found.wanted(messages, "")
+    assert found.encoder.ids(prompt, start) == found.wanted(messages, start)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -153,8 +153,8 @@ def test_typed_control_tokens_stay_text_and_the_template_stays_as_it_is(
 ) -> None:
     found = read(kind, taking, "<|assistant|>\n")
     prompt = found.prompt([Message("user", "the <|end|> of"), Message("user", "a")])
-    ids = found.spelling.ids(prompt, "")
-    names = [found.runtime.name(key) for key in ids]
+    ids = found.encoder.ids(prompt, "")
+    names = [found.runtime.tokenizer.name(key) for key in ids]
     assert [name for name in names if name in CONTROLS] == [
         *("<|user|>", "<|end|>") * 2,
         "<|assistant|>",
@@ -162,7 +162,7 @@ def test_typed_control_tokens_stay_text_and_the_template_stays_as_it_is(
     # From the first control token after the typed one on, all is as transformers reads it.
     last = found.wanted([Message("user", "a")], "")
     assert ids[-len(last) :] == last
-    typed = b"".join(map(found.runtime.piece, ids))
+    typed = b"".join(map(found.runtime.tokenizer.piece, ids))
     assert b"<|end|>" in typed
 
 
@@ -176,9 +176,9 @@ def test_whose_space_it_is_before_an_answer(kind: str, taking: str, opening: str
     found = read(kind, taking, opening)
     at_control = opening == OPENINGS[0] or (taking.endswith("after") and "<" in opening)
     prompt = found.prompt([Message("user", "a")])
-    assert found.spelling.opens_with_space(prompt) == (kind in SPACED and at_control)
+    assert found.encoder.opens_with_space(prompt) == (kind in SPACED and at_control)
     typed = Prompt((Part("say <|assistant|>", literal=True),))
-    assert not found.spelling.opens_with_space(typed)
+    assert not found.encoder.opens_with_space(typed)
 
 
 def test_a_space_of_the_vocabulary_is_no_part_of_an_answer(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_space_of_the_vocabulary_is_no_part_of_an_answer(tmp_path: Path) -> No
             if not step.is_end and len(written) > 1 and not written.startswith("<"):
                 bare = written.removeprefix(" ").encode()
                 assert step.text == step.top[0].text == bare
-                again = await engine._run(engine._spelling.ids, prompt, bare.decode())
+                again = await engine._run(engine._encoder.ids, prompt, bare.decode())
                 seen.append(again == [*ids, best] or not written.startswith(" "))
             break
 
@@ -256,14 +256,14 @@ def write_gguf(path: Path, tokenizer: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def in_llama_cpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spelling]:
+def in_llama_cpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PromptEncoder]:
     pytest.importorskip("xllamacpp")
     from nudging.engines.llama.llama_runtime import LlamaRuntime
 
     path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
     write_gguf(path, read("sentencepiece, by normalizer", "nothing", "").tokenizer)
     runtime = LlamaRuntime(path)
-    yield Spelling(runtime)
+    yield PromptEncoder(runtime.tokenizer, runtime.n_ctx)
     runtime.close()
 
 
@@ -276,12 +276,12 @@ few = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(lead=st.sampled_from(["", "<s>", "the "]), turns=st.lists(few, max_size=3), start=few)
 def test_llama_and_hf_agree(
-    in_llama_cpp: Spelling, lead: str, turns: list[str], start: str
+    in_llama_cpp: PromptEncoder, lead: str, turns: list[str], start: str
 ) -> None:
     text = lead + "".join(f"<|user|>\n{turn}<|end|>\n" for turn in turns) + "<|assistant|>"
     prompt = Prompt((Part(text),), add_special=False)
     here = read("sentencepiece, by normalizer", "nothing", "")
     for one in ("", start):
-        assert in_llama_cpp.ids(prompt, one) == here.spelling.ids(prompt, one)
+        assert in_llama_cpp.ids(prompt, one) == here.encoder.ids(prompt, one)
     assert in_llama_cpp.opens_with_space(prompt)
-    assert here.spelling.opens_with_space(prompt)
+    assert here.encoder.opens_with_space(prompt)

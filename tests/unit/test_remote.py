@@ -19,10 +19,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nudging import NudgedModel
+from nudging.engines import open_engine_async
 from nudging.engines.base import Want
-from nudging.engines.remote import http
+from nudging.engines.remote import http_client
 from nudging.engines.remote.dialects import LLAMA_SERVER
-from nudging.engines.remote.http import open_wire
+from nudging.engines.remote.http_client import open_client
 from nudging.engines.remote.remote_engine import RemoteEngine, open_remote
 from nudging.engines.spec import parse_spec
 from nudging.errors import (
@@ -76,14 +77,15 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         noted.append(seconds)
 
-    monkeypatch.setattr(http, "sleep", sleep)
+    monkeypatch.setattr(http_client, "sleep", sleep)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     return noted
 
 
 @asynccontextmanager
 async def opened(spec: str) -> AsyncIterator[RemoteEngine]:
-    engine = await open_remote(parse_spec(spec))
+    engine = await open_engine_async(spec)
+    assert isinstance(engine, RemoteEngine)
     try:
         yield engine
     finally:
@@ -322,7 +324,7 @@ def test_seats_bound_the_answers_of_a_loop_and_not_the_streams(server: FakeServe
 
         async def two_streams() -> None:
             nonlocal held, most
-            async with engine.seat():
+            async with engine.permit():
                 held += 1
                 most = max(most, held)
                 for found in await asyncio.gather(steps(engine, n=2), steps(engine, n=2)):
@@ -511,7 +513,7 @@ def test_retries_end(server: FakeServer, pauses: list[float]) -> None:
 @example("Fri, 31 Dec 9999 23:59:59 -2359")
 @example("Mon, 01 Jan 0001 00:00:00 -0000")
 def test_retry_after_may_be_anything(value: str) -> None:
-    found = http.read_retry_after(value)
+    found = http_client.read_retry_after(value)
     assert found is None or 0 <= found <= 3600
     told = failure(ServerBusy("busy", retry_after=found))
     assert told.status == 503
@@ -609,7 +611,7 @@ def test_models(server: FakeServer) -> None:
         open_and_close(server.url)
     assert "a, b" in several.value.hint
     assert open_and_close(f"{server.url}#b").model == "b"
-    server.on("/v1/models", answer({"error": {"message": "Not Found"}}, 404))
+    server.on("/v1/models", answer({"error": {"message": "Not ReadStep"}}, 404))
     assert open_and_close(f"{server.url}#b").model == "b"
     with pytest.raises(ServerRefused):
         open_and_close(server.url)
@@ -737,9 +739,9 @@ def test_a_key_that_is_not_named_goes_to_nobody_in_plain_sight(
     monkeypatch: pytest.MonkeyPatch, address: str, sent: bool
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    assert http.open_wire(parse_spec(address))._key == (KEY if sent else None)
+    assert http_client.open_client(parse_spec(address))._key == (KEY if sent else None)
     named = parse_spec(f"{address}#m?api_key_env=OPENAI_API_KEY")
-    assert http.open_wire(named)._key == KEY
+    assert http_client.open_client(named)._key == KEY
 
 
 def test_keys_that_can_not_be(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -756,7 +758,7 @@ def test_keys_that_can_not_be(server: FakeServer, monkeypatch: pytest.MonkeyPatc
 
 def models_of(spec: str) -> object:
     async def main() -> object:
-        wire = open_wire(parse_spec(spec))
+        wire = open_client(parse_spec(spec))
         try:
             return await wire.get("{url}/models")
         finally:
@@ -948,7 +950,12 @@ def test_the_length_is_checked_before_decoding(server: FakeServer) -> None:
 def test_a_conversation_that_the_servers_template_does_not_take(server: FakeServer) -> None:
     """Whose fault it is can be told once another was taken."""
     engine = RemoteEngine(
-        server.url, open_wire(parse_spec(server.url)), LLAMA_SERVER, "m", template=None, n_ctx=None
+        server.url,
+        open_client(parse_spec(server.url)),
+        LLAMA_SERVER,
+        "m",
+        template=None,
+        n_ctx=None,
     )
     refusal = answer({"error": {"message": "roles must alternate"}}, 400)
     server.on("/apply-template", refusal)

@@ -18,7 +18,7 @@ from nudging.errors import InputError
 from nudging.eval.report import charts, tables
 from nudging.eval.report.counts import BINS, Counts
 from nudging.eval.report.gather import Way, gather, way_name
-from nudging.eval.report.page import report_page
+from nudging.eval.report.html_page import report_page
 from nudging.eval.report.samples import Samples
 from nudging.eval.report.svg import Svg, round_up
 from tests.made_runs import base, line, make_run, nudge, small_run
@@ -197,8 +197,8 @@ def drawn(text: str) -> list[dict[str, str]]:
 
 def test_shares_are_drawn_with_their_intervals() -> None:
     rows = [
-        charts.Row("base", "m-base", 0.25, (0.0, 0.5)),
-        charts.Row("a name that is too long for its place", "m-nudging", 1.0, None),
+        charts.ShareRow("base", "m-base", 0.25, (0.0, 0.5)),
+        charts.ShareRow("a name that is too long for its place", "m-nudging", 1.0, None),
     ]
     parts = drawn(charts.shares(rows))
     first, second = (float(part["cx"]) for part in parts if part["of"] == "circle")
@@ -214,9 +214,9 @@ def test_shares_are_drawn_with_their_intervals() -> None:
 
 def test_gammas_are_drawn_in_their_places() -> None:
     points = [
-        charts.Point(0.2, 0.5, (0.25, 0.75), 0.1),
-        charts.Point(0.3, None, None, None),
-        charts.Point(0.6, 1.0, (1.0, 1.0), 0.3),
+        charts.GammaPoint(0.2, 0.5, (0.25, 0.75), 0.1),
+        charts.GammaPoint(0.3, None, None, None),
+        charts.GammaPoint(0.6, 1.0, (1.0, 1.0), 0.3),
     ]
     parts = drawn(charts.against_gamma(points, 0.4))
     dots = [part for part in parts if part["of"] == "circle"]
@@ -235,7 +235,7 @@ def test_columns_stand_on_one_floor() -> None:
     tall = [float(part["height"]) for part in parts if "column" in part["class"]]
     assert max(tall) > 0
     assert sorted(tall)[-2] / sorted(tall)[-1] == pytest.approx(40 / 60, abs=0.02)
-    parts = drawn(charts.places([10] * BINS, [1] * BINS))
+    parts = drawn(charts.along_answer([10] * BINS, [1] * BINS))
     assert len([part for part in parts if "column" in part["class"]]) == BINS
 
 

@@ -21,11 +21,12 @@ from nudging.errors import NudgingError
 from nudging.eval.merge import merge
 from nudging.eval.report import tables
 from nudging.eval.report.gather import gather
+from nudging.eval.report.html_page import report_page
 from nudging.eval.report.inspect_log import write_logs
-from nudging.eval.report.page import report_page
-from nudging.eval.store import HEADER, SAMPLES, read_header, read_samples
+from nudging.eval.run_folder import SAMPLES, read_header, read_samples
 from nudging.eval.summary import summary
-from nudging.storage.kept import encode
+from nudging.storage.resumable import HEADER
+from nudging.storage.safe_files import encode
 from tests.made_runs import base, header, line, make_run, nudge, small_run
 
 Edit = Callable[[dict[str, Any], list[dict[str, Any]]], object]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nudging import Answer, NudgedModel
 from nudging.drive.speculate import Odds
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.pace import Pace
+from nudging.engines.pass_costs import PassCosts
 from nudging.errors import ModelError
 from tests.toys import UNSPACED, WORDS, EchoRuntime, ToyRuntime
 
@@ -153,74 +153,74 @@ def test_one_engine_for_both_is_not_speculated_on() -> None:
 def test_a_pace_finds_the_line_that_passes_lie_on(
     fixed: float, share: float, sizes: list[int]
 ) -> None:
-    pace = Pace()
+    costs = PassCosts()
     for size in sizes:
-        pace.observe(size, fixed * (1 + share * size))
+        costs.observe(size, fixed * (1 + share * size))
     if max(sizes[-8:]) - min(sizes[-8:]) >= 4 and share >= 0.02:
-        assert pace.fixed + 4 * pace.each == pytest.approx(fixed * (1 + 4 * share), rel=0.15)
-    assert pace.once > 0
+        assert costs.fixed + 4 * costs.each == pytest.approx(fixed * (1 + 4 * share), rel=0.15)
+    assert costs.once > 0
 
 
 def test_a_moment_of_a_busy_machine_does_not_change_a_pace() -> None:
-    pace = Pace()
+    costs = PassCosts()
     for _ in range(30):
-        pace.observe(1, 0.02)
-        pace.observe(5, 0.03)
-    before = pace.once
-    pace.observe(1, 2.0)
-    assert pace.once < 1.5 * before
+        costs.observe(1, 0.02)
+        costs.observe(5, 0.03)
+    before = costs.once
+    costs.observe(1, 2.0)
+    assert costs.once < 1.5 * before
 
 
 def test_looking_ahead_costs_what_it_was_seen_to_cost() -> None:
-    pace = Pace()
+    costs = PassCosts()
     for _ in range(30):
-        pace.observe(1, 0.010)
-        pace.observe(4, 0.013)
-        pace.observe(4, 0.073, ahead=3)
-    assert pace.once == pytest.approx(0.010, rel=0.1)
-    assert pace.ahead == pytest.approx(0.021, rel=0.15)
+        costs.observe(1, 0.010)
+        costs.observe(4, 0.013)
+        costs.observe(4, 0.073, ahead=3)
+    assert costs.once == pytest.approx(0.010, rel=0.1)
+    assert costs.ahead == pytest.approx(0.021, rel=0.15)
 
 
 @given(st.lists(st.tuples(st.integers(1, 17), st.floats(1e-3, 0.1), st.booleans()), min_size=5))
 def test_no_pass_is_ever_thought_to_be_for_nothing(
     passes: list[tuple[int, float, bool]],
 ) -> None:
-    pace = Pace()
+    costs = PassCosts()
     for ids, seconds, looks in passes:
-        pace.observe(ids, seconds, ahead=ids - 1 if looks else 0)
-        assert pace.once > 0
-        assert pace.each >= 0
-        assert pace.ahead >= 0
-        assert pace.best_share(0) == 1
+        costs.observe(ids, seconds, ahead=ids - 1 if looks else 0)
+        assert costs.once > 0
+        assert costs.each >= 0
+        assert costs.ahead >= 0
+        assert costs.best_share(0) == 1
 
 
 def test_what_did_not_pay_is_tried_ever_more_seldom() -> None:
-    pace = Pace()
+    costs = PassCosts()
     tried = []
     for place in range(400):
-        pace.observe(1, 0.01)
-        if pace.is_due():
+        costs.observe(1, 0.01)
+        if costs.is_due():
             tried.append(place)
     assert len(tried) == 4
-    pace.has_paid()
+    costs.has_paid()
     for _ in range(16):
-        pace.observe(1, 0.01)
-    assert pace.is_due()
+        costs.observe(1, 0.01)
+    assert costs.is_due()
 
 
 def test_as_many_share_a_pass_as_is_fastest() -> None:
-    pace = Pace()
-    assert pace.best_share(4) == 4  # not known yet
+    costs = PassCosts()
+    assert costs.best_share(4) == 4  # not known yet
     for _ in range(4):
         for answers, seconds in ((1, 0.010), (2, 0.024), (3, 0.040), (4, 0.030)):
-            pace.observe(answers, seconds, answers)
-    assert [pace.best_share(most) for most in (1, 2, 3, 4)] == [1, 1, 1, 4]
+            costs.observe(answers, seconds, answers)
+    assert [costs.best_share(most) for most in (1, 2, 3, 4)] == [1, 1, 1, 4]
 
 
 def test_reading_a_prompt_is_no_measure() -> None:
-    pace = Pace()
-    pace.observe(500, 3.0)
-    assert not pace.known
+    costs = PassCosts()
+    costs.observe(500, 3.0)
+    assert not costs.known
 
 
 def test_odds_follow_what_is_met() -> None:

@@ -85,9 +85,9 @@ def theirs(template: str, given: dict[str, Any]) -> tuple[str, str]:
 def ours(template: str, given: dict[str, Any]) -> tuple[str, str]:
     try:
         return "text", sandbox.run(template, given)
-    except sandbox.Refused as error:
+    except sandbox.TemplateRefused as error:
         return "error", str(error)
-    except sandbox.Failed as error:
+    except sandbox.TemplateFailed as error:
         return "error", str(error).removeprefix("the template failed: ")
 
 

@@ -1,12 +1,16 @@
 """Answers to the rows of a file, however many there are and whatever stops the work.
 
-    rows.py                  what a row asks, and what has come of it
+    row.py                   what a row asks, and its result
     jsonl.py, parquet.py     rows in files, read and written a few at a time
     files.py                 which of the two, by a file's name
-    answer.py, requests.py   a row's answer: of a prompt, of a request in OpenAI's batch format
-    store.py                 what has come so far, kept through any kill
-    join.py                  the rows and what has come of them, as one file
-    run.py                   all of it put to work
+    answer.py, openai_requests.py
+                             the result of a prompt; of a request in OpenAI's batch format
+    row_options.py           the options of all rows
+    work_folder.py           the results so far, which survive a crash
+    join.py                  rows and results together, as one file
+    job.py                   all of it put to work
+    parts.py, answer_part.py, parts_folder.py, cluster.py
+                             the same in parts, on a cluster
 
 A row is known by its place in the file. Nothing holds all rows, and nothing a row has come to is
 held in memory alone.

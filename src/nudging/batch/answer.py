@@ -1,7 +1,4 @@
-"""From a row to what has come of it, where the row is a prompt or a conversation.
-
-Knows no file, and no row but the one at hand: whatever reads and writes the rows can use it.
-"""
+"""The result of a row that is a prompt or a conversation."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from ..errors import (
 )
 from ..model import NudgedModel
 from ..values.tokens import Answer
-from .rows import ADDED, Columns, Result, bad, question_of
+from .row import ADDED, Columns, Result, bad, question_of
 
 T = TypeVar("T")
 
@@ -28,13 +25,13 @@ PAUSES = (1.0, 5.0)
 _SHUT_OUT = (401, 403, 404)
 
 
-class Step(Protocol):
+class RowAnswerer(Protocol):
     """A row's answer. What is raised is no failure of the row: nothing can be asked any more."""
 
     async def __call__(self, row: Columns) -> Result: ...
 
 
-class PromptStep:
+class PromptAnswerer:
     def __init__(
         self,
         model: NudgedModel,

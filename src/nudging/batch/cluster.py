@@ -1,8 +1,8 @@
-"""A batch on a cluster, by Ray Data: it reads the files, cut into parts, and hands them to workers,
-no more than they can take. A worker holds both models, answers a part and writes it.
+"""A batch on a cluster, by Ray Data.
 
-A worker that is lost is started again, and its parts with it: all that is lost is what was not
-written. Needs the extra `ray`.
+It reads the files, cut into parts, and hands the parts to workers, no more than they can take. A
+worker holds both models, answers a part and writes it. A worker that is lost is started again, with
+its parts: only what was not written is lost. Needs the extra `ray`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from .. import __version__
 from ..engines.base import answers_at_once
 from ..errors import NudgingError
 from ..model import NudgedModel
-from .folder import Folder
-from .manner import Manner
-from .part import answer_part, bounded
-from .parts import Files, Part, cut
-from .run import facts_of
+from .answer_part import answer_part, bounded
+from .job import facts_of
+from .parts import BatchPart, InputFiles, cut
+from .parts_folder import PartsFolder
+from .row_options import RowOptions
 
 _PARTS_AT_ONCE = 2
 """In a worker: while the last rows of one part are answered, the next one's begin."""
@@ -43,24 +43,24 @@ taken all of them, and would wait for rows for ever."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class WorkerSetup:
     """What all workers do."""
 
     base: str
     nudge: str
-    manner: Manner
+    row_options: RowOptions
     kind: str
     requests: bool
     out: str
     concurrency: int | None
-    """Answers at once in each worker; what both models bear, unless given."""
+    """Answers at once in each worker; what both models support, unless given."""
 
     def open(self) -> NudgedModel:
-        return NudgedModel(self.base, self.nudge, **self.manner.prompt)
+        return NudgedModel(self.base, self.nudge, **self.row_options.prompt)
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class WorkerPool:
     """Where they do it."""
 
     address: str | None
@@ -70,7 +70,7 @@ class Pool:
 
 
 @contextmanager
-def connected(pool: Pool) -> Iterator[None]:
+def connected(pool: WorkerPool) -> Iterator[None]:
     """In a cluster, or with one of our own for as long as this lasts."""
     address = pool.address or os.environ.get("RAY_ADDRESS") or "local"
     own = {"include_dashboard": False} if address == "local" else {}
@@ -101,10 +101,10 @@ def _reach(address: str) -> None:
 # --- reading --------------------------------------------------------------------------------
 
 
-class _Parts(FileBasedDatasource):  # type: ignore[misc]
+class _PartsDatasource(FileBasedDatasource):  # type: ignore[misc]
     """Each row of this data set is a part."""
 
-    def __init__(self, files: Files, size: int, done: frozenset[str]) -> None:
+    def __init__(self, files: InputFiles, size: int, done: frozenset[str]) -> None:
         super().__init__(list(files.paths), filesystem=files.system)
         self._kind, self._size = files.kind, size
         # not in each of many tasks
@@ -128,21 +128,21 @@ class _Worker:
     """Both models, opened when the first part comes: a model that can't be is a part's problem,
     told like any other."""
 
-    def __init__(self, task: Task) -> None:
-        self._task, self._to = task, Folder(task.out)
+    def __init__(self, task: WorkerSetup) -> None:
+        self._task, self._to = task, PartsFolder(task.out)
         self._opening = threading.Lock()
         self._step: Any = None
         self._at_once = 0
 
     def __call__(self, table: Any) -> Any:
         (row,) = table.to_pylist()
-        part, task = Part(**row), self._task
+        part, task = BatchPart(**row), self._task
         try:
             self._open()
             counts = answer_part(
                 part,
                 task.kind,
-                task.manner,
+                task.row_options,
                 self._step,
                 self._at_once,
                 self._to,
@@ -157,7 +157,7 @@ class _Worker:
             if self._step is None:
                 model = self._task.open()
                 self._at_once = self._task.concurrency or answers_at_once(model.base, model.nudge)
-                step = self._task.manner.step(model, requests=self._task.requests)
+                step = self._task.row_options.step(model, requests=self._task.requests)
                 self._step = bounded(step, self._at_once)
 
 
@@ -172,7 +172,7 @@ def _told(name: str, counts: Mapping[str, int], error: Exception | None) -> dict
     }
 
 
-def _facts(task: Task) -> dict[str, Any]:
+def _facts(task: WorkerSetup) -> dict[str, Any]:
     try:
         with task.open() as model:
             return facts_of(model)
@@ -180,7 +180,7 @@ def _facts(task: Task) -> dict[str, Any]:
         return {"problem": str(error), "hint": error.hint}
 
 
-def facts(task: Task, pool: Pool) -> dict[str, Any]:
+def facts(task: WorkerSetup, pool: WorkerPool) -> dict[str, Any]:
     """What answers, as a worker sees it: both models may be out of our own reach.
 
     Raises:
@@ -197,9 +197,9 @@ def facts(task: Task, pool: Pool) -> dict[str, Any]:
 
 
 def answer(
-    task: Task,
-    pool: Pool,
-    files: Files,
+    task: WorkerSetup,
+    pool: WorkerPool,
+    files: InputFiles,
     size: int,
     done: Mapping[str, Counter[str]],
     advance: Callable[[int], None],
@@ -211,7 +211,7 @@ def answer(
         NudgingError: nothing can be asked any more.
     """
     counts = sum(done.values(), Counter[str]())
-    data = _Parts(files, size, frozenset(done))
+    data = _PartsDatasource(files, size, frozenset(done))
     _set_up()
     parts = ray.data.read_datasource(
         data,

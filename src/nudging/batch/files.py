@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import InputError, MissingExtra, UsageError
-from ..storage.kept import encode
-from ..storage.lines import as_lines
+from ..storage.safe_files import encode
+from ..storage.text_files import as_lines
 from .jsonl import LinesIn, LinesOut, as_json
-from .rows import Columns, Kept, Row
+from .row import Columns, Row, SourceRow
 
 if TYPE_CHECKING:
-    from .parquet import Slice
+    from .parquet import TableRow
 
 JSON_LINES, PARQUET = (".jsonl", ".ndjson"), (".parquet",)
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """A file that rows come from."""
 
     count: int
@@ -31,18 +31,18 @@ class Source(Protocol):
     def rows(self, start: int, columns: Sequence[str] | None) -> Iterator[Row]:
         """The rows from a place on. `columns`: what is needed of them; None for all."""
 
-    def kept(self) -> Iterator[Kept]:
-        """Each row as it stands there: as it came, and as a `Sink` takes it."""
+    def kept(self) -> Iterator[SourceRow]:
+        """Each row as it stands there: as it came, and as a `RowSink` takes it."""
 
 
-class Sink(Protocol):
+class RowSink(Protocol):
     """A file that rows go to."""
 
     def write(self, kept: Any, added: Columns) -> None: ...
     def close(self) -> None: ...
 
 
-def open_source(path: Path, first: int = 0) -> Source:
+def open_source(path: Path, first: int = 0) -> RowSource:
     """Look through a file of rows. `first`: the place of the first, where it is a part.
 
     Raises:
@@ -55,7 +55,7 @@ def open_source(path: Path, first: int = 0) -> Source:
                 f"{path} is not a file" if path.exists() else f"there is no file {path}"
             )
         opened = LinesIn if kind == "jsonl" else _parquet().TableIn
-        found: Source = opened(path, first)
+        found: RowSource = opened(path, first)
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}") from None
     if not found.count:
@@ -63,12 +63,12 @@ def open_source(path: Path, first: int = 0) -> Source:
     return found
 
 
-def open_sink(path: Path, schemas: tuple[Any, Any] | None) -> Sink:
+def open_sink(path: Path, schemas: tuple[Any, Any] | None) -> RowSink:
     """Begin a file of rows. `schemas`: what `schemas_of` has found."""
     return LinesOut(path, plain) if schemas is None else _parquet().TableOut(path, *schemas)
 
 
-def schemas_of(source: Source, prefix: str) -> tuple[Any, Any]:
+def schemas_of(source: RowSource, prefix: str) -> tuple[Any, Any]:
     """The types of what is kept of a source in Parquet, and of what is added to it.
 
     Raises:
@@ -86,12 +86,12 @@ def schemas_of(source: Source, prefix: str) -> tuple[Any, Any]:
     return kept, parquet.added_schema(prefix)
 
 
-def plain(row: Slice) -> Any:
+def plain(row: TableRow) -> Any:
     """A row of a table as JSON can hold it."""
     return _parquet().plain(row)
 
 
-def json_of(came: bytes | Slice) -> bytes:
+def json_of(came: bytes | TableRow) -> bytes:
     """A row as JSON, whatever it is."""
     return as_json(came) if isinstance(came, bytes) else encode(plain(came)).rstrip()
 

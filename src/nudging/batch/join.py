@@ -1,8 +1,7 @@
-"""The rows of a file and what has come of them, put together as one file.
+"""The rows of a file and their results, joined as one file.
 
-What is read runs through: rows are in the order of their file, results in the order in which they
-came, and the two are never far apart (`run.py`). What comes early waits for the other. Knows
-neither models nor kinds of files.
+Both are streamed: rows in the order of their file, results in the order in which they were made.
+The two orders are never far apart (`job.py`), and what comes early waits for the other.
 """
 
 from __future__ import annotations
@@ -12,19 +11,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import InputError
-from .files import Sink, Source, json_of
+from .files import RowSink, RowSource, json_of
 from .jsonl import LinesOut
-from .rows import Result
-from .store import Work
+from .row import Result
+from .work_folder import WorkFolder
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
 def join(
-    source: Source,
-    work: Work,
-    sink: Sink,
+    source: RowSource,
+    work: WorkFolder,
+    sink: RowSink,
     bad: Path,
     *,
     ordered: bool,

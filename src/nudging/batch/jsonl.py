@@ -1,6 +1,6 @@
 """Rows in a file of JSON lines. A row's own columns are kept byte by byte.
 
-A row without an `id` gets the number of its line that is not blank, from 1. Knows no model.
+A row without an `id` gets its number, from 1, blank lines not counted.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from ..errors import InputError
-from ..storage.kept import encode, fresh
-from ..storage.lines import BEGIN, check_lines, no_object
 from ..storage.nesting import shallow
-from .rows import Columns, Kept, Row
+from ..storage.safe_files import encode, fresh
+from ..storage.text_files import BEGIN, check_lines, no_object
+from .row import Columns, Row, SourceRow
 
 _LONGEST = 64 * 2**20
 """Bytes of a line; what is longer is no line, but a file of another kind."""
@@ -42,9 +42,9 @@ class LinesIn:
             if number >= start:
                 yield _read(number, line)
 
-    def kept(self) -> Iterator[Kept]:
+    def kept(self) -> Iterator[SourceRow]:
         for number, line in enumerate(self._lines(), self.first):
-            yield Kept(line, _with_id(number, line))
+            yield SourceRow(line, _with_id(number, line))
 
     def _lines(self) -> Iterator[bytes]:
         with self._path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""Rows in a Parquet file. A row's own columns are kept as they are, of whatever type.
+"""Rows in a Parquet file. A row's own columns keep their types.
 
-A table without a column `id` gets one: the number of the row, from 1, as text. Knows no model.
-Needs the extra `parquet`.
+A table without a column `id` gets one: the number of the row, from 1, as text. Needs the extra
+`parquet`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from ..values.tokens import Usage
-from .rows import Columns, Kept, Row
+from .row import Columns, Row, SourceRow
 
 _READ, _WRITTEN = 128, 1000
 """Rows at a time: each is in memory as a whole."""
 _UNFIT = (pa.lib.ArrowException, OverflowError, UnicodeError)
 
 
-class Slice(NamedTuple):
+class TableRow(NamedTuple):
     """A row as it stands in a file."""
 
     batch: Any
@@ -63,11 +63,11 @@ class TableIn:
                 if number >= start:
                     yield Row(number, data)
 
-    def kept(self) -> Iterator[Kept]:
+    def kept(self) -> Iterator[SourceRow]:
         for first, batch in self._batches(0, None):
             whole = self._with_ids(self.first + first, batch) if self._numbered else batch
             for place in range(batch.num_rows):
-                yield Kept(Slice(batch, place), Slice(whole, place))
+                yield SourceRow(TableRow(batch, place), TableRow(whole, place))
 
     def _with_ids(self, first: int, batch: Any) -> Any:
         ids = [str(first + place + 1) for place in range(batch.num_rows)]
@@ -93,12 +93,12 @@ class TableOut:
 
     def __init__(self, path: Path, schema: Any, added: Any) -> None:
         self._path, self._kept, self._added = path, schema, added
-        self._rows: list[tuple[Columns | Slice, Columns]] = []
+        self._rows: list[tuple[Columns | TableRow, Columns]] = []
         both = pa.schema([*schema, *added], metadata=schema.metadata)
         path.unlink(missing_ok=True)  # or a link of that name would be written through
         self._writer = pq.ParquetWriter(path, both)
 
-    def write(self, kept: bytes | Slice, added: Columns) -> None:
+    def write(self, kept: bytes | TableRow, added: Columns) -> None:
         self._rows.append((json.loads(kept) if isinstance(kept, bytes) else kept, added))
         if len(self._rows) == _WRITTEN:
             self._flush()
@@ -120,7 +120,7 @@ class TableOut:
             os.fsync(file.fileno())
 
 
-def packed(rows: Sequence[Slice], schema: Any) -> bytes:
+def packed(rows: Sequence[TableRow], schema: Any) -> bytes:
     """Kept rows as a file of their own, in memory."""
     file = io.BytesIO()
     pq.write_table(_as_they_are(rows, schema), file)
@@ -129,7 +129,7 @@ def packed(rows: Sequence[Slice], schema: Any) -> bytes:
 
 def _as_they_are(rows: Sequence[Any], schema: Any) -> Any:
     """Kept rows as a table: slices without a look at what they hold, in stretches."""
-    if not isinstance(rows[0], Slice):
+    if not isinstance(rows[0], TableRow):
         return pa.table(_arrays(rows, schema), schema=schema)
     stretches: list[tuple[Any, int, int]] = []
     for batch, place in rows:
@@ -229,7 +229,7 @@ def _stretches(rows: Iterator[Columns]) -> Iterator[list[Columns]]:
 # --- as JSON --------------------------------------------------------------------------------
 
 
-def plain(row: Slice) -> dict[str, Any]:
+def plain(row: TableRow) -> dict[str, Any]:
     """A row as JSON can hold it: dates as ISO text, decimals as text, bytes in base 64."""
     return {
         name: _plain(column[row.place].as_py())

@@ -1,7 +1,7 @@
-"""Files of rows, cut into parts: stretches of so many rows, each a small file of its own.
+"""Files of rows, cut into parts of so many rows, each a small file of its own.
 
-A part is known by its file and its first row, so whoever cuts the same files gets the same parts.
-Knows no model, and holds one part at a time.
+A part is named by its file and its first row, so whoever cuts the same files gets the same parts.
+One part at a time is in memory.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError, UsageError
-from ..storage.lines import BEGIN, check_lines, no_object
+from ..storage.location import Location
+from ..storage.text_files import BEGIN, check_lines, no_object
 from .files import kind_of
 from .jsonl import lines_of, names_of
 from .parquet import TableIn, packed
-from .places import Place
 
 
-class Part(NamedTuple):
+class BatchPart(NamedTuple):
     name: str
-    """Of the file of its answers, without the end that tells the kind."""
+    """Of the file of its answers, without the suffix."""
     first: int
     """The place of its first row in its file, from 0."""
     rows: bytes
     """A file of the kind that the whole is of."""
 
 
-class Files(NamedTuple):
+class InputFiles(NamedTuple):
     """All rows."""
 
     system: Any
@@ -40,17 +40,17 @@ class Files(NamedTuple):
     names: Sequence[str]
     """Columns that are known beforehand: those of the first file."""
     facts: Mapping[str, Any]
-    """By which other files are told from these."""
+    """What distinguishes these files from others."""
 
     @classmethod
-    def of(cls, text: str) -> Files:
+    def of(cls, text: str) -> InputFiles:
         """A file, or all files in a folder.
 
         Raises:
             InputError: there are none, or they can't be read.
             UsageError: they are not of one kind.
         """
-        place = Place.of(text)
+        place = Location.of(text)
         try:
             if not place.exists:
                 raise InputError(f"there is no {text}")
@@ -61,7 +61,7 @@ class Files(NamedTuple):
             if not kinds:
                 raise InputError(f"{text} holds no rows")
             (kind,) = kinds
-            names = _names(Place(place.system, found[0][1].path), kind)
+            names = _names(Location(place.system, found[0][1].path), kind)
         except OSError as error:
             raise InputError(f"can't read {text}: {error.strerror or error}") from None
         told = "".join(f"{name} {info.size} {info.mtime_ns}\n" for name, info in found)
@@ -78,7 +78,7 @@ class Files(NamedTuple):
         return {path: f"{place:05}-{Path(path).stem}" for place, path in enumerate(self.paths)}
 
 
-def _names(place: Place, kind: str) -> Sequence[str]:
+def _names(place: Location, kind: str) -> Sequence[str]:
     if kind == "parquet":
         with place.system.open_input_file(place.path) as file:
             return TableIn(file).names
@@ -94,14 +94,14 @@ def _names(place: Place, kind: str) -> Sequence[str]:
 
 def cut(
     file: Any, path: str, name: str, kind: str, size: int, but: Collection[str]
-) -> Iterator[Part]:
+) -> Iterator[BatchPart]:
     """The parts of an open file, `but` some."""
     rows, pack = _kept(file, path, kind)
     first = 0
     while some := list(islice(rows, size)):
         part = f"{name}-{first:09}"
         if part not in but:
-            yield Part(part, first, pack(some))
+            yield BatchPart(part, first, pack(some))
         first += len(some)
 
 

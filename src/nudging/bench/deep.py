@@ -1,9 +1,9 @@
 """Suite `deep`: the built-in base model made deeper, so that it costs what a larger one does.
 
-Each layer is followed by copies of it that add nothing: they compute all that a layer computes, on
-weights of their own, and end in projections of zeros. The answers are those of the model as it
-was, and a pass takes as many times longer: how much nudging costs beside a base model that is
-several times larger than the nudging model, without one. Knows no rule.
+Each layer is followed by copies that add nothing: they compute all that a layer computes, on
+weights of their own, and end in projections of zeros. The answers stay those of the model as it
+was, and a pass takes as many times longer. So it shows the cost of nudging beside a base model
+several times larger than the nudging model, without having one.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any
 from ..engines import open_engine_async
 from ..engines.base import Engine
 from ..engines.spec import parse_spec
+from .case_results import CaseResult, Suite, Workload
 from .measure import cases, compared
-from .rows import Request, Row, Suite
 
 TIMES = (4, 8)
 OPTIONS = "engine=hf&dtype=bfloat16"
 
 
-def deep(request: Request) -> Suite:
+def deep(request: Workload) -> Suite:
     """The pair that the request names is not looked at: what is made deeper is the built-in one."""
     return Suite(len(TIMES) * len(request.questions) * cases(request), _rows(request))
 
 
-async def _rows(request: Request) -> AsyncGenerator[Row, None]:
+async def _rows(request: Workload) -> AsyncGenerator[CaseResult, None]:
     nudge = await open_engine_async(f"demo:nudge?{OPTIONS}")
     async with contextlib.AsyncExitStack() as opened:
         opened.push_async_callback(nudge.aclose)

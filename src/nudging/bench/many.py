@@ -1,20 +1,19 @@
 """Suite `many`: one answer at a time and several at once, by the clock and in CPU time.
 
 Each number of answers is measured twice, the second time in reverse order, so that what else the
-machine does falls on all of them. Prompts count. Knows no engine of its own.
+machine does falls on all of them. Prompts count.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from ..engines import open_engine_async
 from ..engines.base import Engine
 from ..errors import NudgingError
 from ..model import NudgedModel
-from .rows import Request, Row, Suite
+from .case_results import CaseResult, Suite, Workload
+from .measure import opened
 
 AT_ONCE = (1, 2, 4, 8)
 ORDER = (*AT_ONCE, *reversed(AT_ONCE))
@@ -22,16 +21,12 @@ MOST_TOKENS = 32
 """Of an answer: so many show what sharing costs, and a table takes minutes."""
 
 
-def many(request: Request) -> Suite:
+def many(request: Workload) -> Suite:
     return Suite(len(ORDER), _rows(request))
 
 
-async def _rows(request: Request) -> AsyncGenerator[Row, None]:
-    async with contextlib.AsyncExitStack() as opened:
-        base = await open_engine_async(request.base)
-        opened.push_async_callback(base.aclose)
-        nudge = await open_engine_async(request.nudge)
-        opened.push_async_callback(nudge.aclose)
+async def _rows(request: Workload) -> AsyncGenerator[CaseResult, None]:
+    async with opened(request) as (base, nudge):
         model = NudgedModel(base, nudge, max_tokens=min(request.tokens, MOST_TOKENS))
         await model.answer_async(request.questions[0])  # what is done once only is done
         for at_once in ORDER:
@@ -39,8 +34,8 @@ async def _rows(request: Request) -> AsyncGenerator[Row, None]:
 
 
 async def _row(
-    base: Engine, nudge: Engine, model: NudgedModel, request: Request, at_once: int
-) -> Row:
+    base: Engine, nudge: Engine, model: NudgedModel, request: Workload, at_once: int
+) -> CaseResult:
     """All questions, so many at once."""
     for engine in (base, nudge):
         await engine.forget()
@@ -50,7 +45,7 @@ async def _row(
             raise answer
         tokens += answer.usage.tokens
     each = 1000 / max(1, tokens)
-    return Row(
+    return CaseResult(
         "many",
         f"{at_once} at once",
         base.capabilities.kind,

@@ -1,32 +1,44 @@
-"""A base model alone, a nudging model alone, and both together: timed on one question at a time.
+"""A base model alone, a nudging model alone, and both together, timed on one question at a time.
 
-All of a question's figures are taken one after the other in one run, so that ratios hold on a
-machine that is not quiet. Of a model alone, reading the prompt is left out; a nudged answer finds
-both prompts read, and all of its time counts, the first token's too. Knows no suite.
+All figures of a question are taken one after the other in one run, so that ratios hold on a busy
+machine. The time of a model alone leaves out the prompt. A nudged answer finds both prompts read,
+and all of its time counts, the first token's too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from ..engines import open_engine_async
 from ..engines.base import Engine, Want
 from ..model import PREFIX, NudgedModel
 from ..prompts.chat import Prompt, base_prompt, conversation
 from ..values.tokens import Answer, Source
-from .rows import Request, Row, Speculate, ratio
-from .watched import Choice, Watched, turned_gap
+from .case_results import CaseResult, Speculate, Workload, ratio
+from .recording import RecordingEngine, TokenChoice, turned_gap
 
 FEWEST = 8
 """Tokens that a time a token is taken over, at least."""
-GOING_ON = b"There is a lot to say about this. First of all, it is important to know that the"
-"""Where a model has nothing to say of its own, it goes on from here."""
+CONTINUED = b"There is a lot to say about this. First of all, it is important to know that the"
+"""Where a model has nothing to say of its own, it continues from here."""
 
 
-class Alone(NamedTuple):
+@contextlib.asynccontextmanager
+async def opened(request: Workload) -> AsyncIterator[tuple[Engine, Engine]]:
+    """Both models of a request."""
+    async with contextlib.AsyncExitStack() as stack:
+        base = await open_engine_async(request.base)
+        stack.push_async_callback(base.aclose)
+        nudge = await open_engine_async(request.nudge)
+        stack.push_async_callback(nudge.aclose)
+        yield base, nudge
+
+
+class TokenTimes(NamedTuple):
     """When each token of each model alone came, in seconds."""
 
     base: list[float]
@@ -36,10 +48,10 @@ class Alone(NamedTuple):
 async def alone(engine: Engine, prompt: Prompt, source: Source, tokens: int) -> list[float]:
     """When each token of one model came, in seconds."""
     longest: list[float] = []
-    for start in (b"", GOING_ON):
+    for start in (b"", CONTINUED):
         times = []
         steps = engine.stream(prompt, start, tokens, Want(source))
-        async with engine.seat(), contextlib.aclosing(steps):
+        async with engine.permit(), contextlib.aclosing(steps):
             async for _ in steps:
                 times.append(time.perf_counter())
         longest = max(longest, times, key=len)
@@ -57,14 +69,14 @@ def per_token(times: Sequence[float], tokens: int) -> float | None:
 
 
 async def compared(
-    suite: str, label: str, base: Engine, nudge: Engine, request: Request, **options: Any
-) -> AsyncGenerator[Row, None]:
+    suite: str, label: str, base: Engine, nudge: Engine, request: Workload, **options: Any
+) -> AsyncGenerator[CaseResult, None]:
     """Rows of each question: without speculation, and with each kind that the request names.
 
     `options`: those of the rule.
     """
-    choices: list[Choice] = []
-    watched = (Watched(engine, choices) for engine in (base, nudge))
+    choices: list[TokenChoice] = []
+    watched = (RecordingEngine(engine, choices) for engine in (base, nudge))
     model = NudgedModel(*watched, max_tokens=request.tokens, **options)
     kind, gamma = base.capabilities.kind, model.config.gamma
     for question in request.questions:
@@ -73,23 +85,23 @@ async def compared(
         choices.clear()
         plain = await model.answer_async(question, speculate="off")
         chosen = choices.copy()
-        yield _row(Row(suite, _case(label, "off"), kind), times, plain)
+        yield _row(CaseResult(suite, _case(label, "off"), kind), times, plain)
         for speculate in _ahead(request):
             await prepare(base, nudge, question)
             choices.clear()
             answer = await model.answer_async(question, speculate=speculate)
             same = answer.text == plain.text
             gap = turned_gap(plain.text, answer.text, chosen, choices, gamma)
-            case = Row(suite, _case(label, speculate), kind, identical=same, tie_gap=gap)
+            case = CaseResult(suite, _case(label, speculate), kind, identical=same, tie_gap=gap)
             yield _row(case, times, answer)
 
 
-def cases(request: Request) -> int:
+def cases(request: Workload) -> int:
     """How many rows `compared` gives for a question."""
     return 1 + len(_ahead(request))
 
 
-def _ahead(request: Request) -> list[Speculate]:
+def _ahead(request: Workload) -> list[Speculate]:
     return [speculate for speculate in request.speculate if speculate != "off"]
 
 
@@ -97,10 +109,10 @@ def _case(label: str, speculate: Speculate) -> str:
     return label if label and speculate == "auto" else f"{label} {speculate}".strip()
 
 
-async def _both_alone(base: Engine, nudge: Engine, question: str, tokens: int) -> Alone:
+async def _both_alone(base: Engine, nudge: Engine, question: str, tokens: int) -> TokenTimes:
     messages = conversation(question)
     base_times = await alone(base, base_prompt(messages, prefix=PREFIX), "base", tokens)
-    return Alone(base_times, await alone(nudge, await nudge.render(messages), "nudge", tokens))
+    return TokenTimes(base_times, await alone(nudge, await nudge.render(messages), "nudge", tokens))
 
 
 async def prepare(base: Engine, nudge: Engine, question: str) -> None:
@@ -114,7 +126,7 @@ async def prepare(base: Engine, nudge: Engine, question: str) -> None:
             await anext(steps, None)
 
 
-def _row(case: Row, times: Alone, answer: Answer) -> Row:
+def _row(case: CaseResult, times: TokenTimes, answer: Answer) -> CaseResult:
     usage, tokens = answer.usage, max(1, answer.usage.tokens)
     base, nudged = per_token(times.base, tokens), 1000 * usage.seconds / tokens
     return replace(

@@ -1,7 +1,7 @@
 """Suite `overhead`: the CPU time of this library itself, on models that cost next to nothing.
 
-The time of the process counts, not that of the clock, so a busy machine hardly matters. What the
-scripted models take is in it. Knows no real engine.
+It is the CPU time of the process, so a busy machine hardly matters. That of the scripted models is
+included.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from itertools import cycle, islice
 from ..engines.scripted import Distribution, ScriptedEngine
 from ..model import NudgedModel
 from ..values.tokens import Answer, Candidate
+from .case_results import CaseResult, Suite, Workload
 from .questions import QUESTIONS
-from .rows import Request, Row, Suite
 
 AT_ONCE = 64
 DOUBT_EVERY = 8
 """Words from one that the base model is in doubt of to the next."""
 
 
-def overhead(request: Request) -> Suite:
+def overhead(request: Workload) -> Suite:
     return Suite(3, _rows(request))
 
 
-async def _rows(request: Request) -> AsyncGenerator[Row, None]:
+async def _rows(request: Workload) -> AsyncGenerator[CaseResult, None]:
     pair = ScriptedEngine(_base), ScriptedEngine(_nudge)
     model = NudgedModel(*pair, max_tokens=request.tokens)
     questions = list(request.questions)
@@ -49,7 +49,7 @@ async def _rows(request: Request) -> AsyncGenerator[Row, None]:
         f"{AT_ONCE} at once": at_once,
     }
     for case, run in cases.items():
-        yield Row("overhead", case, "scripted", nudged_ms_per_token=await _cpu_ms(run))
+        yield CaseResult("overhead", case, "scripted", nudged_ms_per_token=await _cpu_ms(run))
 
 
 async def _cpu_ms(run: Callable[[], Awaitable[int]]) -> float:

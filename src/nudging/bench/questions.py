@@ -1,7 +1,4 @@
-"""The questions that are asked where no file of others is given: short, and of varied kind.
-
-They are ours, so a benchmark needs no data set.
-"""
+"""The questions of a benchmark where no file is given: ours, short and of varied kinds."""
 
 from __future__ import annotations
 

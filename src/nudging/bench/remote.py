@@ -1,8 +1,7 @@
-"""Suite `remote`: two servers, one answer at a time and sixteen at once, beside other ways.
+"""Suite `remote`: two servers, one answer at a time and sixteen at once.
 
-A token costs the wall time of all answers divided by all of their tokens: nudged, of each server
-alone, and of the authors' way of calling (`chunked.py`) under the same preset. The last is for
-vLLM only, and left out on others. Knows no server's dialect but by its name.
+A token costs the wall time of all answers divided by all of their tokens: nudged, and of each
+server alone. `benchmarks/beside_chunked.py` measures the authors' way of calling by the same means.
 """
 
 from __future__ import annotations
@@ -16,52 +15,53 @@ from typing import NamedTuple
 
 from ..engines.base import Engine, Want
 from ..engines.remote.remote_engine import RemoteEngine, open_remote
-from ..engines.spec import Spec, parse_spec
+from ..engines.spec import parse_spec
 from ..errors import NudgingError, UsageError
 from ..model import PREFIX, NudgedModel
 from ..prompts.chat import Prompt, base_prompt, conversation
-from ..rule.config import Config
 from ..values.tokens import Answer, Source
-from .chunked import Chunked
-from .rows import Request, Row, Suite, ratio
-from .watched import Choice, Watched, tie_gap
+from .case_results import CaseResult, Suite, Workload, ratio
 
 CONCURRENCY = (1, 16)
 FEW = 6
-"""Questions where one is answered at a time: the authors' way takes minutes for each."""
+"""Questions where one is answered at a time, which takes long."""
 
 
-def remote(request: Request) -> Suite:
-    specs = (parse_spec(request.base), parse_spec(request.nudge))
-    if any(spec.kind != "http" for spec in specs):
+def remote(request: Workload) -> Suite:
+    if any(parse_spec(spec).kind != "http" for spec in (request.base, request.nudge)):
         raise UsageError(
             "the suite remote needs two servers: --base and --nudge",
             hint="nudge bench --suite remote --base http://HOST:PORT/v1#MODEL --nudge ...",
         )
-    return Suite(3 * len(CONCURRENCY), _rows(request, *specs))
+    return Suite(len(CONCURRENCY), rows(request, [default_rows]))
 
 
-class Servers(NamedTuple):
+class ServerPair(NamedTuple):
     base: RemoteEngine
     nudge: RemoteEngine
     base_prompts: list[Prompt]
     nudge_prompts: list[Prompt]
 
 
-async def _rows(request: Request, base: Spec, nudge: Spec) -> AsyncGenerator[Row, None]:
+Measure = Callable[[Workload, ServerPair, int], Awaitable[list[CaseResult]]]
+"""A way of answering, measured with so many answers at once."""
+
+
+async def rows(request: Workload, measures: Sequence[Measure]) -> AsyncGenerator[CaseResult, None]:
+    """The rows of each way of answering, at each number of answers at once."""
     async with contextlib.AsyncExitStack() as opened:
-        base_engine = await open_remote(base)
+        base_engine = await open_remote(parse_spec(request.base))
         opened.push_async_callback(base_engine.aclose)
-        nudge_engine = await open_remote(nudge)
+        nudge_engine = await open_remote(parse_spec(request.nudge))
         opened.push_async_callback(nudge_engine.aclose)
         messages = [conversation(question) for question in request.questions]
-        servers = Servers(
+        servers = ServerPair(
             base_engine,
             nudge_engine,
             [base_prompt(each, prefix=PREFIX) for each in messages],
             [await nudge_engine.render(each) for each in messages],
         )
-        await _alone(servers, "base", 1, 1)  # who comes first would read the prompts for all
+        await _alone(servers, "base", 1, 1)  # what is measured finds the prompts read
         await _alone(servers, "nudge", 1, 1)
         everything, every = servers, request
         for at_once in CONCURRENCY:
@@ -73,9 +73,8 @@ async def _rows(request: Request, base: Spec, nudge: Spec) -> AsyncGenerator[Row
             )
             base_ms = await _alone(servers, "base", request.tokens, at_once)
             nudge_ms = await _alone(servers, "nudge", request.tokens, at_once)
-            measured = [_default, _beside_chunked] if _is_vllm(servers) else [_default]
-            for each in measured:
-                for row in await each(request, servers, at_once):
+            for measure in measures:
+                for row in await measure(request, servers, at_once):
                     yield replace(
                         row,
                         case=f"{row.case} c{at_once}",
@@ -85,16 +84,12 @@ async def _rows(request: Request, base: Spec, nudge: Spec) -> AsyncGenerator[Row
                     )
 
 
-def _is_vllm(servers: Servers) -> bool:
-    return all(e.capabilities.kind == "vllm" for e in (servers.base, servers.nudge))
-
-
-async def _all(jobs: Sequence[Callable[[], Awaitable[None]]], at_once: int) -> float:
-    """Do all, so many at once. The seconds that it took."""
-    places = asyncio.Semaphore(at_once)
+async def timed(jobs: Sequence[Callable[[], Awaitable[None]]], at_once: int) -> float:
+    """Do all jobs, `at_once` at a time; the seconds that they took."""
+    permits = asyncio.Semaphore(at_once)
 
     async def one(job: Callable[[], Awaitable[None]]) -> None:
-        async with places:
+        async with permits:
             await job()
 
     begun = time.perf_counter()
@@ -107,7 +102,7 @@ async def _all(jobs: Sequence[Callable[[], Awaitable[None]]], at_once: int) -> f
     return time.perf_counter() - begun
 
 
-async def _alone(servers: Servers, source: Source, tokens: int, at_once: int) -> float:
+async def _alone(servers: ServerPair, source: Source, tokens: int, at_once: int) -> float:
     """Milliseconds a token of one server."""
     engine: Engine = servers.base if source == "base" else servers.nudge
     prompts = servers.base_prompts if source == "base" else servers.nudge_prompts
@@ -117,40 +112,21 @@ async def _alone(servers: Servers, source: Source, tokens: int, at_once: int) ->
         async def count() -> None:
             nonlocal came
             steps = engine.stream(prompt, b"", tokens, Want(source))
-            async with engine.seat(), contextlib.aclosing(steps):
+            async with engine.permit(), contextlib.aclosing(steps):
                 async for _ in steps:
                     came += 1
 
         return count
 
-    seconds = await _all([job(prompt) for prompt in prompts], at_once)
+    seconds = await timed([job(prompt) for prompt in prompts], at_once)
     return 1000 * seconds / max(1, came)
 
 
-async def _answers(
-    request: Request, servers: Servers, at_once: int, preset: str
-) -> tuple[float, list[Answer], list[list[Choice]]]:
-    """Seconds, the answers in the order of the questions, and the choices of each."""
-    answers: dict[int, Answer] = {}
-    choices: list[list[Choice]] = [[] for _ in request.questions]
-
-    def job(place: int, question: str) -> Callable[[], Awaitable[None]]:
-        async def answer() -> None:
-            watched = (Watched(e, choices[place]) for e in (servers.base, servers.nudge))
-            model = NudgedModel(*watched, preset=preset, max_tokens=request.tokens)
-            answers[place] = await model.answer_async(question)
-
-        return answer
-
-    seconds = await _all([job(*each) for each in enumerate(request.questions)], at_once)
-    return seconds, [answers[place] for place in sorted(answers)], choices
-
-
-def _row(case: str, servers: Servers, seconds: float, answers: Sequence[Answer]) -> Row:
+def row_of(case: str, servers: ServerPair, seconds: float, answers: Sequence[Answer]) -> CaseResult:
     usages = [answer.usage for answer in answers]
     tokens = max(1, sum(usage.tokens for usage in usages))
     ahead = sum(usage.base.ahead for usage in usages)
-    return Row(
+    return CaseResult(
         "remote",
         case,
         servers.base.capabilities.kind,
@@ -161,47 +137,15 @@ def _row(case: str, servers: Servers, seconds: float, answers: Sequence[Answer])
     )
 
 
-async def _default(request: Request, servers: Servers, at_once: int) -> list[Row]:
-    seconds, answers, _ = await _answers(request, servers, at_once, "default")
-    return [_row("default", servers, seconds, answers)]
+async def default_rows(request: Workload, servers: ServerPair, at_once: int) -> list[CaseResult]:
+    model = NudgedModel(servers.base, servers.nudge, max_tokens=request.tokens)
+    answers: list[Answer] = []
 
+    def job(question: str) -> Callable[[], Awaitable[None]]:
+        async def answer() -> None:
+            answers.append(await model.answer_async(question))
 
-async def _beside_chunked(request: Request, servers: Servers, at_once: int) -> list[Row]:
-    """Preset `official` and the authors' way of calling, which must give the same answers."""
-    seconds, answers, choices = await _answers(request, servers, at_once, "official")
-    ours = _row("official", servers, seconds, answers)
-    gamma = Config.of("official").gamma
-    specs = [
-        parse_spec(engine.spec)._replace(model=engine.model)
-        for engine in (servers.base, servers.nudge)
-    ]
-    texts: dict[int, str] = {}
-    async with Chunked(specs[0], specs[1], gamma, request.tokens) as client:
+        return answer
 
-        def job(place: int) -> Callable[[], Awaitable[None]]:
-            async def answer() -> None:
-                prompts = servers.base_prompts[place], servers.nudge_prompts[place]
-                texts[place] = await client.answer(*(prompt.text for prompt in prompts))
-
-            return answer
-
-        seconds = await _all([job(place) for place in range(len(answers))], at_once)
-    gaps = [
-        gap
-        for place, answer in enumerate(answers)
-        if (gap := tie_gap(answer.text, texts[place], choices[place], gamma)) is not None
-    ]
-    same = all(answer.text == texts[place] for place, answer in enumerate(answers))
-    # A text has no tokens any more: it is given as many as official's answers have for its length.
-    length = sum(len(answer.text) for answer in answers)
-    share = sum(map(len, texts.values())) / max(1, length)
-    tokens = max(1.0, share * sum(answer.usage.tokens for answer in answers))
-    theirs = Row(
-        "remote",
-        "chunked",
-        ours.engine,
-        nudged_ms_per_token=1000 * seconds / tokens,
-        base_passes_per_token=client.tally["base"].tokens / tokens,
-        drafted_per_token=client.tally["nudge"].tokens / tokens,
-    )
-    return [replace(ours, identical=same, tie_gap=max(gaps, default=None)), theirs]
+    seconds = await timed([job(question) for question in request.questions], at_once)
+    return [row_of("default", servers, seconds, answers)]

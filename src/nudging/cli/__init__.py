@@ -1,8 +1,8 @@
 """The command `nudge`: parse, call, print.
 
-Here errors become words and exit codes: 2 for what was asked wrongly, 1 for what failed, 130 for
-Ctrl-C, whenever it comes: so nothing is imported here that Python has not imported by itself, but
-within what looks for it.
+Here errors become words and exit codes: 2 for a wrong command line, 1 for a failure, 130 for
+Ctrl-C, whenever it comes. So only what Python itself has imported is imported outside the function
+that handles it.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def main() -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run a command line. Every failure is told on standard error; the exit code is returned."""
+    """Run a command line. Failures are reported on standard error; the exit code is returned."""
     try:
-        if sys.stderr is None:  # closed: nothing can be told, but the exit code
+        if sys.stderr is None:  # closed: only the exit code can report anything
             sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it stays open
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
@@ -48,7 +48,7 @@ def run(arguments: list[str] | None = None) -> int:
             from ..errors import NudgingError
 
             raise NudgingError("standard output is closed")
-        from .app import app
+        from .commands import app
 
         code: int = app(arguments, prog_name="nudge", standalone_mode=False) or 0
         sys.stdout.flush()
@@ -63,7 +63,7 @@ def _told(error: BaseException) -> int:
 
     from ..errors import NudgingError, UsageError
     from . import show
-    from .app import tell_bad_command_line
+    from .commands import tell_bad_command_line
 
     if isinstance(error, typer.Abort):
         return INTERRUPTED

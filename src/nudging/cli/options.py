@@ -13,7 +13,7 @@ import typer
 from ..errors import InputError
 from ..settings import ResolvedPair, resolve_pair
 from . import show
-from .pull import fetch_if_missing
+from .pull_command import fetch_if_missing
 
 if TYPE_CHECKING:
     from ..model import NudgedModel
@@ -31,7 +31,7 @@ PairOption = Annotated[
 ]
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="Another config file than the usual one."),
+    typer.Option("--config", metavar="FILE", help="Use this config file."),
 ]
 GammaOption = Annotated[
     float | None,
@@ -41,15 +41,15 @@ PresetOption = Annotated[
     str | None, typer.Option("--preset", metavar="P", help="default, official or paper.")
 ]
 SystemOption = Annotated[
-    str | None, typer.Option("--system", metavar="TEXT", help="System text; '' for none.")
+    str | None, typer.Option("--system", metavar="TEXT", help="System text; '' means none.")
 ]
 MaxTokensOption = Annotated[
-    int | None, typer.Option("--max-tokens", metavar="N", help="Length limit of an answer.")
+    int | None, typer.Option("--max-tokens", metavar="N", help="Longest answer, in tokens.")
 ]
 TemperatureOption = Annotated[
     float | None, typer.Option("--temperature", metavar="T", help="For both models; 0 is greedy.")
 ]
-SeedOption = Annotated[int | None, typer.Option("--seed", metavar="S", help="Seed of the draws.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", metavar="S", help="Seed for sampling.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

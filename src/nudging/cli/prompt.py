@@ -1,7 +1,4 @@
-"""What is typed at a terminal: with editing and a history, and what is pasted as one text.
-
-Knows no command.
-"""
+"""Lines typed at a terminal, with editing and a history; a pasted text is one line."""
 
 from __future__ import annotations
 

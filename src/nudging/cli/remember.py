@@ -1,7 +1,4 @@
-"""A pair's gamma in the config file, with the rest of the file as it was, comments too.
-
-Knows nothing of how gamma was found.
-"""
+"""Writes a pair's gamma to the config file, and leaves the rest as it was, comments too."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..settings import Pair, read_config
-from ..storage.kept import write_whole
+from ..storage.safe_files import write_whole
 
 
 def check(path: Path, name: str, pair: Pair) -> None:

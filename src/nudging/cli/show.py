@@ -1,6 +1,6 @@
-"""What people see on a terminal: answers as they come, decisions, errors, what is going on.
+"""What people see on a terminal: answers as they come, decisions, errors, progress.
 
-In a pipe everything is plain. Knows no command and no model.
+In a pipe everything is plain.
 """
 
 from __future__ import annotations

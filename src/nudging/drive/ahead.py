@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from ..engines.base import Engine
-from ..engines.local.cores import physical_cores
+from ..engines.local.cpu_count import physical_cores
 from ..rule.base import Rule
 from ..rule.draft import Ask
 from ..values.text import complete, word_start
@@ -75,7 +75,7 @@ class Models:
         can = first.capabilities.looks_ahead and second.capabilities.looks_ahead
         if how == "off" or not can or first is second:
             return None
-        return Drafter(drafts, base.prompt.text, (first.pace, second.pace), how, lookahead)
+        return Drafter(drafts, base.prompt.text, (first.costs, second.costs), how, lookahead)
 
     # --- side by side ---------------------------------------------------------------------------
 
@@ -112,4 +112,4 @@ class Models:
 
 def _is_shared(engine: Engine) -> bool:
     """Whether other answers have its time: there is none to spend on what may be asked."""
-    return engine.pace is not None and engine.pace.answers > 1.25
+    return engine.costs is not None and engine.costs.answers > 1.25

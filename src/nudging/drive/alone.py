@@ -91,7 +91,7 @@ def alone(
     """At most so many tokens after a prompt, to the model's end or one of the stops."""
 
     async def steps() -> AsyncGenerator[Step, None]:
-        async with engine.seat() as seated:
+        async with engine.permit() as seated:
             await seated.check_room(prompt)
             async with aclosing(seated.stream(prompt, b"", most, want)) as stream:
                 said = False

@@ -39,7 +39,7 @@ async def drive(
         # In one order for all: no two answers ever hold what the other is waiting for.
         seats: dict[Engine, Engine] = {}
         for engine in sorted({base.engine, nudge.engine}, key=id):
-            seats[engine] = await held.enter_async_context(engine.seat(head))
+            seats[engine] = await held.enter_async_context(engine.permit(head))
         base, nudge = (replace(side, engine=seats[side.engine]) for side in (base, nudge))
         for side in (base, nudge):
             await side.engine.check_room(side.prompt)

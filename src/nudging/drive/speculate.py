@@ -3,7 +3,7 @@
 The nudging model's draft is at once a nudge where the base model is in doubt and a guess of what it
 writes where it is not; and where a text repeats itself, what followed before is a guess that costs
 nothing. A wrong guess costs time, never a byte. How far a guess goes is decided by what passes
-have taken (`engines/pace.py`) and by how often guesses were met. Knows no rule and no cache.
+have taken (`engines/pass_costs.py`) and by how often guesses were met. Knows no rule and no cache.
 
 Speculative decoding: arXiv 2211.17192; look-up in the text: apoorvumang/prompt-lookup-decoding.
 """
@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from ..engines.pace import Pace
+from ..engines.pass_costs import PassCosts
 from ..values.text import common_prefix, complete
 from ..values.tokens import Step
 from .streams import Stream
@@ -79,14 +79,14 @@ class Drafter:
         self,
         nudge: Stream,
         context: str,
-        paces: tuple[Pace | None, Pace | None],
+        costs: tuple[PassCosts | None, PassCosts | None],
         how: Literal["auto"] | int,
         lookahead: int,
     ) -> None:
-        """`context`: the base model's prompt. `paces`: of the base and the nudging model.
+        """`context`: the base model's prompt. `costs`: of the base and the nudging model.
         `lookahead`: the rule's, by which its drafts are opened."""
         self._nudge, self._context = nudge, context.encode()
-        self._base_pace, self._nudge_pace = (pace or Pace() for pace in paces)
+        self._base_costs, self._nudge_costs = (each or PassCosts() for each in costs)
         self._how, self._lookahead = how, lookahead
         self._drafts, self._look_ups = Odds(), Odds()
         self._last: _Guess | None = None
@@ -137,7 +137,7 @@ class Drafter:
         nudge = self._nudge
         if not nudge.goes_through(text) and complete(text)[1]:
             return None
-        due = self._how == "auto" and self._base_pace.is_due()
+        due = self._how == "auto" and self._base_costs.is_due()
         if not nudge.goes_through(text):
             if not (due or self._pays(1.0)):
                 return None
@@ -170,7 +170,7 @@ class Drafter:
         if self._how != "auto":
             return True
         chance = reach * self._drafts.usual
-        base, nudge = self._base_pace, self._nudge_pace
+        base, nudge = self._base_costs, self._nudge_costs
         if not (base.known and nudge.known):
             return chance > _FAIR
         pays = chance * base.once > nudge.once + base.ahead
@@ -182,7 +182,7 @@ class Drafter:
         """Whether to look at a token that is drafted already."""
         if self._how != "auto":
             return drafted < self._how
-        base = self._base_pace
+        base = self._base_costs
         return reach * self._drafts.of(step.top1) * base.once > base.ahead
 
     # --- look-up in the text --------------------------------------------------------------------
@@ -198,7 +198,7 @@ class Drafter:
         followed = whole[at + len(tail) :]
         if not followed:
             return None
-        base = self._base_pace
+        base = self._base_costs
         cost = base.ahead / base.once if base.known else _CHEAP
         units, reach = 0, chance
         while units < MOST and reach > cost:

@@ -3,7 +3,7 @@
 The single primitive is a *stream*: from a text, the model's next tokens, each with the raw
 distribution that it was chosen from. A peek is a stream of one token, a draft one of sixteen, an
 extension one that is closed at the first token in doubt. What it costs and what it can't do
-are data (`Capabilities`), read by drivers. This file knows no model, no rule and no wire.
+are data (`Capabilities`), read by drivers. This file knows no model, no rule and no connection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..prompts.chat import Message, Prompt
 from ..values.sampling import GREEDY, Sampling
 from ..values.tokens import Source, Step
 from ..values.variables import NONE, Variables
-from .pace import Pace
+from .pass_costs import PassCosts
 
 Propose = Callable[[bytes], Awaitable[bytes]]
 """What may follow an answer so far: a guess, empty where there is none."""
@@ -82,7 +82,7 @@ class Engine(ABC):
 
     spec: str
     capabilities: Capabilities
-    pace: Pace | None = None
+    costs: PassCosts | None = None
     """What its passes take, of engines that look ahead."""
 
     @abstractmethod
@@ -100,7 +100,7 @@ class Engine(ABC):
         that they share); its probabilities are then those of the first.
         """
 
-    def seat(self, head: str = "") -> AbstractAsyncContextManager[Engine]:
+    def permit(self, head: str = "") -> AbstractAsyncContextManager[Engine]:
         """Held for as long as one answer uses the engine, whatever number of streams it opens.
 
         `head`: what the conversation began with. Where there are several alike, its answers are to

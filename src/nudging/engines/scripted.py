@@ -20,7 +20,7 @@ from ..values.sampling import draw, uniform
 from ..values.tokens import Candidate, Step
 from ..values.variables import NONE, Variables
 from .base import Capabilities, Engine, Want
-from .spec import Spec
+from .kinds import EngineKind, Spec
 
 _TURN = 0.001
 """Seconds."""
@@ -186,16 +186,6 @@ def _nudge(prompt: str, text: bytes) -> Distribution:
 
 def open_scripted(spec: Spec) -> ScriptedEngine:
     """`scripted:base` or `scripted:nudge`, with `?delay=SECONDS` and `?n_ctx=WORDS`."""
-    pair = {"base": _base, "nudge": _nudge}
-    if spec.path not in pair:
-        raise SpecError(
-            f"there is no scripted model {spec.path!r}", hint="there are base and nudge"
-        )
-    for name in spec.options:
-        if name not in ("delay", "n_ctx"):
-            raise SpecError(
-                f"scripted models have no option {name!r}", hint="they have delay, n_ctx"
-            )
     try:
         delay = float(spec.options.get("delay", "0"))
         n_ctx = int(spec.options["n_ctx"]) if "n_ctx" in spec.options else None
@@ -208,4 +198,18 @@ def open_scripted(spec: Spec) -> ScriptedEngine:
             f"the options of {spec.text!r} are out of range",
             hint="delay is from 0 to 60 seconds, n_ctx is 1 or more",
         )
-    return ScriptedEngine(pair[spec.path], spec=spec.text, delay=delay, n_ctx=n_ctx)
+    following = _base if spec.path == "base" else _nudge
+    return ScriptedEngine(following, spec=spec.text, delay=delay, n_ctx=n_ctx)
+
+
+async def _open(spec: Spec) -> ScriptedEngine:
+    return open_scripted(spec)
+
+
+KIND = EngineKind(
+    form="scripted:base, scripted:nudge",
+    who="a scripted model",
+    options=("delay", "n_ctx"),
+    models=("base", "nudge"),
+    open=_open,
+)

@@ -2,8 +2,8 @@
 
 The paper's analysis: an aligned model answers greedily. At each token of its answer the base model
 is asked, after the same text, what it would write, and how far down its list the aligned model's
-choice stands. Where it is not among the first, the small model is asked too. docs/calibration.md
-tells how choices are compared across vocabularies. Knows no command line.
+choice is. Where it is not among the first, the small model is asked too. docs/calibration.md says
+how choices are compared across vocabularies.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Kind = Literal["agree", "weak", "disagree"]
 KINDS: tuple[Kind, ...] = ("agree", "weak", "disagree")
 
 
-class Place(NamedTuple):
+class AlignedChoice(NamedTuple):
     """One choice of the aligned model."""
 
     top1: float
@@ -65,11 +65,11 @@ class Trio:
     def at_once(self) -> int:
         """One answer at a time where a model is in this process."""
         engines = [engine for engine in (self.base, self.aligned, self.small) if engine]
-        if any(engine.pace is not None for engine in engines):
+        if any(engine.costs is not None for engine in engines):
             return 1
         return min(engine.capabilities.concurrency for engine in engines)
 
-    async def places(self, question: str) -> list[Place]:
+    async def choices(self, question: str) -> list[AlignedChoice]:
         """All choices of the aligned model in its answer to a question."""
         messages = conversation(question)
         tokens, ended = await _answer(
@@ -83,25 +83,25 @@ class Trio:
         prompt = await aside(base_prompt, messages, **self.form)
         async with aclosing(_steps(self.base, prompt, text, starts, "base")) as steps:
             async for start, step in steps:
-                found.append((start, Place(step.top1, rank(step, text[start:]))))
+                found.append((start, AlignedChoice(step.top1, rank(step, text[start:]))))
         if self.small is None:
-            return [place for _, place in found]
-        differ = [start for start, place in found if place.kind != "agree"]
+            return [choice for _, choice in found]
+        differ = [start for start, choice in found if choice.kind != "agree"]
         prompt = await self.small.render(messages)
         ranks: dict[int, int | None] = {}
         async with aclosing(_steps(self.small, prompt, text, differ, "nudge")) as steps:
             async for start, step in steps:
                 ranks[start] = rank(step, text[start:])
-        return [place._replace(small=ranks.get(start)) for start, place in found]
+        return [choice._replace(small=ranks.get(start)) for start, choice in found]
 
-    async def each(self, questions: Sequence[str]) -> AsyncGenerator[list[Place], None]:
-        """The places of many answers, in their order."""
+    async def each(self, questions: Sequence[str]) -> AsyncGenerator[list[AlignedChoice], None]:
+        """The choices in many answers, in their order."""
 
         async def coming() -> AsyncIterator[str]:
             for question in questions:
                 yield question
 
-        async with aclosing(map_ordered(coming(), self.places, self.at_once)) as results:
+        async with aclosing(map_ordered(coming(), self.choices, self.at_once)) as results:
             async for result in results:
                 if isinstance(result, NudgingError):
                     raise result
@@ -132,7 +132,7 @@ async def _steps(
 
     top_k = min(CANDIDATES, engine.capabilities.max_top_k)
     want = Want(source, top_k=top_k, propose=propose)
-    async with engine.seat():
+    async with engine.permit():
         for start in starts:
             async with aclosing(engine.stream(prompt, text[:start], 1, want)) as steps:
                 async for step in steps:
@@ -140,36 +140,36 @@ async def _steps(
 
 
 def rank(step: Step, rest: bytes) -> int | None:
-    """Where what an answer goes on with stands in a model's list, 1 for first: the longest of its
+    """The rank in a model's list, 1 for first, of what follows in an answer: the longest of its
     candidates with which the rest of the answer begins. At the end, the end itself."""
     fits = [
-        (-len(candidate.text), place)
-        for place, candidate in enumerate(step.top, 1)
+        (-len(candidate.text), choice)
+        for choice, candidate in enumerate(step.top, 1)
         if (rest.startswith(candidate.text) if rest and candidate.text else rest == candidate.text)
     ]
     return min(fits)[1] if fits else None
 
 
-def analysis(places: Sequence[Place]) -> dict[str, Any]:
-    """Figures of all places together; shares of nothing are None."""
-    apart = [place for place in places if place.kind == "disagree"]
+def analysis(choices: Sequence[AlignedChoice]) -> dict[str, Any]:
+    """Figures of all choices together; shares of nothing are None."""
+    apart = [choice for choice in choices if choice.kind == "disagree"]
     bins = []
     for number in range(BINS):
-        here = [place for place in places if _bin(place) == number]
+        here = [choice for choice in choices if _bin(choice) == number]
         bins.append(
             {
                 "from": number / BINS,
                 "to": (number + 1) / BINS,
                 "places": len(here),
                 **_shares(here),
-                "below": _share(sum(_bin(p) <= number for p in places), len(places)),
+                "below": _share(sum(_bin(p) <= number for p in choices), len(choices)),
                 "covers": _share(sum(_bin(p) <= number for p in apart), len(apart)),
             }
         )
-    return {"places": len(places), **_shares(places), "bins": bins}
+    return {"places": len(choices), **_shares(choices), "bins": bins}
 
 
-def coverage(places: Sequence[Place]) -> dict[str, Any]:
+def coverage(choices: Sequence[AlignedChoice]) -> dict[str, Any]:
     """How often the small model has the aligned model's choice among its first three."""
     return {
         name: {
@@ -177,18 +177,18 @@ def coverage(places: Sequence[Place]) -> dict[str, Any]:
             "top3": _share(sum(p.small is not None and p.small <= TOP for p in found), len(found)),
         }
         for name, found in (
-            ("disagree", [place for place in places if place.kind == "disagree"]),
-            ("differ", [place for place in places if place.kind != "agree"]),
+            ("disagree", [choice for choice in choices if choice.kind == "disagree"]),
+            ("differ", [choice for choice in choices if choice.kind != "agree"]),
         )
     }
 
 
-def _bin(place: Place) -> int:
-    return min(BINS - 1, int(place.top1 * BINS))
+def _bin(choice: AlignedChoice) -> int:
+    return min(BINS - 1, int(choice.top1 * BINS))
 
 
-def _shares(places: Sequence[Place]) -> dict[str, float | None]:
-    return {kind: _share(sum(p.kind == kind for p in places), len(places)) for kind in KINDS}
+def _shares(choices: Sequence[AlignedChoice]) -> dict[str, float | None]:
+    return {kind: _share(sum(p.kind == kind for p in choices), len(choices)) for kind in KINDS}
 
 
 def _share(part: int, whole: int) -> float | None:

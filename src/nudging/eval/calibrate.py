@@ -1,7 +1,7 @@
 """Gamma for a pair: the one that nudges a wanted share of the words, or answers best.
 
-For a share, answers at one gamma tell what to expect at others (`Doubt`), and what is expected is
-then measured by answers at that gamma. Knows neither models nor files: it is given what asks.
+For a share, answers at one gamma predict what others would give (`Doubt`), and the prediction is
+then measured by answers at that gamma.
 """
 
 from __future__ import annotations

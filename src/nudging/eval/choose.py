@@ -1,7 +1,6 @@
 """Which of several lettered choices an answer takes: by its label, by its text, or both.
 
-Label and text of one choice must agree: "B. green" where B is "blue" takes neither. Knows no
-task.
+Label and text of one choice must agree: "B. green" where B is "blue" takes neither.
 """
 
 from __future__ import annotations
@@ -138,7 +137,7 @@ def _said(text: str, choices: Choices) -> Iterator[str]:
             yield label
 
 
-class _Patterns(NamedTuple):
+class _ChoicePatterns(NamedTuple):
     """How choices are named by their labels."""
 
     stated: re.Pattern[str]
@@ -152,7 +151,7 @@ class _Patterns(NamedTuple):
 
 
 @cache
-def _patterns(labels: str) -> _Patterns:
+def _patterns(labels: str) -> _ChoicePatterns:
     """A small letter that is a word counts where it is set off: "the answer is a complete job"
     names no choice, and neither does "A job is the best"."""
     either = f"[{labels}{labels.lower()}]"
@@ -186,7 +185,7 @@ def _patterns(labels: str) -> _Patterns:
         r"|\s(?:and\snot|as|because|but|for|not|over|rather|since)\b)"
     )
     rather = r",?\s(?:and\snot|instead\sof|neither|not|rather\sthan)\s"
-    return _Patterns(
+    return _ChoicePatterns(
         re.compile(
             rf"{opened}{kind}"
             rf"(?:([{labels}])(?!\w){alone}|({either})(?=\s?[).\]}}:$<]|\s*$){alone})"

@@ -1,7 +1,7 @@
-"""By which code answers are scored, as sums: two scorings are one only where these agree.
+"""By which code answers are scored, as checksums: two scorings agree only where these do.
 
-A sum is of files, not of classes: what a rule says depends as much on what its file and the files
-that it imports hold beside it. Knows no task and no run.
+A sum is of files, not of classes: what a rule does depends as much on the rest of its file and on
+the files that it imports.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A cell of a summary in a row for people: its figures rounded, shares in percent.
-
-Knows neither where the row is shown nor how the figures came about.
-"""
+"""A cell of a summary as a row for people: its figures rounded, shares in percent."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ def figures(cell: Mapping[str, Any]) -> list[str]:
 
 
 def apart(setting: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What of a setting tells it from others."""
+    """What distinguishes a setting from others."""
     every = list(others)
     return {
         name: value

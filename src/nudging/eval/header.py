@@ -1,7 +1,6 @@
 """The header of a run: all that its lines depend on, and when and where it was made.
 
-Two runs may be one (resumed, merged) where their headers agree in all but the latter. Knows no
-folder and no model.
+Runs can be resumed or merged where their headers agree in all but when and where.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from itertools import combinations
 from typing import Any
 
 from ..errors import UsageError
-from ..storage.headers import Header, differences, some
+from ..storage.resumable import Header, differences, some
 
 FORMAT = 1
 SAME = ("format", "options", "seed", "limit", "judge", "rules")
@@ -19,7 +18,7 @@ SAME = ("format", "options", "seed", "limit", "judge", "rules")
 TABLES, LISTS = ("versions", "models", "tasks"), ("methods", "variants")
 """What each of these may bring of its own: of tables, what several have must be the same."""
 ALL = (*SAME, *TABLES, *LISTS)
-"""What must be the same in a run that is gone on with."""
+"""What must be the same in a run that is resumed."""
 
 
 def notes_of(header: Header, method: str) -> list[str]:
@@ -85,7 +84,7 @@ def _but_scoring(header: Header) -> dict[str, Any]:
 
 
 def check_resumed(folder: object, old: Header, new: Header) -> None:
-    """Refuse to go on with a run under settings that are not its own. More samples of each task
+    """Refuse to resume a run with settings that are not its own. More samples of each task
     may be asked for: what there is are the first of them.
 
     Raises:

@@ -1,8 +1,8 @@
-"""The thirteen data sets on the Hugging Face hub, and their rows in the form of the JSON lines.
+"""The thirteen data sets on the Hugging Face hub, with their rows in the form of the JSON lines.
 
 Ids, configurations, splits and columns are those that the authors' code loads
 (dataset_utils.py), but for the owner's name before `gsm8k`, which newer versions of `datasets`
-ask for. Knows no task: only what a column is called where.
+ask for.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""How sure a mean is: its interval by the bootstrap.
+"""How sure a mean is: its interval by the percentile bootstrap.
 
-The percentile bootstrap: means of as many values drawn with replacement, 2000 times over, and of
-these the middle 95 %. Seeded, and blind to the order of the values, so the same values always have
-the same interval. Knows no task and no method.
+Means of as many values drawn with replacement, 2000 times over, and of these the middle 95 %.
+Seeded, and independent of the order of the values: the same values have the same interval.
 """
 
 from __future__ import annotations

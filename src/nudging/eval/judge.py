@@ -1,9 +1,9 @@
 """A judge: a model behind any OpenAI-compatible address that scores answers by a rubric.
 
-Named as engines are, `http://HOST:PORT/v1#MODEL?api_key_env=NAME`, and asked over the same wire:
-keys come from the environment, transient failures are tried again with back-off. What it replied
-is kept in a file, so a run that goes on pays for no answer twice. A reply that can't be read is
-data (`Verdict.unread`), is not kept, and never becomes a score. Knows no task and no run.
+Named as engines are, `http://HOST:PORT/v1#MODEL?api_key_env=NAME`, and asked in the same way: keys
+come from the environment, transient failures are retried with back-off. Its replies are kept in a
+file, so a run that resumes pays for no answer twice. A reply that can't be read is data
+(`Verdict.unread`), is not kept, and never becomes a score.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..engines.options import check_options
-from ..engines.remote.http import WIRE_OPTIONS, Wire, open_wire
+from ..engines.remote import CONNECTION_OPTIONS
+from ..engines.remote.http_client import HttpClient, open_client
 from ..engines.spec import Spec, parse_spec
 from ..errors import InputError, ServerNonsense, SpecError
-from ..storage.kept import encode, own
-from .rubrics import Rubric, Unread
+from ..storage.resumable import Journal
+from .rubrics import Rubric, UnreadableReply
 from .task import Sample, Score
 
 _MOST_TOKENS = 2048  # room for reasons, and for a model that thinks aloud first
@@ -39,29 +41,34 @@ class Verdict:
 
 class Judge:
     def __init__(
-        self, wire: Wire, model: str, *, temperature: float | None = 0.0, cache: Path | None = None
+        self,
+        wire: HttpClient,
+        model: str,
+        *,
+        temperature: float | None = 0.0,
+        cache: Path | None = None,
     ) -> None:
         self.model = model
         self._wire = wire
         self._temperature = temperature
-        self._kept = _Kept(cache)
+        self._replies = _ReplyCache(cache)
 
     async def ask(self, rubric: Rubric, sample: Sample, answer: str) -> Verdict:
         """Raises the wire's errors (`ServerError`) once trying again has not helped."""
         body = self._body(rubric, sample, answer)
         key = self._key(body)
-        reply = self._kept.get(key)
+        reply = self._replies.get(key)
         if reply is None:
-            async with self._wire.seat():
+            async with self._wire.permit():
                 reply = _content(await self._wire.post("{url}/chat/completions", body))
         verdict = _read(rubric, reply)
         if not verdict.unread:
-            self._kept.put(key, reply)
+            self._replies.put(key, reply)
         return verdict
 
     async def recall(self, rubric: Rubric, sample: Sample, answer: str) -> Verdict:
         """What it said before, without asking it."""
-        reply = self._kept.get(self._key(self._body(rubric, sample, answer)))
+        reply = self._replies.get(self._key(self._body(rubric, sample, answer)))
         return Verdict({}, "", "no reply is kept") if reply is None else _read(rubric, reply)
 
     def _body(self, rubric: Rubric, sample: Sample, answer: str) -> dict[str, Any]:
@@ -80,13 +87,14 @@ class Judge:
         return hashlib.sha256(json.dumps([self._wire.url, body]).encode()).hexdigest()
 
     async def aclose(self) -> None:
+        self._replies.close()
         await self._wire.aclose()
 
 
 def _read(rubric: Rubric, reply: str) -> Verdict:
     try:
         return Verdict(rubric.read(reply), reply)
-    except Unread as problem:
+    except UnreadableReply as problem:
         return Verdict({}, reply, str(problem))
 
 
@@ -97,7 +105,7 @@ def open_judge(spec: str, cache: Path | None = None, *, asked: bool = True) -> J
     if not asked:
         options = {name: value for name, value in parsed.options.items() if name != "api_key_env"}
         parsed = parsed._replace(options=options)
-    return Judge(open_wire(parsed), parsed.model, temperature=temperature, cache=cache)
+    return Judge(open_client(parsed), parsed.model, temperature=temperature, cache=cache)
 
 
 def check_judge(spec: str) -> tuple[Spec, float | None]:
@@ -112,14 +120,16 @@ def check_judge(spec: str) -> tuple[Spec, float | None]:
         raise SpecError(f"the judge: {error}", hint=hint) from None
     if parsed.kind != "http" or not parsed.model:
         raise SpecError(f"a judge must be a model on a server, not {spec!r}", hint=hint)
-    check_options(parsed.options, (*WIRE_OPTIONS, "temperature"), "a judge")
+    check_options(parsed.options, (*CONNECTION_OPTIONS, "temperature"), "a judge")
     given = parsed.options.get("temperature", "0")
     try:
         temperature = None if given == "default" else float(given)
     except ValueError:
         temperature = -1.0
     if temperature is not None and not 0 <= temperature <= 2:
-        raise SpecError(f"temperature is a number from 0 to 2, or default, not {given!r}")
+        raise SpecError(
+            f"temperature is a number from 0 to 2, or default, not {given!r}", hint=hint
+        )
     return parsed, temperature
 
 
@@ -151,30 +161,24 @@ def _content(body: object) -> str:
     return content
 
 
-class _Kept:
-    """Replies by the hash of the whole request, in a file of JSON lines that only grows."""
+class _ReplyCache:
+    """Replies by the hash of the whole request, in a file if there is one."""
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
         self._replies: dict[str, str] = {}
+        self._journal: Journal | None = None
         if path is None:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            content = b""
-            if path.exists():
-                with own(path, "rb+") as file:
-                    content = file.read()
-                    if content and not content.endswith(b"\n"):  # killed while it wrote
-                        file.write(b"\n")
+            self._journal = Journal(path, self._note)
         except OSError as error:
             raise InputError(f"can't use {path} for replies: {error.strerror}") from None
-        for line in content.splitlines():
-            try:
-                found = json.loads(line)
-                self._replies[found["key"]] = found["reply"]
-            except (ValueError, LookupError, TypeError, RecursionError):
-                continue  # half a line: it is asked for again
+
+    def _note(self, number: int, line: bytes) -> None:
+        with suppress(ValueError, LookupError, TypeError, RecursionError):  # else it is asked again
+            found = json.loads(line)
+            self._replies[found["key"]] = found["reply"]
 
     def get(self, key: str) -> str | None:
         return self._replies.get(key)
@@ -183,6 +187,9 @@ class _Kept:
         if self._replies.get(key) == reply:
             return
         self._replies[key] = reply
-        if self._path is not None:
-            with own(self._path, "ab") as file:
-                file.write(encode({"key": key, "reply": reply}))
+        if self._journal is not None:
+            self._journal.add({"key": key, "reply": reply})
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()

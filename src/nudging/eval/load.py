@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import InputError
-from ..storage.lines import BEGIN, check_lines
 from ..storage.nesting import shallow
+from ..storage.text_files import BEGIN, check_lines
 from .hub import hub_rows
 from .task import Row, Sample, Task
 

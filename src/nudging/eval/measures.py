@@ -1,6 +1,6 @@
-"""What can be said of an answer without knowing the right one, and without a judge.
+"""Figures of an answer that need neither the right answer nor a judge.
 
-Knows no task. Words are what stands between white space, without case.
+Words are what stands between white space, without case.
 """
 
 from __future__ import annotations

@@ -1,21 +1,20 @@
-"""Several runs made one: those of several machines, each with a part of the tasks or methods.
+"""Several runs made one: those of several machines, each with some of the tasks or methods.
 
-A sample that is in more than one of them must have the same line there, but for the time it took.
-Knows neither tasks nor methods.
+A sample that is in more than one of them must have the same line in each, but for the time it took.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import UsageError
-from ..storage.headers import Header
-from ..storage.kept import encode, fresh, write_json
+from ..storage.resumable import HEADER, Header, write_journal
+from ..storage.safe_files import write_json
 from .header import merged
-from .lines import Key, canonical, key, timeless
-from .store import HEADER, SAMPLES, check_place, read_header, read_samples
+from .run_folder import SAMPLES, check_place, read_header, read_samples
+from .sample_lines import Line, SampleKey, canonical, key, timeless
 
 
 def merge(runs: Sequence[Path], out: Path) -> None:
@@ -32,21 +31,22 @@ def merge(runs: Sequence[Path], out: Path) -> None:
     header = merged(runs, headers)
     chosen = _chosen(runs, headers)
     out.mkdir(parents=True, exist_ok=True)
-    new = out / f"{SAMPLES}.new"
-    with fresh(new) as file:
-        for number, run in enumerate(runs):
-            for line in read_samples(run):
-                if chosen.get(key(line)) == (number, line["error"] is not None):
-                    file.write(encode(line))
-                    del chosen[key(line)]
-    new.replace(out / SAMPLES)
+    write_journal(out / SAMPLES, _lines(runs, chosen))
     write_json(out / HEADER, header)  # the last: what has no header is no run
 
 
-def _chosen(runs: Sequence[Path], headers: Sequence[Header]) -> dict[Key, tuple[int, bool]]:
+def _lines(runs: Sequence[Path], chosen: dict[SampleKey, tuple[int, bool]]) -> Iterator[Line]:
+    for number, run in enumerate(runs):
+        for line in read_samples(run):
+            if chosen.get(key(line)) == (number, line["error"] is not None):
+                yield line
+                del chosen[key(line)]
+
+
+def _chosen(runs: Sequence[Path], headers: Sequence[Header]) -> dict[SampleKey, tuple[int, bool]]:
     """Of each sample the run whose line counts, and whether that is a failure."""
-    chosen: dict[Key, tuple[int, bool]] = {}
-    seen: dict[Key, bytes] = {}
+    chosen: dict[SampleKey, tuple[int, bool]] = {}
+    seen: dict[SampleKey, bytes] = {}
     for number, (run, header) in enumerate(zip(runs, headers, strict=True)):
         for line in read_samples(run, header):
             about = key(line)

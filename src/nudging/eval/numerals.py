@@ -1,6 +1,6 @@
 """Which number an answer says, however it is typed: in English, in TeX, with spaces or dashes.
 
-Every pattern is linear in the length of the text. Knows no task.
+Every pattern is linear in the length of the text.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Prompts of the user's own, for calibration and analysis. Knows no model."""
+"""Prompts of the user's own, for calibration and analysis."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..errors import InputError
-from ..storage.lines import BEGIN, check_lines, check_text, read_questions
+from ..storage.text_files import BEGIN, check_lines, check_text, read_questions
 
 
 def read_prompts(path: Path, limit: int) -> list[str]:

@@ -4,7 +4,7 @@ Where the text states its answer ("The answer is ...", "Answer:", "####", "\\box
 the last such place first; else what stands last. A reading is canonical text, so two answers say
 the same exactly when their readings are equal; None means that nothing was found. Numbers are read
 in `numerals.py`, lettered choices in `choose.py`. Every pattern is linear in the length of the
-text. Knows no task.
+text.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The answers of a run scored anew, by the code of today.
 
-No model is asked, and no judge: of what a judge has said, that which is kept counts.
+No model is asked, and no judge: what a judge has said, and is kept, counts.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..storage.kept import encode, fresh, write_json
+from ..storage.resumable import HEADER, sole_writer
+from ..storage.safe_files import encode, fresh, write_json
 from .code import rules_sum
+from .evaluation import TaskSamples, read_again, scorer
 from .judge import open_judge
-from .lines import Line, canonical
-from .run import Asked, read_again, scorer
-from .store import HEADER, SAMPLES, alone, read_header, read_samples
+from .run_folder import SAMPLES, read_header, read_samples
+from .sample_lines import Line, canonical
 from .task import Sample
 from .work import scored
 
 
 @dataclass(slots=True)
-class Change:
+class RescoredCell:
     """What has changed in a cell."""
 
     task: str
@@ -43,9 +44,9 @@ class Change:
             self.right[place] += bool((line["score"] or {}).get("correct"))
 
 
-async def rescore(folder: Path, given: Sequence[Asked] = ()) -> list[Change]:
+async def rescore(folder: Path, given: Sequence[TaskSamples] = ()) -> list[RescoredCell]:
     """Score a run's answers anew. Killed at any moment, it leaves a run that can be scored again,
-    and is not gone on with before.
+    and is not resumed before.
 
     `given`: tasks of the run whose files do not lie any more where its header says.
 
@@ -60,15 +61,15 @@ async def rescore(folder: Path, given: Sequence[Asked] = ()) -> list[Change]:
         name: named.get(name) or read_again(name, facts, header["seed"])
         for name, facts in header["tasks"].items()
     }
-    changes: dict[str, Change] = {}
-    with alone(folder):
+    changes: dict[str, RescoredCell] = {}
+    with sole_writer(folder):
         path = folder / SAMPLES
         new = path.with_name(f"{path.name}.rescored")
         with fresh(new) as file:
             async with aclosing(_anew(folder, header, asked)) as lines:
                 async for old, line in lines:
                     about = canonical([line["task"], line["method"], line["setting"]])
-                    change = Change(line["task"], line["method"], line["setting"])
+                    change = RescoredCell(line["task"], line["method"], line["setting"])
                     changes.setdefault(about, change).add(old, line)
                     file.write(encode(line))
             file.flush()
@@ -82,7 +83,7 @@ async def rescore(folder: Path, given: Sequence[Asked] = ()) -> list[Change]:
 
 
 async def _anew(
-    folder: Path, header: Mapping[str, Any], asked: Mapping[str, Asked]
+    folder: Path, header: Mapping[str, Any], asked: Mapping[str, TaskSamples]
 ) -> AsyncGenerator[tuple[Line, Line], None]:
     """The lines of a run as they are, and as they are to be."""
     spec = header["judge"]

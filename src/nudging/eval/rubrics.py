@@ -2,8 +2,7 @@
 
 Three rubrics: the five aspects of just-eval and its safety scale (Lin et al., arXiv 2312.01552),
 and whether an answer agrees with the right one, as the authors of nudging have it decided. The
-wording is ours. A reply that can't be read raises `Unread`; no score is ever made up. Knows no
-wire and no task.
+wording is ours. A reply that can't be read raises `UnreadableReply`; no score is ever made up.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 _TAIL = 20_000  # characters at the end of a reply in which its scores are looked for
 
 
-class Unread(Exception):
+class UnreadableReply(Exception):
     """A judge's reply holds no scores as they were asked for."""
 
 
@@ -54,9 +53,9 @@ class Rubric:
         for found in reversed(list(_objects(reply[-_TAIL:]))):
             try:
                 return {name: self._score(found, name) for name in self.scores}
-            except Unread as error:
+            except UnreadableReply as error:
                 problem = str(error)
-        raise Unread(problem)
+        raise UnreadableReply(problem)
 
     def _score(self, found: Mapping[str, Any], name: str) -> float:
         value = found.get(name)
@@ -67,9 +66,9 @@ class Rubric:
         if isinstance(value, bool) and self.most == 1:
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise Unread(f"it gives no score for {name!r}")
+            raise UnreadableReply(f"it gives no score for {name!r}")
         if not self.least <= value <= self.most or value != int(value):
-            raise Unread(f"{name!r} is no whole number from {self.least} to {self.most}")
+            raise UnreadableReply(f"{name!r} is no whole number from {self.least} to {self.most}")
         return float(value)
 
 

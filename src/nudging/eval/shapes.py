@@ -1,4 +1,4 @@
-"""What plain data of a run must look like, since anyone may have written it by hand. Pure."""
+"""The shape that plain data of a run must have, since anyone may have written it by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..storage.headers import Header
+from ..storage.resumable import Header
 
 _MOST = 1e15
 """No figure of a run is larger."""

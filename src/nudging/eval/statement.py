@@ -1,6 +1,6 @@
 """Where a free text states its answer: "The answer is ...", "Answer:", "####", "\\boxed".
 
-Every pattern is linear in the length of the text. Knows no kind of answer.
+Every pattern is linear in the length of the text.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A run in figures: a cell for each task, method and setting.
 
-Lines may come in any order; what comes out does not depend on it. Knows no folder and no model.
+Lines may come in any order; the figures do not depend on it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from ..values.tokens import StopReason, count_words
 from .interval import interval
-from .lines import Line, canonical
+from .sample_lines import Line, canonical
 
 BASELINE = "base"
 """The method that the others are compared with, sample by sample."""
@@ -20,7 +20,7 @@ ENDED = (StopReason.NUDGE, StopReason.BASE)
 """Reasons for the end that a model gave: not a limit, a loop or a stop string."""
 
 
-class _Cell:
+class _CellTotals:
     """The lines of one task, method and setting, added up."""
 
     def __init__(self, line: Line) -> None:
@@ -53,7 +53,7 @@ class _Cell:
         for name, value in score["measures"].items():
             self._measures.setdefault(name, []).append(value)
 
-    def data(self, base: _Cell | None, seed: int) -> dict[str, Any]:
+    def data(self, base: _CellTotals | None, seed: int) -> dict[str, Any]:
         scored = [float(correct) for correct in self.correct.values()]
         other = base.correct if base else {}
         both = self.correct.keys() & other.keys()
@@ -82,7 +82,7 @@ class _Cell:
 
 def summary(header: Mapping[str, Any], lines: Iterable[Line]) -> dict[str, Any]:
     """The figures of a run, its cells in the order of the header's tasks and methods."""
-    cells: dict[tuple[int, int, str], _Cell] = {}
+    cells: dict[tuple[int, int, str], _CellTotals] = {}
     tasks, methods = list(header["tasks"]), list(header["methods"])
     for line in lines:
         place = (
@@ -90,7 +90,7 @@ def summary(header: Mapping[str, Any], lines: Iterable[Line]) -> dict[str, Any]:
             methods.index(line["method"]),
             canonical(line["setting"]),
         )
-        cells.setdefault(place, _Cell(line)).add(line)
+        cells.setdefault(place, _CellTotals(line)).add(line)
     found = [cells[place] for place in sorted(cells)]
     bases = {cell.task: cell for cell in reversed(found) if cell.method == BASELINE}
     seed = header["seed"]

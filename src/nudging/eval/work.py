@@ -1,7 +1,6 @@
-"""A run's work: each sample asked of each method and scored, a line for each as it is done.
+"""A run's work: each sample is asked of each method and scored, with a line for each as it is done.
 
-Knows neither folder nor command line. What a method or a task raises is the sample's own failure,
-and becomes its line.
+What a method or a task raises is the sample's own failure, and becomes its line.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..aio.crowd import as_done
-from ..storage.kept import encode
+from ..storage.safe_files import encode
 from ..values.data import answer_data
 from ..values.tokens import Answer
-from .lines import Key, Line, key
+from .sample_lines import Line, SampleKey, key
 from .task import Sample, Score
 
 _SCORED_MEANWHILE = 8
 """Samples that may wait for a judge while others are answered."""
 
 
-class Asked(Protocol):
+class Answerer(Protocol):
     """What a run needs of a decoding method."""
 
     @property
@@ -55,7 +54,7 @@ class Cell:
 
     task: str
     samples: Sequence[Sample]
-    method: Asked
+    method: Answerer
     score: Scorer
     at_once: int = 1
     """Answers at work at the same time."""
@@ -77,7 +76,10 @@ class Cell:
 
 
 async def work(
-    cells: Sequence[Cell], done: Container[Key], unscored: Mapping[Key, Line], fresh: Fresh
+    cells: Sequence[Cell],
+    done: Container[SampleKey],
+    unscored: Mapping[SampleKey, Line],
+    fresh: Fresh,
 ) -> AsyncGenerator[Line, None]:
     """The lines of all samples that are not `done`, cell by cell.
 
@@ -86,8 +88,8 @@ async def work(
     """
     for cell in cells:
         left = [sample for sample in cell.samples if key(cell.blank(sample)) not in done]
-        places = asyncio.Semaphore(cell.at_once)
-        jobs = (_line(cell, sample, unscored, fresh, places) for sample in left)
+        permits = asyncio.Semaphore(cell.at_once)
+        jobs = (_line(cell, sample, unscored, fresh, permits) for sample in left)
         async with aclosing(as_done(jobs, cell.at_once + _SCORED_MEANWHILE)) as lines:
             async for line in lines:
                 yield line
@@ -96,16 +98,16 @@ async def work(
 async def _line(
     cell: Cell,
     sample: Sample,
-    unscored: Mapping[Key, Line],
+    unscored: Mapping[SampleKey, Line],
     fresh: Fresh,
-    places: asyncio.Semaphore,
+    permits: asyncio.Semaphore,
 ) -> Line:
     line = cell.blank(sample)
     try:
         if before := unscored.get(key(line)):
             line["answer"] = before["answer"]
         else:
-            async with places:
+            async with permits:
                 if cell.at_once == 1:
                     await fresh()
                 # the task has put its own prefix before the question

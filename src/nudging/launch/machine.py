@@ -1,7 +1,4 @@
-"""What this machine has to compute on: GPUs as nvidia-smi lists them, or memory and cores.
-
-Knows no model.
-"""
+"""What this machine computes on: GPUs as nvidia-smi lists them, or main memory and cores."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..engines.local.cores import physical_cores
+from ..engines.local.cpu_count import physical_cores
 from ..errors import NudgingError, UsageError
 
 _FIELDS = "index,uuid,memory.total,memory.free"

@@ -1,7 +1,4 @@
-"""A server as a process: its log, whether it is ready, and its end with all that it started.
-
-Knows nothing of models.
-"""
+"""A server as a process: its log, whether it is ready, and its end with all that it started."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import NudgingError
-from ..storage.kept import fresh
+from ..storage.safe_files import fresh
 
 GRACE = 20.0
 """Seconds that a server gets to end by itself."""
@@ -105,8 +102,8 @@ def end(processes: Sequence[Process]) -> None:
 
 
 def _ending_with_us() -> Callable[[], None] | None:
-    """What a child does first, so that it is told to end when this process is killed and can't
-    end it. Only Linux has that."""
+    """What a child does first, so that it gets a SIGTERM when this process is killed and can't end
+    it. Only Linux has that."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)

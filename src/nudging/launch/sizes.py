@@ -1,6 +1,6 @@
-"""What a model takes in memory: its weights, and its cache for a token.
+"""The memory that a model takes: its weights, and its KV cache for each token.
 
-Read from a folder or from the Hugging Face hub, without loading anything. Knows no machine.
+Read from a folder or from the Hugging Face hub, without loading anything.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WIDTH = 2
 """Bytes of a number in the cache, unless vLLM is told otherwise."""
 
 
-class Size(NamedTuple):
+class ModelSize(NamedTuple):
     """Bytes."""
 
     weights: int
@@ -29,12 +29,12 @@ class Size(NamedTuple):
     """Of the cache, for each token of a text."""
 
 
-def size_of(model: str) -> Size:
+def size_of(model: str) -> ModelSize:
     """The size of a folder's model, or of one on the hub.
 
     Raises:
         ModelError: there is no such model, or none that is safe to load.
-        MissingExtra: the hub's library is not installed. PullError: the hub does not tell.
+        MissingExtra: the hub's library is not installed. PullError: the hub gives no size.
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -48,7 +48,7 @@ def size_of(model: str) -> Size:
     return _of_hub(model)
 
 
-def _of_folder(folder: Path) -> Size:
+def _of_folder(folder: Path) -> ModelSize:
     check_folder(folder)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -58,7 +58,7 @@ def _of_folder(folder: Path) -> Size:
     return read_size(str(folder), files, config)
 
 
-def _of_hub(name: str) -> Size:
+def _of_hub(name: str) -> ModelSize:
     try:
         import huggingface_hub
     except ModuleNotFoundError:
@@ -81,7 +81,7 @@ def _of_hub(name: str) -> Size:
     return read_size(name, {f.rfilename: f.size or 0 for f in told.siblings or ()}, config)
 
 
-def read_size(name: str, files: Mapping[str, int], config: Any) -> Size:
+def read_size(name: str, files: Mapping[str, int], config: Any) -> ModelSize:
     """From the sizes of files and the configuration, both a stranger's."""
     weights = {n: size for n, size in files.items() if n.endswith(".safetensors") and "/" not in n}
     # Some models lie there twice, the second time in a form that vLLM does not read.
@@ -92,7 +92,7 @@ def read_size(name: str, files: Mapping[str, int], config: Any) -> Size:
             f"{name} holds no .safetensors weights",
             hint="pickled weights (.bin, .pt) are not used; save them as safetensors first",
         )
-    return Size(total, _token(config) or max(1, total // _OFTEN))
+    return ModelSize(total, _token(config) or max(1, total // _OFTEN))
 
 
 def _token(config: Any) -> int | None:

@@ -3,8 +3,8 @@
     with NudgingLM(base="demo:base", nudge="demo:nudge", gamma=0.4) as model:
         simple_evaluate(model=model, tasks=["gsm8k"])
 
-On the command line `python -m nudging.lm_eval` is `lm_eval` with a model `nudging`. Knows no task
-and no score. Needs lm_eval, which is no dependency of ours: who wants this has it.
+On the command line `python -m nudging.lm_eval` is `lm_eval` with a model `nudging`. Needs
+lm_eval, which is no dependency of ours.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Conversation(str):
     __slots__ = ()
 
 
-class _Job(NamedTuple):
+class _AnswerJob(NamedTuple):
     question: Question
     options: dict[str, Any]
 
@@ -111,17 +111,17 @@ class NudgingLM(LM):  # type: ignore[misc]
                 bar.update()
         return found
 
-    def _job(self, prompt: str, wanted: Mapping[str, Any], again: int) -> _Job:
+    def _job(self, prompt: str, wanted: Mapping[str, Any], again: int) -> _AnswerJob:
         """A question and its options. `again`: how often it was asked before, to be drawn anew."""
         options = changed(self._options, as_options(wanted))
         config = config_of(options)
         if again:
             options["seed"] = config.base_sampling.seed + again
         chat = isinstance(prompt, Conversation)
-        return _Job(json.loads(prompt) if chat else prompt, options)
+        return _AnswerJob(json.loads(prompt) if chat else prompt, options)
 
-    async def _answers(self, jobs: Sequence[_Job]) -> AsyncGenerator[str, None]:
-        async def coming() -> AsyncIterator[_Job]:
+    async def _answers(self, jobs: Sequence[_AnswerJob]) -> AsyncGenerator[str, None]:
+        async def coming() -> AsyncIterator[_AnswerJob]:
             for job in jobs:
                 yield job
 
@@ -131,7 +131,7 @@ class NudgingLM(LM):  # type: ignore[misc]
                     raise result
                 yield result
 
-    async def _answer(self, job: _Job) -> str:
+    async def _answer(self, job: _AnswerJob) -> str:
         if isinstance(job.question, str):
             answer = await self._text.answer_async(job.question, system="", **job.options)
         else:

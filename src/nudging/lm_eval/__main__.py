@@ -1,5 +1,5 @@
 """`python -m nudging.lm_eval`: lm_eval's own command, which finds models only where they have been
-imported. Knows nothing of its arguments."""
+imported."""
 
 from __future__ import annotations
 

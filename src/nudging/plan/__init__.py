@@ -1,1 +1,1 @@
-"""How many servers a load needs: an estimate in closed form, and a simulation that checks it."""
+"""How many servers a load needs: an estimate in closed form."""

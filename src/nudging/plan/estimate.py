@@ -1,8 +1,9 @@
 """How many servers, in closed form: what an answer takes of each pool, and how long it waits.
 
-Little's law closes the circle: answers at work are those that come in a second times the seconds
-that one takes, and the more are at work, the longer a step takes. `at` finds where both agree.
-Averages only: no line, no chance. Knows no simulated time.
+By Little's law, the answers in progress are the answers that arrive in a second times the seconds
+that one takes; and the more are in progress, the longer a step takes. `estimate_at` finds the fixed
+point of the two. These are averages, without queueing and without chance; `benchmarks/capacity`
+simulates the same servers token by token, and docs/scale.md compares that with measured fleets.
 """
 
 from __future__ import annotations
@@ -12,55 +13,80 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ..values.tokens import Source
-from .answer import LOOKAHEAD
-from .simulate import Fleet, Load
+from .shape import Shape
 from .speed import Speed
 
-ROUNDS = 1000
-"""Of the fixed point, at most."""
-MOST = 100_000
+LOOKAHEAD = 16
+"""Tokens of a draft, at most."""
+MAX_ROUNDS = 1000
+"""Iterations towards the fixed point."""
+MAX_SERVERS = 100_000
 """Servers of a pool that anybody would ask for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One model's part in an average answer."""
+class Deployment:
+    """The servers of both models."""
+
+    base: Speed
+    nudge: Speed
+    bases: int = 1
+    nudges: int = 1
+    hop: float = 2.0
+    """Milliseconds that the network and our own code add to a request."""
+    gate: bool = False
+    """Base servers end a stream at the first token in doubt (`nudging.vllm_gate`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What answers are like."""
+
+    shape: Shape
+    prompt: int
+    """Tokens of a prompt."""
+    output: int
+    """Tokens of an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What an average answer asks of one model."""
 
     requests: float
     steps: float
-    """That the answer waits for."""
+    """Those that the answer waits for."""
     read: float
-    """Milliseconds that its texts take to be read."""
+    """Milliseconds of prefill."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     seconds: float
-    """An answer takes."""
+    """Of an answer."""
     sequences: dict[Source, float]
-    """At work in a server of each pool, on average."""
+    """In progress in a server of each pool, on average."""
     load: dict[Source, float]
-    """Of the answers that each pool could make at most, those that come."""
+    """The answers that arrive, as a share of the most that each pool could make."""
 
     @property
     def bottleneck(self) -> Source:
-        """The pool that is nearest to what it can do."""
+        """The pool that is nearest to its limit."""
         return max(self.load, key=lambda source: self.load[source])
 
 
-def parts(fleet: Fleet, load: Load) -> dict[Source, Part]:
-    """What an average answer asks of each model."""
+def demands(fleet: Deployment, load: Load) -> dict[Source, Demand]:
     turn = load.shape.mean()
     rounds = load.output / (turn.nudged + turn.written)
     peeks, asks = rounds * turn.words, rounds * (1 + turn.asked) + 1
     return {
-        # Peeks that keep the turn take a step each; the last one's stream goes on to the doubt.
-        "base": _part(
+        # Peeks that keep the turn take a step each; the last one's stream continues to the doubt.
+        "base": _demand(
             fleet.base, peeks, rounds * (turn.words + turn.written), load, turn.nudged / turn.words
         ),
         # A draft is waited for until the word after its first shows; the others come while the base
         # model is asked.
-        "nudge": _part(
+        "nudge": _demand(
             fleet.nudge,
             asks,
             asks + rounds * turn.nudged / turn.words,
@@ -70,32 +96,32 @@ def parts(fleet: Fleet, load: Load) -> dict[Source, Part]:
     }
 
 
-def _part(speed: Speed, requests: float, tokens: float, load: Load, new: float) -> Part:
+def _demand(speed: Speed, requests: float, tokens: float, load: Load, new: float) -> Demand:
     """`new`: tokens written since the request before."""
     again = new + (speed.block + 1) / 2  # half a block is read once more
     read = speed.reading(load.prompt) + (requests - 1) * speed.reading(0)
     read += (requests - 1) * speed.prompt * again
     # Guesses of the server itself shorten what comes after the first token of a request.
-    return Part(requests, requests + (tokens - requests) / speed.tokens, read)
+    return Demand(requests, requests + (tokens - requests) / speed.tokens, read)
 
 
-def alone(fleet: Fleet, load: Load) -> float:
-    """Seconds that an answer takes where no other is served: only its own base stream, left but
-    not ended, can be in its way."""
+def seconds_alone(fleet: Deployment, load: Load) -> float:
+    """Seconds of an answer where no other is served. Only its own base stream, which was left but
+    has not ended, can delay it."""
     left: dict[Source, float] = {"base": 0.0 if fleet.gate else 1.0, "nudge": 0.0}
-    return _seconds(fleet, parts(fleet, load), left, {"base": 0.0, "nudge": 0.0})
+    return _seconds(fleet, demands(fleet, load), left, {"base": 0.0, "nudge": 0.0})
 
 
-def at(fleet: Fleet, load: Load, rps: float) -> Estimate | Source:
-    """What so many answers a second come to, or the pool that is too small for them."""
-    asked = parts(fleet, load)
+def estimate_at(fleet: Deployment, load: Load, rps: float) -> Estimate | Source:
+    """The estimate for `rps` answers a second, or the pool that is too small for them."""
+    asked = demands(fleet, load)
     speeds: dict[Source, Speed] = {"base": fleet.base, "nudge": fleet.nudge}
     sizes: dict[Source, int] = {"base": fleet.bases, "nudge": fleet.nudges}
     reading = {name: rps * asked[name].read / sizes[name] / 1000 for name in asked}
     open_for: dict[Source, float] = {}
     sequences: dict[Source, float] = {"base": 1.0, "nudge": 1.0}
     seconds = 0.0
-    for _ in range(ROUNDS):
+    for _ in range(MAX_ROUNDS):
         for name in asked:
             if reading[name] >= 1 or sequences[name] > speeds[name].most:
                 return name
@@ -116,41 +142,42 @@ def at(fleet: Fleet, load: Load, rps: float) -> Estimate | Source:
     return Estimate(seconds, sequences, taken)
 
 
-def _least(speed: Speed, part: Part) -> float:
-    """Seconds of a server that an answer takes where all places are filled, and none in vain."""
-    return (part.steps * speed.step(speed.most) / speed.most + part.read) / 1000
+def _least(speed: Speed, demand: Demand) -> float:
+    """Seconds of a server for an answer where every step is full and no sequence is in vain."""
+    return (demand.steps * speed.step(speed.most) / speed.most + demand.read) / 1000
 
 
 def _step(speed: Speed, sequences: float, reading: float) -> float:
-    """Milliseconds of a step, with what is read for others in it."""
+    """Milliseconds of a step, with the prefill of other requests in it."""
     return speed.step(max(1.0, sequences)) / (1 - reading)
 
 
 def _seconds(
-    fleet: Fleet,
-    asked: dict[Source, Part],
+    fleet: Deployment,
+    asked: dict[Source, Demand],
     sequences: dict[Source, float],
     reading: dict[Source, float],
 ) -> float:
     speeds: dict[Source, Speed] = {"base": fleet.base, "nudge": fleet.nudge}
     took = 0.0
     for source, speed in speeds.items():
-        part = asked[source]
+        demand = asked[source]
         step = _step(speed, sequences[source], reading[source])
-        # A request that comes in the midst of a step waits for its end.
+        # A request that arrives during a step waits for its end.
         wait = step / 2 * min(1.0, sequences[source])
-        took += part.steps * step + part.read + part.requests * (fleet.hop + wait)
+        took += demand.steps * step + demand.read + demand.requests * (fleet.hop + wait)
     return took / 1000
 
 
-def smallest(fleet: Fleet, load: Load, rps: float, limit: float) -> tuple[Fleet, Estimate] | None:
-    """The fewest servers at which an answer takes at most `limit` seconds. None: no number will do.
-
-    Servers are added where they help most.
+def smallest_deployment(
+    fleet: Deployment, load: Load, rps: float, limit: float
+) -> tuple[Deployment, Estimate] | None:
+    """The fewest servers with which an answer takes at most `limit` seconds; None if no number is
+    enough. Servers are added one by one where they help most.
     """
     fleet = replace(fleet, bases=1, nudges=1)
-    while max(fleet.bases, fleet.nudges) <= MOST:
-        found = at(fleet, load, rps)
+    while max(fleet.bases, fleet.nudges) <= MAX_SERVERS:
+        found = estimate_at(fleet, load, rps)
         if isinstance(found, Estimate):
             if found.seconds <= limit:
                 return fleet, found
@@ -161,15 +188,15 @@ def smallest(fleet: Fleet, load: Load, rps: float, limit: float) -> tuple[Fleet,
     return None
 
 
-def _more(fleet: Fleet, source: Source) -> Fleet:
+def _more(fleet: Deployment, source: Source) -> Deployment:
     if source == "base":
         return replace(fleet, bases=fleet.bases + math.ceil(fleet.bases / 50))
     return replace(fleet, nudges=fleet.nudges + math.ceil(fleet.nudges / 50))
 
 
-def _gain(found: Estimate, fleet: Fleet, load: Load, rps: float, larger: Fleet) -> float:
-    """Seconds that an answer takes less, as a negative number, for each server added."""
-    then = at(larger, load, rps)
+def _gain(found: Estimate, fleet: Deployment, load: Load, rps: float, larger: Deployment) -> float:
+    """The change of an answer's seconds for each server added, which is negative."""
+    then = estimate_at(larger, load, rps)
     assert isinstance(then, Estimate)  # a larger fleet serves what the smaller one could
     added = larger.bases + larger.nudges - fleet.bases - fleet.nudges
     return (then.seconds - found.seconds) / added

@@ -1,7 +1,7 @@
 """The shape of answers: how many tokens each model writes at a stretch, and no text.
 
 From measured answers (what `nudge ask --json` prints, or the samples of `nudge eval`), or made up
-from the nudging model's share. Knows no server.
+from the nudging model's share.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Turn(NamedTuple):
         return self.nudged + self.written
 
 
-class Mean(NamedTuple):
-    """A turn's figures, on average."""
+class MeanTurn(NamedTuple):
+    """The average of turns."""
 
     nudged: float
     words: float
@@ -51,7 +51,7 @@ class Mean(NamedTuple):
 
 
 class Shape:
-    """Turns to draw answers from."""
+    """How turns are distributed, as a sample of them."""
 
     def __init__(self, turns: Sequence[Turn]) -> None:
         self.turns = tuple(turns)
@@ -61,21 +61,10 @@ class Shape:
                 hint="what nudge ask --json prints, or samples.jsonl of a run with nudging",
             )
 
-    def answer(self, tokens: int, draws: random.Random) -> list[Turn]:
-        """The turns of an answer of so many tokens, the last one cut to fit."""
-        found: list[Turn] = []
-        while tokens > 0:
-            turn = draws.choice(self.turns)
-            nudged = min(turn.nudged, tokens)
-            written = min(turn.written, tokens - nudged)
-            asked = turn.asked if written == turn.written else 0
-            found.append(Turn(nudged, min(turn.words, nudged), written, asked))
-            tokens -= nudged + written
-        return found
-
-    def mean(self) -> Mean:
-        """The average turn."""
-        return Mean(*(sum(column) / len(self.turns) for column in zip(*self.turns, strict=True)))
+    def mean(self) -> MeanTurn:
+        return MeanTurn(
+            *(sum(column) / len(self.turns) for column in zip(*self.turns, strict=True))
+        )
 
     @property
     def share(self) -> float:

@@ -1,11 +1,9 @@
-"""What a batching server takes: a step of k sequences, and reading a text. Times in milliseconds.
+"""What a batching server takes: a step of k sequences, and the prefill. Times in milliseconds.
 
-A server computes in steps. In each, every sequence gets a token, and the texts of the requests
-that have just come are read. All sequences wait for all of that:
+A server computes in steps. In each step every sequence gets a token, and the texts of the new
+requests are read (prefill). All sequences wait for all of that:
 
     step = first + more * (k - 1) + sum over new requests of (request + prompt * tokens to read)
-
-Knows no rule and no queue.
 """
 
 from __future__ import annotations
@@ -40,11 +38,6 @@ class Speed:
 
     def reading(self, tokens: int) -> float:
         return self.request + self.prompt * tokens
-
-    def unread(self, length: int, known: int) -> int:
-        """Tokens to read of a text, of which the first `known` were seen before. The last one is
-        always read: it is what the next token comes from."""
-        return length - min(known, length - 1) // self.block * self.block
 
     @property
     def tokens(self) -> float:

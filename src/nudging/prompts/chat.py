@@ -204,10 +204,10 @@ def run_template(
     """Run a template, and tell its refusal and its failure in our errors."""
     try:
         return sandbox.run(template, values, keep_last_newline=keep_last_newline)
-    except sandbox.Refused as error:
+    except sandbox.TemplateRefused as error:
         raise InputError(
             f"the chat template refuses this conversation: {error}",
             hint="a template may want turns of user and assistant only, one after the other",
         ) from None
-    except sandbox.Failed as error:
+    except sandbox.TemplateFailed as error:
         raise TemplateError(str(error)) from error

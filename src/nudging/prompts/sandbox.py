@@ -35,11 +35,11 @@ _KEPT = 2  # idle processes
 _INHERITED = ("TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")  # what Python needs to start, and to tell time
 
 
-class Refused(Exception):
+class TemplateRefused(Exception):
     """The template's own refusal of these values, in its words (`raise_exception`)."""
 
 
-class Failed(Exception):
+class TemplateFailed(Exception):
     """The template is broken, forbidden, or takes too much."""
 
 
@@ -52,8 +52,8 @@ def run(template: str, values: Mapping[str, Any], *, keep_last_newline: bool = F
     """Render a template. Blocks: on an event loop, call it `aside`.
 
     Raises:
-        Refused: the template says that it does not take these values.
-        Failed: it is broken, forbidden, or takes too much.
+        TemplateRefused: the template says that it does not take these values.
+        TemplateFailed: it is broken, forbidden, or takes too much.
     """
     job = {
         "template": template,
@@ -63,9 +63,9 @@ def run(template: str, values: Mapping[str, Any], *, keep_last_newline: bool = F
     }
     came = _ask(json.dumps(job, ensure_ascii=False).encode(errors="surrogatepass") + b"\n")
     if "refused" in came:
-        raise Refused(came["refused"])
+        raise TemplateRefused(came["refused"])
     if "failed" in came:
-        raise Failed(f"the template failed: {came['failed']}")
+        raise TemplateFailed(f"the template failed: {came['failed']}")
     return came["text"]
 
 
@@ -79,7 +79,7 @@ def _ask(job: bytes) -> dict[str, str]:
     try:
         worker = _taken()
     except OSError as error:
-        raise Failed(f"no process can be started for the template: {error}") from error
+        raise TemplateFailed(f"no process can be started for the template: {error}") from error
     assert worker.stdin
     assert worker.stdout
     begun = time.monotonic()
@@ -99,9 +99,11 @@ def _ask(job: bytes) -> dict[str, str]:
     took = time.monotonic() - begun
     _end(worker)
     if took >= SECONDS:
-        raise Failed(f"the template did not end within {SECONDS:g} s")
+        raise TemplateFailed(f"the template did not end within {SECONDS:g} s")
     most = f"{MEMORY // 1_000_000} MB of memory"
-    raise Failed(f"the template takes more than {most}, or breaks the process that it runs in")
+    raise TemplateFailed(
+        f"the template takes more than {most}, or breaks the process that it runs in"
+    )
 
 
 def _taken() -> Worker:

@@ -23,7 +23,7 @@ from ..rule.config import Config, changed
 from ..values.tokens import Answer, Candidate, Piece, Source
 from .bounds import Bounds, check_bounds, most_tokens
 from .requests import Asked, Kind
-from .wire import Refused, without_specs
+from .wire import Refused, shortened, without_specs
 
 Name = Literal["nudged", "base", "nudge"]
 NAMES: tuple[Name, ...] = get_args(Name)
@@ -263,8 +263,9 @@ def check_model(name: object) -> None:
         Refused: there is no such model.
     """
     if name not in NAMES:
+        named = repr(shortened(name) if isinstance(name, str) else name)
         raise Refused(
-            f"there is no model {name!r}; there are {', '.join(NAMES)}",
+            f"there is no model {named}; there are {', '.join(NAMES)}",
             status=404,
             param="model",
             code="model_not_found",

@@ -70,7 +70,7 @@ def failure(error: Exception) -> Failure:
     again: float | None = None
     cause = None
     if isinstance(error, NudgingError):
-        status, message = error.status, str(error)
+        status, message = error.status, shortened(str(error))
     if isinstance(error, ServerError | ModelError):
         # Of a server its own words are left out, which may hold anything.
         cause = re.split(r"[:;]\s", message, maxsplit=1)[0]
@@ -78,7 +78,8 @@ def failure(error: Exception) -> Failure:
     elif isinstance(error, NudgingError) and not isinstance(error, Refused):
         message = without_specs(message)
     if isinstance(error, Refused):
-        param, code, again = error.param, error.code, error.retry_after
+        param = error.param and shortened(error.param)
+        code, again = error.code, error.retry_after
     elif isinstance(error, ContextOverflow):  # its own words name a file of the operator's
         code = "context_length_exceeded"
         message = f"the prompt has at least {error.tokens} tokens, and the model's context holds"
@@ -98,6 +99,14 @@ def failure(error: Exception) -> Failure:
     return Failure(status, kind, body, headers, cause)
 
 
+def shortened(text: str) -> str:
+    """A text that may be a client's own, and of any length, as an error repeats it."""
+    return (
+        text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    )
+
+
+_LONGEST = 1000
 _SPEC = re.compile(r"(https?://|\b(llama|hf|demo|scripted):)[^\s'\"]+")
 """A model as the operator names it, by an address or a path: no client's matter."""
 

@@ -1,5 +1,7 @@
-"""How deep a stranger's data may be nested, and how much JSON may hold: far less than what ends
-Python's stack, at whatever depth of that they are looked at later, or holds up all other threads.
+"""Bounds on a stranger's data: how deep it may be nested, and how much JSON may hold.
+
+They are far below what overflows Python's stack, wherever the data is looked at later, and below
+what holds up other threads.
 """
 
 from __future__ import annotations

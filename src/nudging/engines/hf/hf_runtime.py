@@ -22,10 +22,12 @@ from typing import Any
 
 from ...errors import MissingExtra, ModelError, NudgingError, SpecError, install
 from ...prompts.templates import NAMED
+from ..base import Want
 from ..demo import cache_root
 from ..local.local_engine import LocalEngine
-from ..local.runtime import Row, Runtime
-from ..options import check_options, spec_number, template_variables
+from ..local.logits import Logits, ThinRow
+from ..local.runtime import Rows, Runtime
+from ..options import spec_number, template_variables
 from ..spec import Spec
 
 try:
@@ -38,10 +40,10 @@ except ImportError:
 from ..llama.gguf_file import check_gguf, first_part
 from .hf_files import check_classes, check_folder
 from .hf_hub import is_only_here
-from .hf_vocabulary import Vocabulary
+from .hf_logits import thin_row_on_device
+from .hf_tokenizer import HfTokenizer
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-OPTIONS = ("device", "dtype", "n_ctx", "parallel", "revision", "template", "threads")
 CHUNK = 512
 """Most ids of one forward pass, so that reading a long prompt takes no more memory than a short."""
 USUAL_CONTEXT = 4096
@@ -58,17 +60,16 @@ _DEVICE = re.compile(r"cpu|mps|auto|cuda(:\d+)?")
 
 
 def open_hf(spec: Spec, change: Callable[[Any], None] | None = None) -> LocalEngine:
-    """Open `hf:NAME_OR_DIR_OR_GGUF?dtype=...&device=...&n_ctx=...`, and other OPTIONS.
+    """Open `hf:NAME_OR_DIR_OR_GGUF?dtype=...&device=...&n_ctx=...`, and other options of `KIND`.
 
     `device=auto` spreads the model over all GPUs; without it, the first GPU or the CPU is used.
     `change`: is given the model as it was read, before anything is run.
 
     Raises:
-        SpecError: an option that does not exist or has a bad value.
+        SpecError: an option has a bad value.
         MissingExtra: a package is not installed.
         ModelError: the model can't be found, read or run.
     """
-    check_options(spec.options, OPTIONS, "the hf engine")
     dtype = spec.options.get("dtype", "auto")
     if dtype not in DTYPES:
         raise SpecError(f"hf has no dtype {dtype!r}", hint=f"there are {', '.join(DTYPES)}")
@@ -110,7 +111,7 @@ def open_hf(spec: Spec, change: Callable[[Any], None] | None = None) -> LocalEng
         if change is not None:
             change(model)
         runtime = HfRuntime(model, tokenizer, n_ctx=n_ctx or USUAL_CONTEXT, slots=parallel)
-        runtime.forward(runtime.tokenize("a", controls=False, begin=True), 1)
+        runtime.forward(runtime.tokenizer.tokenize("a", controls=False, begin=True), 1)
         runtime.cut(0)
     return LocalEngine(spec.text, runtime, template=template, variables=variables)
 
@@ -243,24 +244,15 @@ class HfRuntime(Runtime):
                 hint="serve it with vLLM, or open a GGUF file of it with llama:",
             )
         text = model.config.get_text_config()
-        self.size = text.vocab_size
         limit = getattr(text, "max_position_embeddings", None)
         self.n_ctx = min(n_ctx, limit or n_ctx)
         self._model = model
-        self._vocabulary = Vocabulary(tokenizer)
-        self.controls = self._vocabulary.controls
-        self.size = self._vocabulary.size
-        template = tokenizer.chat_template
-        self.template = template.get("default") if isinstance(template, dict) else template
-        self.template_tokens = {
-            "bos_token": tokenizer.bos_token or "",
-            "eos_token": tokenizer.eos_token or "",
-        }
-        self.ends = {
+        ends = (
             *_ids(model.generation_config.eos_token_id if model.generation_config else None),
             *_ids(text.eos_token_id),
             *_ids(tokenizer.eos_token_id),
-        }
+        )
+        own = self.tokenizer = HfTokenizer(tokenizer, ends)
         self.most_slots = slots
         self._caches: list[Any] = [None]
         self._lengths = [0]
@@ -268,26 +260,14 @@ class HfRuntime(Runtime):
         self.rewinds = all(
             layer.is_croppable and not getattr(layer, "is_sliding", False) for layer in layers
         )
-        self.notes = self._vocabulary.notes
+        self.notes = own.notes
         if not self.rewinds:
             self.notes += (
                 "The model's memory can't be rolled back, so after every change of writer it "
                 "reads the whole text again.",
             )
 
-    def tokenize(self, text: str, *, controls: bool, begin: bool) -> list[int]:
-        return self._vocabulary.tokenize(text, controls=controls, begin=begin)
-
-    def piece(self, id: int) -> bytes:
-        return self._vocabulary.piece(id)
-
-    def name(self, id: int) -> str:
-        return self._vocabulary.name(id)
-
-    def is_end(self, id: int) -> bool:
-        return id in self.ends or not self._vocabulary.piece(id)
-
-    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Rows:
         cache = self._caches[slot]
         cache = self._new_cache() if cache is None else cache
         length = self._lengths[slot] + len(ids)
@@ -298,13 +278,13 @@ class HfRuntime(Runtime):
                 while len(rest) >= CHUNK + rows:
                     self._pass(cache, rest[:CHUNK], 1)
                     del rest[:CHUNK]
-                logits: Row = self._pass(cache, rest, rows).float().cpu().numpy()
+                logits = self._pass(cache, rest, rows).float()
         except torch.OutOfMemoryError:
             raise ModelError(
                 "the accelerator ran out of memory", hint="lower ?n_ctx=, or use ?dtype=bfloat16"
             ) from None
         self._caches[slot], self._lengths[slot] = cache, length
-        return logits
+        return logits if logits.is_cuda else logits.cpu().numpy()
 
     def _pass(self, cache: Any, ids: list[int], rows: int) -> Any:
         output = self._model(
@@ -314,6 +294,15 @@ class HfRuntime(Runtime):
             logits_to_keep=rows,
         )
         return output.logits[0, -rows:]
+
+    def thin(self, row: Any, want: Want, number: float | None) -> ThinRow:
+        if number is not None or not torch.is_tensor(row):
+            return super().thin(row, want, number)
+        ends = torch.as_tensor(self._end_ids, device=row.device)
+        return thin_row_on_device(row, ends, want)
+
+    def whole(self, row: Any) -> Logits:
+        return super().whole(row.cpu().numpy() if torch.is_tensor(row) else row)
 
     def cut(self, length: int, slot: int = 0) -> int:
         surplus = self._lengths[slot] - length

@@ -33,7 +33,7 @@ class Params(c.Structure):
     _fields_ = (("words", c.c_uint32 * 256),)
 
 
-class _Batch(c.Structure):
+class _BatchStruct(c.Structure):
     """`llama_batch`. The runtime's self-check would notice if it changed."""
 
     _fields_ = (
@@ -47,7 +47,7 @@ class _Batch(c.Structure):
     )
 
 
-class Batch:
+class TokenBatch:
     """A `llama_batch` over arrays of numpy's, one sequence a token."""
 
     def __init__(self, size: int) -> None:
@@ -60,7 +60,9 @@ class Batch:
         first, step = self._sequence.ctypes.data, self._sequence.itemsize
         self._seq_id = np.arange(first, first + size * step, step, dtype=np.uintp)
         arrays = (self._pos, self._n_seq_id, self._seq_id, self._logits)
-        self.struct = _Batch(0, self._token.ctypes.data, None, *(a.ctypes.data for a in arrays))
+        self.struct = _BatchStruct(
+            0, self._token.ctypes.data, None, *(a.ctypes.data for a in arrays)
+        )
 
     def clear(self) -> None:
         self.struct.n_tokens = 0
@@ -113,7 +115,7 @@ _SYMBOLS: Mapping[str, tuple[Any, ...]] = {
     "llama_free": (None, _AT),
     "llama_set_n_threads": (None, _AT, _INT, _INT),
     "llama_n_batch": (c.c_uint32, _AT),
-    "llama_decode": (_INT, _AT, _Batch),
+    "llama_decode": (_INT, _AT, _BatchStruct),
     "llama_get_logits_ith": (_AT, _AT, _INT),
     "llama_get_memory": (_AT, _AT),
     "llama_memory_clear": (None, _AT, _BOOL),

@@ -1,13 +1,12 @@
 """The runtime for GGUF files: llama.cpp, in this process, through its C API.
 
 One model, one context, a sequence for each slot. Knows no rule, no template and no distribution:
-logits go to `local.py` as they are.
+logits go to `local_engine.py` as they are.
 """
 
 from __future__ import annotations
 
 import ctypes
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,34 +16,29 @@ import numpy as np
 
 from ...errors import ModelError, SpecError
 from ...prompts.templates import NAMED
-from ...values.text import any_of
 from ...values.variables import Scalar
-from ..local.cores import physical_cores
+from ..local.cpu_count import physical_cores
 from ..local.local_engine import LocalEngine
-from ..local.runtime import Row, Runtime, Work
-from ..options import check_options, spec_number, template_variables
+from ..local.logits import Logits
+from ..local.runtime import Rows, Runtime, SlotInput
+from ..options import spec_number, template_variables
 from ..spec import Spec
 from .gguf_file import check_gguf
 from .gguf_limits import check_limits
 from .llama_c import (
-    ATTR_CONTROL,
-    ATTR_UNKNOWN,
-    ATTR_USER_DEFINED,
-    Batch,
     LlamaUnavailable,
+    TokenBatch,
     library,
     open_context,
     open_model,
 )
+from .llama_tokenizer import LlamaTokenizer
 
 __all__ = ["LlamaRuntime", "LlamaUnavailable", "open_llama"]
 
-_OPTIONS = ("n_ctx", "parallel", "threads", "template")
 USUAL_N_CTX = 4096
 PARALLEL = 8
 """Answers at once, each with a cache of its own as long as they are at work."""
-# A code point that Unicode keeps for private marks: no vocabulary has it, so it joins nothing.
-_GUARD = "\ufdd0"
 _SHORT = 64
 """Most ids of a pass that is one of many; longer ones read prompts, each by itself."""
 
@@ -73,7 +67,6 @@ def open_llama(spec: Spec) -> LocalEngine:
 
 
 def llama_options(spec: Spec) -> LlamaOptions:
-    check_options(spec.options, _OPTIONS, "the llama engine")
     template = spec.options.get("template")
     if template is not None and template not in NAMED:
         raise SpecError(
@@ -107,7 +100,6 @@ class LlamaRuntime(Runtime):
         self._context = self._model = 0
         self.most_slots = slots
         self._lengths = [0]  # ids that each cache holds
-        self._pieces: dict[int, bytes] = {}
         self._lib = library()
         self._threads = threads
         self.cores: int = threads or physical_cores()
@@ -137,8 +129,8 @@ class LlamaRuntime(Runtime):
         )
         self._window = lib.llama_model_n_swa(self._model)
         self._open_context(1)
-        self._read_vocabulary()
-        self._batch = Batch(lib.llama_n_batch(self._context))
+        self.tokenizer = LlamaTokenizer(self._model)
+        self._batch = TokenBatch(lib.llama_n_batch(self._context))
 
     def _open_context(self, slots: int) -> None:
         self._context = open_context(self._model, self.n_ctx, slots)
@@ -146,33 +138,12 @@ class LlamaRuntime(Runtime):
         self._lengths = [0] * slots
         self.slots = slots
 
-    def _read_vocabulary(self) -> None:
-        lib = self._lib
-        self._vocab = vocab = lib.llama_model_get_vocab(self._model)
-        self.size = lib.llama_vocab_n_tokens(vocab)
-        attributes = [lib.llama_vocab_get_attr(vocab, i) for i in range(self.size)]
-        marks = ATTR_CONTROL | ATTR_UNKNOWN
-        self.ends = [i for i in range(self.size) if lib.llama_vocab_is_eog(vocab, i)]
-        self.controls = [self.name(i) for i, found in enumerate(attributes) if found & marks]
-        template = lib.llama_model_chat_template(self._model, None)
-        self.template = template.decode(errors="replace") if template else None
-        bos, eos = lib.llama_vocab_bos(vocab), lib.llama_vocab_eos(vocab)
-        named = {"bos_token": bos, "eos_token": eos}
-        self.template_tokens = {name: self.name(i) for name, i in named.items() if i >= 0}
-        self._begin = [bos] if lib.llama_vocab_get_add_bos(vocab) and bos >= 0 else []
-        # Some vocabularies put a space at the beginning, and llama.cpp then one after each token
-        # of the user-defined kind. A guard before each stretch takes the space on itself.
-        pads = b"".join(map(self.piece, self._read("a", False))) != b"a"
-        self._guard = self._read(_GUARD, False) if pads else []
-        joints = (self.name(i) for i, found in enumerate(attributes) if found & ATTR_USER_DEFINED)
-        self._joints = re.compile(f"({any_of(joints).pattern})")
-
     def _check(self) -> None:
         """Read and decode a known text: what a C API that has moved would not survive."""
         text = "1, 2, 3"
         try:
-            ids = self.tokenize(text, controls=False, begin=False)
-            same = b"".join(map(self.piece, ids)) == text.encode()
+            ids = self.tokenizer.tokenize(text, controls=False, begin=False)
+            same = b"".join(map(self.tokenizer.piece, ids)) == text.encode()
             logits = self.forward(ids, 2)
             last = self._lib.llama_memory_seq_pos_max(self._memory, 0)
         except ModelError as error:
@@ -201,31 +172,7 @@ class LlamaRuntime(Runtime):
 
     # --- Runtime ----------------------------------------------------------------------------
 
-    def tokenize(self, text: str, *, controls: bool, begin: bool) -> list[int]:
-        if begin:
-            return self._begin + self._read(text, controls)
-        if not self._guard:
-            return self._read(text, controls)
-        ids: list[int] = []
-        for stretch in self._joints.split(text):
-            ids += self._read(_GUARD + stretch, controls)[len(self._guard) :]
-        return ids
-
-    def piece(self, id: int) -> bytes:
-        found = self._pieces.get(id)
-        if found is None:
-            found = self._pieces[id] = b"" if self.is_end(id) else self._spell(id)
-        return found
-
-    def name(self, id: int) -> str:
-        text: bytes = self._lib.llama_vocab_get_text(self._vocab, id)
-        return text.decode(errors="replace")
-
-    def is_end(self, id: int) -> bool:
-        lib, vocab = self._lib, self._vocab
-        return bool(lib.llama_vocab_is_eog(vocab, id) or lib.llama_vocab_is_control(vocab, id))
-
-    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Row:
+    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Logits:
         tokens = np.asarray(ids, np.int32)
         found = []
         for start in range(0, len(tokens), self._batch.size):
@@ -241,12 +188,12 @@ class LlamaRuntime(Runtime):
                 found.append(view.copy() if left else view)
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def forward_many(self, works: Sequence[Work]) -> list[Row]:
+    def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
         if len(works) == 1:
             return super().forward_many(works)
         prompts = [work for work in works if len(work.ids) > min(_SHORT, self._batch.size)]
         short = [work for work in works if len(work.ids) <= min(_SHORT, self._batch.size)]
-        found: dict[int, Row] = {}
+        found: dict[int, Rows] = {}
         try:
             for work in prompts:
                 found[work.slot] = self.forward(work.ids, work.rows, work.slot).copy()
@@ -261,7 +208,7 @@ class LlamaRuntime(Runtime):
             raise
         return [found[work.slot] for work in works]
 
-    def _together(self, works: Sequence[Work], last: bool) -> dict[int, Row]:
+    def _together(self, works: Sequence[SlotInput], last: bool) -> dict[int, Logits]:
         """Several sequences in one decode. Their logits come in the order of the batch; those of
         the last decode need no copy."""
         self._batch.clear()
@@ -310,28 +257,6 @@ class LlamaRuntime(Runtime):
 
     # --- the C side -------------------------------------------------------------------------
 
-    def _read(self, text: str, controls: bool) -> list[int]:
-        """Ids of a text; the space that a vocabulary puts first is the only thing added."""
-        data = text.encode()
-        ids = (ctypes.c_int32 * (len(data) + 1))()
-        while True:
-            n = self._lib.llama_tokenize(
-                self._vocab, data, len(data), ids, len(ids), False, controls
-            )
-            if n >= 0:
-                if min(ids[:n], default=0) < 0:  # llama.cpp does not survive to be asked for it
-                    raise ModelError("the model's vocabulary has no token for some of the text")
-                return ids[:n]
-            ids = (ctypes.c_int32 * -n)()
-
-    def _spell(self, id: int) -> bytes:
-        buffer = ctypes.create_string_buffer(64)
-        while True:
-            n = self._lib.llama_token_to_piece(self._vocab, id, buffer, len(buffer), 0, False)
-            if n >= 0:
-                return buffer.raw[:n]
-            buffer = ctypes.create_string_buffer(-n)
-
     def _decode(self, slots: Sequence[int]) -> None:
         short = self._batch.struct.n_tokens <= _SHORT
         threads = self.cores if short else self._threads or physical_cores()
@@ -349,13 +274,13 @@ class LlamaRuntime(Runtime):
                 )
             raise ModelError(f"llama.cpp failed to evaluate {n} tokens (code {code})")
 
-    def _logits(self, rows: int) -> Row:
+    def _logits(self, rows: int) -> Logits:
         """A view on the last rows, which llama.cpp keeps one after the other."""
         address = self._lib.llama_get_logits_ith(self._context, -rows)
         if not address:
             raise ModelError("llama.cpp computed no logits")
         pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
-        return np.ctypeslib.as_array(pointer, (rows, self.size))
+        return np.ctypeslib.as_array(pointer, (rows, self.tokenizer.size))
 
     def _clear(self, slot: int) -> None:
         self._lib.llama_memory_seq_rm(self._memory, slot, -1, -1)

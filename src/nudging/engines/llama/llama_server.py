@@ -1,7 +1,7 @@
 """GGUF files through xllamacpp's own server: what `llama` falls back to.
 
 The server runs in this process and is spoken to over a loopback port in its dialect, as any
-other server. Options, files and cores are read as by `llama`. Knows no wire.
+other server. Options and files are read as by `llama`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import MissingExtra, ModelError
-from ..local.cores import physical_cores
+from ..local.cpu_count import physical_cores
 from ..remote.remote_engine import RemoteEngine, open_remote
 from ..spec import Spec
 from .gguf_file import check_gguf

@@ -1,10 +1,10 @@
 """What every engine with logits shares: seams, caches, and the passes of many at once.
 
-A runtime (`llama.py`, `hf.py`) only tokenises, runs the model forward over ids, and cuts its
-caches. The ids of a stream are those of the whole text, tokenised afresh where the stream begins,
-then the model's own. A cache keeps the longest common prefix of what it holds and what is needed.
-A pass looks through a guess of what follows, if there is one: the steps that it covers are then
-there when they are asked for. Knows no rule, and no other model.
+A runtime only runs the model forward over ids and cuts its caches; its tokenizer makes the ids.
+Those of a stream are of the whole text, tokenised afresh where the stream begins, then the model's
+own. A cache keeps the longest common prefix of what it holds and what is needed. A pass looks
+through a guess of what follows, if there is one: the steps that it covers are then there when they
+are asked for. Knows no rule, and no other model.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from ...errors import ContextOverflow, ModelError, TemplateError
 from ...prompts.chat import Message, Part, Prompt
-from ...prompts.habits import OPENINGS, Chats
+from ...prompts.chat_renderer import OPENINGS, ChatRenderer
 from ...prompts.sandbox import aside
 from ...prompts.templates import named_template, render
 from ...values.text import common_prefix, complete
 from ...values.tokens import Candidate, Step
 from ...values.variables import NONE, Variables
 from ..base import Capabilities, Engine, Want
-from ..pace import Pace
-from .logits import Reader
-from .runtime import Row, Runtime, Vocabulary, Work
+from ..pass_costs import PassCosts
+from .encoder import PromptEncoder
+from .logits import Logits
+from .runtime import Runtime, SlotInput
 from .slots import Slot, Slots
-from .spelling import Spelling
+from .steps import StepReader
+from .vocabulary import Vocabulary
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,7 +45,7 @@ MOST_AHEAD = 64
 
 
 @dataclass(slots=True, eq=False)
-class _Request(Generic[T]):
+class _Pending(Generic[T]):
     """What is waited for: a step of a stream, or a whole row."""
 
     ids: Sequence[int]
@@ -71,22 +73,22 @@ class LocalEngine(Engine):
     ) -> None:
         """`template`: a built-in one, in place of the model's own. `variables`: of the template."""
         self.spec = spec
-        self._runtime = runtime
+        self._runtime, self._tokenizer = runtime, runtime.tokenizer
         self._own_template = template is None
-        self._template = named_template(template) if template else runtime.template
-        self._read = Reader(runtime, spec).step
+        self._template = named_template(template) if template else self._tokenizer.template
+        self._read = StepReader(runtime, spec).step
         self._slots = Slots(runtime.slots)
-        self._requests: deque[_Request[Any]] = deque()
+        self._requests: deque[_Pending[Any]] = deque()
         self._lock = threading.Lock()
         self._readers: Counter[int] = Counter()
         """Streams that are open, by their prompts: those of one answer have one between them."""
         self._asked: dict[int, float] = {}
         """When each of these answers last asked for a step: one that is paused does not."""
-        self.pace: Pace = Pace()
+        self.costs: PassCosts = PassCosts()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=spec)
         self._closed = False
-        self._spelling = Spelling(runtime)
-        self._chats = Chats(
+        self._encoder = PromptEncoder(runtime.tokenizer, runtime.n_ctx)
+        self._renderer = ChatRenderer(
             spec, self._rendered, self._first, variables, add_special=not self._own_template
         )
         self.capabilities = Capabilities(
@@ -106,18 +108,18 @@ class LocalEngine(Engine):
     async def stream(
         self, prompt: Prompt, start: bytes, n: int, want: Want
     ) -> AsyncGenerator[Step, None]:
-        ids = await self._run(self._spelling.ids, prompt, start.decode())
+        ids = await self._run(self._encoder.ids, prompt, start.decode())
         if len(ids) >= self._runtime.n_ctx and not start:
             raise self._overflow(len(ids))
         text = start
-        spaced = not start and await self._run(self._spelling.opens_with_space, prompt)
+        spaced = not start and await self._run(self._encoder.opens_with_space, prompt)
         with self._reading(prompt):
             for _ in range(min(n, self._runtime.n_ctx - len(ids))):
                 guess = b""
                 if want.propose and not self._slots.knows(ids, len(text), want):
                     guess = await want.propose(text)
                 find = self._step_finder(len(ids), len(text), want)
-                step = await self._answer_to(_Request(ids, prompt, find, text, guess))
+                step = await self._answer_to(_Pending(ids, prompt, find, text, guess))
                 if spaced:
                     step, spaced = _without_space(step), False
                 yield step
@@ -142,14 +144,14 @@ class LocalEngine(Engine):
         return len(await self.ids(prompt))
 
     async def text_of(self, ids: Sequence[int]) -> str:
-        return await self._run(self._spelling.text, ids)
+        return await self._run(self._encoder.text, ids)
 
     async def tokenizer_info(self) -> dict[str, Any]:
-        found = {"tokenizer_class": self._runtime.kind, **self._runtime.template_tokens}
+        found = {"tokenizer_class": self._runtime.kind, **self._tokenizer.template_tokens}
         return {**found, "chat_template": self._template}
 
     async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
-        return await self._chats.prompt(messages, variables)
+        return await self._renderer.prompt(messages, variables)
 
     async def _rendered(
         self, messages: Sequence[Message], variables: Variables
@@ -160,14 +162,14 @@ class LocalEngine(Engine):
             render,
             self._template,
             messages,
-            controls=self._spelling.controls,
-            tokens=self._runtime.template_tokens if self._own_template else {},
+            controls=self._encoder.controls,
+            tokens=self._tokenizer.template_tokens if self._own_template else {},
             variables=variables,
         )
 
     async def _first(self, prompt: Prompt) -> str:
         """Asked only of a model that could open a thought: it has a token for it."""
-        if await self._run(self._spelling.has_one_of, OPENINGS):
+        if await self._run(self._encoder.has_one_of, OPENINGS):
             async with aclosing(self.stream(prompt, b"", 1, Want("nudge"))) as steps:
                 async for step in steps:
                     return step.control or step.text.decode(errors="replace")
@@ -187,7 +189,7 @@ class LocalEngine(Engine):
     # --- whole distributions ----------------------------------------------------------------
 
     async def vocabulary(self) -> Vocabulary:
-        return await self._run(self._runtime.vocabulary)
+        return await self._run(self._tokenizer.vocabulary)
 
     async def ids(self, prompt: Prompt) -> list[int]:
         """A prompt in the model's own tokens.
@@ -196,21 +198,21 @@ class LocalEngine(Engine):
             ContextOverflow: it can't fit, by its length alone. To read megabytes takes seconds, in
                 which no other answer goes on.
         """
-        if tokens := await self._run(self._spelling.too_long, prompt):
+        if tokens := await self._run(self._encoder.too_long, prompt):
             raise self._overflow(tokens)
-        return await self._run(self._spelling.ids, prompt, "")
+        return await self._run(self._encoder.ids, prompt, "")
 
-    async def logits(self, prompt: Prompt, ids: Sequence[int]) -> Row:
+    async def logits(self, prompt: Prompt, ids: Sequence[int]) -> Logits:
         """The raw logits after `ids`: a prompt and what was written after it, by whomever."""
 
-        def find(slot: Slot, _: int) -> Row | None:
+        def find(slot: Slot, _: int) -> Logits | None:
             row = slot.row(len(ids))
-            return None if row is None else row.copy()
+            return None if row is None else self._runtime.whole(row).copy()
 
         with self._reading(prompt):
-            return await self._answer_to(_Request(ids, prompt, find))
+            return await self._answer_to(_Pending(ids, prompt, find))
 
-    async def read(self, logits: Row, position: int, want: Want) -> Step:
+    async def read(self, logits: Logits, position: int, want: Want) -> Step:
         """The step at a position of the answer, in bytes, that a row of logits amounts to: one that
         was put together from rows of this model and others."""
         return await self._run(self._read, logits, position, want)
@@ -233,7 +235,7 @@ class LocalEngine(Engine):
 
         return find
 
-    async def _answer_to(self, request: _Request[T]) -> T:
+    async def _answer_to(self, request: _Pending[T]) -> T:
         if self._closed:
             raise ModelError(f"{self.spec} is closed")
         self._requests.append(request)
@@ -252,8 +254,8 @@ class LocalEngine(Engine):
         if not self._requests:
             return
         now = time.perf_counter()
-        active = sum(now - asked < 4 * self.pace.once for asked in list(self._asked.values()))
-        deadline = deadline or now + _PATIENCE * self.pace.once
+        active = sum(now - asked < 4 * self.costs.once for asked in list(self._asked.values()))
+        deadline = deadline or now + _PATIENCE * self.costs.once
         best = self._best_share(active)
         if not self._closed and now < deadline and len(self._requests) < best:
             # Answers that have just got a step may ask for the next. What they need for it, such
@@ -261,7 +263,7 @@ class LocalEngine(Engine):
             time.sleep(0.0002)
             self._submit(self._serve, deadline)
             return
-        waiting: list[_Request[Any]] = []
+        waiting: list[_Pending[Any]] = []
         while self._requests:
             request = self._requests.popleft()
             if not request.answer.set_running_or_notify_cancel():
@@ -277,14 +279,14 @@ class LocalEngine(Engine):
                 if not request.answer.done():
                     request.answer.set_exception(error)
 
-    def _answer(self, waiting: list[_Request[Any]]) -> None:
+    def _answer(self, waiting: list[_Pending[Any]]) -> None:
         """Answer requests: from what is known, or by one pass for as many of them as share one
         best, and so on."""
         if self._closed:
             raise ModelError(f"{self.spec} is closed")
         self._make_room()
         while waiting:
-            batch: dict[Slot, _Request[Any]] = {}
+            batch: dict[Slot, _Pending[Any]] = {}
             rest = []
             most = self._best_share(min(len(waiting), len(self._slots)))
             for request in waiting:
@@ -298,7 +300,7 @@ class LocalEngine(Engine):
             waiting = rest
 
     def _best_share(self, most: int) -> int:
-        return self.pace.best_share(most) if self._runtime.together else 1
+        return self.costs.best_share(most) if self._runtime.together else 1
 
     def _make_room(self) -> None:
         """A slot for each answer, as far as there can be; the answers are then read afresh."""
@@ -312,7 +314,7 @@ class LocalEngine(Engine):
         for slot in self._slots:
             slot.cut(self._runtime.cut(0, slot.number))
 
-    def _recall(self, slot: Slot, request: _Request[Any], pass_rows: int = 0) -> bool:
+    def _recall(self, slot: Slot, request: _Pending[Any], pass_rows: int = 0) -> bool:
         """Answer a request from what is known of its slot, if it is."""
         try:
             found = request.find(slot, pass_rows)
@@ -324,7 +326,7 @@ class LocalEngine(Engine):
         request.answer.set_result(found)
         return True
 
-    def _pass(self, batch: Mapping[Slot, _Request[Any]]) -> None:
+    def _pass(self, batch: Mapping[Slot, _Pending[Any]]) -> None:
         """One forward pass for a request of each slot."""
         begun = time.perf_counter()
         try:
@@ -345,9 +347,9 @@ class LocalEngine(Engine):
         seconds = time.perf_counter() - begun
         ids = sum(len(work.ids) for work in works)
         ahead = sum(work.rows - 1 for work in works)
-        self.pace.observe(ids, seconds, len(batch), ahead)
+        self.costs.observe(ids, seconds, len(batch), ahead)
 
-    def _work(self, slot: Slot, request: _Request[Any]) -> Work:
+    def _work(self, slot: Slot, request: _Pending[Any]) -> SlotInput:
         """What a slot must compute to answer a request, its cache cut to what it shares."""
         ids = request.ids
         keep = min(slot.shares(ids), len(ids) - 1)
@@ -355,22 +357,22 @@ class LocalEngine(Engine):
             keep = self._runtime.cut(keep, slot.number)
             slot.cut(keep)
         ahead = self._ahead(request)
-        return Work(slot.number, [*ids[keep:], *ahead], 1 + len(ahead))
+        return SlotInput(slot.number, [*ids[keep:], *ahead], 1 + len(ahead))
 
-    def _ahead(self, request: _Request[Any]) -> Sequence[int]:
+    def _ahead(self, request: _Pending[Any]) -> Sequence[int]:
         """The guess of a request as ids that go on from its own."""
         whole = complete(request.text + request.guess)[0]
         if len(whole) <= len(request.text):
             return ()
         n = len(request.ids)
-        ids = self._spelling.ids(request.prompt, whole.decode())
+        ids = self._encoder.ids(request.prompt, whole.decode())
         if common_prefix(request.ids, ids) == n:
             ahead = ids[n:]
         elif complete(request.text)[1]:
             return ()
         else:  # the model's own ids are not what the tokenizer makes of their text
             words = whole[len(request.text) :].decode()
-            ahead = self._runtime.tokenize(words, controls=False, begin=False)
+            ahead = self._tokenizer.tokenize(words, controls=False, begin=False)
         return ahead[: min(MOST_AHEAD, self._runtime.n_ctx - n)]
 
     def _overflow(self, tokens: int) -> ContextOverflow:

@@ -1,4 +1,4 @@
-"""A row of logits as a step: the draw, and what the rule wants to know of the distribution.
+"""A row of logits in numpy, reduced to what a step needs: the draw, and what rules look at.
 
 Knows no cache, no stream and no rule.
 """
@@ -6,74 +6,60 @@ Knows no cache, no stream and no rule.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from ...errors import ModelError
-from ...prompts.controls import TURN_ENDS
-from ...values.sampling import Sampling, uniform
-from ...values.tokens import Candidate, Step
+from ...values.sampling import Sampling
 from ..base import Want
-from .runtime import Row, Runtime
 
+Logits = npt.NDArray[np.float32]
+"""Logits of one position, shape (vocabulary,)."""
 _NO_WEIGHT = np.float32(-200.0)
 """A difference of logits whose exponential is 0."""
 
 
-class Reader:
-    """Reads the rows of one model."""
+class ThinRow(NamedTuple):
+    """A row of logits as far as a step needs it. Probabilities are of the raw logits."""
 
-    def __init__(self, runtime: Runtime, spec: str) -> None:
-        self._runtime, self._spec = runtime, spec
-        self._ends = np.array(sorted(runtime.ends), dtype=np.intp)
-        self._real_ends = frozenset(runtime.ends)
-
-    def step(self, logits: Row, position: int, want: Want) -> Step:
-        """The step at `position`, in bytes of the answer, that a row of logits amounts to.
-
-        Raises:
-            ModelError: the logits are not numbers.
-        """
-        best = int(logits.argmax())
-        high = logits[best]
-        if not np.isfinite(high):
-            raise ModelError(f"{self._spec} computed logits that are not numbers")
-        below = np.subtract(logits, high, dtype=np.float32)
-        weights = np.exp(below)
-        total = float(weights.sum(dtype=np.float64))
-        entropy = entropy_row(below, weights, total) if want.entropy else None
-        if want.sampling.greedy:
-            chosen = best
-        else:
-            number = uniform(want.sampling.seed, want.source, position)
-            chosen = draw_row(weights, want.sampling, number)
-        prob = float(weights[chosen]) / total
-        end = float(weights[self._ends].sum()) / total
-        top = []
-        for _ in range(min(want.top_k, len(weights))):
-            top.append(Candidate(self._runtime.piece(best), float(weights[best]) / total))
-            weights[best] = -1.0
-            best = int(weights.argmax())
-        text = self._runtime.piece(chosen)
-        is_end = self._runtime.is_end(chosen) or not text
-        return Step(
-            b"" if is_end else text,
-            tuple(top),
-            prob,
-            is_end,
-            end,
-            entropy,
-            chosen,
-            self._stray(chosen) if is_end else "",
-        )
-
-    def _stray(self, id: int) -> str:
-        """A control token that ends no turn, as it is written; empty for one that does."""
-        name = self._runtime.name(id)
-        return "" if id in self._real_ends or name in TURN_ENDS else name
+    id: int
+    """The token that was drawn."""
+    prob: float
+    """Its probability. Not a number where the logits are not."""
+    end: float
+    """The probability of all tokens by which the model ends its turn."""
+    top: tuple[tuple[int, float], ...]
+    """The likeliest tokens, as many as were asked for, with their probabilities."""
+    entropy: float | None
+    """In nats, where it was asked for."""
 
 
-def entropy_row(below: Row, weights: Row, total: float) -> float:
+def thin_row(
+    logits: Logits, ends: npt.NDArray[np.intp], want: Want, number: float | None
+) -> ThinRow:
+    """Reduce a row. `ends`: ids by which the model ends its turn. `number`: what a draw is made
+    by, from 0 to 1; None for the likeliest token."""
+    best = int(logits.argmax())
+    high = logits[best]
+    if not np.isfinite(high):
+        return ThinRow(best, math.nan, math.nan, (), None)
+    below = np.subtract(logits, high, dtype=np.float32)
+    weights = np.exp(below)
+    total = float(weights.sum(dtype=np.float64))
+    entropy = entropy_row(below, weights, total) if want.entropy else None
+    chosen = best if number is None else draw_row(weights, want.sampling, number)
+    prob = float(weights[chosen]) / total
+    end = float(weights[ends].sum()) / total
+    top = []
+    for _ in range(min(want.top_k, len(weights))):
+        top.append((best, float(weights[best]) / total))
+        weights[best] = -1.0
+        best = int(weights.argmax())
+    return ThinRow(chosen, prob, end, tuple(top), entropy)
+
+
+def entropy_row(below: Logits, weights: Logits, total: float) -> float:
     """Entropy in nats. `below`: logits less the largest. `weights`: their exponentials, and their
     sum. Costs half of what the weights cost."""
     # what has no weight counts for nothing, and is not to be multiplied with infinity
@@ -82,7 +68,7 @@ def entropy_row(below: Row, weights: Row, total: float) -> float:
     return max(0.0, math.log(total) - float(products.sum(dtype=np.float64)) / total)
 
 
-def draw_row(weights: Row, sampling: Sampling, number: float) -> int:
+def draw_row(weights: Logits, sampling: Sampling, number: float) -> int:
     """`sampling.draw` for a whole vocabulary: the same set of tokens, the same order."""
     tempered = weights.astype(np.float64) ** (1 / sampling.temperature)
     kept = np.flatnonzero(tempered > 0)

@@ -1,19 +1,20 @@
 """The books of a runtime's caches: which ids each holds, and which steps are known on them.
 
-Knows no model: what is cut and computed is `local.py`'s to do.
+Knows no model: what is cut and computed is `local_engine.py`'s to do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ...values.text import common_prefix
 from ...values.tokens import Step
 from ..base import Want
-from .runtime import Row
+from .runtime import Rows
 
-Read = Callable[[Row, int, Want], Step]
+Read = Callable[[Any, int, Want], Step]
 """A row of logits, at a position of the answer, as a step."""
 
 
@@ -27,7 +28,7 @@ class Slot:
     _steps: dict[int, tuple[int, Want, Step]] = field(default_factory=dict)
     """Steps that were read, by the number of ids before them."""
     _first: int = 0
-    _rows: Row | None = None
+    _rows: Rows | None = None
     """Logits of the latest pass, of which the first stands after `_first` ids."""
 
     def shares(self, ids: Sequence[int]) -> int:
@@ -52,7 +53,7 @@ class Slot:
         self._steps[n] = (position, want, step)
         return step
 
-    def row(self, n: int) -> Row | None:
+    def row(self, n: int) -> Any | None:
         """The logits after the first `n` ids, if they are there; the next pass overwrites them."""
         rows = self._rows  # another thread may drop them meanwhile
         return rows[n - self._first] if rows is not None and self._has_row(n) else None
@@ -68,7 +69,7 @@ class Slot:
             self._steps = {n: found for n, found in self._steps.items() if n <= length}
         self.drop_rows()
 
-    def add(self, ids: Iterable[int], rows: Row) -> None:
+    def add(self, ids: Iterable[int], rows: Rows) -> None:
         """A pass has added ids; `rows` are the logits after the last of them."""
         self.held.extend(ids)
         self._rows, self._first = rows, len(self.held) - len(rows) + 1

@@ -1,11 +1,11 @@
 """Several servers of one model as one engine: `http://A/v1#M,http://B/v1#M`.
 
 An answer stays at one server, whose cache holds its text: at the one that had the conversation so
-far, or at one with less to do (`members.py`). Where that fails, another goes on from the text so
+far, or at one with less to do (`replicas.py`). Where that fails, another goes on from the text so
 far, in the middle of a stream as well: that is what streams are, and so a greedy text is what it
 would have been after a handover at that place. A sampled one is as likely as any, but servers draw
 by the place where a request begins, so it is not the one that the seed alone would have given.
-Knows no rule and no wire.
+Knows no rule and no client.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ...values.tokens import Step
 from ...values.variables import NONE, Variables
 from ..base import Capabilities, Engine, Want
 from ..spec import Spec, parse_spec
-from .http import concurrency_of, pause, retries_of
-from .members import Member, Members, Place, open_all
+from .http_client import concurrency_of, pause, retries_of
 from .remote_engine import RemoteEngine, open_remote
+from .replicas import Assignment, Replica, ReplicaSet, open_all
 
 T = TypeVar("T")
 SILENCE = "20"
@@ -34,51 +34,53 @@ _NOT_THERE = (401, 403, 404)
 """What a server says no to whatever it is asked, and another may not."""
 
 
-class Fleet(Engine):
+class FleetEngine(Engine):
     """Open it with `open_fleet`."""
 
     def __init__(
         self,
         spec: str,
         capabilities: Capabilities,
-        members: Members,
+        replicas: ReplicaSet,
         retries: int,
-        place: Place | None = None,
+        assignment: Assignment | None = None,
     ) -> None:
-        """`retries`: how often all of them are tried again. `place`: the one answer's that this
-        is given to."""
+        """`retries`: how often all of them are tried again. `assignment`: of the one answer that
+        this engine is for; None before there is one."""
         self.spec, self.capabilities = spec, capabilities
-        self.members = members
-        self._retries, self._place = retries, place
+        self.replicas = replicas
+        self._retries, self._assignment = retries, assignment
 
     async def stream(
         self, prompt: Prompt, start: bytes, n: int, want: Want
     ) -> AsyncGenerator[Step, None]:
-        with self._placed() as turns:
+        with self._failover() as failover:
             given = 0
             while given < n:
-                member, engine = await turns.next()
+                replica, engine = await failover.next()
                 try:
                     steps = engine.stream(prompt, start, n - given, want)
                     async with aclosing(steps):
                         async for step in steps:
-                            turns.went_well(member)
+                            failover.went_well(replica)
                             given += 1
                             start += step.text
                             yield step
                     return
                 except NudgingError as error:
-                    await turns.failed(member, engine, error)
+                    await failover.failed(replica, engine, error)
 
     @asynccontextmanager
-    async def seat(self, head: str = "") -> AsyncIterator[Engine]:
-        with self.members.place(head) as place:
+    async def permit(self, head: str = "") -> AsyncIterator[Engine]:
+        with self.replicas.assign(head) as assignment:
             async with AsyncExitStack() as held:
-                engine = place.member.engine if place.member else None
+                engine = assignment.replica.engine if assignment.replica else None
                 if engine is not None:
                     with suppress(ModelError):  # it has just been put out of use
-                        await held.enter_async_context(engine.seat())
-                yield Fleet(self.spec, self.capabilities, self.members, self._retries, place)
+                        await held.enter_async_context(engine.permit())
+                yield FleetEngine(
+                    self.spec, self.capabilities, self.replicas, self._retries, assignment
+                )
 
     async def count(self, prompt: Prompt) -> int | None:
         return await self._ask(lambda engine: engine.count(prompt))
@@ -96,68 +98,68 @@ class Fleet(Engine):
         return await self._ask(lambda engine: engine.render(messages, variables))
 
     def up(self) -> int:
-        return sum(member.engine is not None for member in self.members)
+        return sum(replica.engine is not None for replica in self.replicas)
 
     async def aclose(self) -> None:
-        await self.members.close()
+        await self.replicas.close()
 
     async def _ask(self, job: Callable[[Engine], Awaitable[T]]) -> T:
-        with self._placed() as turns:
+        with self._failover() as failover:
             while True:
-                member, engine = await turns.next()
+                replica, engine = await failover.next()
                 try:
                     return await job(engine)
                 except NudgingError as error:
-                    await turns.failed(member, engine, error)
+                    await failover.failed(replica, engine, error)
 
     @contextmanager
-    def _placed(self) -> Iterator[_Turns]:
-        if self._place is not None:
-            yield _Turns(self.members, self._place, self._retries)
+    def _failover(self) -> Iterator[_Failover]:
+        if self._assignment is not None:
+            yield _Failover(self.replicas, self._assignment, self._retries)
         else:
-            with self.members.place() as place:
-                yield _Turns(self.members, place, self._retries)
+            with self.replicas.assign() as assignment:
+                yield _Failover(self.replicas, assignment, self._retries)
 
 
-class _Turns:
+class _Failover:
     """The servers that one request goes to: where its answer is, and where they fail the others."""
 
-    def __init__(self, members: Members, place: Place, retries: int) -> None:
-        self._members, self._place, self._retries = members, place, retries
-        self._tried: set[Member] = set()
+    def __init__(self, replicas: ReplicaSet, assignment: Assignment, retries: int) -> None:
+        self._replicas, self._assignment, self._retries = replicas, assignment, retries
+        self._tried: set[Replica] = set()
         self._pauses = 0
         self._error: NudgingError | None = None
 
-    async def next(self) -> tuple[Member, Engine]:
+    async def next(self) -> tuple[Replica, Engine]:
         """Whose turn it is; after a pause the first one's again."""
         while True:
-            member = self._place.member
-            if member is None or member.engine is None or member in self._tried:
-                member = self._members.least(self._tried)
-                self._place.move(member)
-            engine = member.engine if member else None
-            if member is not None and engine is not None:
-                return member, engine
-            error = self._members.problem(self._error)
+            replica = self._assignment.replica
+            if replica is None or replica.engine is None or replica in self._tried:
+                replica = self._replicas.least(self._tried)
+                self._assignment.move(replica)
+            engine = replica.engine if replica else None
+            if replica is not None and engine is not None:
+                return replica, engine
+            error = self._replicas.problem(self._error)
             if self._pauses >= self._retries or not error.retryable:
                 raise error
             await pause(self._pauses, error)
             self._pauses += 1
             self._tried.clear()
 
-    async def failed(self, member: Member, engine: Engine, error: NudgingError) -> None:
+    async def failed(self, replica: Replica, engine: Engine, error: NudgingError) -> None:
         """Note it. Raises it where the next one would say the same."""
         refused = isinstance(error, ServerRefused) and error.code not in _NOT_THERE
-        closed = type(error) is ModelError and member.engine is not engine
+        closed = type(error) is ModelError and replica.engine is not engine
         if refused or not (closed or isinstance(error, ServerError)):
             raise error
-        self._tried.add(member)
+        self._tried.add(replica)
         if not closed and (self._error is None or error.retryable):
             self._error = error  # where one may do better next time, that is what counts
-        await member.fail(engine, error)
+        await replica.fail(engine, error)
 
-    def went_well(self, member: Member) -> None:
-        member.works()
+    def went_well(self, replica: Replica) -> None:
+        replica.works()
         if self._error is not None:
             self._tried.clear()
             self._pauses, self._error = 0, None
@@ -166,7 +168,7 @@ class _Turns:
 # --- opening --------------------------------------------------------------------------------
 
 
-class _Model(NamedTuple):
+class _ServedIdentity(NamedTuple):
     """What servers of one model have in common."""
 
     name: str
@@ -176,16 +178,18 @@ class _Model(NamedTuple):
     """What it makes of a text, where it tells."""
 
 
-async def _model_of(engine: Engine) -> _Model:
+async def _model_of(engine: Engine) -> _ServedIdentity:
     assert isinstance(engine, RemoteEngine)
     can = engine.capabilities
     name = parse_spec(engine.spec).model or engine.model
-    return _Model(name, can.kind, can.raw, await engine.ids(SAMPLE) if can.tokenizer else None)
+    return _ServedIdentity(
+        name, can.kind, can.raw, await engine.ids(SAMPLE) if can.tokenizer else None
+    )
 
 
-def _compare(first: str, model: _Model, other: str, found: _Model) -> None:
+def _compare(first: str, model: _ServedIdentity, other: str, found: _ServedIdentity) -> None:
     """Refuse another model than the first's."""
-    for what, one, two in zip(_Model._fields, model, found, strict=True):
+    for what, one, two in zip(_ServedIdentity._fields, model, found, strict=True):
         if one != two:
             told = "" if what == "tokenizer" else f": {one} and {two}"
             raise SpecError(
@@ -214,18 +218,18 @@ def _one_of_several(spec: Spec) -> Spec:
     return spec._replace(options={"timeout": SILENCE, **spec.options, "retries": "0"})
 
 
-async def open_fleet(spec: Spec) -> Fleet:
+async def open_fleet(spec: Spec) -> FleetEngine:
     """The engine for several servers. Those that can be reached must be of one model; the others
     join them when they are there, if they are."""
-    members = [
-        Member(one.text, concurrency_of(one), partial(open_remote, _one_of_several(one)))
-        for one in spec.members
+    replicas = [
+        Replica(one.text, concurrency_of(one), partial(open_remote, _one_of_several(one)))
+        for one in spec.replicas
     ]
-    found = Members(members)
-    concurrency = sum(map(concurrency_of, spec.members))
+    found = ReplicaSet(replicas)
+    concurrency = sum(map(concurrency_of, spec.replicas))
     try:
-        await open_all(members)
-        engines = [member.engine for member in members if member.engine is not None]
+        await open_all(replicas)
+        engines = [replica.engine for replica in replicas if replica.engine is not None]
         models = [await _model_of(engine) for engine in engines]
         for engine, model in zip(engines, models, strict=True):
             _compare(engines[0].spec, models[0], engine.spec, model)
@@ -233,8 +237,8 @@ async def open_fleet(spec: Spec) -> Fleet:
         await found.close()
         raise
     known = {engine.spec: engine.capabilities for engine in engines}
-    retries = max(map(retries_of, spec.members))
-    fleet = Fleet(spec.text, _common([*known.values()], concurrency), found, retries)
+    retries = max(map(retries_of, spec.replicas))
+    fleet = FleetEngine(spec.text, _common([*known.values()], concurrency), found, retries)
 
     async def admit(engine: Engine) -> None:
         _compare(engines[0].spec, models[0], engine.spec, await _model_of(engine))

@@ -12,17 +12,9 @@ import re
 from typing import Any
 
 from ...errors import ServerNonsense
-from .server_steps import (
-    Entry,
-    LegacyReader,
-    array,
-    few,
-    is_partial,
-    probability,
-    string,
-    table,
-    to_bytes,
-)
+from .answer_reader import ServerToken, is_partial, to_bytes
+from .json_checks import array, few, probability, string, table
+from .openai import CompletionsReader
 
 MARK = "<|im_start|>"
 """The gate's stop is the first token of this text: the begin-of-text token, if the model has one
@@ -36,7 +28,7 @@ LEAST = 2
 _CONTROL = re.compile(r"[<\[].+[>\]]", re.DOTALL)
 
 
-class GateReader(LegacyReader):
+class GateReader(CompletionsReader):
     """Reads the completions of requests that end with the token `stop`, told with `top`
     candidates."""
 
@@ -47,7 +39,7 @@ class GateReader(LegacyReader):
         self.stopped = False
         """The request has ended with `stop`."""
 
-    def _entries(self, answer: dict[str, Any]) -> list[Entry]:
+    def _entries(self, answer: dict[str, Any]) -> list[ServerToken]:
         choices = array(answer.get("choices"), "choices")
         choice = table(choices[0], "a choice") if choices else {}
         ids = choice.get("token_ids")
@@ -78,11 +70,11 @@ class GateReader(LegacyReader):
         top = {t: p for t, p in told.items() if t != stop}
         return [*entries, self._likeliest(top, held)]
 
-    def _likeliest(self, top: dict[str, Any], held: bool) -> Entry:
+    def _likeliest(self, top: dict[str, Any], held: bool) -> ServerToken:
         """The token that the model would have written, without a text where that is not known."""
         ranked = sorted(top, key=lambda token: -probability(top[token]))
         if not ranked:
-            return Entry(b"", None, ())
+            return ServerToken(b"", None, ())
         token = ranked[0]
         prob = probability(top[token])
         others = self._others(token, top[token], top)
@@ -94,4 +86,4 @@ class GateReader(LegacyReader):
             and (is_end or not (is_partial(token) or _CONTROL.fullmatch(token)))
         )
         text = to_bytes(token) if known and not is_end else b""
-        return Entry(text, prob, others, is_end=known and is_end)
+        return ServerToken(text, prob, others, is_end=known and is_end)

@@ -26,8 +26,8 @@ from ...errors import (
     TemplateError,
 )
 from ...prompts.chat import Message, Part, Prompt
+from ...prompts.chat_renderer import ChatRenderer
 from ...prompts.controls import CONTROL_LIKE, TURN_ENDS
-from ...prompts.habits import Chats
 from ...prompts.sandbox import aside
 from ...prompts.templates import Shield, named_template, render
 from ...values.sampling import GREEDY
@@ -35,25 +35,23 @@ from ...values.text import complete
 from ...values.tokens import Step
 from ...values.variables import NONE, Variables
 from ..base import Capabilities, Engine, Want
-from ..options import check_options, template_variables
+from ..options import template_variables
 from ..spec import Spec
-from .dialects import (
-    DIALECTS,
-    LLAMA_SERVER,
-    VLLM,
-    Ask,
+from .answer_reader import HOW_LOGPROBS, NO_LOGPROBS, UNNAMED, ReadStep
+from .dialect import (
+    CompletionRequest,
     Dialect,
-    Gate,
+    EarlyStop,
     read_prompt,
     read_tokens,
     request_seed,
 )
-from .gate import LEAST, GateReader
-from .http import WIRE_OPTIONS, Wire, open_wire, pause
-from .patience import Patience
-from .served import find_dialect, find_gate, find_model, read_n_ctx
-from .server_steps import HOW_LOGPROBS, NO_LOGPROBS, UNNAMED, Found, LlamaReader
-from .wording import Wording
+from .dialects import DIALECTS, find_dialect
+from .gate import LEAST
+from .http_client import HttpClient, open_client, pause
+from .idle_timeout import IdleTimeout
+from .served_model import find_model
+from .server_tokenizer import ServerTokenizer
 
 _WHOLE = 4  # tokens that complete any character: each holds a byte at least
 
@@ -64,7 +62,7 @@ class RemoteEngine(Engine):
     def __init__(
         self,
         spec: str,
-        wire: Wire,
+        client: HttpClient,
         dialect: Dialect,
         model: str,
         *,
@@ -75,23 +73,25 @@ class RemoteEngine(Engine):
     ) -> None:
         self.spec = spec
         self.model = model
-        self._wire = wire
+        self._client = client
         self._dialect = dialect
         self._template = template
         self._release = release
         """Ends the engine's own server; to call it twice does no harm."""
         self._stop: int | None = None
-        self._wording = Wording(spec, model, dialect, wire.get, wire.post)
-        self._controls = self._wording.controls
+        self._tokenizer = ServerTokenizer(spec, model, dialect, client.get, client.post)
+        self._controls = self._tokenizer.controls
         begins = template is None and dialect.rendered_begins
-        self._chats = Chats(spec, self._rendered, self._first, variables, add_special=not begins)
+        self._renderer = ChatRenderer(
+            spec, self._rendered, self._first, variables, add_special=not begins
+        )
         self.capabilities = Capabilities(
             kind=dialect.name,
             raw=dialect.raw,
             max_top_k=dialect.max_top_k,
-            concurrency=wire.concurrency,
+            concurrency=client.concurrency,
             n_ctx=n_ctx,
-            tokenizer=dialect.tokenize is not None,
+            tokenizer=dialect.tokenizes,
             notes=dialect.notes,
         )
 
@@ -108,11 +108,11 @@ class RemoteEngine(Engine):
         given = attempt = 0
         size = n  # of one request: all, unless the server has refused that
         while given < n:
-            ask = await self._ask(prompt, start, min(size, n - given), want)
+            request = await self._request(prompt, start, min(size, n - given), want)
             # What a gate ends has not run out: where the model is in no doubt it is begun again.
-            before, over, doubted = given, size == n and not ask.gate, False
+            before, over, doubted = given, size == n and not request.early_stop, False
             try:
-                async with aclosing(self._steps(ask, prompt, start, want)) as steps:
+                async with aclosing(self._steps(request, prompt, start, want)) as steps:
                     async for step in steps:
                         if given == n:
                             return
@@ -120,48 +120,48 @@ class RemoteEngine(Engine):
                         yield step
                         start += step.text
                         over = over or step.is_end or any(complete(step.text)[1:])
-                        doubted = ask.gate is not None and step.top1 < want.stop_below
+                        doubted = request.early_stop is not None and step.top1 < want.stop_below
                 if over or doubted or given == before:
                     return
             except ContextOverflow as error:
-                if given > before or (start and ask.n == 1):
+                if given > before or (start and request.n == 1):
                     return
-                if ask.n == 1:
+                if request.n == 1:
                     raise
                 # Some servers count what was asked for: there may be room for less.
-                room = await self._room(ask, error) if size == n else None
-                size = ask.n // 2 if room is None else max(1, min(room, ask.n - 1))
+                room = await self._room(request, error) if size == n else None
+                size = request.n // 2 if room is None else max(1, min(room, request.n - 1))
             except ServerError as error:
-                if given or not error.retryable or attempt >= self._wire.retries:
+                if given or not error.retryable or attempt >= self._client.retries:
                     raise
                 await pause(attempt, error)
                 attempt += 1
 
     @asynccontextmanager
-    async def seat(self, head: str = "") -> AsyncIterator[Engine]:
+    async def permit(self, head: str = "") -> AsyncIterator[Engine]:
         # A server in this process lets what is too much for it wait by itself.
-        async with nullcontext() if self._release else self._wire.seat():
+        async with nullcontext() if self._release else self._client.permit():
             yield self
 
     async def count(self, prompt: Prompt) -> int | None:
-        if self._dialect.tokenize is None:
+        if not self._dialect.tokenizes:
             return None
         return len(await self.ids(prompt))
 
     async def ids(self, prompt: Prompt) -> list[int]:
-        return await self._wording.ids(prompt)
+        return await self._tokenizer.ids(prompt)
 
     async def text_of(self, ids: Sequence[int]) -> str:
-        return await self._wording.text_of(ids)
+        return await self._tokenizer.text_of(ids)
 
     async def tokenizer_info(self) -> dict[str, Any]:
-        return await self._wording.tokenizer_info()
+        return await self._tokenizer.tokenizer_info()
 
     async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
-        prompt = await self._chats.prompt(messages, variables)
-        if self._dialect.tokenize:
+        prompt = await self._renderer.prompt(messages, variables)
+        if self._dialect.tokenizes:
             # Among candidates, the end shows by its text alone: learn it from the closed turns.
-            await self._wording.learn_controls(prompt)
+            await self._tokenizer.learn_controls(prompt)
         return prompt
 
     async def _rendered(
@@ -176,17 +176,18 @@ class RemoteEngine(Engine):
     async def _printed(self, messages: Sequence[Message], variables: Variables) -> str:
         """What the server's own template makes of a conversation."""
         dialect = self._dialect
-        if dialect.render is None:
+        call = dialect.render(self.model, messages, variables)
+        if call is None:
             raise TemplateError(f"a server of the kind {dialect.name!r} does not tell its template")
         try:
-            answer = await self._wire.post(*dialect.render(self.model, messages, variables))
+            answer = await self._client.post(*call)
         except ServerRefused as error:
             if error.code in (400, 422):
                 what = "the model's chat template does not take this conversation"
                 raise InputError(f"{what}: {error}") from None
             raise TemplateError(f"{self.spec} renders no conversation: {error}") from None
         if dialect.renders_ids:
-            return await self._wording.text_of(read_tokens(answer))
+            return await self._tokenizer.text_of(read_tokens(answer))
         return read_prompt(answer)
 
     async def _first(self, prompt: Prompt) -> str:
@@ -197,28 +198,26 @@ class RemoteEngine(Engine):
 
     async def ping(self) -> None:
         with suppress(ServerRefused):  # who says no is there
-            await self._wire.get("{url}/models")
+            await self._client.get("{url}/models")
 
     async def aclose(self) -> None:
-        await self._wire.aclose()
+        await self._client.aclose()
         if self._release:
             self._release()
 
     # --- streams ----------------------------------------------------------------------------
 
     async def _steps(
-        self, ask: Ask, prompt: Prompt, start: bytes, want: Want
+        self, request: CompletionRequest, prompt: Prompt, start: bytes, want: Want
     ) -> AsyncGenerator[Step, None]:
         """One request's steps, and what makes them whole."""
-        path, body = self._dialect.complete(ask)
-        reader = self._dialect.reader(self._controls)
-        if ask.gate:
-            reader = GateReader(self._controls, ask.gate.stop, ask.top)
-        reader.expect(ask.n)
-        patience = self._wire.patience()
+        path, body = self._dialect.complete(request)
+        reader = self._dialect.reader(request, self._controls)
+        reader.expect(request.n)
+        idle = self._client.idle_timeout()
         written = start
         try:
-            async with aclosing(self._events(path, body, ask, patience)) as events:
+            async with aclosing(self._events(path, body, request, idle)) as events:
                 async for event in events:
                     told = reader.feed(event)
                     if reader.finished:  # what is left ends the stream: hang up on nothing
@@ -229,73 +228,74 @@ class RemoteEngine(Engine):
                         written += step.text
                         if step.is_end or any(complete(step.text)[1:]):
                             return  # after bytes that are no character nothing can follow
-                        patience.renew()
+                        idle.renew()
             if not reader.finished:
                 raise ServerFailed("the server's answer broke off")
         finally:
-            if self._dialect.abort and ask.stream and not reader.finished:
+            abort = self._dialect.abort(request.id)
+            if abort and request.stream and not reader.finished:
                 with suppress(NudgingError, TimeoutError):
                     async with asyncio.timeout(1):
-                        await self._wire.post_once(*self._dialect.abort(ask.id))
+                        await self._client.post_once(*abort)
         if reader.held:
             # What a gate holds back is most often a tie of whole tokens.
-            rest = await self._character(prompt, written, want, 1) if ask.gate else None
+            rest = await self._character(prompt, written, want, 1) if request.early_stop else None
             rest = rest or await self._character(prompt, written, want, _WHOLE) or reader.flush()
             if rest:
                 yield await self._seen(rest, prompt, written, want)
 
-    async def _room(self, ask: Ask, error: ContextOverflow) -> int | None:
-        """Tokens that there is room for where `ask` was refused; None if that is not known."""
+    async def _room(self, request: CompletionRequest, error: ContextOverflow) -> int | None:
+        """Tokens that there is room for where `request` was refused; None if that is not known."""
         if not (limit := error.limit or self.capabilities.n_ctx):
             return None
         with suppress(ModelError, ServerError):  # it has no tokeniser, or does not show it
-            if isinstance(ids := ask.prompt, str):
-                ids = await self._wording.tokenize(ids, begin=ask.add_special, controls=True)
+            if isinstance(ids := request.prompt, str):
+                ids = await self._tokenizer.tokenize(ids, begin=request.add_special, controls=True)
             return limit - len(ids)
         # What is more than the limit may be the sum with what was asked for.
-        room = limit - error.tokens + (ask.n if error.tokens >= limit else 0)
+        room = limit - error.tokens + (request.n if error.tokens >= limit else 0)
         return room if error.tokens else None
 
     async def _events(
-        self, path: str, body: object, ask: Ask, patience: Patience
+        self, path: str, body: object, request: CompletionRequest, idle: IdleTimeout
     ) -> AsyncGenerator[object, None]:
-        if not ask.stream:
-            yield await self._wire.post_once(path, body)
+        if not request.stream:
+            yield await self._client.post_once(path, body)
             return
-        async with aclosing(self._wire.events(path, body, ask.id, patience)) as events:
+        async with aclosing(self._client.events(path, body, request.id, idle)) as events:
             async for event in events:
                 yield event
 
-    async def _character(self, prompt: Prompt, at: bytes, want: Want, n: int) -> Found | None:
+    async def _character(self, prompt: Prompt, at: bytes, want: Want, n: int) -> ReadStep | None:
         """What begins at a place, if it is whole after `n` tokens."""
-        ask = await self._ask(prompt, at, n, want, stream=False)
-        answer = await self._wire.post_once(*self._dialect.complete(ask))
-        reader = self._dialect.reader(self._controls)
-        reader.expect(ask.n)
+        request = await self._request(prompt, at, n, want, stream=False)
+        answer = await self._client.post_once(*self._dialect.complete(request))
+        reader = self._dialect.reader(request, self._controls)
+        reader.expect(request.n)
         return next(iter(reader.feed(answer)), None)
 
-    async def _seen(self, found: Found, prompt: Prompt, at: bytes, want: Want) -> Step:
+    async def _seen(self, found: ReadStep, prompt: Prompt, at: bytes, want: Want) -> Step:
         """The step, with its distribution and its name fetched where the server kept them back."""
         if found.step.control == UNNAMED and found.step.id is not None:
             name = await self.text_of([found.step.id])
             return replace(found.step, control="" if name in TURN_ENDS else name or UNNAMED)
-        if not found.blind or self._dialect.look is None:
+        if not found.blind or not self._dialect.looks:
             return found.step
-        ask = await self._ask(prompt, at, 1, want)
-        top = LlamaReader.look(await self._wire.post_once(*self._dialect.look(ask)))
+        look = self._dialect.look(await self._request(prompt, at, 1, want))
+        top = self._dialect.read_look(await self._client.post_once(*look))
         prob = top[0].prob if want.sampling.greedy else None
         return replace(found.step, top=top, prob=prob)
 
-    async def _ask(
+    async def _request(
         self, prompt: Prompt, start: bytes, n: int, want: Want, *, stream: bool | None = None
-    ) -> Ask:
+    ) -> CompletionRequest:
         streamed = n > 1 if stream is None else stream
         gate = None
         if self._stop is not None and streamed and want.stop_below > 0 and want.sampling.greedy:
-            gate = Gate(self._stop, want.stop_below)
-        return Ask(
+            gate = EarlyStop(self._stop, want.stop_below)
+        return CompletionRequest(
             model=self.model,
-            prompt=await self._wording.worded(prompt, start),
+            prompt=await self._tokenizer.encode(prompt, start),
             add_special=prompt.add_special,
             n=n,
             top=max(LEAST if gate else 1, min(want.top_k, self._dialect.max_top_k)),
@@ -304,13 +304,11 @@ class RemoteEngine(Engine):
             seed=request_seed(want.sampling, want.source, len(start)),
             stream=streamed,
             id=secrets.token_hex(8),
-            gate=gate,
+            early_stop=gate,
         )
 
 
 # --- opening --------------------------------------------------------------------------------
-
-_OPTIONS = ("dialect", "template", *WIRE_OPTIONS)
 
 
 async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) -> RemoteEngine:
@@ -318,21 +316,18 @@ async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) 
 
     `release` ends a server that is the engine's own; closing twice calls it twice.
     """
-    check_options(spec.options, _OPTIONS, "a server's spec")
     forced = spec.options.get("dialect")
     if forced is not None and forced not in DIALECTS:
         raise SpecError(f"there is no dialect {forced!r}", hint=f"there are {', '.join(DIALECTS)}")
     template = spec.options.get("template")
-    wire = open_wire(spec)
+    client = open_client(spec)
     try:
-        served = await find_model(wire.get, spec)
-        dialect = DIALECTS[forced] if forced else await find_dialect(wire.get, served)
-        n_ctx = served.n_ctx
-        if n_ctx is None and dialect is LLAMA_SERVER:
-            n_ctx = read_n_ctx(await wire.get("{root}/props"))
+        served = await find_model(client.get, spec)
+        dialect = DIALECTS[forced] if forced else await find_dialect(client.get, served.owner)
+        n_ctx = served.n_ctx or await dialect.find_n_ctx(client.get)
         engine = RemoteEngine(
             spec.text,
-            wire,
+            client,
             dialect,
             served.name,
             template=named_template(template) if template else None,
@@ -341,10 +336,10 @@ async def open_remote(spec: Spec, *, release: Callable[[], None] | None = None) 
             release=release,
         )
         await _check(engine)
-        if dialect is VLLM:
-            engine.use_gate(await find_gate(wire.post, served.name))
+        if dialect.may_have_gate:
+            engine.use_gate(await dialect.find_gate(client.post, served.name))
     except BaseException:
-        await wire.aclose()
+        await client.aclose()
         raise
     return engine
 

@@ -4,11 +4,12 @@
     nudged.py                   nudging, in any preset and setting
     single.py, examples.py      one model alone; the base model's prompt with examples
     opening.py                  the small model writes the opening only
-    joint.py, arithmetic.py, spelling.py, healing.py
-                                several distributions as one; how; vocabularies compared; a token
-                                that another vocabulary has cut short
+    joint.py, combination.py    several distributions as one; how
+    vocabulary_map.py, healing.py
+                                one vocabulary's tokens in another's; a token that another
+                                vocabulary has cut short
 
-`docs/methods.md` says what each does. Knows no task.
+`docs/methods.md` says what each does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A base model's prompt with examples of good answers, after URIAL's idea (arXiv 2312.01552).
 
-The examples are our own: one that explains, one that reckons step by step, one that declines. They
-show form and manner, and belong to no task. Knows no model.
+The examples are our own: one that explains, one that calculates step by step, one that declines.
+They show form and tone, and belong to no task.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A model that writes `359` as `35`, `9` has hardly seen a `3` alone, and says odd things after it.
 What it says of the text is rather that of all its tokens which begin with that `3`: each `35` that
 it would have written there goes on with `5`, and what it says after `3` counts as far as it would
-have written `3`. Knows bytes and distributions only: no model.
+have written `3`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from ...engines.local.runtime import Row
-from .spelling import Pieces, spelled_by
+from ...engines.local.logits import Logits
+from .vocabulary_map import Pieces, spelled_by
 
 Numbers = npt.NDArray[np.intp]
 
@@ -48,7 +48,7 @@ class Healing:
         piece = self._pieces[token]
         return bool(piece) and text.endswith(piece) and len(self.longer(token)[0]) > 0
 
-    def __call__(self, before: Row, after: Row, token: int) -> Row:
+    def __call__(self, before: Logits, after: Logits, token: int) -> Logits:
         """Logits of what follows a text that ends with a token. `before` and `after`: those before
         and after that token."""
         longer, rests = self.longer(token)
@@ -63,7 +63,7 @@ class Healing:
             return np.asarray(np.log(joint / joint.sum()), dtype=np.float32)
 
 
-def _probs(row: Row) -> npt.NDArray[np.float64]:
+def _probs(row: Logits) -> npt.NDArray[np.float64]:
     wide = row.astype(np.float64)
     wide = np.exp(wide - wide.max())
     return np.asarray(wide / wide.sum())

@@ -18,22 +18,23 @@ from typing import ClassVar
 from ...drive.alone import written
 from ...engines.base import Engine, Want
 from ...engines.local.local_engine import LocalEngine
-from ...engines.local.runtime import Row, Vocabulary
+from ...engines.local.logits import Logits
+from ...engines.local.vocabulary import Vocabulary
 from ...errors import ConfigError
 from ...prompts.chat import Message, Part, Prompt, Question, conversation
 from ...values.text import complete
 from ...values.tokens import Answer, ModelUsage, Step
-from .arithmetic import Combined, Difference, Mean
+from .combination import Combination, Difference, Mean
 from .healing import Healing
 from .method import COMMON, Method, Role, answer_of
-from .spelling import Spelling
+from .vocabulary_map import VocabularyMap
 
 LOST = 0.01
 """Largest share of a vocabulary that another model may be unable to read."""
 
 
 @dataclass(slots=True)
-class Voice:
+class TokenReader:
     """One model's part in an answer that is written in its own tokens."""
 
     engine: LocalEngine
@@ -55,11 +56,11 @@ class Voice:
         limit = self.engine.capabilities.n_ctx
         return limit is not None and len(self.ids) >= limit
 
-    async def logits(self) -> Row:
+    async def logits(self) -> Logits:
         """What it says of the next token."""
         return await self._row(self.ids)
 
-    async def _row(self, ids: Sequence[int]) -> Row:
+    async def _row(self, ids: Sequence[int]) -> Logits:
         begun = time.perf_counter()
         try:
             self.passes += 1
@@ -73,12 +74,12 @@ class Voice:
 
 
 @dataclass(slots=True)
-class Reader(Voice):
+class TextReader(TokenReader):
     """One model's part in an answer that another vocabulary writes: it reads its text."""
 
     healing: Healing = field(kw_only=True)
     text: bytes = b""
-    _last: tuple[Sequence[int], Row] | None = None
+    _last: tuple[Sequence[int], Logits] | None = None
     """The last row, and what it followed."""
 
     async def add(self, token: int, text: bytes) -> None:
@@ -88,38 +89,38 @@ class Reader(Voice):
         self.ids = await self.engine.ids(replace(self.prompt, parts=(*self.prompt.parts, answer)))
         self.ids.extend(self.healing.spelled(rest))
 
-    async def logits(self) -> Row:
+    async def logits(self) -> Logits:
         last = self.ids[-1]
         if not self.healing.may_go_on(last, self.text):
             return await self._known(self.ids)
         before = await self._known(self.ids[:-1])
         return self.healing(before, await self._known(self.ids), last)
 
-    async def _known(self, ids: Sequence[int]) -> Row:
+    async def _known(self, ids: Sequence[int]) -> Logits:
         if self._last is None or self._last[0] != list(ids):
             self._last = (list(ids), await self._row(ids))
         return self._last[1]
 
 
 async def joint(
-    voices: Sequence[Voice], combined: Combined, want: Want, most: int
+    readers: Sequence[TokenReader], combination: Combination, want: Want, most: int
 ) -> AsyncGenerator[Step, None]:
     """The steps of an answer, as a stream of an engine gives them."""
     position = 0
-    for voice in voices:
-        await voice.begin()
+    for reader in readers:
+        await reader.begin()
     for _ in range(most):
-        if any(voice.is_full for voice in voices):
+        if any(reader.is_full for reader in readers):
             return
-        rows = await asyncio.gather(*(voice.logits() for voice in voices))
+        rows = await asyncio.gather(*(reader.logits() for reader in readers))
         # Over a large vocabulary this takes milliseconds, which are not the event loop's.
-        row = await asyncio.to_thread(combined, rows)
-        step = await voices[0].engine.read(row, position, want)
+        row = await asyncio.to_thread(combination, rows)
+        step = await readers[0].engine.read(row, position, want)
         yield step
         if step.is_end or step.id is None:
             return
-        for voice in voices:
-            await voice.add(step.id, step.text)
+        for reader in readers:
+            await reader.add(step.id, step.text)
         position += len(step.text)
 
 
@@ -128,7 +129,7 @@ class Joint(Method):
 
     options = COMMON | {"base_sampling", "base_form", "template_variables"}
     plain: ClassVar[frozenset[Role]] = frozenset({"base"})
-    _combined: Combined
+    _combination: Combination
     _foreign: Mapping[Role, Healing]
     """Of the models with another vocabulary than the writer's."""
 
@@ -137,14 +138,14 @@ class Joint(Method):
         for role, vocabulary in zip(self.roles, vocabularies, strict=True):
             if all(vocabulary.pieces):
                 raise ConfigError(f"{self.name}: the {role} model has no token to end with")
-        self._combined = await asyncio.to_thread(self._combine, *vocabularies)
+        self._combination = await asyncio.to_thread(self._combine, *vocabularies)
         self._foreign = {
             role: await asyncio.to_thread(Healing, vocabulary.pieces)
             for role, vocabulary in zip(self.roles, vocabularies, strict=True)
             if vocabulary.pieces != vocabularies[0].pieces
         }
         notes = []
-        for role, (read, write) in zip(self.roles[1:], self._combined.spellings, strict=True):
+        for role, (read, write) in zip(self.roles[1:], self._combination.maps, strict=True):
             self._check(read, "base", role)
             self._check(write, role, "base")
             if read.whole < 1:
@@ -154,16 +155,16 @@ class Joint(Method):
                 )
         self.notes = tuple(notes)
 
-    def _check(self, spelling: Spelling, of: Role, by: Role) -> None:
-        if spelling.lost > LOST:
+    def _check(self, found: VocabularyMap, of: Role, by: Role) -> None:
+        if found.lost > LOST:
             raise ConfigError(
-                f"{self.name}: the {by} model has no tokens for {spelling.lost:.0%} of those that "
+                f"{self.name}: the {by} model has no tokens for {found.lost:.0%} of those that "
                 f"the {of} model can write",
                 hint="take models whose vocabularies cover the same text",
             )
 
     @abstractmethod
-    def _combine(self, *vocabularies: Vocabulary) -> Combined: ...
+    def _combine(self, *vocabularies: Vocabulary) -> Combination: ...
 
     def _whole(self, role: Role) -> LocalEngine:
         engine: Engine = self._engines[role]
@@ -185,26 +186,30 @@ class Joint(Method):
         config = self._limited(max_tokens)
         messages = conversation(question, system)
         plain = await self._plain_prompt(messages, prefix)
-        voices = [
-            self._voice(role, await self._prompt(role, messages, plain)) for role in self.roles
+        readers = [
+            self._reader(role, await self._prompt(role, messages, plain)) for role in self.roles
         ]
-        steps = joint(voices, self._combined, Want("base", config.base_sampling), config.max_tokens)
+        steps = joint(
+            readers, self._combination, Want("base", config.base_sampling), config.max_tokens
+        )
         answer = await answer_of(written(steps, "base", plain.ends, config.stop_strings))
         usage = answer.usage
-        base = replace(voices[0].usage, emitted=usage.base.emitted)
-        return replace(answer, usage=replace(usage, base=base, nudge=_sum(voices[1:])))
+        base = replace(readers[0].usage, emitted=usage.base.emitted)
+        return replace(answer, usage=replace(usage, base=base, nudge=_sum(readers[1:])))
 
-    def _voice(self, role: Role, prompt: Prompt) -> Voice:
+    def _reader(self, role: Role, prompt: Prompt) -> TokenReader:
         engine, healing = self._whole(role), self._foreign.get(role)
-        return Reader(engine, prompt, healing=healing) if healing else Voice(engine, prompt)
+        return (
+            TextReader(engine, prompt, healing=healing) if healing else TokenReader(engine, prompt)
+        )
 
     async def _prompt(self, role: Role, messages: Sequence[Message], plain: Prompt) -> Prompt:
         return plain if role in self.plain else await self._rendered(role, messages)
 
 
-def _sum(voices: Sequence[Voice]) -> ModelUsage:
+def _sum(readers: Sequence[TokenReader]) -> ModelUsage:
     """What the models beside the writer did, as if they were one."""
-    found = [voice.usage for voice in voices]
+    found = [reader.usage for reader in readers]
     return ModelUsage(
         drafted=sum(usage.drafted for usage in found),
         calls=sum(usage.calls for usage in found),
@@ -219,7 +224,7 @@ class Ensemble(Joint):
     name = "ensemble"
     roles: ClassVar[tuple[Role, ...]] = ("base", "nudge")
 
-    def _combine(self, *vocabularies: Vocabulary) -> Combined:
+    def _combine(self, *vocabularies: Vocabulary) -> Combination:
         return Mean(*vocabularies)
 
 
@@ -230,5 +235,5 @@ class ProxyTuning(Joint):
     roles: ClassVar[tuple[Role, ...]] = ("base", "tuned", "untuned")
     plain = frozenset({"base", "untuned"})
 
-    def _combine(self, *vocabularies: Vocabulary) -> Combined:
+    def _combine(self, *vocabularies: Vocabulary) -> Combination:
         return Difference(*vocabularies)

@@ -1,7 +1,6 @@
-"""What a decoding method is: a way to answer a question with the models that it is given.
+"""What a decoding method is: a way to answer a question with given models.
 
 Whatever comes after it (scores, runs, reports) sees an `Answer` and the method's name and setting.
-Knows no task and no file.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Method(ABC):
         self._engines = engines
         self._given = {name: value for name, value in options.items() if name in self.options}
         self.setting: Setting = dict(_plain(self._given))
-        """What tells its results from those of the same method set otherwise."""
+        """What distinguishes its results from those of the same method set otherwise."""
         # An engine in two roles holds two texts for each answer.
         self.concurrency = min(
             max(1, engine.capabilities.concurrency // roles)

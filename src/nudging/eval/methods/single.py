@@ -1,6 +1,6 @@
 """One model alone: the base model as plain text or with examples, an aligned one in its template.
 
-All are `alone.py`'s work; what differs is the prompt.
+All go through `drive/alone.py`; only the prompt differs.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     samples.py          answers as short lines, which the page reads one at a time
     tables.py           figures for people, for spreadsheets, for documents
     svg.py, charts.py   how a plot is written; the plots
-    page.py             the page, with report.css and report.js
+    html_page.py        the page, with report.css and report.js
 
-Knows no engine and no method: what it shows is what the lines of a run say.
+All that it shows is in the lines of a run.
 """

@@ -1,6 +1,6 @@
-"""The plots of a report. Each takes plain figures, and gives an SVG of a fixed width.
+"""The plots of a report: each takes plain figures and gives an SVG.
 
-All have one width, so that they stand side by side and fit a phone. Knows no run.
+All have one width, so that they stand side by side and fit a phone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REASONS = {
 }
 
 
-class Row(NamedTuple):
+class ShareRow(NamedTuple):
     """A share with its interval."""
 
     name: str
@@ -35,7 +35,7 @@ class Row(NamedTuple):
     ends: Sequence[float] | None = None
 
 
-def shares(rows: Sequence[Row]) -> str:
+def shares(rows: Sequence[ShareRow]) -> str:
     """Shares with their intervals, a row each, on one scale from 0 to 100 %."""
     step, top = 22.0, 18.0
     height = top + step * len(rows) + 4
@@ -63,7 +63,7 @@ def shares(rows: Sequence[Row]) -> str:
     return str(svg)
 
 
-class Point(NamedTuple):
+class GammaPoint(NamedTuple):
     """What one gamma gave."""
 
     gamma: float
@@ -72,7 +72,7 @@ class Point(NamedTuple):
     nudged: float | None
 
 
-def against_gamma(points: Sequence[Point], alone: float | None) -> str:
+def against_gamma(points: Sequence[GammaPoint], alone: float | None) -> str:
     """Accuracy with its interval and the share of nudged words. `alone`: the base's accuracy."""
     height, left, right, top, bottom = 170.0, 30.0, WIDTH - 10.0, 12.0, 140.0
     told = "; ".join(
@@ -117,7 +117,7 @@ def against_gamma(points: Sequence[Point], alone: float | None) -> str:
     return str(svg)
 
 
-def places(words: Sequence[int], nudged: Sequence[int]) -> str:
+def along_answer(words: Sequence[int], nudged: Sequence[int]) -> str:
     """The share of nudged words in each part of an answer."""
     found = [n / w if w else 0.0 for n, w in zip(nudged, words, strict=True)]
     titles = [

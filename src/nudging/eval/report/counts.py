@@ -1,13 +1,10 @@
-"""What is counted over the answers of one way to answer, beyond the figures of a run's summary.
-
-Reads lines as they stand in `samples.jsonl`. Knows no page.
-"""
+"""What is counted over the answers of one way to answer, beyond the figures of a run's summary."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from ..lines import Line
+from ..sample_lines import Line
 
 BINS = 20
 

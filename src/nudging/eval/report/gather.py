@@ -1,6 +1,6 @@
 """Runs, read once, as a report shows them: their ways to answer side by side.
 
-A way is a method in a setting, of one of the runs. Knows no page.
+A way to answer is a method in a setting, of one of the runs.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import InputError
-from ...storage.headers import Header
+from ...storage.resumable import Header
 from ..figures import apart
 from ..header import notes_of
-from ..lines import Line, canonical
-from ..store import read_header, read_samples
+from ..run_folder import read_header, read_samples
+from ..sample_lines import Line, canonical
 from ..summary import summary
 from .counts import Counts
 from .samples import Samples
@@ -31,14 +31,14 @@ class Way(NamedTuple):
 
 
 @dataclass(slots=True)
-class Gathered:
+class ReportData:
     """All that a report shows."""
 
     headers: dict[str, Header] = field(default_factory=dict)
     """By the names of the runs."""
     ways: list[Way] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
-    """Of the ways: what tells each from the others."""
+    """What distinguishes each way from the others."""
     cells: list[tuple[int, Cell]] = field(default_factory=list)
     """With the number of their way."""
     notes: dict[str, None] = field(default_factory=dict)
@@ -54,13 +54,13 @@ class Gathered:
         return list(dict.fromkeys(cell["task"] for _, cell in self.cells))
 
 
-def gather(folders: Sequence[Path]) -> Gathered:
+def gather(folders: Sequence[Path]) -> ReportData:
     """Read runs, finished or not.
 
     Raises:
         InputError: one is no run, or has no samples.
     """
-    found = Gathered()
+    found = ReportData()
     numbers: dict[str, int] = {}
     for name, folder in zip(run_names(folders), folders, strict=True):
         header = read_header(folder)
@@ -104,13 +104,13 @@ def _note(notes: dict[str, None], found: Sequence[str]) -> list[int]:
 
 
 def run_names(folders: Sequence[Path]) -> list[str]:
-    """The folders' own names where they are enough to tell them apart, else as they were given."""
+    """The folders' own names where these are unique, else as they were given."""
     names = [folder.resolve().name for folder in folders]
     return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
 
 
 def way_name(way: Way, ways: Sequence[Way]) -> str:
-    """A way by what tells it from the others: its run, its method, and what is set otherwise."""
+    """A way by what distinguishes it: its run, its method, and what is set otherwise."""
     same = (other.setting for other in ways if other.method == way.method)
     told = [_said(name, value) for name, value in apart(way.setting, same).items()]
     parts = [way.method, *told]

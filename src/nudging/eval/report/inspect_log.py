@@ -1,7 +1,7 @@
 """Runs as logs of inspect_ai: a file for each task and way to answer, which `inspect view` shows.
 
 The format is version 2 of its JSON one (inspect.aisi.org.uk/eval-logs.html); its reader wants the
-parts in this order. inspect_ai is not needed to write it. Knows no page.
+parts in this order. inspect_ai is not needed to write it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...storage.headers import Header
-from ...storage.kept import write_whole
+from ...storage.resumable import Header
+from ...storage.safe_files import write_whole
 from ...values.tokens import StopReason
 from ..header import asked
-from ..lines import Line, canonical, nudge_rate
-from ..store import read_header, read_samples
+from ..run_folder import read_header, read_samples
+from ..sample_lines import Line, canonical, nudge_rate
 from ..summary import ENDED, summary
 from .gather import Cell, Way, run_names, way_name
 

@@ -1,7 +1,7 @@
 """Answers for the page: a short line each, which the page reads only when it shows the answer.
 
-So that thousands of answers open at once: the browser reads an index, and of the lines those that
-are looked at. What JSON would let stand as markup is escaped. Knows neither figures nor layout.
+So thousands of answers open at once: the browser reads an index, and only the lines that are looked
+at. What JSON would let stand as markup is escaped.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..lines import Line
+from ..sample_lines import Line
 
 
 class Samples:

@@ -1,6 +1,6 @@
 """Plots as SVG: elements with attributes and escaped text, and round numbers for an axis.
 
-Colours and fonts are the page's: an element has a class. Knows no figure.
+Colours and fonts are the page's: an element has a class.
 """
 
 from __future__ import annotations

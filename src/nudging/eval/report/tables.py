@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from .. import figures
-from .gather import Gathered
+from .gather import ReportData
 
 T = TypeVar("T")
 HEAD = ("task", "way", *figures.HEAD)
@@ -30,7 +30,7 @@ _RUN_BY_SPREADSHEETS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 """What begins a formula, half-width or full-width, or is skipped before one."""
 
 
-def rows(gathered: Gathered, mark: str = "[{}]") -> list[list[str]]:
+def rows(gathered: ReportData, mark: str = "[{}]") -> list[list[str]]:
     """A row a cell, in the columns of `HEAD`. `mark`: how the number of a note is shown."""
     return [
         [cell["task"], _marked(gathered, way, mark), *figures.figures(cell)]
@@ -38,11 +38,11 @@ def rows(gathered: Gathered, mark: str = "[{}]") -> list[list[str]]:
     ]
 
 
-def _marked(gathered: Gathered, way: int, mark: str) -> str:
+def _marked(gathered: ReportData, way: int, mark: str) -> str:
     return " ".join([gathered.names[way], *(mark.format(n) for n in gathered.noted[way])])
 
 
-def measured(gathered: Gathered) -> tuple[list[str], list[list[str]]]:
+def measured(gathered: ReportData) -> tuple[list[str], list[list[str]]]:
     """The means of the measures, a row a cell: the head, and the rows."""
     names = list(dict.fromkeys(name for _, cell in gathered.cells for name in cell["measures"]))
     found = [
@@ -52,13 +52,13 @@ def measured(gathered: Gathered) -> tuple[list[str], list[list[str]]]:
     return ["task", "way", *names], found
 
 
-def markdown(gathered: Gathered) -> str:
+def markdown(gathered: ReportData) -> str:
     table = [HEAD, ["---", "---", *["---:"] * (len(HEAD) - 2)], *rows(gathered, "[^{}]")]
     notes = "".join(f"\n[^{n}]: {_cell(note)}\n" for n, note in enumerate(gathered.notes, 1))
     return "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in table) + notes
 
 
-def as_csv(gathered: Gathered) -> str:
+def as_csv(gathered: ReportData) -> str:
     """A line a cell; the setting as JSON, inner figures by dotted names, and notes, if any. Texts
     that a spreadsheet would run as formulas have an apostrophe before them."""
     notes = list(gathered.notes)
