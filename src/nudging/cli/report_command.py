@@ -20,8 +20,8 @@ def report(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Output. Default: report.html, answers.parquet, the folder inspect-logs, or standard "
-            "output for figures.",
+            help="Output. Default: report.html, answers.parquet, the folder inspect-logs, or "
+            "standard output for figures.",
         ),
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="The figures for a spreadsheet.")] = False,
