@@ -243,7 +243,7 @@ def test_a_failure_in_the_worker_reaches_who_waits() -> None:
             raise MemoryError("no room for more")
 
     base, nudge = (LocalEngine("toy", NoRoom(seed, 1, slots=4)) for seed in (1, 2))
-    model = NudgedModel(base, nudge, max_tokens=20)
+    model = NudgedModel(base, nudge, guards="none", max_tokens=400)
 
     async def both() -> list[Answer | BaseException]:
         jobs = (model.answer_async(question) for question in ("one", "two"))
