@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from nudging.server.requests import OPTIONS
+from nudging.server.request_reader import OPTIONS
 
 from .asking import ask, body_of
 from .client import Address, Client, request

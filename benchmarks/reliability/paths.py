@@ -8,10 +8,10 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from nudging.engines import open_engine
-from nudging.server.app import make_app
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
-from nudging.server.voices import Voices
+from nudging.server.answer_queue import AnswerQueue, Limits
+from nudging.server.api_keys import ApiKeys
+from nudging.server.asgi_app import make_app
+from nudging.server.served_models import ServedModels
 
 from .served import SCRIPTED
 
@@ -19,7 +19,7 @@ from .served import SCRIPTED
 def routes() -> list[tuple[str, str]]:
     """The paths, each with each of its methods."""
     base, nudge = map(open_engine, SCRIPTED)
-    app: Any = make_app(Voices(base, nudge), Line(Limits(1)), Keys([]))
+    app: Any = make_app(ServedModels(base, nudge), AnswerQueue(Limits(1)), ApiKeys([]))
     while not isinstance(app, Starlette):  # what stands before it
         app = app.app
     found = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,23 +13,10 @@ import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionUserMessageParam
 
-from tests.e2e.test_serve import FRANCE, PARIS, Served, serving
+from tests.e2e.nudge_serve import FRANCE, KEY, PARIS, Served, serving, until_idle
 
 ASKED: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": FRANCE}]
 WEATHER = {"tools": [{"type": "function", "function": {"name": "weather", "parameters": {}}}]}
-KEY = "from-the-environment"
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("serve")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def client(served: Served) -> Iterator[openai.OpenAI]:
-    with served.client() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +25,6 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("narrow")
     with serving(folder, "--max-answers", "1", "--max-queue", "0", delay=0.2) as found:
         yield found
-
-
-def until_idle(served: Served, seconds: float = 30) -> None:
-    left = time.monotonic()
-    while served.figure("nudging_answers_running"):
-        assert time.monotonic() < left + seconds
-        time.sleep(0.02)
 
 
 # --- answers --------------------------------------------------------------------------------

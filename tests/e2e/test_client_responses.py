@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import openai
@@ -14,23 +13,9 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from tests.e2e.test_client_openai import until_idle
-from tests.e2e.test_serve import FRANCE, PARIS, Served, serving
+from tests.e2e.nudge_serve import FRANCE, KEY, PARIS, Served, serving, until_idle
 
-KEY = "from-the-environment"
 EVENT: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("serve")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def client(served: Served) -> Iterator[openai.OpenAI]:
-    with served.client() as found:
-        yield found
 
 
 def test_a_response_is_of_openais_own_types(client: openai.OpenAI) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_serve import PARIS, Served, serving
+from tests.e2e.nudge_serve import PARIS, Served, serving
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "clients"

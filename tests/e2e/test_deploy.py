@@ -20,8 +20,7 @@ import httpx2
 import openai
 import pytest
 
-from tests.e2e.test_client_openai import KEY, until_idle
-from tests.e2e.test_serve import FRANCE, PARIS, Served, serving
+from tests.e2e.nudge_serve import FRANCE, KEY, PARIS, Served, serving, until_idle
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -21,7 +21,7 @@ from nudging.eval.run_folder import SAMPLES, SUMMARY, read_header, read_samples
 from nudging.eval.sample_lines import key, timeless
 from nudging.storage.resumable import HEADER
 from tests.conftest import Demo, Lab
-from tests.e2e.test_serve import serving
+from tests.e2e.nudge_serve import serving
 from tests.fake_server import FakeServer, answer
 from tests.lab_facts import WORLD
 

@@ -23,12 +23,12 @@ from nudging.engines.base import Engine
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ServerFailed
 from nudging.rule.config import Config
-from nudging.server.app import make_app
+from nudging.server.answer_queue import AnswerQueue, Limits
+from nudging.server.api_keys import ApiKeys
+from nudging.server.asgi_app import make_app
 from nudging.server.bounds import read_bounds
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
-from nudging.server.run import address_of, listen
-from nudging.server.voices import Voices
+from nudging.server.served_models import ServedModels
+from nudging.server.uvicorn_server import address_of, listen
 from nudging.values.tokens import Candidate
 
 FRANCE = "What is the capital of France?"
@@ -42,7 +42,7 @@ REFUSALS = re.compile(
 
 class Site(NamedTuple):
     url: str
-    line: Line
+    line: AnswerQueue
 
 
 @contextmanager
@@ -56,9 +56,9 @@ def serving(
 ) -> Iterator[Site]:
     """A server in a thread of this process."""
     pair = [open_engine(f"scripted:{name}?delay={delay}") for name in ("base", "nudge")]
-    line = Line(Limits(8))
-    voices = Voices(base or pair[0], nudge or pair[1], **options)
-    app = make_app(voices, line, Keys([key] if key else []))
+    line = AnswerQueue(Limits(8))
+    served = ServedModels(base or pair[0], nudge or pair[1], **options)
+    app = make_app(served, line, ApiKeys([key] if key else []))
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listener],))

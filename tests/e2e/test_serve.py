@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -12,9 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import openai
@@ -22,70 +19,8 @@ import pytest
 
 from nudging.cli import run
 from nudging.errors import install
+from tests.e2e.nudge_serve import FRANCE, PARIS, Served, serving
 from tests.fake_server import FakeServer, answer, words
-
-NUDGE = [sys.executable, "-c", "from nudging.cli import main; main()"]
-FRANCE = "What is the capital of France?"
-PARIS = "The capital of France is Paris."
-
-
-class Served:
-    """A running `nudge serve`, on the scripted pair unless another is named."""
-
-    def __init__(
-        self,
-        folder: Path,
-        *arguments: str,
-        delay: float = 0.0,
-        pair: tuple[str, str] | None = None,
-        key: str = "from-the-environment",
-    ) -> None:
-        (folder / "config.toml").write_text("")
-        base, nudge = pair or [f"scripted:{name}?delay={delay}" for name in ("base", "nudge")]
-        specs = ["--base", base, "--nudge", nudge]
-        self.process = subprocess.Popen(
-            [*NUDGE, "serve", *specs, "--port", "0", *arguments],
-            env={
-                **os.environ,
-                "NUDGING_CONFIG": str(folder / "config.toml"),
-                "NUDGING_API_KEYS": key,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.said = self.process.stdout.readline()
-        self.url = self.said.split()[-1] if self.said else ""
-
-    def client(self, key: str = "from-the-environment") -> openai.OpenAI:
-        return openai.OpenAI(base_url=self.url, api_key=key, max_retries=0, timeout=30)
-
-    def end(self, number: signal.Signals) -> tuple[int, str, str]:
-        """Send a signal. The exit code, and what else was said."""
-        self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=30)
-        return self.process.returncode, out, err
-
-    def figure(self, name: str) -> float:
-        text = httpx2.get(
-            self.url.removesuffix("/v1") + "/metrics",
-            headers={"authorization": "Bearer from-the-environment"},
-        ).text
-        (line,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
-        return float(line.split()[1])
-
-
-@contextmanager
-def serving(folder: Path, *arguments: str, **fields: Any) -> Iterator[Served]:
-    """`fields`: of `Served`."""
-    served = Served(folder, *arguments, **fields)
-    try:
-        yield served
-    finally:
-        if served.process.poll() is None:
-            served.process.kill()
-        served.process.communicate()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from tests.conftest import Demo, Lab
-from tests.e2e.test_serve import Served, serving
+from tests.e2e.nudge_serve import Served, serving
 from tests.lab_facts import PET, QUESTION
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import openai
 import pytest
 
+from tests.e2e.nudge_serve import FRANCE, NUDGE, PARIS
 from tests.e2e.test_cli_terminal import Terminal
-from tests.e2e.test_serve import FRANCE, NUDGE, PARIS
 
 ROOT = Path(__file__).parents[2]
 HUP, INT, TERM, KILL = signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL

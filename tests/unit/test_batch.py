@@ -37,7 +37,7 @@ from nudging.errors import (
     ServerRefused,
     UsageError,
 )
-from nudging.server.voices import Voices
+from nudging.server.served_models import ServedModels
 from nudging.values.tokens import Candidate, Usage
 
 FRANCE, PARIS = "What is the capital of France?", "The capital of France is Paris."
@@ -442,7 +442,7 @@ def request(body: object, url: object = "/v1/chat/completions", **other: object)
 def asked(row: dict[str, Any], errors: list[Exception] | None = None) -> Result:
     with NudgedModel("scripted:base", "scripted:nudge") as model:
         base = model.base if errors is None else failing(errors)
-        return asyncio.run(RequestAnswerer(Voices(base, model.nudge))(row))
+        return asyncio.run(RequestAnswerer(ServedModels(base, model.nudge))(row))
 
 
 def test_a_request_is_answered_as_the_server_would() -> None:

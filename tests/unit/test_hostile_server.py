@@ -30,6 +30,7 @@ from nudging.errors import NudgingError, ServerError, ServerNonsense, ServerTime
 from nudging.prompts.chat import Part, Prompt
 from nudging.values.tokens import Step
 
+from ..event_loop import Beat
 from ..fake_server import FakeServer, Reply, answer, stream, words
 
 HELLO = Prompt((Part("Hello", literal=True),))
@@ -333,25 +334,16 @@ def test_an_answer_of_millions_of_values_is_not_read(
     whole = n == 1 or status != 200
     data, kind = (data, "application/json") if whole else (b"data: " + data, "text/event-stream")
     server.on(PATHS["openai"], Reply(status, kind, [data + b"\n\n"]))
-    longest = 0.0
+    beat = Beat()
 
     async def watched(engine: RemoteEngine) -> NudgingError | None:
-        async def beat() -> None:
-            nonlocal longest
-            while True:
-                before = time.thread_time()
-                await asyncio.sleep(0.001)
-                longest = max(longest, time.thread_time() - before)
-
-        beating = asyncio.create_task(beat())
-        _, error = await until_error(engine, n)
-        beating.cancel()
-        return error
+        async with beat:
+            return (await until_error(engine, n))[1]
 
     error = using(server, watched, timeout=60)
     assert isinstance(error, ServerError)
     assert isinstance(error, ServerNonsense) == (status == 200)
-    assert longest < 0.15
+    assert beat.longest < 0.15
 
 
 @pytest.mark.parametrize("text", ["a", "\ud800", "é"])

@@ -14,15 +14,17 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from nudging import __version__
 from nudging.rule.config import Config
+from nudging.server.answer_queue import Limits
 from nudging.server.bounds import read_bounds
-from nudging.server.fields import BOUNDS, options_schema
-from nudging.server.limits import Limits
+from nudging.server.json_schema import options_schema
 from nudging.server.openapi import document
-from nudging.server.voices import NAMES
-from tests.unit.test_server_app import CHAT, RESPONSES, TEXT, client, events, question
+from nudging.server.served_models import MODEL_NAMES
+from nudging.values.declared import declared
+from nudging.values.sampling import Sampling
+from tests.servers import CHAT, RESPONSES, TEXT, client, events, question
 
 ASKS = client(limits=Limits(128, 1024), max_tokens=20)
-DOCUMENT = document(NAMES, __version__)
+DOCUMENT = document(MODEL_NAMES, __version__)
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 SCHEMA.app = ASKS.app
 PAGES = {"/"}
@@ -44,11 +46,14 @@ def test_every_route_is_told_and_is_there() -> None:
 # --- requests -------------------------------------------------------------------------------
 
 
+OPTIONS = {**declared(Config), **declared(Sampling)}
+BOUNDS = {name: option.range for name, option in OPTIONS.items() if option.range}
+
+
 def edges(name: str) -> list[tuple[float, bool]]:
     """Values at an option's bounds and just beyond them, and whether they are within."""
-    bounds = BOUNDS[name]
-    shape = options_schema()["properties"][name]
-    step = 0.001 if "number" in shape.get("type", ()) else 1
+    bounds = BOUNDS[name].schema()
+    step = 1 if OPTIONS[name].whole else 0.001
     found = []
     for key, sign in (("minimum", -1), ("maximum", 1)):
         if key in bounds:
@@ -115,7 +120,7 @@ def checked(name: str, data: object) -> None:
 
 
 @pytest.mark.parametrize("shown", [False, True])
-@pytest.mark.parametrize("model", NAMES)
+@pytest.mark.parametrize("model", MODEL_NAMES)
 @pytest.mark.parametrize("path", [CHAT, TEXT])
 def test_answers_hold_what_is_told_and_no_more(path: str, model: str, shown: bool) -> None:
     chat, name = path == CHAT, "ChatCompletion" if path == CHAT else "Completion"
@@ -130,7 +135,7 @@ def test_answers_hold_what_is_told_and_no_more(path: str, model: str, shown: boo
 
 
 @pytest.mark.parametrize("shown", [False, True])
-@pytest.mark.parametrize("model", NAMES)
+@pytest.mark.parametrize("model", MODEL_NAMES)
 def test_responses_hold_what_is_told_and_no_more(model: str, shown: bool) -> None:
     body: dict[str, Any] = {"model": model, "input": "Count to five."}
     if shown:

@@ -15,11 +15,11 @@ from nudging import NudgedModel
 from nudging.engines import open_engine
 from nudging.page import ENDED, answer_page
 from nudging.rule.config import Config, Preset, StopRule, settings
-from nudging.server.app import make_app
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
+from nudging.server.answer_queue import AnswerQueue, Limits
+from nudging.server.api_keys import ApiKeys
+from nudging.server.asgi_app import make_app
 from nudging.server.playground import PAGE, policy
-from nudging.server.voices import Voices
+from nudging.server.served_models import ServedModels
 from nudging.values.tokens import HandoverReason
 
 TEXT = PAGE.decode()
@@ -28,7 +28,9 @@ FRANCE = "What is the capital of France?"
 
 def client(*keys: str, **options: Any) -> TestClient:
     base, nudge = open_engine("scripted:base"), open_engine("scripted:nudge")
-    return TestClient(make_app(Voices(base, nudge, **options), Line(Limits(8)), Keys(keys)))
+    return TestClient(
+        make_app(ServedModels(base, nudge, **options), AnswerQueue(Limits(8)), ApiKeys(keys))
+    )
 
 
 def test_it_needs_no_key_and_holds_none() -> None:

@@ -42,7 +42,7 @@ from nudging.errors import (
     TemplateError,
 )
 from nudging.prompts.chat import Message, Part, Prompt
-from nudging.server.wire import failure
+from nudging.server.openai_errors import error_response
 from nudging.values.sampling import Sampling
 from nudging.values.tokens import Answer, Step, StopReason
 
@@ -515,7 +515,7 @@ def test_retries_end(server: FakeServer, pauses: list[float]) -> None:
 def test_retry_after_may_be_anything(value: str) -> None:
     found = http_client.read_retry_after(value)
     assert found is None or 0 <= found <= 3600
-    told = failure(ServerBusy("busy", retry_after=found))
+    told = error_response(ServerBusy("busy", retry_after=found))
     assert told.status == 503
     assert found is None or 1 <= int(told.headers["retry-after"]) <= 3600
 

@@ -23,10 +23,10 @@ from nudging.engines.local.local_engine import LocalEngine
 from nudging.prompts import sandbox, sandbox_worker
 from nudging.prompts.chat import MOST_CHARACTERS, MOST_MESSAGES
 from nudging.prompts.sandbox import MEMORY, TemplateFailed, TemplateRefused, aside, run
-from nudging.server.app import make_app
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
-from nudging.server.voices import Voices
+from nudging.server.answer_queue import AnswerQueue, Limits
+from nudging.server.api_keys import ApiKeys
+from nudging.server.asgi_app import make_app
+from nudging.server.served_models import ServedModels
 from tests.toys import EchoRuntime
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds address space")
@@ -268,8 +268,8 @@ def test_the_thread_that_answers_is_never_held(name: str) -> None:
     runtime = EchoRuntime(1, 1)
     runtime.template = template
     nudge = LocalEngine("toy:nudge", runtime)
-    voices = Voices(open_engine("scripted:base?n_ctx=100"), nudge, base_form=form)
-    app = make_app(voices, Line(Limits(8, body=2 * MOST_CHARACTERS)), Keys([]))
+    served = ServedModels(open_engine("scripted:base?n_ctx=100"), nudge, base_form=form)
+    app = make_app(served, AnswerQueue(Limits(8, max_body=2 * MOST_CHARACTERS)), ApiKeys([]))
     messages = [{"role": role, "content": content} for role, content in turns]
     bodies = [json.dumps({"model": "nudged", "messages": messages, "max_tokens": 4}).encode()]
     sent: list[Message] = []

@@ -10,21 +10,21 @@ from starlette.testclient import TestClient
 from nudging.engines import open_engine
 from nudging.errors import UsageError
 from nudging.rule.config import Config
-from nudging.server.app import make_app
-from nudging.server.bounds import check_bounds, read_bounds, usual
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
-from nudging.server.voices import Voices
-from nudging.server.wire import Refused
+from nudging.server.answer_queue import AnswerQueue, Limits
+from nudging.server.api_keys import ApiKeys
+from nudging.server.asgi_app import make_app
+from nudging.server.bounds import check_bounds, read_bounds, with_default_bounds
+from nudging.server.openai_errors import ApiError
+from nudging.server.served_models import ServedModels
 
 
-def checked(bounds: list[str], own: dict[str, Any] | None = None, **asked: Any) -> Refused | None:
+def checked(bounds: list[str], own: dict[str, Any] | None = None, **asked: Any) -> ApiError | None:
     """What a request that sets these options is told, on a server with options of its own."""
     found = read_bounds(bounds, Config.of(**(own or {})))
     names = {option: f"nudging.{option}" for option in asked}
     try:
         check_bounds(found, Config.of(**{**(own or {}), **asked}), names)
-    except Refused as error:
+    except ApiError as error:
         return error
     return None
 
@@ -172,8 +172,10 @@ def answered(bounds: list[str], own: dict[str, Any], **asked: Any) -> Any:
     """A server's JSON answer to a request for a story."""
     pair = [open_engine(f"scripted:{name}") for name in ("base", "nudge")]
     config = Config.of(**own)
-    voices = Voices(*pair, bounds=usual(read_bounds(bounds, config), config), **own)
-    client = TestClient(make_app(voices, Line(Limits(8)), Keys([])))
+    served = ServedModels(
+        *pair, bounds=with_default_bounds(read_bounds(bounds, config), config), **own
+    )
+    client = TestClient(make_app(served, AnswerQueue(Limits(8)), ApiKeys([])))
     body = {"messages": [{"role": "user", "content": "Tell me a story."}], **asked}
     return client.post("/v1/chat/completions", json=body).json()
 

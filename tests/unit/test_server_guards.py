@@ -13,39 +13,34 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message as Sent
 
+from nudging import errors
 from nudging.engines import open_engine
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.scripted import Distribution, ScriptedEngine
-from nudging.errors import (
-    InputError,
-    ModelError,
-    NudgingError,
-    ServerBusy,
-    ServerDown,
-    ServerError,
-    ServerFailed,
-    ServerNonsense,
-    ServerRefused,
-    ServerTimeout,
-    TemplateError,
-    UsageError,
-)
 from nudging.prompts.chat import Prompt
-from nudging.server.app import make_app
-from nudging.server.front import check_hosts
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
-from nudging.server.voices import FRESH, Voices
-from nudging.server.wire import failure
+from nudging.server.answer_queue import AnswerQueue, Limits
+from nudging.server.api_keys import ApiKeys
+from nudging.server.asgi_app import make_app
+from nudging.server.middleware import check_hosts
+from nudging.server.openai_errors import error_response
+from nudging.server.served_models import FRESH, ServedModels
+from tests.servers import (
+    CHAT,
+    TEXT,
+    WatchedEngine,
+    WatchedServer,
+    client,
+    endless,
+    failing,
+    question,
+)
 from tests.toys import EchoRuntime
-from tests.unit.test_server_app import CHAT, TEXT, Watched, client, endless, failing, question
-from tests.unit.test_server_held import Watched as Serving
 
 
 def app_of(hosts: Sequence[str] | None = None, origins: Sequence[str] = ()) -> Any:
     base, nudge = open_engine("scripted:base"), open_engine("scripted:nudge")
-    voices = Voices(base, nudge)
-    return make_app(voices, Line(Limits(8)), Keys([]), hosts=hosts, origins=origins)
+    served = ServedModels(base, nudge)
+    return make_app(served, AnswerQueue(Limits(8)), ApiKeys([]), hosts=hosts, origins=origins)
 
 
 # --- the name -------------------------------------------------------------------------------
@@ -111,14 +106,14 @@ def test_a_server_for_others_goes_by_any_name() -> None:
 
 @pytest.mark.parametrize("host", ["", "a b", "https://a", "a/b", "a:80", "*"])
 def test_what_is_no_name_is_refused(host: str) -> None:
-    with pytest.raises(UsageError, match="is no host"):
+    with pytest.raises(errors.UsageError, match="is no host"):
         check_hosts([host])
 
 
 # --- two ways to say where a body ends ------------------------------------------------------
 
 
-def sent(server: Serving, head: str, body: bytes) -> bytes:
+def sent(server: WatchedServer, head: str, body: bytes) -> bytes:
     """All that comes back on a connection, until its end."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
@@ -134,7 +129,7 @@ def test_a_body_has_one_length() -> None:
     body = json.dumps(question()).encode()
     chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     both = "Content-Length: {}\nTransfer-Encoding: chunked\nContent-Type: application/json"
-    with Serving(app_of()) as server:
+    with WatchedServer(app_of()) as server:
         for lengths in (both.format(6), both.format(len(chunked))):
             said = sent(server, f"POST {CHAT} HTTP/1.1\nHost: a\n{lengths}", chunked + smuggled)
             assert said.startswith(b"HTTP/1.1 400 ")
@@ -186,8 +181,8 @@ def test_where_browsers_tell_no_more_than_the_origin(origin: str, host: str, sta
 
 
 def test_the_models_are_asked_once_however_many_want_to_know() -> None:
-    base, nudge = Watched(endless, delay=0.05), Watched(endless, delay=0.05)
-    app = make_app(Voices(base, nudge), Line(Limits(8)), Keys([]))
+    base, nudge = WatchedEngine(endless, delay=0.05), WatchedEngine(endless, delay=0.05)
+    app = make_app(ServedModels(base, nudge), AnswerQueue(Limits(8)), ApiKeys([]))
 
     async def ready() -> int:
         came: list[Sent] = []
@@ -216,7 +211,7 @@ def test_models_that_come_back_are_ready_at_once() -> None:
 
     def following(prompt: str, text: bytes) -> Distribution:
         if gone:
-            raise ServerDown("it is gone")
+            raise errors.ServerDown("it is gone")
         return endless(prompt, text)
 
     asks = client(base=ScriptedEngine(following))
@@ -228,25 +223,29 @@ def test_models_that_come_back_are_ready_at_once() -> None:
 # --- what no client is told -----------------------------------------------------------------
 
 PLACE = "http://10.1.2.3:8001"
-ERRORS: list[NudgingError] = [
-    ServerDown(f"no connection to {PLACE}: Connection refused by 10.1.2.3"),
-    ServerDown(f"none of the 2 servers can be used: {PLACE}: gone; {PLACE}/v1: gone"),
-    ServerTimeout(f"no word from {PLACE} for 60 s"),
-    ServerFailed(f"the connection to {PLACE} broke off: Cannot connect to host 10.1.2.3:8001"),
-    ServerFailed("the server failed (502): upstream model-7.internal at 10.1.2.3:8001 is gone"),
-    ServerRefused("the server refused (404): no route to 10.1.2.3", code=404),
-    ServerBusy("the server is busy: 10.1.2.3 has no room"),
-    ServerNonsense("the server's answer is not JSON; it begins '<a href=\"//10.1.2.3/\">'"),
-    ModelError(f"{PLACE}/v1#m is closed"),
-    ModelError("llama:/home/10.1.2.3/m.gguf computed logits that are not numbers"),
-    TemplateError(f"{PLACE}/v1#m renders no conversation"),
-    InputError(f"{PLACE}/v1#m has no text for these tokens"),
+ERRORS: list[errors.NudgingError] = [
+    errors.ServerDown(f"no connection to {PLACE}: Connection refused by 10.1.2.3"),
+    errors.ServerDown(f"none of the 2 servers can be used: {PLACE}: gone; {PLACE}/v1: gone"),
+    errors.ServerTimeout(f"no word from {PLACE} for 60 s"),
+    errors.ServerFailed(
+        f"the connection to {PLACE} broke off: Cannot connect to host 10.1.2.3:8001"
+    ),
+    errors.ServerFailed(
+        "the server failed (502): upstream model-7.internal at 10.1.2.3:8001 is gone"
+    ),
+    errors.ServerRefused("the server refused (404): no route to 10.1.2.3", code=404),
+    errors.ServerBusy("the server is busy: 10.1.2.3 has no room"),
+    errors.ServerNonsense("the server's answer is not JSON; it begins '<a href=\"//10.1.2.3/\">'"),
+    errors.ModelError(f"{PLACE}/v1#m is closed"),
+    errors.ModelError("llama:/home/10.1.2.3/m.gguf computed logits that are not numbers"),
+    errors.TemplateError(f"{PLACE}/v1#m renders no conversation"),
+    errors.InputError(f"{PLACE}/v1#m has no text for these tokens"),
 ]
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=str)
 def test_no_client_is_told_where_a_model_is(
-    error: NudgingError, caplog: pytest.LogCaptureFixture
+    error: errors.NudgingError, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="nudging.server")
     for after in (0, 6):
@@ -260,7 +259,7 @@ def test_no_client_is_told_where_a_model_is(
     assert response.status_code == 503
     assert response.json()["problems"]["base"]
     assert "10.1.2.3" not in response.text
-    if isinstance(error, ServerError) and PLACE in str(error).split(": ")[0]:
+    if isinstance(error, errors.ServerError) and PLACE in str(error).split(": ")[0]:
         assert PLACE in json.loads(caplog.messages[-1])["cause"]
 
 
@@ -270,7 +269,7 @@ def test_no_client_is_told_where_a_tokenizer_is() -> None:
             raise self._no_tokenizer()
 
         async def text_of(self, ids: Sequence[int]) -> str:
-            raise InputError(f"{PLACE}/v1#m has no text for these tokens: they are none")
+            raise errors.InputError(f"{PLACE}/v1#m has no text for these tokens: they are none")
 
     base = Tells(f"{PLACE}/v1#m", EchoRuntime(1, 1), template="chatml")
     asks = client(base=base)
@@ -299,6 +298,6 @@ def test_no_client_is_told_where_an_engine_without_entropy_is() -> None:
 
 
 def test_a_servers_own_words_are_no_clients() -> None:
-    assert failure(ServerFailed("the server failed (500): a secret")).body["error"]["message"] == (
-        "the server failed (500)"
-    )
+    assert error_response(errors.ServerFailed("the server failed (500): a secret")).body["error"][
+        "message"
+    ] == ("the server failed (500)")

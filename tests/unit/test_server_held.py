@@ -6,27 +6,20 @@ machine does changes nothing. While it computes, nobody is answered, `/health` i
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import http.client
 import json
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 
 from nudging.engines import open_engine
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.server.app import make_app
-from nudging.server.keys import Keys
-from nudging.server.limits import Limits, Line
-from nudging.server.voices import Voices
+from nudging.server.answer_queue import AnswerQueue, Limits
+from nudging.server.api_keys import ApiKeys
+from nudging.server.asgi_app import make_app
+from nudging.server.served_models import ServedModels
+from tests.servers import CHAT, TEXT, WatchedServer, question
 from tests.toys import EchoRuntime
-from tests.unit.test_server_app import CHAT, TEXT, question
 
 MOST = 0.1
 """Seconds."""
@@ -34,72 +27,21 @@ SIZE = 4_000_000
 """Bytes that a body may have."""
 
 
-class Watched:
-    """A server in a thread of its own, whose event loop beats."""
-
-    def __init__(self, app: Any) -> None:
-        config = uvicorn.Config(
-            app, http="h11", loop="asyncio", ws="none", lifespan="off", log_config=None
-        )
-        self._server = uvicorn.Server(config)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.longest = 0.0
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-
-    async def _run(self) -> None:
-        beat = asyncio.create_task(self._beat())
-        await self._server.serve([self._listener])
-        beat.cancel()
-
-    async def _beat(self) -> None:
-        while True:
-            before = time.thread_time()
-            await asyncio.sleep(0.001)
-            self.longest = max(self.longest, time.thread_time() - before)
-
-    def __enter__(self) -> Watched:
-        gc.disable()  # it looks through all that is loaded in this process (`run.serve` sees to it)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self._listener.close()
-        gc.enable()
-
-    def held(self, path: str, body: bytes) -> tuple[int, float, bytes]:
-        """The status of a request, how long the thread computed for it at a stretch, and what it
-        was answered."""
-        self.longest = 0.0
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        try:
-            client.request("POST", path, body, {"Content-Type": "application/json"})
-            response = client.getresponse()
-            said = response.read()
-            client.request("GET", "/health")
-            assert client.getresponse().status == 200
-        finally:
-            client.close()
-        return response.status, self.longest, said
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[Watched]:
+def server() -> Iterator[WatchedServer]:
     """The scripted pair: its models compute in the server's thread, and next to nothing."""
     base, nudge = open_engine("scripted:base"), open_engine("scripted:nudge")
-    app = make_app(Voices(base, nudge), Line(Limits(8)), Keys([]))
-    with Watched(app) as found:
+    app = make_app(ServedModels(base, nudge), AnswerQueue(Limits(8)), ApiKeys([]))
+    with WatchedServer(app) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def in_process() -> Iterator[Watched]:
+def in_process() -> Iterator[WatchedServer]:
     """A pair that has a tokenizer, and computes in threads of its own."""
     models = [LocalEngine("toy", EchoRuntime(seed, 1), template="chatml") for seed in (1, 2)]
-    app = make_app(Voices(*models), Line(Limits(8)), Keys([]))
-    with Watched(app) as found:
+    app = make_app(ServedModels(*models), AnswerQueue(Limits(8)), ApiKeys([]))
+    with WatchedServer(app) as found:
         yield found
 
 
@@ -162,7 +104,7 @@ BODIES = {
 @pytest.mark.parametrize("path", [CHAT, TEXT, "/v1/responses", "/tokenize", "/detokenize"])
 @pytest.mark.parametrize("kind", BODIES)
 def test_a_body_of_the_largest_size(
-    kind: str, path: str, server: Watched, in_process: Watched
+    kind: str, path: str, server: WatchedServer, in_process: WatchedServer
 ) -> None:
     body = filled(*BODIES[kind])
     for one in (server, in_process):
@@ -175,7 +117,7 @@ def test_a_body_of_the_largest_size(
 @pytest.mark.parametrize("kind", TEXTS)
 @pytest.mark.parametrize("model", ["nudged", "base", "nudge"])
 def test_a_text_of_the_largest_size(
-    kind: str, model: str, server: Watched, in_process: Watched
+    kind: str, model: str, server: WatchedServer, in_process: WatchedServer
 ) -> None:
     head, tail = IN_TEXT
     head = f'{{"model":"{model}",{head[1:]}'
@@ -185,7 +127,7 @@ def test_a_text_of_the_largest_size(
         assert held < MOST
 
 
-def test_many_answers_to_a_text_of_the_largest_size(server: Watched) -> None:
+def test_many_answers_to_a_text_of_the_largest_size(server: WatchedServer) -> None:
     head, tail = IN_TEXT
     _, held, _ = server.held(CHAT, filled('{"n":72,' + head[1:], "a", tail))
     assert held < MOST
@@ -203,7 +145,7 @@ def test_many_answers_to_a_text_of_the_largest_size(server: Watched) -> None:
         {"n": 72, "nudging": {"page": True}},
     ],
 )
-def test_requests_of_much_work(fields: dict[str, Any], server: Watched) -> None:
+def test_requests_of_much_work(fields: dict[str, Any], server: WatchedServer) -> None:
     status, held, said = server.held(CHAT, asks("Tell me a story." + " a" * 1000, **fields))
     assert status in (200, 400), said[:300]
     assert held < MOST

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,20 +14,22 @@ from nudging.engines.base import Want
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import UsageError
 from nudging.prompts.chat import Part, Prompt
-from nudging.server import keys, run
-from nudging.server.limits import Limits, Line
+from nudging.server import api_keys, uvicorn_server
+from nudging.server.answer_queue import AnswerQueue, Limits
+from nudging.server.json_http import encode_json, encode_json_in_thread
 from nudging.server.log import Record
 from nudging.server.metrics import Counter, Histogram, Metrics
-from nudging.server.wire import Refused, encoded, encoded_aside
+from nudging.server.openai_errors import ApiError
 from nudging.values.tokens import Answer, Candidate, StopReason
+from tests.event_loop import Beat
 
 # --- limits ---------------------------------------------------------------------------------
 
 
 def test_who_finds_the_line_full_is_sent_away_at_once() -> None:
-    line = Line(Limits(answers=1, queue=1))
+    line = AnswerQueue(Limits(max_answers=1, max_queue=1))
     with line.admitted(1), line.admitted(1):
-        with pytest.raises(Refused) as caught, line.admitted(1):
+        with pytest.raises(ApiError) as caught, line.admitted(1):
             pass
         assert (caught.value.status, caught.value.code) == (429, "queue_full")
         assert caught.value.retry_after
@@ -38,18 +39,21 @@ def test_who_finds_the_line_full_is_sent_away_at_once() -> None:
 
 
 def test_who_could_never_be_let_in_is_told() -> None:
-    with pytest.raises(Refused) as caught, Line(Limits(answers=1, queue=1)).admitted(3):
+    with (
+        pytest.raises(ApiError) as caught,
+        AnswerQueue(Limits(max_answers=1, max_queue=1)).admitted(3),
+    ):
         pass
     assert (caught.value.status, caught.value.param) == (400, "n")
 
 
 def test_places_are_given_out_one_by_one() -> None:
     async def main() -> None:
-        line, most = Line(Limits(answers=2)), 0
+        line, most = AnswerQueue(Limits(max_answers=2)), 0
 
         async def work() -> None:
             nonlocal most
-            async with line.place():
+            async with line.permit():
                 most = max(most, line.running)
                 await asyncio.sleep(0.001)
 
@@ -76,14 +80,14 @@ def test_places_are_given_out_one_by_one() -> None:
     ],
 )
 def test_only_a_key_lets_in(authorization: bytes, allowed: bool) -> None:
-    assert keys.Keys(["one", "two"]).allow(authorization) == allowed
+    assert api_keys.ApiKeys(["one", "two"]).allow(authorization) == allowed
 
 
 def test_keys_come_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUDGING_API_KEYS", "a, b,")
     file = tmp_path / "keys"
     file.write_text("\ufeffc\n# ours\n  # theirs\n\nd\r\n", encoding="utf-8")
-    found = keys.gather(["e"], file)
+    found = api_keys.read_keys(["e"], file)
     assert all(found.allow(f"Bearer {key}".encode()) for key in "abcde")
     assert not any(found.allow(key) for key in (b"Bearer ", b"Bearer # theirs"))
 
@@ -91,7 +95,7 @@ def test_keys_come_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_key_taken_out_of_its_file_is_good_no_longer(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("one\ntwo\n")
-    found = keys.gather(["fixed"], file)
+    found = api_keys.read_keys(["fixed"], file)
     assert found.allow(b"Bearer two")
     file.write_text("one\nthree\n")
     assert [found.allow(b"Bearer " + key) for key in (b"one", b"two", b"three", b"fixed")] == [
@@ -105,7 +109,7 @@ def test_a_file_that_loses_its_keys_leaves_the_server_locked(
 ) -> None:
     file = tmp_path / "keys"
     file.write_text("one\n")
-    found = keys.gather([], file)
+    found = api_keys.read_keys([], file)
     if content is None:
         file.unlink()
     else:
@@ -117,7 +121,7 @@ def test_a_file_that_loses_its_keys_leaves_the_server_locked(
 
 def test_without_keys_everybody_may_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NUDGING_API_KEYS", raising=False)
-    assert keys.gather([], None).allow(b"")
+    assert api_keys.read_keys([], None).allow(b"")
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", None])
@@ -126,13 +130,13 @@ def test_a_file_without_a_key_does_not_open_the_server(tmp_path: Path, content: 
     if content is not None:
         file.write_text(content)
     with pytest.raises(UsageError):
-        keys.gather([], file)
+        api_keys.read_keys([], file)
 
 
 def test_an_empty_key_does_not_open_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NUDGING_API_KEYS", raising=False)
     with pytest.raises(UsageError):
-        keys.gather([""], None)
+        api_keys.read_keys([""], None)
 
 
 # --- the process ----------------------------------------------------------------------------
@@ -143,7 +147,7 @@ def test_as_many_connections_as_the_system_allows() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
-        run.allow_connections()
+        uvicorn_server.allow_connections()
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 512
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -266,27 +270,14 @@ def test_characters_are_whole_and_broken_ones_are_marked() -> None:
     ],
 )
 def test_json_made_in_pieces_is_the_same(data: dict[str, object]) -> None:
-    assert asyncio.run(encoded_aside(lambda: data)) == encoded(data)
+    assert asyncio.run(encode_json_in_thread(lambda: data)) == encode_json(data)
 
 
 def test_a_million_ids_hold_up_nobody() -> None:
-    longest = 0.0
+    async def main() -> float:
+        async with Beat() as beat:
+            await encode_json_in_thread(lambda: {"tokens": list(range(10**6))})
+            await asyncio.sleep(0.01)
+        return beat.longest
 
-    async def main() -> None:
-        nonlocal longest
-
-        async def beat() -> None:
-            nonlocal longest
-            while True:
-                before = time.thread_time()
-                await asyncio.sleep(0.001)
-                longest = max(longest, time.thread_time() - before)
-
-        beating = asyncio.create_task(beat())
-        await asyncio.sleep(0)
-        await encoded_aside(lambda: {"tokens": list(range(10**6))})
-        await asyncio.sleep(0.01)
-        beating.cancel()
-
-    asyncio.run(main())
-    assert longest < 0.05
+    assert asyncio.run(main()) < 0.05

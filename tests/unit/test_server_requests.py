@@ -12,17 +12,23 @@ from hypothesis import strategies as st
 from nudging.errors import ContextOverflow, ServerBusy, ServerDown, ServerFailed
 from nudging.prompts.chat import MOST_MESSAGES, Message
 from nudging.rule.config import Config
-from nudging.server.requests import Asked, chat_request, response_request, text_request
-from nudging.server.wire import Refused, decoded, encoded, failure
+from nudging.server.json_http import decode_json, encode_json
+from nudging.server.openai_errors import ApiError, error_response
+from nudging.server.request_reader import (
+    AnswerRequest,
+    chat_request,
+    response_request,
+    text_request,
+)
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
-def chat(**fields: Any) -> Asked:
+def chat(**fields: Any) -> AnswerRequest:
     return chat_request({"messages": HELLO, **fields})
 
 
-def text(**fields: Any) -> Asked:
+def text(**fields: Any) -> AnswerRequest:
     return text_request({"prompt": "Once", **fields})
 
 
@@ -30,11 +36,11 @@ def text(**fields: Any) -> Asked:
 
 
 def test_a_bare_chat_request() -> None:
-    assert chat() == Asked("chat", "nudged", ([Message("user", "Hello")],))
+    assert chat() == AnswerRequest("chat", "nudged", ([Message("user", "Hello")],))
 
 
 def test_a_bare_text_request() -> None:
-    assert text() == Asked("text", "nudged", ("Once",))
+    assert text() == AnswerRequest("text", "nudged", ("Once",))
     assert text(prompt=["Once", "Twice"]).questions == ("Once", "Twice")
 
 
@@ -86,12 +92,12 @@ def test_the_newer_name_of_the_length_wins_and_our_own_over_both() -> None:
     ("fields", "param"), [("stop", "stop"), ("nudging", "nudging.stop_strings")]
 )
 def test_there_is_a_bound_on_the_number_of_stop_texts(fields: str, param: str) -> None:
-    def asked(count: int) -> Asked:
+    def asked(count: int) -> AnswerRequest:
         texts = [f"{number}." for number in range(count)]
         return chat(**{fields: texts if fields == "stop" else {"stop_strings": texts}})
 
     assert len(asked(64).options["stop_strings"]) == 64
-    with pytest.raises(Refused, match="64 texts at most") as caught:
+    with pytest.raises(ApiError, match="64 texts at most") as caught:
         asked(65)
     assert caught.value.param == param
 
@@ -100,15 +106,15 @@ def test_there_is_a_bound_on_the_number_of_stop_texts(fields: str, param: str) -
     ("fields", "param"), [("stop", "stop"), ("nudging", "nudging.stop_strings")]
 )
 def test_there_is_a_bound_on_the_length_of_stop_texts(fields: str, param: str) -> None:
-    def asked(*sizes: int) -> Asked:
+    def asked(*sizes: int) -> AnswerRequest:
         texts = ["é" * (size // 2) for size in sizes]
         return chat(**{fields: texts if fields == "stop" else {"stop_strings": texts}})
 
     assert len(asked(4000, 6000).options["stop_strings"]) == 2
-    with pytest.raises(Refused, match="10002 bytes together, and may have 10000") as caught:
+    with pytest.raises(ApiError, match="10002 bytes together, and may have 10000") as caught:
         asked(4002, 6000)
     assert caught.value.param == param
-    with pytest.raises(Refused, match="10000"):
+    with pytest.raises(ApiError, match="10000"):
         chat(stop="x" * 10_001)
 
 
@@ -206,7 +212,7 @@ def test_every_role_and_parts_of_text() -> None:
     ],
 )
 def test_a_bad_chat_request_names_the_field(fields: dict[str, Any], param: str) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ApiError) as caught:
         chat(**fields)
     assert (caught.value.status, caught.value.param) == (400, param)
 
@@ -225,7 +231,7 @@ def test_a_bad_chat_request_names_the_field(fields: dict[str, Any], param: str) 
     ],
 )
 def test_a_bad_text_request_names_the_field(fields: dict[str, Any], param: str) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ApiError) as caught:
         text(**fields)
     assert (caught.value.status, caught.value.param) == (400, param)
 
@@ -244,17 +250,17 @@ def test_a_bad_text_request_names_the_field(fields: dict[str, Any], param: str) 
     ],
 )
 def test_what_is_no_json_object_is_refused(body: bytes) -> None:
-    with pytest.raises(Refused):
-        decoded(body)
+    with pytest.raises(ApiError):
+        decode_json(body)
 
 
 def test_a_large_number_is_a_number() -> None:
-    assert decoded(b'{"seed": 90140939838434758885376, "other": [-%d]}' % 10**30) == {
+    assert decode_json(b'{"seed": 90140939838434758885376, "other": [-%d]}' % 10**30) == {
         "seed": 90140939838434758885376,
         "other": [-(10**30)],
     }
-    with pytest.raises(Refused, match="300 digits"):
-        decoded(b'{"seed": ' + b"9" * 301 + b"}")
+    with pytest.raises(ApiError, match="300 digits"):
+        decode_json(b'{"seed": ' + b"9" * 301 + b"}")
 
 
 @pytest.mark.parametrize(
@@ -269,8 +275,8 @@ def test_a_large_number_is_a_number() -> None:
     ],
 )
 def test_a_body_has_a_bound_on_what_it_holds(body: bytes) -> None:
-    with pytest.raises(Refused, match="500000 values, or 100000 fields and lists") as caught:
-        decoded(body)
+    with pytest.raises(ApiError, match="500000 values, or 100000 fields and lists") as caught:
+        decode_json(body)
     assert (caught.value.status, caught.value.code) == (413, "too_large")
 
 
@@ -278,14 +284,14 @@ def test_a_body_has_a_bound_on_what_it_holds(body: bytes) -> None:
 @given(st.text(alphabet='a,:[{"\\\n', max_size=50))
 def test_what_a_text_holds_counts_as_one_value(text: str) -> None:
     body = {"a": text * 10_000, "b": [text] * 1000}
-    assert decoded(json.dumps(body).encode()) == body
+    assert decode_json(json.dumps(body).encode()) == body
 
 
 # --- what is told ---------------------------------------------------------------------------
 
 
 def test_an_error_has_all_four_keys() -> None:
-    told = failure(Refused("no", param="n", code="c"))
+    told = error_response(ApiError("no", param="n", code="c"))
     assert told.status == 400
     assert told.body == {
         "error": {"message": "no", "type": "invalid_request_error", "param": "n", "code": "c"}
@@ -294,27 +300,27 @@ def test_an_error_has_all_four_keys() -> None:
 
 
 def test_an_unexpected_error_is_not_told() -> None:
-    told = failure(ValueError("the secret"))
+    told = error_response(ValueError("the secret"))
     assert told.status == 500
     assert "secret" not in json.dumps(told.body)
     assert told.headers == {"x-should-retry": "false"}
 
 
 def test_what_may_be_tried_again_is_not_forbidden() -> None:
-    assert failure(ServerDown("gone")).status == 503
-    assert "x-should-retry" not in failure(ServerFailed("broke off")).headers
-    assert failure(ServerBusy("wait", retry_after=2.5)).headers["retry-after"] == "3"
+    assert error_response(ServerDown("gone")).status == 503
+    assert "x-should-retry" not in error_response(ServerFailed("broke off")).headers
+    assert error_response(ServerBusy("wait", retry_after=2.5)).headers["retry-after"] == "3"
 
 
 def test_a_prompt_that_is_too_long_has_openais_code_and_no_name_of_a_file() -> None:
     error = ContextOverflow("too long for llama:secret.gguf", tokens=9, limit=8)
-    told = failure(error)
+    told = error_response(error)
     assert (told.status, told.body["error"]["code"]) == (400, "context_length_exceeded")
     assert "secret" not in told.body["error"]["message"]
 
 
 def test_what_utf8_can_not_hold_is_escaped() -> None:
-    assert json.loads(encoded({"a": "\ud800é"})) == {"a": "\ud800é"}
+    assert json.loads(encode_json({"a": "\ud800é"})) == {"a": "\ud800é"}
 
 
 # --- conversations ----------------------------------------------------------------------------
@@ -330,7 +336,7 @@ def test_variables_of_the_chat_template() -> None:
     assert chat(chat_template_kwargs=None) == chat()
     asked = chat(chat_template_kwargs=told, nudging={"template_variables": {}})
     assert asked.options == {"template_variables": {}}
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ApiError) as caught:
         chat(chat_template_kwargs={"messages": 1}, nudging={"template_variables": {}})
     assert caught.value.param == "chat_template_kwargs"
 
@@ -346,6 +352,6 @@ def test_system_texts_may_stand_anywhere_by_either_name() -> None:
 
 def test_a_conversation_of_too_many_messages_is_refused_before_they_are_read() -> None:
     for ask, name in ((chat_request, "messages"), (response_request, "input")):
-        with pytest.raises(Refused, match="2,049 messages; 2,048 are the most") as caught:
+        with pytest.raises(ApiError, match="2,049 messages; 2,048 are the most") as caught:
             ask({name: [None] * (MOST_MESSAGES + 1)})
         assert caught.value.param == name

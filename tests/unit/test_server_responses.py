@@ -16,17 +16,17 @@ from nudging.errors import ServerDown, ServerFailed
 from nudging.prompts.chat import Message
 from nudging.rule.config import Config
 from nudging.server.bounds import read_bounds
-from nudging.server.replies import Reply, usage_data
-from nudging.server.requests import Asked, chat_request, response_request
-from nudging.server.response_replies import ResponseReply
-from nudging.server.wire import Refused
+from nudging.server.completion_serializer import CompletionSerializer, usage_data
+from nudging.server.openai_errors import ApiError
+from nudging.server.request_reader import AnswerRequest, chat_request, response_request
+from nudging.server.response_serializer import ResponseSerializer
 from nudging.values.tokens import Answer, Candidate, ModelUsage, StopReason, Usage
-from tests.unit.test_server_app import FRANCE, PARIS, RESPONSES, client, failing
+from tests.servers import FRANCE, PARIS, RESPONSES, client, failing
 
 SHARED = client()
 
 
-def asked(**fields: Any) -> Asked:
+def asked(**fields: Any) -> AnswerRequest:
     return response_request({"input": "Hello", **fields})
 
 
@@ -314,7 +314,7 @@ def test_a_page_comes_with_it() -> None:
 
 
 def test_refusals_say_what_to_do() -> None:
-    with pytest.raises(Refused, match="send the whole conversation as input"):
+    with pytest.raises(ApiError, match="send the whole conversation as input"):
         asked(previous_response_id="resp_1")
 
 
@@ -322,8 +322,10 @@ def test_refusals_say_what_to_do() -> None:
 def test_incomplete_is_what_a_chat_calls_length(reason: StopReason) -> None:
     answer = Answer((), reason, Usage(ModelUsage(), ModelUsage()))
     usage = usage_data(0, [answer])
-    chat = Reply(chat_request({"messages": [{"role": "user", "content": "a"}]}), "1", 0, dict)
+    chat = CompletionSerializer(
+        chat_request({"messages": [{"role": "user", "content": "a"}]}), "1", 0, dict
+    )
     (choice,) = chat.whole([[]], [answer], usage)["choices"]
-    told = ResponseReply(asked(), "1", 0, dict).whole([[]], [answer], usage)
+    told = ResponseSerializer(asked(), "1", 0, dict).whole([[]], [answer], usage)
     assert (told["status"] == "incomplete") == (choice["finish_reason"] == "length")
     assert (told["incomplete_details"] is None) == (told["status"] == "completed")

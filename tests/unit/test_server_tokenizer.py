@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from nudging.engines.remote.server_tokenizer import (
 from nudging.errors import InputError
 from nudging.prompts.chat import Message, Part, Prompt
 from nudging.prompts.templates import named_template, render
+from tests.event_loop import Beat
 
 T = TypeVar("T")
 CONTROLS = ("<s>", "</s>")
@@ -116,26 +116,15 @@ def test_a_server_of_texts_alone_is_given_what_its_template_does_not_write() -> 
 def test_megabytes_are_looked_through_beside_the_event_loop(upstream: Upstream, text: str) -> None:
     """Each string that looks like a control token, whether or not it is the one that is."""
     prompt = Prompt((Part(text * (4_000_000 // len(text))), Part("<s>" + text * 1_400_000, True)))
-    longest = 0.0
 
-    async def watched() -> None:
-        nonlocal longest
+    async def watched() -> float:
+        async with Beat() as beat:
+            await upstream.tokenizer.learn_controls(prompt)
+            await upstream.tokenizer.encode(prompt, b"")
+            await upstream.tokenizer.ids(prompt)
+        return beat.longest
 
-        async def beat() -> None:
-            nonlocal longest
-            while True:
-                before = time.thread_time()
-                await asyncio.sleep(0.001)
-                longest = max(longest, time.thread_time() - before)
-
-        beating = asyncio.create_task(beat())
-        await upstream.tokenizer.learn_controls(prompt)
-        await upstream.tokenizer.encode(prompt, b"")
-        await upstream.tokenizer.ids(prompt)
-        beating.cancel()
-
-    run(watched())
-    assert longest < 0.1
+    assert run(watched()) < 0.1
 
 
 def test_a_template_that_writes_many_strings_is_asked_about_some(upstream: Upstream) -> None:

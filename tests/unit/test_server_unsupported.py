@@ -14,10 +14,10 @@ from starlette.testclient import TestClient
 from nudging import __version__
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.server.openapi import document
+from nudging.server.served_models import MODEL_NAMES
 from nudging.server.unsupported import UNSUPPORTED
-from nudging.server.voices import NAMES
+from tests.servers import CHAT, TEXT, client, question
 from tests.toys import EchoRuntime
-from tests.unit.test_server_app import CHAT, TEXT, client, question
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {}}}
 SHAPE = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
@@ -123,7 +123,7 @@ def tokens(*, ignored: bool = False) -> TestClient:
 
 @pytest.mark.parametrize("ignored", [False, True])
 def test_the_document_says_the_same(ignored: bool) -> None:
-    told = document(NAMES, __version__, ignore_unsupported=ignored)
+    told = document(MODEL_NAMES, __version__, ignore_unsupported=ignored)
     for name in ("ChatCompletionRequest", "CompletionRequest"):
         whole = {"$ref": f"#/components/schemas/{name}", "components": told["components"]}
         for fields in ASKS:

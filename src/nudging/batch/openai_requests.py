@@ -11,24 +11,23 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
+from functools import partial
 from itertools import islice
 from typing import Any
 
-from .. import __version__
 from ..drive.alone import Said
 from ..errors import InputError, ServerError
-from ..rule.config import settings
-from ..server.replies import Reply, usage_data
-from ..server.requests import Asked, chat_request, response_request, text_request
-from ..server.response_replies import ResponseReply
-from ..server.voices import Voices
-from ..server.wire import Refused, failure
+from ..server.completion_serializer import CompletionSerializer, usage_data
+from ..server.openai_errors import ApiError, error_response
+from ..server.request_reader import AnswerRequest, chat_request, response_request, text_request
+from ..server.response_serializer import ResponseSerializer, Serializer
+from ..server.served_models import ServedModels
 from ..values.tokens import Answer
 from .answer import is_for_all, patient
 from .row import Columns, Result, Row, bad
 
 FIELDS = ("custom_id", "method", "url", "body")
-URLS: Mapping[str, Callable[[Mapping[str, Any]], Asked]] = {
+URLS: Mapping[str, Callable[[Mapping[str, Any]], AnswerRequest]] = {
     "/v1/chat/completions": chat_request,
     "/v1/completions": text_request,
     "/v1/responses": response_request,
@@ -38,8 +37,8 @@ MOST_IDS = 50_000
 
 
 class RequestAnswerer:
-    def __init__(self, voices: Voices) -> None:
-        self._voices = voices
+    def __init__(self, served: ServedModels) -> None:
+        self._served = served
 
     async def __call__(self, row: Columns) -> Result:
         try:
@@ -47,30 +46,27 @@ class RequestAnswerer:
         except InputError as error:
             return bad(error)
         try:
-            asked = _asked(row)
-            reply = ResponseReply if row["url"] == "/v1/responses" else Reply
-            body = await patient(lambda: self._body(asked, reply))
+            request = _request(row)
+            kind = ResponseSerializer if row["url"] == "/v1/responses" else CompletionSerializer
+            body = await patient(lambda: self._body(request, kind))
         except Exception as error:
             if is_for_all(error):
                 raise
-            told = failure(error)
+            told = error_response(error)
             return Result("failed", _line(row, told.status, told.body))
         return Result("answered", _line(row, 200, body))
 
-    async def _body(self, asked: Asked, shape: type[Reply | ResponseReply]) -> dict[str, Any]:
-        voices = self._voices
-        made = [await _whole(stream) for stream in voices.answers(asked)]
+    async def _body(self, request: AnswerRequest, kind: type[Serializer]) -> dict[str, Any]:
+        served = self._served
+        made = [await _whole(stream) for stream in served.answers(request)]
         try:
-            prompt = await voices.prompt_tokens(asked)
+            prompt = await served.prompt_tokens(request)
         except ServerError:  # an answer that is there is not lost for want of a count
             prompt = 0
-
-        def told() -> dict[str, str]:
-            return {**settings(voices.config(asked)), "made by": f"nudging {__version__}"}
-
-        reply = shape(asked, secrets.token_hex(12), int(time.time()), told)
+        settings = partial(served.settings, request)
+        serializer = kind(request, secrets.token_hex(12), int(time.time()), settings)
         answers = [answer for _, answer in made]
-        return reply.whole([said for said, _ in made], answers, usage_data(prompt, answers))
+        return serializer.whole([said for said, _ in made], answers, usage_data(prompt, answers))
 
 
 def check_row(row: Columns) -> None:
@@ -103,11 +99,11 @@ def check_ids(rows: Iterable[Row]) -> None:
             )
 
 
-def _asked(row: Columns) -> Asked:
-    asked = URLS[row["url"]](row["body"])
-    if asked.streamed:
-        raise Refused("a batch has no streams")
-    return asked
+def _request(row: Columns) -> AnswerRequest:
+    request = URLS[row["url"]](row["body"])
+    if request.streamed:
+        raise ApiError("a batch has no streams")
+    return request
 
 
 async def _whole(stream: AsyncGenerator[Said | Answer, None]) -> tuple[list[Said], Answer]:

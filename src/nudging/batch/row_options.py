@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..model import NudgedModel
-from ..server.voices import Voices
+from ..server.served_models import ServedModels
 from .answer import PromptAnswerer, RowAnswerer
 from .openai_requests import FIELDS, RequestAnswerer
 from .row import ADDED, COLUMNS
@@ -56,7 +56,9 @@ class RowOptions:
     def step(self, model: NudgedModel, *, requests: bool) -> RowAnswerer:
         if requests:
             options: dict[str, Any] = {**self.prompt, **self.options}
-            return RequestAnswerer(Voices(model.base, model.nudge, system=self.system, **options))
+            return RequestAnswerer(
+                ServedModels(model.base, model.nudge, system=self.system, **options)
+            )
         return PromptAnswerer(
             model, self.options, system=self.system, column=self.column, prefix=self.name_prefix
         )

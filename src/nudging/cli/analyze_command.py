@@ -15,7 +15,7 @@ from ..engines.base import Engine
 from ..engines.spec import parse_spec
 from ..settings import ResolvedPair
 from . import show
-from .options import BaseOption, ConfigOption, NudgeOption, PairOption, pair_options
+from .pair_options import BaseOption, ConfigOption, NudgeOption, PairOption, pair_options
 from .pull_command import fetch_if_missing
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from ..settings import ResolvedPair
 from ..values.data import answer_data, decision_data
 from ..values.tokens import Answer
 from . import show
-from .options import SystemOption, load, options_of, pair_options, standard_input
 from .output_file import check_place, writing
+from .pair_options import SystemOption, load, options_of, pair_options, standard_input
 
 
 @options_of(pair_options)

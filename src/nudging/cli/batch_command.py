@@ -15,7 +15,7 @@ from ..errors import UsageError
 from ..settings import ResolvedPair
 from . import show
 from .batch_counts import EVERY, tell_counts
-from .options import SystemOption, load, options_of, pair_options
+from .pair_options import SystemOption, load, options_of, pair_options
 
 if TYPE_CHECKING:
     from ..batch.job import Job

@@ -17,7 +17,7 @@ from ..errors import NudgingError, UsageError
 from ..settings import Pair, ResolvedPair, config_path
 from ..values.tokens import Answer
 from . import show
-from .options import (
+from .pair_options import (
     BaseOption,
     ConfigOption,
     NudgeOption,

@@ -10,7 +10,7 @@ from ..page import summary
 from ..prompts.chat import Message
 from ..settings import ResolvedPair, config_of
 from . import show
-from .options import SystemOption, load, options_of, pair_options, standard_input
+from .pair_options import SystemOption, load, options_of, pair_options, standard_input
 from .prompt import prompt
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from ..prompts.chat import Prompt, base_prompt, conversation
 from ..values.tokens import Source
 from ..values.variables import NONE, Variables
 from . import show
-from .options import BaseOption, ConfigOption, NudgeOption, PairOption, pair_options
+from .pair_options import BaseOption, ConfigOption, NudgeOption, PairOption, pair_options
 from .pull_command import fetch_if_missing
 
 QUESTION = "Tell me about the history of bread."

@@ -16,7 +16,7 @@ from ..errors import NudgingError, UsageError
 from ..settings import ResolvedPair, config_of
 from ..storage.safe_files import write_json
 from . import show
-from .options import options_of, pair_options
+from .pair_options import options_of, pair_options
 from .pull_command import fetch_if_missing
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 from ..aio import portal
 from ..errors import ConfigError, MissingExtra, ServerError, UsageError
 from ..settings import config_path, is_there, read_serve
-from .options import (
+from .pair_options import (
     BaseOption,
     NudgeOption,
     SystemOption,
@@ -114,7 +114,7 @@ def ready(
     ] = None,
     max_queue: Annotated[
         int,
-        typer.Option("--max-queue", metavar="N", min=0, help="Answers that may wait for a place."),
+        typer.Option("--max-queue", metavar="N", min=0, help="Answers that may wait in the queue."),
     ] = 64,
     max_body: Annotated[
         int, typer.Option("--max-body", metavar="BYTES", min=1, help="Largest request.")
@@ -179,35 +179,36 @@ def ready(
         if not limit > 0:
             raise UsageError(f"{name} must be above 0, not {limit:g}")
     try:
-        from ..server import run
+        from ..server import uvicorn_server
     except ModuleNotFoundError:
         raise MissingExtra("nudge serve", "server") from None
-    from ..server.app import make_app
-    from ..server.bounds import read_bounds, usual
-    from ..server.front import check_hosts, check_origins, is_here
-    from ..server.keys import gather
-    from ..server.limits import Limits, Line
-    from ..server.voices import Voices
+    from ..server.answer_queue import AnswerQueue, Limits
+    from ..server.api_keys import read_keys
+    from ..server.asgi_app import make_app
+    from ..server.bounds import read_bounds, with_default_bounds
+    from ..server.middleware import check_hosts, check_origins, is_here
+    from ..server.served_models import ServedModels
 
-    keys = gather(api_keys or (), api_key_file)
+    keys = read_keys(api_keys or (), api_key_file)
     origins = check_origins(cors or ())
     names = check_hosts(allow_host or ())
-    bounds = usual(read_bounds(bound or (), made.config), made.config)
-    listener = run.listen(host, port)
+    bounds = with_default_bounds(read_bounds(bound or (), made.config), made.config)
+    listener = uvicorn_server.listen(host, port)
     guarded = not keys and is_here(listener.getsockname()[0])
     given: dict[str, Any] = {**made.prompt, **made.options}
-    run.log_to_stderr()
 
     def begin() -> None:
         with load(made) as model:
-            voices = Voices(model.base, model.nudge, system=system, bounds=bounds, **given)
+            served = ServedModels(model.base, model.nudge, system=system, bounds=bounds, **given)
             with suppress(ServerError):  # one that is away may come back
-                portal.call(voices.check())
+                portal.call(served.check())
             both = min(e.capabilities.concurrency for e in (model.base, model.nudge))
-            line = Line(Limits(max_answers or both, max_queue, first_limit, time_limit, max_body))
+            queue = AnswerQueue(
+                Limits(max_answers or both, max_queue, first_limit, time_limit, max_body)
+            )
             app = make_app(
-                voices,
-                line,
+                served,
+                queue,
                 keys,
                 origins=origins,
                 hosts=names if guarded else None,
@@ -216,11 +217,12 @@ def ready(
             )
 
             def began() -> None:
-                typer.echo(f"serving {run.address_of(listener)}/v1")
+                typer.echo(f"serving {uvicorn_server.address_of(listener)}/v1")
 
-            run.serve(app, listener, drain=drain, began=began, end=line.end)
+            uvicorn_server.serve(app, listener, drain=drain, began=began, end=queue.end)
 
-    with listener:
+    with listener, ExitStack() as ending:
+        ending.callback(uvicorn_server.log_to_stderr())
         yield begin
 
 

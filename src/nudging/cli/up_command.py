@@ -21,7 +21,7 @@ from ..launch.two_servers import Console, running
 from ..values.tokens import Source
 from . import show
 from .check_command import examine
-from .options import options_of
+from .pair_options import options_of
 from .pull_command import fetch_if_missing
 from .serve_command import ready
 

@@ -1,18 +1,18 @@
 """Options and presets of the rule.
 
 A preset only fills in options. `default` lets each of them be changed; `official` and `paper` fix
-those that make them what they are. Knows no engine and does no I/O.
+those that make them what they are.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast
 
 from ..errors import ConfigError
+from ..values.declared import Help, Range, declared
 from ..values.sampling import GREEDY, Sampling
 from ..values.text import Words
 from ..values.tokens import Source
@@ -24,58 +24,100 @@ Takeover = Literal["agreement", "confident", "word"]
 StopRule = Literal["consult", "lookahead", "either"]
 Guards = Literal["loop", "official", "none"]
 Length = Literal["tokens", "official"]
+_Count = Annotated[int, Range(1, words="a whole number from 1")]
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Every option of the rule. Build one with `Config.of(preset, **options)`."""
+    """Every option of the rule. Build one with `Config.of(preset, **options)`.
 
-    preset: Preset = "default"
-    gamma: float = 0.4
-    """Threshold on the base model's top-1 probability. Strict: at gamma it is confident."""
-    trigger: Trigger | None = None
-    """When the base model is in doubt; None means top-1 below gamma."""
-    opener: Source = "nudge"
-    """Who begins the answer."""
-    takeover: Takeover = "agreement"
-    """When the base model takes back, at word starts of the draft. `agreement`: not in doubt, or
-    the nudging model's next word begins with its token; `confident`: not in doubt; `word`: after
-    one word, asked or not."""
-    words: Words = "any"
-    """What divides words: `space` (the authors') or `any` white space. With `any`, an ideograph or
-    kana is a word too; in other scripts without spaces each token that begins a character starts a
-    word, and in 32 characters without white space any token does."""
-    stop: StopRule = "consult"
-    """`lookahead`: the nudging model ends within its draft, all of which is taken; `consult`: it
-    ends at the point itself, asked at nudge turns, when the base model ends, and at ends of
-    sentences and paragraphs; `either`: that, or the base model ends while confident."""
-    consent: float = 0.2
-    """Probability of its end at which the nudging model, consulted, counts as ending. Less will
-    do where the base model would end too (`policy.CONSENT`), and where the answer repeats itself
-    (`guard.consent`)."""
-    lookahead: int = 16
-    """Longest draft of the nudging model, in its tokens."""
-    guards: Guards = "loop"
-    """Against repetition: ours, the authors' four, or none."""
-    max_tokens: int = 512
-    """Length limit of the answer, in the measure of `length`."""
-    length: Length = "tokens"
-    """`tokens`: those emitted by both models; `official`: tokens of GPT-3.5's vocabulary."""
-    max_rounds: int | None = None
-    """Most nudge turns, where there is a limit."""
-    stop_strings: tuple[str, ...] = ()
-    """Texts that end the answer; they are not part of it. An empty one counts as none."""
+    Each field says its type, what it may be and what it does; all else that names options reads it
+    here (`values/declared.py`).
+    """
+
+    preset: Annotated[
+        Preset, Help("Start from the options of `default`, `official` or `paper`.")
+    ] = "default"
+    gamma: Annotated[
+        float,
+        Range(0, 1),
+        Help("Nudge where the base model's top-1 probability is below this threshold."),
+    ] = 0.4
+    trigger: Annotated[
+        Trigger | None, Help("When the base model is in doubt; None means top-1 below gamma.")
+    ] = None
+    opener: Annotated[Source, Help("The model that begins the answer.")] = "nudge"
+    takeover: Annotated[
+        Takeover,
+        Help(
+            "When the base model takes over again, at word starts of the draft. `agreement`: it is "
+            "not in doubt, or the nudging model's next word begins with its token; `confident`: it "
+            "is not in doubt; `word`: after one word, without being asked."
+        ),
+    ] = "agreement"
+    words: Annotated[
+        Words,
+        Help(
+            "What divides words: `space` (the authors') or `any` white space. With `any`, an "
+            "ideograph or kana is a word too; in other scripts without spaces each token that "
+            "begins a character starts a word, and in 32 characters without white space any token "
+            "does."
+        ),
+    ] = "any"
+    stop: Annotated[
+        StopRule,
+        Help(
+            "`lookahead`: the nudging model ends within its draft, all of which is taken; "
+            "`consult`: it ends at the point itself, asked at nudge turns, when the base model "
+            "ends, and at ends of sentences and paragraphs; `either`: that, or the base model ends "
+            "while confident."
+        ),
+    ] = "consult"
+    consent: Annotated[
+        float,
+        Range(0, 1, low_open=True, words="above 0, at most 1"),
+        Help(
+            "Probability of its end at which the nudging model, consulted, counts as ending. Less "
+            "is enough where the base model would end too, and where the answer repeats itself."
+        ),
+    ] = 0.2
+    lookahead: Annotated[
+        int, Range(4, 1024), Help("Longest draft of the nudging model, in its tokens.")
+    ] = 16
+    guards: Annotated[Guards, Help("Against repetition: ours, the authors' four, or none.")] = (
+        "loop"
+    )
+    max_tokens: Annotated[
+        _Count, Help("Length limit of an answer, in tokens as `length` counts them.")
+    ] = 512
+    length: Annotated[
+        Length,
+        Help("`tokens`: those that both models emit; `official`: tokens of GPT-3.5's vocabulary."),
+    ] = "tokens"
+    max_rounds: Annotated[_Count | None, Help("Most nudge turns, where there is a limit.")] = None
+    stop_strings: Annotated[
+        tuple[str, ...],
+        Help("Texts that end the answer; they are not part of it. An empty one counts as none."),
+    ] = ()
     base_sampling: Sampling = GREEDY
     nudge_sampling: Sampling = GREEDY
-    template_variables: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
-    """Variables of the nudging model's chat template, such as `enable_thinking`. They go before
-    those of its spec."""
-    speculate: Literal["auto", "off"] | int = "auto"
-    """How far the nudging model drafts ahead for the base model to look through in one pass: as
-    far as it pays by what has been measured, not at all, or a fixed number of its tokens, 1 to
-    64. Changes what an answer costs, not the answer, but for rounding: in bfloat16 and quantised
-    models a near tie can fall the other way, and `auto` follows the clock, so that two runs can
-    differ there (`docs/performance.md`)."""
+    template_variables: Annotated[
+        Mapping[str, Scalar],
+        Help(
+            "Variables of the nudging model's chat template, such as `enable_thinking`. They go "
+            "before those of its spec."
+        ),
+    ] = dataclasses.field(default_factory=dict)
+    speculate: Annotated[
+        Literal["auto", "off"] | Annotated[int, Range(1, 64)],
+        Help(
+            "How far the nudging model drafts ahead for the base model to check in one pass: as "
+            "far as it pays by what has been measured, not at all, or a fixed number of its "
+            "tokens. Changes what an answer costs, not the answer, but for rounding: in "
+            "bfloat16 and quantised models a near tie can fall the other way, and `auto` follows "
+            "the clock, so that two runs can differ there (`docs/performance.md`)."
+        ),
+    ] = "auto"
 
     def __post_init__(self) -> None:
         def need(ok: bool, option: str, what: str) -> None:
@@ -87,35 +129,12 @@ class Config:
                     hint=f"without it, it is {'unset' if default in (None, ()) else repr(default)}",
                 )
 
-        need(_is_number(self.gamma) and 0 <= self.gamma <= 1, "gamma", "a number from 0 to 1")
-        need(_is_number(self.consent) and 0 < self.consent <= 1, "consent", "above 0, at most 1")
-        for option, kind in _CHOICES.items():
-            choices = get_args(kind)
-            need(getattr(self, option) in choices, option, f"one of {', '.join(choices)}")
-        need(
-            _is_whole(self.max_tokens) and self.max_tokens > 0,
-            "max_tokens",
-            "a whole number from 1",
-        )
-        need(
-            _is_whole(self.lookahead) and 4 <= self.lookahead <= 1024,
-            "lookahead",
-            "a whole number from 4 to 1024",
-        )
-        need(
-            self.max_rounds is None or (_is_whole(self.max_rounds) and self.max_rounds > 0),
-            "max_rounds",
-            "a whole number from 1",
-        )
+        for option in declared(Config).values():
+            if not option.allows(getattr(self, option.name)):
+                need(False, option.name, option.words)
         check_variables(self.template_variables, "template_variables")
-        for option in ("base_sampling", "nudge_sampling"):
-            need(isinstance(getattr(self, option), Sampling), option, "a Sampling")
-        need(
-            self.speculate in ("auto", "off")
-            or (_is_whole(self.speculate) and 1 <= int(self.speculate) <= 64),
-            "speculate",
-            "auto, off, or a whole number from 1 to 64",
-        )
+        for name in ("base_sampling", "nudge_sampling"):
+            need(isinstance(getattr(self, name), Sampling), name, "a Sampling")
         need(self.trigger is None or callable(self.trigger), "trigger", "a function of a Step")
         need(
             isinstance(self.stop_strings, tuple)
@@ -235,30 +254,9 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _is_number(value: object) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    return abs(value) <= sys.float_info.max  # neither infinite, NaN nor too large an integer
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-_CHOICES: Mapping[str, Any] = {
-    "preset": Preset,
-    "opener": Source,
-    "takeover": Takeover,
-    "words": Words,
-    "stop": StopRule,
-    "guards": Guards,
-    "length": Length,
-}
-DEFAULTS: Mapping[str, Any] = {
-    f.name: getattr(Config(), f.name) for f in dataclasses.fields(Config)
-}
-_FIELDS = {field.name for field in dataclasses.fields(Config)} - {"preset"}
-_SAMPLING = {field.name for field in dataclasses.fields(Sampling)}
+DEFAULTS: Mapping[str, Any] = {name: option.default for name, option in declared(Config).items()}
+_FIELDS = DEFAULTS.keys() - {"preset"}
+_SAMPLING = declared(Sampling).keys()
 FIXED = {
     "trigger",
     "opener",

@@ -1,12 +1,11 @@
 """What requests may set, where the operator says so: `gamma=0.1:0.6`, `preset=default,paper`.
 
 A bound is on the value in force, however a request brings it about: by the option itself, by a
-preset, or for one of the models. Pure. Knows no request but the names of its fields.
+preset, or for one of the models.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import re
@@ -14,39 +13,25 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError, UsageError
-from ..rule.config import DEFAULTS, Config
+from ..rule.config import Config
+from ..values.declared import Range, declared
 from ..values.sampling import Sampling
 from ..values.variables import check_variables, read_variable
-from .wire import Refused
+from .openai_errors import ApiError
 
-_SAMPLING = {field.name for field in dataclasses.fields(Sampling)} - {"seed"}
-_RULE = {field.name for field in dataclasses.fields(Config)} - {"base_sampling", "nudge_sampling"}
-NUMBERS = {"gamma", "consent", "lookahead", "max_tokens", "max_rounds", "speculate", *_SAMPLING}
+_SAMPLING = {name: option for name, option in declared(Sampling).items() if name != "seed"}
+_TABLES = {"base_sampling", "nudge_sampling"}
+BOUNDED = {
+    **{name: option for name, option in declared(Config).items() if name not in _TABLES},
+    **_SAMPLING,
+}
+"""Options that may have a bound."""
+NUMBERS = {name for name, option in BOUNDED.items() if option.range}
 VARIABLES = "template_variables"
 _RANGE = re.compile(r"([-+.\de]*):([-+.\de]*)")
 MOST_AHEAD = 64
 """Tokens of a draft that a request may ask for where the operator says nothing else."""
 FORMS = "OPTION=LOW:HIGH, OPTION=VALUE,VALUE or OPTION=fixed"
-
-
-class Range(NamedTuple):
-    low: float
-    high: float
-
-    def holds(self, value: object) -> bool:
-        number = math.inf if value is None else value  # no limit is more than any
-        return isinstance(number, int | float) and self.low <= number <= self.high
-
-    def schema(self) -> dict[str, Any]:
-        ends = {"minimum": self.low, "maximum": self.high}
-        return {name: end for name, end in ends.items() if math.isfinite(end)}
-
-    def __str__(self) -> str:
-        if self.high == math.inf:
-            return f"at least {self.low:g}"
-        if self.low == -math.inf:
-            return f"at most {self.high:g}"
-        return f"from {self.low:g} to {self.high:g}"
 
 
 class OneOf(NamedTuple):
@@ -62,8 +47,8 @@ class OneOf(NamedTuple):
         return {"enum": [v if isinstance(v, plain) else str(v) for v in self.values]}
 
     def __str__(self) -> str:
-        told = ", ".join(map(_told, self.values))
-        return f"one of {told}" if len(self.values) > 1 else told or "unset"
+        shown = ", ".join(map(_shown, self.values))
+        return f"one of {shown}" if len(self.values) > 1 else shown or "unset"
 
 
 Bounds = Mapping[str, Range | OneOf]
@@ -82,13 +67,13 @@ def read_bounds(texts: Iterable[str], own: Config) -> Bounds:
     if (broken := _broken(found, own)) is not None:
         option, value = broken
         raise UsageError(
-            f"{option} is {_told(value)} here, and by its bound must be {found[option]}",
+            f"{option} is {_shown(value)} here, and by its bound must be {found[option]}",
             hint=f"set it for the server as well: --set {option}=...",
         )
     return found
 
 
-def usual(bounds: Bounds, own: Config) -> Bounds:
+def with_default_bounds(bounds: Bounds, own: Config) -> Bounds:
     """The same, with those of a server whose operator says nothing else: where the end is looked
     for in drafts, a whole one is computed for each word or two."""
     return {"lookahead": Range(-math.inf, max(MOST_AHEAD, own.lookahead)), **bounds}
@@ -111,8 +96,8 @@ def check_bounds(bounds: Bounds, config: Config, names: Mapping[str, str]) -> No
         if option in _SAMPLING:
             ways[1:1] = ["base_sampling", "nudge_sampling"]
         param = next((names[way] for way in ways if way in names), None)
-        raise Refused(
-            f"{option} must be {bounds[option]} on this server, not {_told(value)}",
+        raise ApiError(
+            f"{option} must be {bounds[option]} on this server, not {_shown(value)}",
             param=param,
             code="out_of_bounds",
         )
@@ -137,21 +122,21 @@ def _in_force(config: Config, option: str) -> list[Any]:
 
 
 def _read(text: str, own: Config) -> tuple[str, Range | OneOf]:
-    option, equals, told = text.partition("=")
-    option, told = option.strip(), told.strip()
-    if not equals or not told:
+    option, equals, bound = text.partition("=")
+    option, bound = option.strip(), bound.strip()
+    if not equals or not bound:
         raise UsageError(f"--bound takes {FORMS}, not {text!r}")
     table, dot, variable = option.partition(".")
     if dot and table == VARIABLES:
         check_variables({variable: None}, VARIABLES)
-    elif option not in _SAMPLING | _RULE:
-        there = ", ".join(sorted(_SAMPLING | _RULE))
+    elif option not in BOUNDED:
+        there = ", ".join(sorted(BOUNDED))
         raise UsageError(f"there is no option {option!r} to bound", hint=f"there are {there}")
-    if told == "fixed":
+    if bound == "fixed":
         return option, OneOf(tuple(_in_force(own, option)))
-    if ends := _RANGE.fullmatch(told):
+    if ends := _RANGE.fullmatch(bound):
         return option, _range(option, ends[1], ends[2], text)
-    values = [value.strip() for value in told.split(",")]
+    values = [value.strip() for value in bound.split(",")]
     if dot:
         return option, OneOf(tuple(map(read_variable, values)))
     return option, OneOf(tuple(_value(option, value) for value in values))
@@ -172,7 +157,7 @@ def _range(option: str, low: str, high: str, text: str) -> Range:
 
 def _value(option: str, text: str) -> Any:
     """A value of an option, checked as if it were set."""
-    if text == "none" and DEFAULTS.get(option, text) is None:
+    if text == "none" and BOUNDED[option].nullable:
         return None
     given: dict[str, Any] = {option: _number(text) if option in NUMBERS else text}
     try:
@@ -191,7 +176,7 @@ def _number(text: str) -> int | float | str:
     return text
 
 
-def _told(value: object) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, bool | Mapping) and value != {}:
         return json.dumps(value, ensure_ascii=False)
     return "unset" if value is None or value == {} else str(value)

@@ -1,4 +1,4 @@
-"""One line a request, as JSON. Of what it said it knows only what it is given."""
+"""One line a request, as JSON, without the texts of it unless the operator wants them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def now() -> str:
 
 @dataclass(slots=True)
 class Record:
-    """What is known of a request when it is over."""
+    """What the log says of a request."""
 
     id: str
     method: str
@@ -35,7 +35,7 @@ class Record:
     """What a model's server did, where that was it."""
     hung_up: bool = False
     question: object = None
-    """What was asked and what was answered: only where the operator wants to see them."""
+    """The texts of the request and its answers: only where the operator wants them."""
     answers: list[str] | None = None
     begun: float = field(default_factory=time.perf_counter)
 

@@ -1,4 +1,4 @@
-"""Figures of a running server, in Prometheus's text format. Knows nothing of what is counted."""
+"""Metrics of a running server, in Prometheus's text format."""
 
 from __future__ import annotations
 
@@ -96,15 +96,7 @@ class Metrics:
         self.nudged = Histogram(
             "nudging_nudge_rate", "Share of nudged words in answers of the nudged model.", SHARES
         )
-        self._families: list[Family] = [
-            self.requests,
-            self.failures,
-            self.tokens,
-            self.drafts,
-            self.first,
-            self.whole,
-            self.nudged,
-        ]
+        self._families: list[Family] = [*vars(self).values()]
 
     def watch(self, name: str, text: str, now: Callable[[], float]) -> None:
         """Show a figure as it is when it is asked for."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,25 +23,17 @@ from starlette.types import ASGIApp
 from ..errors import UsageError
 from ..model import NudgedModel
 from ..settings import ResolvedPair, config_path, is_there, read_serve, resolve_pair
-from .app import make_app
-from .bounds import read_bounds, usual
-from .front import check_origins
-from .keys import gather
-from .limits import Limits, Line
-from .run import log_to_stderr
-from .voices import Voices
+from .answer_queue import AnswerQueue, Limits
+from .api_keys import read_keys
+from .asgi_app import make_app
+from .bounds import read_bounds, with_default_bounds
+from .middleware import check_origins
+from .served_models import ServedModels
+from .uvicorn_server import log_to_stderr
 
 NAMED = ("base", "nudge", "pair", "config", "system")
 NUMBERS = {"min_replicas": 1, "max_replicas": 1, "target": 16, "cpus": 1, "gpus": 0}
 """`target`: answers at work in each replica, above which there are to be more of them."""
-_LIMITS = {
-    "max_answers": "answers",
-    "max_queue": "queue",
-    "first_limit": "first",
-    "time_limit": "whole",
-    "max_body": "body",
-}
-"""Settings of the table `serve` of the config file, by what `Limits` calls them."""
 
 
 class _Settings(NamedTuple):
@@ -52,17 +45,17 @@ class _Settings(NamedTuple):
 
     def build(self) -> ASGIApp:
         made, table = self.made, self.table
-        keys = gather((), Path(table["api_key_file"]) if "api_key_file" in table else None)
+        keys = read_keys((), Path(table["api_key_file"]) if "api_key_file" in table else None)
         model = NudgedModel(made.base, made.nudge, **made.prompt)
         given: dict[str, Any] = {**made.prompt, **made.options}
-        bounds = usual(read_bounds(table.get("bound", ()), made.config), made.config)
-        voices = Voices(model.base, model.nudge, system=self.system, bounds=bounds, **given)
+        bounds = with_default_bounds(read_bounds(table.get("bound", ()), made.config), made.config)
+        served = ServedModels(model.base, model.nudge, system=self.system, bounds=bounds, **given)
         both = min(e.capabilities.concurrency for e in (model.base, model.nudge))
-        limits = {own: table[name] for name, own in _LIMITS.items() if name in table}
+        limits = {field.name: table[field.name] for field in fields(Limits) if field.name in table}
         log_to_stderr()
         return make_app(
-            voices,
-            Line(Limits(**{"answers": both, **limits})),
+            served,
+            AnswerQueue(Limits(**{"max_answers": both, **limits})),
             keys,
             origins=check_origins(table.get("cors", ())),
             log_text=table.get("log_text", False),
@@ -84,9 +77,7 @@ def app(args: Mapping[str, str]) -> serve.Application:
     def build() -> ASGIApp:
         return settings.build()
 
-    longest = (
-        Limits(1).whole if "time_limit" not in settings.table else settings.table["time_limit"]
-    )
+    longest = settings.table.get("time_limit", Limits(1).time_limit)
     replica = serve.deployment(
         serve.ingress(build)(),
         name="nudge",

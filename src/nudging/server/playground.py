@@ -1,7 +1,7 @@
 """The playground: one HTML file in which a browser talks to this server, and the rules it obeys.
 
 The policy lets the browser run the file's own script and style, known by their digests, and ask
-this server; nothing else is run, loaded or sent, and no text becomes markup. Knows no model.
+this server; nothing else is run, loaded or sent, and no text becomes markup.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fields of requests that are not supported, and would change what a client takes an answer for.
+"""Fields of requests that are not supported, and without which an answer would mislead the client.
 
 A client that asks for JSON parses what comes, and one that names tools looks for a call: prose in
 their place is worse than a refusal. What does no harm to leave out is not here, and is ignored.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .wire import Refused
+from .openai_errors import ApiError
 
 
 class Unsupported(NamedTuple):
@@ -85,11 +85,11 @@ IN_RESPONSES: Mapping[str, Unsupported] = {
 def check_supported(body: Mapping[str, Any], fields: Mapping[str, Unsupported]) -> None:
     """
     Raises:
-        Refused: a field asks for what there is not.
+        ApiError: a field asks for what there is not.
     """
     for name, field in fields.items():
         if field.asks(body.get(name)):
-            raise Refused(
+            raise ApiError(
                 f"{name} is not supported: {field.why}. Leave it out; a server that was started "
                 "with --ignore-unsupported ignores it",
                 param=name,

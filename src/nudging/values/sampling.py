@@ -2,17 +2,18 @@
 
 Where we draw ourselves, the number is a hash of (seed, model, position in the answer), so each
 way of computing an answer (streamed, in one go, speculated, many at once) draws the same tokens.
-Knows no logits: `engines/rows.py` and `engines/scripted.py` turn the number into a token.
+The engine turns the number into a token.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from ..errors import ConfigError
+from .declared import Help, Range, declared
 from .tokens import Source
 
 
@@ -20,44 +21,40 @@ from .tokens import Source
 class Sampling:
     """Settings of one model's draws. Greedy, at temperature 0 or top_p 0, ignores the rest."""
 
-    temperature: float = 0.0
-    top_p: float = 1.0
-    """Keep the smallest set of most likely tokens with at least this mass; 0 is greedy."""
-    top_k: int = 0
-    """Keep this many of the most likely tokens; 0 or -1 keeps all."""
-    min_p: float = 0.0
-    """Keep tokens at least this share as likely as the most likely one."""
-    seed: int = 0
+    temperature: Annotated[
+        float, Range(0, 100), Help("How freely tokens are drawn; 0 is greedy.")
+    ] = 0.0
+    top_p: Annotated[
+        float,
+        Range(0, 1),
+        Help("Keep the smallest set of most likely tokens with at least this mass; 0 is greedy."),
+    ] = 1.0
+    top_k: Annotated[
+        int,
+        Range(-1, words="0 (off) or more"),
+        Help("Keep this many of the most likely tokens; 0 or -1 keeps all."),
+    ] = 0
+    min_p: Annotated[
+        float,
+        Range(0, 1, high_open=True, words="from 0 to below 1"),
+        Help("Keep tokens at least this share as likely as the most likely one."),
+    ] = 0.0
+    seed: Annotated[
+        int, Range(0, 2**63 - 1, words="from 0 to 2^63 - 1"), Help("Seed of the draws.")
+    ] = 0
 
     def __post_init__(self) -> None:
-        def need(ok: bool, option: str, what: str) -> None:
-            if not ok:
-                value = getattr(self, option)
-                default = type(self).__dataclass_fields__[option].default
+        for option in declared(Sampling).values():
+            value = getattr(self, option.name)
+            if not option.allows(value):
+                what = str(option.range) if option.is_number(value) else option.number
                 raise ConfigError(
-                    f"{option} must be {what}, not {value!r}",
-                    option=option,
-                    hint=f"without it, it is {default!r}",
+                    f"{option.name} must be {what}, not {value!r}",
+                    option=option.name,
+                    hint=f"without it, it is {option.default!r}",
                 )
-
-        for option in ("temperature", "top_p", "min_p"):
-            value = getattr(self, option)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            need(number and math.isfinite(value), option, "a number")
-        for option in ("top_k", "seed"):
-            value = getattr(self, option)
-            need(isinstance(value, int) and not isinstance(value, bool), option, "a whole number")
-        need(
-            0 <= self.temperature <= 100,
-            "temperature",
-            "from 0 to 100",
-        )
-        need(0 <= self.top_p <= 1, "top_p", "from 0 to 1")
-        need(self.top_k >= -1, "top_k", "0 (off) or more")
         if self.top_k == -1:  # off, as vLLM writes it
             object.__setattr__(self, "top_k", 0)
-        need(0 <= self.min_p < 1, "min_p", "from 0 to below 1")
-        need(0 <= self.seed < 2**63, "seed", "from 0 to 2^63 - 1")
 
     @property
     def greedy(self) -> bool:

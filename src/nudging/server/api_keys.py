@@ -17,7 +17,7 @@ VARIABLE = "NUDGING_API_KEYS"
 HINT = "it is a text file with a key a line"
 
 
-class Keys:
+class ApiKeys:
     def __init__(self, keys: Iterable[str], file: Path | None = None) -> None:
         """No keys and no file: everybody may ask. The file's keys are those that it holds now."""
         self._digests = [_digest(key) for key in keys]
@@ -64,7 +64,7 @@ def _read(file: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def gather(given: Sequence[str], file: Path | None) -> Keys:
+def read_keys(given: Sequence[str], file: Path | None) -> ApiKeys:
     """The keys of the command line, a file (one a line) and the environment (commas between)."""
     if not all(key.strip() for key in given):
         raise UsageError("an API key must not be empty")
@@ -77,4 +77,4 @@ def gather(given: Sequence[str], file: Path | None) -> Keys:
             raise UsageError(f"can't read the keys in {file}: {why}", hint=HINT) from None
         if not read:  # a server that was meant to be locked must not stand open
             raise UsageError(f"{file} holds no key", hint=HINT)
-    return Keys((key for key in keys if key), file)
+    return ApiKeys((key for key in keys if key), file)

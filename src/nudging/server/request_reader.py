@@ -1,22 +1,23 @@
-"""What a client asks, read from the JSON of a request: chat completions, completions, responses.
+"""Reads requests for chat completions, completions and responses from their JSON.
 
-Pure. Every refusal names the field. Fields that are not known are ignored, as OpenAI's clients
-expect; those that would be answered wrongly are refused (`unsupported.py`). Knows no model:
-options are only collected here, and those in force checked where an answer is made (`voices.py`).
+Every error names the field. Unknown fields are ignored, as OpenAI's clients expect; those that
+would be answered wrongly are refused (`unsupported.py`). Options are only collected here:
+`served_models.py` checks those in force.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeGuard
 
 from ..errors import ConfigError, InputError
 from ..prompts.chat import Message, Question, Role, check_count
 from ..rule.config import Config
+from ..values.declared import declared
 from ..values.sampling import Sampling
+from .openai_errors import ApiError
 from .unsupported import IN_RESPONSES, UNSUPPORTED, check_supported
-from .wire import Refused
 
 Kind = Literal["chat", "text", "response"]
 
@@ -25,7 +26,7 @@ MOST_TOP = 20
 MOST_STOPS = 64
 MOST_STOP_BYTES = 10_000
 """Of all stop texts together, in UTF-8: they are read whole before an answer begins."""
-SETS: Mapping[str, str] = {
+OPTION_OF: Mapping[str, str] = {
     "max_tokens": "max_tokens",
     "max_completion_tokens": "max_tokens",
     "max_output_tokens": "max_tokens",
@@ -38,7 +39,7 @@ SETS: Mapping[str, str] = {
     "stop": "stop_strings",
 }
 """Fields of a request, and the option that each sets. Of two for one option the later wins."""
-OPEN = ("max_tokens", "max_completion_tokens", "max_output_tokens", "seed")
+UNSET_BY_MINUS_ONE = ("max_tokens", "max_completion_tokens", "max_output_tokens", "seed")
 """Fields in which -1 counts as not given: it is what clients of llama.cpp, LM Studio and vLLM send
 where they want no limit, and no certain seed."""
 RESPONSE_PARTS = ("input_text", "output_text", "text")
@@ -51,7 +52,7 @@ ELSEWHERE: Mapping[str, str] = {
     "background": "this server keeps no answers; leave it out and wait, or stream",
 }
 """Fields of a response that name what another request left, or would leave, at the server."""
-OPTIONS = sorted({known.name for kind in (Config, Sampling) for known in fields(kind)})
+OPTIONS = sorted({*declared(Config), *declared(Sampling)})
 """What a request may set under `nudging`."""
 ROLES: Mapping[str, Role] = {
     "system": "system",
@@ -62,7 +63,7 @@ ROLES: Mapping[str, Role] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AnswerRequest:
     """A request that was understood."""
 
     kind: Kind
@@ -82,8 +83,8 @@ class Asked:
     """Options of `Config.of` that the request sets."""
     names: Mapping[str, str] = field(default_factory=dict)
     """The request's field for each of the options, to be named where it is bad."""
-    told: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the request that its answer tells again."""
+    echoed: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the request that its answer repeats."""
 
     @property
     def answers(self) -> int:
@@ -95,47 +96,47 @@ class Asked:
         return f"{self.names[name]}{dot}{inner}" if name in self.names else None
 
 
-def chat_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -> Asked:
-    """`ignore_unsupported`: fields that ask for what there is not are not refused."""
+def chat_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -> AnswerRequest:
+    """`ignore_unsupported`: fields that are not supported are ignored."""
     if not ignore_unsupported:
         check_supported(body, UNSUPPORTED)
-    messages = _field(body, "messages", _is_list, "a list of messages")
+    messages = _field(body, "messages", list, "a list of messages")
     if not messages:
-        raise Refused("messages must hold at least one message", param="messages")
+        raise ApiError("messages must hold at least one message", param="messages")
     _check_count(messages, "messages")
-    turns = [_message(item, f"messages[{place}]") for place, item in enumerate(messages)]
-    shown = _field(body, "logprobs", _is_bool, "true or false")
-    top = _field(body, "top_logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")
+    turns = [_message(item, f"messages[{number}]") for number, item in enumerate(messages)]
+    shown = _field(body, "logprobs", bool, "true or false")
+    top = _whole(body, "top_logprobs", 0, MOST_TOP)
     if top and not shown:
-        raise Refused("top_logprobs needs logprobs: true", param="top_logprobs")
-    return _asked("chat", (turns,), (top or 0) if shown else None, body)
+        raise ApiError("top_logprobs needs logprobs: true", param="top_logprobs")
+    return _read("chat", (turns,), (top or 0) if shown else None, body)
 
 
-def text_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -> Asked:
+def text_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -> AnswerRequest:
     """`ignore_unsupported`: as of `chat_request`."""
     if not ignore_unsupported:
         check_supported(body, UNSUPPORTED)
     prompt = _field(body, "prompt", _is_prompt, "a text or a list of texts (no token ids)")
     if not prompt:
-        raise Refused("prompt must hold a text", param="prompt")
+        raise ApiError("prompt must hold a text", param="prompt")
     top = None
     if body.get("logprobs") is not False:
-        top = _field(body, "logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}")
+        top = _whole(body, "logprobs", 0, MOST_TOP)
     questions = (prompt,) if isinstance(prompt, str) else tuple(prompt)
-    return _asked("text", questions, top, body)
+    return _read("text", questions, top, body)
 
 
-def response_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -> Asked:
+def response_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -> AnswerRequest:
     """`ignore_unsupported`: as of `chat_request`."""
     for name, why in ELSEWHERE.items():  # an answer would be one to another question
         if body.get(name):
             what = f"{name} is not supported: {why}"
-            raise Refused(what, param=name, code="unsupported_parameter")
-    text = _field(body, "text", _is_table, "an object") or {}
+            raise ApiError(what, param=name, code="unsupported_parameter")
+    text = _field(body, "text", dict, "an object") or {}
     if not ignore_unsupported:
         check_supported({**body, "text.format": text.get("format")}, IN_RESPONSES)
-    instructions = _field(body, "instructions", _is_text, "a text")
-    told = {
+    instructions = _field(body, "instructions", str, "a text")
+    echoed = {
         "instructions": instructions,
         "metadata": _field(body, "metadata", _is_texts, "an object of texts") or {},
         **{name: body.get(name) for name in ("max_output_tokens", "temperature", "top_p")},
@@ -143,11 +144,11 @@ def response_request(body: Mapping[str, Any], *, ignore_unsupported: bool = Fals
     turns = _turns(body.get("input"))
     if instructions:
         turns.insert(0, Message("system", instructions))
-    include = _field(body, "include", _is_list, "a list of texts") or []
-    top = _field(body, "top_logprobs", _is_top, f"a whole number from 0 to {MOST_TOP}") or 0
+    include = _field(body, "include", list, "a list of texts") or []
+    top = _whole(body, "top_logprobs", 0, MOST_TOP) or 0
     shown = top if top or PROBABILITIES in include else None
-    asked = _asked("response", (turns,), shown, {**body, "n": None})
-    return replace(asked, usage=True, told={**told, "top_logprobs": top})
+    request = _read("response", (turns,), shown, {**body, "n": None})
+    return replace(request, usage=True, echoed={**echoed, "top_logprobs": top})
 
 
 def _turns(given: object) -> list[Message]:
@@ -155,40 +156,40 @@ def _turns(given: object) -> list[Message]:
     if isinstance(given, str):
         return [Message("user", given)]
     if not isinstance(given, list):
-        raise Refused("input must be a text or a list of items", param="input")
+        raise ApiError("input must be a text or a list of items", param="input")
     _check_count(given, "input")
     turns = []
     for number, item in enumerate(given):
-        place = f"input[{number}]"
+        where = f"input[{number}]"
         kind = item.get("type", "message") if isinstance(item, dict) else "message"
         if kind == "message":
-            turns.append(_message(item, place, RESPONSE_PARTS))
+            turns.append(_message(item, where, RESPONSE_PARTS))
         elif kind != "reasoning":
-            raise Refused(f"{place}.type must be message", param=f"{place}.type")
+            raise ApiError(f"{where}.type must be message", param=f"{where}.type")
     return turns
 
 
 def _check_count(messages: Sequence[object], name: str) -> None:
-    """Before each is looked at: that alone would hold up others."""
+    """Before each message is read: that alone would hold up other requests."""
     try:
         check_count(messages)
     except InputError as error:
-        raise Refused(str(error), param=name) from None
+        raise ApiError(str(error), param=name) from None
 
 
-def _asked(
+def _read(
     kind: Kind, questions: tuple[Question, ...], logprobs: int | None, body: Mapping[str, Any]
-) -> Asked:
-    ways = _field(body, "stream_options", _is_table, "an object") or {}
-    own = _field(body, "nudging", _is_table, "an object") or {}
-    page = _field({"nudging.page": own.get("page")}, "nudging.page", _is_bool, "true or false")
+) -> AnswerRequest:
+    ways = _field(body, "stream_options", dict, "an object") or {}
+    own = _field(body, "nudging", dict, "an object") or {}
+    page = _field({"nudging.page": own.get("page")}, "nudging.page", bool, "true or false")
     options, names = _options(body, {name: own[name] for name in own if name != "page"})
-    return Asked(
+    return AnswerRequest(
         kind,
-        _field(body, "model", _is_text, "a text") or "nudged",
+        _field(body, "model", str, "a text") or "nudged",
         questions,
-        _field(body, "n", _is_count, f"a whole number from 1 to {MOST_CHOICES}") or 1,
-        _field(body, "stream", _is_bool, "true or false") or False,
+        _whole(body, "n", 1, MOST_CHOICES) or 1,
+        _field(body, "stream", bool, "true or false") or False,
         bool(ways.get("include_usage")),
         logprobs,
         page or False,
@@ -206,15 +207,15 @@ def _options(
     for name in own:
         if name not in OPTIONS:
             there = f"there are {', '.join(OPTIONS)}"
-            raise Refused(f"there is no option {name!r} ({there})", param=f"nudging.{name}")
+            raise ApiError(f"there is no option {name!r} ({there})", param=f"nudging.{name}")
     stop = _field(body, "stop", _is_stop, "a text or a list of texts")
     outer = {**body, "stop": [stop] if isinstance(stop, str) else stop}
     given = [
-        *((name, option, outer.get(name)) for name, option in SETS.items()),
+        *((name, option, outer.get(name)) for name, option in OPTION_OF.items()),
         *((f"nudging.{name}", name, value) for name, value in own.items()),
     ]
     for name, option, value in given:
-        unset = name in OPEN and _is_whole(value) and value == -1
+        unset = name in UNSET_BY_MINUS_ONE and _is_whole(value) and value == -1
         if value is not None and not unset:
             if option == "seed":
                 value = _seed(value, name)
@@ -228,16 +229,16 @@ def _options(
 
 def _check_stops(texts: Sequence[Any], name: str) -> None:
     if len(texts) > MOST_STOPS:
-        raise Refused(f"{name} may hold {MOST_STOPS} texts at most", param=name)
+        raise ApiError(f"{name} may hold {MOST_STOPS} texts at most", param=name)
     size = sum(len(text.encode(errors="replace")) for text in texts if isinstance(text, str))
     if size > MOST_STOP_BYTES:
         what = f"the texts of {name} have {size} bytes together, and may have {MOST_STOP_BYTES}"
-        raise Refused(what, param=name)
+        raise ApiError(what, param=name)
 
 
 def _seed(value: object, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise Refused(f"{name} must be a whole number", param=name)
+    if not _is_whole(value):
+        raise ApiError(f"{name} must be a whole number", param=name)
     return value % 2**63  # OpenAI's may be negative
 
 
@@ -246,80 +247,65 @@ def _check_overruled(option: str, value: Any, name: str) -> None:
     try:
         Config.of(**{option: value})
     except ConfigError as error:
-        raise Refused(str(error), param=name) from None
+        raise ApiError(str(error), param=name) from None
 
 
-def _message(item: object, place: str, parts: Collection[str] = ("text",)) -> Message:
+def _message(item: object, where: str, parts: Collection[str] = ("text",)) -> Message:
     """`parts`: the types that parts of its text may have."""
     if not isinstance(item, dict):
-        raise Refused(f"{place} must be an object", param=place)
+        raise ApiError(f"{where} must be an object", param=where)
     role = item.get("role")
     if not isinstance(role, str) or role not in ROLES:
-        raise Refused(f"{place}.role must be one of {', '.join(ROLES)}", param=f"{place}.role")
+        raise ApiError(f"{where}.role must be one of {', '.join(ROLES)}", param=f"{where}.role")
     content = item.get("content")
     if content is None and role == "assistant":  # a turn that only called tools
         content = ""
     if isinstance(content, list):
         content = "".join(
-            _part(part, f"{place}.content[{number}]", parts) for number, part in enumerate(content)
+            _part(part, f"{where}.content[{number}]", parts) for number, part in enumerate(content)
         )
     if not isinstance(content, str):
-        what = f"{place}.content must be a text or a list of parts"
-        raise Refused(what, param=f"{place}.content")
+        what = f"{where}.content must be a text or a list of parts"
+        raise ApiError(what, param=f"{where}.content")
     return Message(ROLES[role], content)
 
 
-def _part(part: object, place: str, kinds: Collection[str]) -> str:
+def _part(part: object, where: str, kinds: Collection[str]) -> str:
     if isinstance(part, dict) and isinstance(part.get("text"), str):
         kind, text = part.get("type"), part["text"]
         if isinstance(kind, str) and kind in kinds:
             return str(text)
-    raise Refused(f"{place} must be a part of type {' or '.join(kinds)}", param=place)
+    raise ApiError(f"{where} must be a part of type {' or '.join(kinds)}", param=where)
 
 
 # --- single fields --------------------------------------------------------------------------
 
 
 def _field(
-    body: Mapping[str, Any], name: str, is_right: Callable[[Any], bool], what: str
+    body: Mapping[str, Any], name: str, right: type | Callable[[Any], bool], what: str
 ) -> Any | None:
     """A field of the right kind; None where it is not there or null."""
     value = body.get(name)
-    if value is not None and not is_right(value):
-        raise Refused(f"{name} must be {what}", param=name)
+    if value is not None and not (
+        isinstance(value, right) if isinstance(right, type) else right(value)
+    ):
+        raise ApiError(f"{name} must be {what}", param=name)
     return value
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
+def _whole(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
+    def right(value: object) -> bool:
+        return _is_whole(value) and low <= value <= high
+
+    return _field(body, name, right, f"a whole number from {low} to {high}")
 
 
-def _is_table(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value.values()))
-
-
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_whole(value: object) -> bool:
+def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_count(value: Any) -> bool:
-    return _is_whole(value) and 1 <= value <= MOST_CHOICES
-
-
-def _is_top(value: Any) -> bool:
-    return _is_whole(value) and 0 <= value <= MOST_TOP
+def _is_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
 def _is_stop(value: object) -> bool:
@@ -328,4 +314,4 @@ def _is_stop(value: object) -> bool:
 
 
 def _is_prompt(value: object) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(map(_is_text, value)))
+    return isinstance(value, str | list) and _is_stop(value)

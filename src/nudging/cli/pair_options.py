@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
 import typer
 
 from ..errors import InputError
+from ..rule.config import Config
 from ..settings import ResolvedPair, resolve_pair
+from ..values.declared import declared
+from ..values.sampling import Sampling
 from . import show
 from .pull_command import fetch_if_missing
 
@@ -33,23 +36,22 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Use this config file."),
 ]
-GammaOption = Annotated[
-    float | None,
-    typer.Option("--gamma", metavar="G", help="Nudge where the base model's top-1 is below it."),
-]
-PresetOption = Annotated[
-    str | None, typer.Option("--preset", metavar="P", help="default, official or paper.")
-]
+
+
+def _option(name: str, metavar: str) -> Any:
+    """The flag of an option of the rule, with the text that its declaration has."""
+    text = {**declared(Config), **declared(Sampling)}[name].help.replace("`", "")
+    return typer.Option(f"--{name.replace('_', '-')}", metavar=metavar, help=text)
+
+
+GammaOption = Annotated[float | None, _option("gamma", "G")]
+PresetOption = Annotated[str | None, _option("preset", "P")]
+MaxTokensOption = Annotated[int | None, _option("max_tokens", "N")]
+TemperatureOption = Annotated[float | None, _option("temperature", "T")]
+SeedOption = Annotated[int | None, _option("seed", "S")]
 SystemOption = Annotated[
     str | None, typer.Option("--system", metavar="TEXT", help="System text; '' means none.")
 ]
-MaxTokensOption = Annotated[
-    int | None, typer.Option("--max-tokens", metavar="N", help="Longest answer, in tokens.")
-]
-TemperatureOption = Annotated[
-    float | None, typer.Option("--temperature", metavar="T", help="For both models; 0 is greedy.")
-]
-SeedOption = Annotated[int | None, typer.Option("--seed", metavar="S", help="Seed for sampling.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""A request's body as it comes, and its client, who may leave. Knows no route and no model."""
+"""A request's body as it comes, and its client, who may leave."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive
 
-from .limits import Limits
-from .wire import Refused
+from .answer_queue import Limits
+from .openai_errors import ApiError
 
 T = TypeVar("T")
 
@@ -17,33 +17,33 @@ SMALL = 32_000
 """Bytes of a body that are read in less time than it takes to hand them to a thread and back."""
 
 
-async def body_of(receive: Receive, limits: Limits) -> bytes | None:
+async def read_body(receive: Receive, limits: Limits) -> bytes | None:
     """A request's body; None if the client left before its end."""
     body = bytearray()
     try:
-        async with asyncio.timeout(limits.first):
+        async with asyncio.timeout(limits.first_limit):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     return None
                 body += message.get("body", b"")
-                if len(body) > limits.body:
-                    what = f"the body is larger than {limits.body} bytes"
-                    raise Refused(what, status=413, code="too_large")
+                if len(body) > limits.max_body:
+                    what = f"the body is larger than {limits.max_body} bytes"
+                    raise ApiError(what, status=413, code="too_large")
                 if not message.get("more_body"):
                     return bytes(body)
     except TimeoutError:
-        what = f"the body did not come within {limits.first:g} s"
-        raise Refused(what, status=408, code="timeout") from None
+        what = f"the body did not come within {limits.first_limit:g} s"
+        raise ApiError(what, status=408, code="timeout") from None
 
 
-async def understood(read: Callable[[bytes], T], body: bytes) -> T:
+async def parse_body(read: Callable[[bytes], T], body: bytes) -> T:
     """What `read` makes of a body. A large one is read in a thread: others are answered meanwhile.
-    `wire.decoded` bounds what it can hold."""
+    `decode_json` bounds what it can hold."""
     return read(body) if len(body) <= SMALL else await asyncio.to_thread(read, body)
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
     """Do it while the client is there, and no longer. Whether it was done."""
 
     async def gone() -> None:

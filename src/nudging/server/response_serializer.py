@@ -1,7 +1,7 @@
-"""What a client of OpenAI's newer API is answered: a response, and the events of one.
+"""Answers as responses, whole and in events: OpenAI's newer API.
 
 Only text comes: a response has one item, a message, and that one part. What only a nudged answer
-has is under `nudging` of the message. Knows no model and no socket.
+has is under `nudging` of the message.
 """
 
 from __future__ import annotations
@@ -12,22 +12,32 @@ from typing import Any
 
 from ..drive.alone import Said
 from ..values.tokens import Answer
-from .replies import author_data, chosen, finish_reason, own_data
-from .requests import Asked
-from .wire import Failure
+from .completion_serializer import (
+    CompletionSerializer,
+    author_data,
+    chosen,
+    finish_reason,
+    nudging_data,
+)
+from .openai_errors import ErrorResponse
+from .request_reader import AnswerRequest
 
 
-class ResponseReply:
-    """One response: its id, its time, its model, and how its objects are built."""
+class ResponseSerializer:
+    """Builds the objects of one response, which share its id, time and model."""
 
     end = b""
     """Its last event says that it is the last."""
 
     def __init__(
-        self, asked: Asked, number: str, created: int, settings: Callable[[], Mapping[str, str]]
+        self,
+        request: AnswerRequest,
+        number: str,
+        created: int,
+        settings: Callable[[], Mapping[str, str]],
     ) -> None:
-        """`settings`: what made the answer, in words; asked for where it comes with a page."""
-        self._asked, self._settings = asked, settings
+        """`settings`: what made the answer, in words; called where it comes with a page."""
+        self._request, self._settings = request, settings
         self._number, self._created = number, created
         self._events = 0
         self._said: list[Said] = []
@@ -51,8 +61,8 @@ class ResponseReply:
             "completed_at": None,
             "error": None,
             "incomplete_details": None,
-            **self._asked.told,
-            "model": self._asked.model,
+            **self._request.echoed,
+            "model": self._request.model,
             "output": [],
             "parallel_tool_calls": False,
             "previous_response_id": None,
@@ -92,7 +102,7 @@ class ResponseReply:
             "content": [self._part()] if self._answer else [],
         }
         if self._answer:
-            item["nudging"] = own_data(self._asked, 0, self._answer, self._settings)
+            item["nudging"] = nudging_data(self._request, 0, self._answer, self._settings)
         return item
 
     def _part(self) -> dict[str, Any]:
@@ -104,7 +114,7 @@ class ResponseReply:
         }
 
     def _logprobs(self, tokens: Sequence[Said]) -> list[dict[str, Any]]:
-        most = self._asked.logprobs
+        most = self._request.logprobs
         return [] if most is None else [chosen(said, most) for said in tokens]
 
     # --- in events ------------------------------------------------------------------------------
@@ -131,13 +141,13 @@ class ResponseReply:
         yield self._event("output_item.done", output_index=0, item=self._item())
 
     def last(self, usage: dict[str, Any]) -> dict[str, Any]:
-        """The whole response, with what it cost."""
+        """The whole response, with its usage."""
         return self._event(self._status, response=self._ended(usage))
 
-    def failures(self, told: Failure) -> Iterator[dict[str, Any]]:
-        """What went wrong in the middle: the response's end, and an error for clients that raise
-        theirs by that alone."""
-        error = told.body["error"]
+    def failures(self, failed: ErrorResponse) -> Iterator[dict[str, Any]]:
+        """What ends a stream with an error: a failed response, and an error event for clients that
+        look at that alone."""
+        error = failed.body["error"]
         known = {"code": "server_error", "message": error["message"]}
         yield self._event("failed", response=self._response("failed", error=known))
         shown = {name: error[name] for name in ("code", "message", "param")}
@@ -154,7 +164,7 @@ class ResponseReply:
 
 
 def usage_data(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """What an answer cost, by the names that it has here."""
+    """The usage of an answer, by its names in this API."""
     return {
         "input_tokens": usage["prompt_tokens"],
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
@@ -162,3 +172,6 @@ def usage_data(usage: Mapping[str, Any]) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": usage["total_tokens"],
     }
+
+
+Serializer = CompletionSerializer | ResponseSerializer

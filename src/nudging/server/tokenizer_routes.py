@@ -1,7 +1,7 @@
 """`/tokenize`, `/detokenize` and `/tokenizer_info`, in vLLM's shapes: a model's tokens and texts.
 
-Evaluations ask here where they have no tokenizer of their own. The tokens are those that the model
-reads when it is asked for an answer. Knows no engine but through `Voices`.
+Evaluation harnesses without a tokenizer of their own ask here. The tokens are those that the model
+reads when it answers.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from starlette.routing import Route
 
 from ..errors import InputError, ModelError
 from ..prompts.chat import Part, Prompt
-from .body import body_of, understood, unless_gone
-from .limits import Limits
-from .requests import chat_request
-from .voices import Voices
-from .wire import Refused, decoded, encoded, encoded_aside, without_specs
+from .answer_queue import Limits
+from .json_http import decode_json, encode_json, encode_json_in_thread
+from .openai_errors import ApiError, without_specs
+from .request_body import parse_body, read_body, while_connected
+from .request_reader import chat_request
+from .served_models import ServedModels
 
-Handle = Callable[[Voices, Mapping[str, Any]], Awaitable[dict[str, Any]]]
+Handle = Callable[[ServedModels, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def tokenizer_routes(
-    voices: Voices, limits: Limits, *, ignore_unsupported: bool = False
+    served: ServedModels, limits: Limits, *, ignore_unsupported: bool = False
 ) -> list[Route]:
     """`ignore_unsupported`: as of the server."""
     counted = partial(tokenize, ignore_unsupported=ignore_unsupported)
 
     def posted(handle: Handle) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            body = await body_of(request.receive, limits)
+            body = await read_body(request.receive, limits)
             made: list[Response] = []
 
             async def work(body: bytes) -> None:
-                told = await handle(voices, await understood(decoded, body))
-                made.append(_json(await encoded_aside(lambda: told)))
+                told = await handle(served, await parse_body(decode_json, body))
+                made.append(_json(await encode_json_in_thread(lambda: told)))
 
-            if body is not None and await unless_gone(request.receive, work(body)):
+            if body is not None and await while_connected(request.receive, work(body)):
                 return made[0]
             request.state.record.hung_up = True
             return Response()
@@ -48,11 +49,11 @@ def tokenizer_routes(
         return endpoint
 
     async def info(request: Request) -> Response:
-        engine = voices.tokenizer(request.query_params.get("model"))
+        engine = served.tokenizer(request.query_params.get("model"))
         try:
-            return _json(encoded(await engine.tokenizer_info()))
-        except ModelError as error:  # vLLM tells only with --enable-tokenizer-info-endpoint
-            raise Refused(without_specs(str(error)), status=404, code="no_tokenizer") from None
+            return _json(encode_json(await engine.tokenizer_info()))
+        except ModelError as error:  # vLLM needs --enable-tokenizer-info-endpoint for it
+            raise ApiError(without_specs(str(error)), status=404, code="no_tokenizer") from None
 
     return [
         Route("/tokenize", posted(counted), methods=["POST"]),
@@ -62,40 +63,40 @@ def tokenizer_routes(
 
 
 async def tokenize(
-    voices: Voices, body: Mapping[str, Any], *, ignore_unsupported: bool = False
+    served: ServedModels, body: Mapping[str, Any], *, ignore_unsupported: bool = False
 ) -> dict[str, Any]:
     """Tokens of a prompt, or of a conversation as the model sees it."""
-    engine = voices.tokenizer(body.get("model"))
+    engine = served.tokenizer(body.get("model"))
     if "messages" in body:
         if body.get("prompt") is not None:
-            raise Refused("give a prompt or messages, not both", param="prompt")
+            raise ApiError("give a prompt or messages, not both", param="prompt")
         whole = {**body, "model": body.get("model") or "base"}
-        asked = chat_request(whole, ignore_unsupported=ignore_unsupported)
-        prompt = await voices.prompt(asked)
+        request = chat_request(whole, ignore_unsupported=ignore_unsupported)
+        prompt = await served.prompt(request)
     else:
         text, special = body.get("prompt"), body.get("add_special_tokens", True)
         if not isinstance(text, str):
-            raise Refused("prompt must be a text", param="prompt")
+            raise ApiError("prompt must be a text", param="prompt")
         if not isinstance(special, bool):
-            raise Refused("add_special_tokens must be true or false", param="add_special_tokens")
+            raise ApiError("add_special_tokens must be true or false", param="add_special_tokens")
         prompt = Prompt((Part(text),), add_special=special)
     try:
         ids = await engine.ids(prompt)
     except UnicodeEncodeError:
-        raise Refused("prompt is not valid Unicode", param="prompt") from None
+        raise ApiError("prompt is not valid Unicode", param="prompt") from None
     limit = engine.capabilities.n_ctx
     return {"count": len(ids), "max_model_len": limit, "tokens": ids, "token_strs": None}
 
 
-async def detokenize(voices: Voices, body: Mapping[str, Any]) -> dict[str, Any]:
+async def detokenize(served: ServedModels, body: Mapping[str, Any]) -> dict[str, Any]:
     """The text of tokens."""
-    engine = voices.tokenizer(body.get("model"))
+    engine = served.tokenizer(body.get("model"))
     ids = body.get("tokens")
     if not isinstance(ids, list) or any(type(token) is not int for token in ids):
-        raise Refused("tokens must be a list of whole numbers", param="tokens")
+        raise ApiError("tokens must be a list of whole numbers", param="tokens")
     limit = engine.capabilities.n_ctx
     if limit is not None and len(ids) > limit:
-        raise Refused(
+        raise ApiError(
             f"tokens holds {len(ids)} tokens, and the model's context {limit}",
             param="tokens",
             code="context_length_exceeded",
@@ -103,7 +104,7 @@ async def detokenize(voices: Voices, body: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return {"prompt": await engine.text_of(ids)}
     except InputError as error:
-        raise Refused(without_specs(str(error)), param="tokens") from None
+        raise ApiError(without_specs(str(error)), param="tokens") from None
 
 
 def _json(body: bytes) -> Response:

@@ -1,7 +1,6 @@
-"""What a client is answered: completions, chat completions, and the chunks of both.
+"""Answers as completions and chat completions, whole and in chunks.
 
-Pure. The fields of OpenAI's objects, and under `nudging` what only a nudged answer has. Knows no
-model and no socket.
+The fields are those of OpenAI's objects; what only a nudged answer has is under `nudging`.
 """
 
 from __future__ import annotations
@@ -16,31 +15,36 @@ from ..rule.config import Config
 from ..values.data import answer_data, handover_data
 from ..values.tokens import Answer, Candidate, StopReason
 from .bounds import Bounds
-from .requests import Asked
-from .wire import DONE, Failure
+from .json_http import DONE
+from .openai_errors import ErrorResponse
+from .request_reader import AnswerRequest
 
 UNFINISHED = (StopReason.LENGTH, StopReason.ROUNDS, StopReason.LOOP, StopReason.REPEATED)
-"""Of an answer that was cut, by a limit or for repeating itself: clients must not take it for a
-whole one."""
+"""Reasons of answers that were cut, by a limit or for repeating themselves: clients must not take
+them for whole ones."""
 IMPOSSIBLE = -9999.0
 """How OpenAI writes the logarithm of next to nothing."""
 
 
-class Reply:
-    """What all objects of one answer share: id, time, model, and how they are built."""
+class CompletionSerializer:
+    """Builds the objects of one answer, which share its id, time and model."""
 
     end = DONE
 
     def __init__(
-        self, asked: Asked, number: str, created: int, settings: Callable[[], Mapping[str, str]]
+        self,
+        request: AnswerRequest,
+        number: str,
+        created: int,
+        settings: Callable[[], Mapping[str, str]],
     ) -> None:
-        """`settings`: what made the answers, in words; asked for where they come with a page."""
-        self._asked, self._settings = asked, settings
-        self._chat = asked.kind == "chat"
+        """`settings`: what made the answers, in words; called where they come with a page."""
+        self._request, self._settings = request, settings
+        self._chat = request.kind == "chat"
         self._shared = {
             "id": f"{'chatcmpl' if self._chat else 'cmpl'}-{number}",
             "created": created,
-            "model": asked.model,
+            "model": request.model,
         }
         self._offsets: dict[int, int] = {}
 
@@ -76,7 +80,7 @@ class Reply:
     def openings(self) -> Iterator[dict[str, Any]]:
         """The chunks before any text, one for each choice; completions have none."""
         if self._chat:
-            for index in range(self._asked.answers):
+            for index in range(self._request.answers):
                 yield self._chunk(index, {"role": "assistant", "content": ""})
 
     def piece(self, index: int, said: Said) -> dict[str, Any]:
@@ -93,12 +97,12 @@ class Reply:
         )
 
     def last(self, usage: dict[str, Any]) -> dict[str, Any]:
-        """The chunk that tells what it cost, for those who asked for it."""
+        """The chunk with the usage, for clients that asked for it."""
         return {**self._chunks(), "choices": [], "usage": usage}
 
-    def failures(self, told: Failure) -> Iterator[dict[str, Any]]:
-        """What went wrong in the middle."""
-        yield told.body
+    def failures(self, failed: ErrorResponse) -> Iterator[dict[str, Any]]:
+        """What ends a stream with an error."""
+        yield failed.body
 
     def _chunk(
         self,
@@ -118,19 +122,19 @@ class Reply:
         if nudging is not None:
             choice["nudging"] = nudging
         chunk = {**self._chunks(), "choices": [choice]}
-        return {**chunk, "usage": None} if self._asked.usage else chunk
+        return {**chunk, "usage": None} if self._request.usage else chunk
 
     def _chunks(self) -> dict[str, Any]:
         kind = "chat.completion.chunk" if self._chat else "text_completion"
         return {**self._shared, "object": kind}
 
     def _own(self, index: int, answer: Answer) -> dict[str, Any]:
-        return own_data(self._asked, index, answer, self._settings)
+        return nudging_data(self._request, index, answer, self._settings)
 
     # --- probabilities --------------------------------------------------------------------------
 
     def _logprobs(self, index: int, tokens: Sequence[Said]) -> dict[str, Any] | None:
-        most = self._asked.logprobs
+        most = self._request.logprobs
         if most is None:
             return None
         if self._chat:
@@ -147,10 +151,10 @@ class Reply:
         }
 
 
-def own_data(
-    asked: Asked, index: int, answer: Answer, settings: Callable[[], Mapping[str, str]]
+def nudging_data(
+    request: AnswerRequest, index: int, answer: Answer, settings: Callable[[], Mapping[str, str]]
 ) -> dict[str, Any]:
-    """What is ours: who wrote what, how much of it was nudged, why it ended, what it cost."""
+    """What goes under `nudging`: who wrote what, the nudge rate, why it ended, and its cost."""
     data = answer_data(answer)
     own = {
         "spans": data["spans"],
@@ -159,8 +163,8 @@ def own_data(
         "notes": list(answer.notes),
         "usage": answer.usage.as_dict(),
     }
-    if asked.page:
-        own["page"] = answer_page(answer, asked.questions[index // asked.n], settings())
+    if request.page:
+        own["page"] = answer_page(answer, request.questions[index // request.n], settings())
     return own
 
 
@@ -216,7 +220,7 @@ def usage_data(prompt: int, answers: Iterable[Answer]) -> dict[str, Any]:
 def models_data(
     names: Iterable[str], created: int, config: Config, bounds: Bounds
 ) -> dict[str, Any]:
-    """`config`: what a request gets that sets nothing."""
+    """`config`: of a request that sets nothing."""
     own = {name: getattr(config, name) for name in ("preset", "gamma", "stop", "max_tokens")}
     own["bounds"] = {option: bound.schema() for option, bound in bounds.items()}
     models = [

@@ -1,7 +1,4 @@
-"""The process: an address to listen on, signals, an end that lets running answers finish.
-
-Knows nothing of what is served.
-"""
+"""The server's process: its address, its log, its signals, and a graceful end."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ PORTS = "--port N takes another, --port 0 any that is free"
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The address, taken before models are loaded; nobody is let in yet."""
+    """Bind the address before models are loaded; no connection is accepted yet."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -51,18 +48,22 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def log_to_stderr() -> None:
-    """The log's lines are whole lines already; what engines warn of becomes one."""
-    for name, kind in ((logger.name, logging.Formatter), ("nudging.engines", _Warning)):
+def log_to_stderr() -> Callable[[], None]:
+    """Write the log, and the warnings of engines as lines of JSON. Returns what ends this."""
+    ending = contextlib.ExitStack()
+    for name, kind in ((logger.name, logging.Formatter), ("nudging.engines", _WarningFormatter)):
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(kind("%(message)s"))
         log = logging.getLogger(name)
+        ending.callback(log.removeHandler, handler)
+        ending.callback(setattr, log, "propagate", log.propagate)
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         log.propagate = False
+    return ending.close
 
 
-class _Warning(logging.Formatter):
+class _WarningFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return json.dumps({"time": now(), "warning": record.getMessage()})
 
@@ -71,8 +72,8 @@ MOST_FILES = 65_536
 
 
 def allow_connections() -> None:
-    """As many as the system lets us have: the usual 1,024 files are soon used up where each client
-    is one and each of its streams from an upstream another, and then nobody is let in."""
+    """Raise the limit of open files: each client is one, each of its streams from an upstream
+    another, and the usual 1,024 are soon used up."""
     if sys.platform == "win32":  # it has no such limit
         return
     import resource
@@ -83,8 +84,8 @@ def allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-class _Server(uvicorn.Server):
-    """Ends with a return instead of the signal raised again, so that there is an exit code."""
+class _DrainingServer(uvicorn.Server):
+    """Returns after a signal instead of raising it again, so that there is an exit code."""
 
     def __init__(
         self, config: uvicorn.Config, drain: int, began: Callable[[], None], end: Callable[[], None]
@@ -126,13 +127,13 @@ class _Server(uvicorn.Server):
         self.interrupted = self.interrupted or sig == signal.SIGINT
 
     def _hurry(self) -> None:
-        """Clients are told, as far as they listen, and then it is over."""
+        """Send running answers an error, and end soon."""
         self._end()
         asyncio.get_running_loop().call_later(HURRY, setattr, self, "force_exit", True)
 
 
 GRACE = 5
-"""Seconds in which clients are told that there is no time left."""
+"""Seconds to send running answers an error when `drain` is over."""
 HURRY = 1
 """The same after a second signal."""
 
@@ -147,7 +148,7 @@ def serve(
 ) -> None:
     """Serve until a signal comes, then for at most `drain` seconds more.
 
-    `began` is called when clients are let in, `end` when no time is left for running answers.
+    `began` is called when connections are accepted, `end` when running answers must end.
 
     Raises:
         KeyboardInterrupt: the signal was an interrupt.
@@ -160,14 +161,14 @@ def serve(
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level=logging.CRITICAL,  # it has nothing to say that our own log does not
+        log_level=logging.CRITICAL,  # our own log says it all
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=drain + GRACE,
     )
     gc.collect()
-    gc.freeze()  # to look through all that is loaded takes long enough to be noticed
-    server = _Server(config, drain, began, end)
+    gc.freeze()  # collecting among all that is loaded would hold up requests
+    server = _DrainingServer(config, drain, began, end)
     server.run([listener])
     if server.interrupted:
         raise KeyboardInterrupt

@@ -1,7 +1,4 @@
-"""What every request goes through: its id, its key, whose page it is from, its line in the log.
-
-Knows no route.
-"""
+"""What every request passes first: its id, its key, the page it comes from, its line in the log."""
 
 from __future__ import annotations
 
@@ -15,43 +12,43 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import UsageError
-from .keys import Keys
+from .api_keys import ApiKeys
+from .json_http import json_response
 from .log import Record, logger
 from .metrics import Metrics
-from .wire import Refused, encoded, failure
+from .openai_errors import ApiError, error_response
 
-OPEN = ("/", "/health")
-"""Asked without a key. The playground holds nothing that its source does not: it asks for the key
-and sends it along."""
+WITHOUT_KEY = ("/", "/health")
+"""Paths that need no key. The playground is the same for all, and asks its user for the key."""
 _ORIGIN = re.compile(r"\*|https?://[\w.-]+(:\d+)?|https?://\[[0-9a-f:.]+\](:\d+)?")
 _SANE = re.compile(rb"[\w.:-]{1,100}")
 
 
-class Front:
+class Middleware:
     def __init__(
         self,
         app: ASGIApp,
-        keys: Keys,
+        keys: ApiKeys,
         metrics: Metrics,
         paths: Collection[str],
         origins: Sequence[str] = (),
         hosts: Sequence[str] | None = None,
     ) -> None:
-        """`paths`: those that there are; others are counted as one. `origins`: of pages that may
-        ask from a browser. `hosts`: names of this server, beside this machine's own; None: any."""
+        """`paths`: the known ones; others are counted as one. `origins`: of pages that may send
+        requests. `hosts`: names of this server, beside this machine's own; None: any."""
         self.app, self._keys, self._metrics, self._paths = app, keys, metrics, paths
         self._under_v1 = {path.split("/")[2] for path in paths if path.startswith("/v1/")}
         self._origins = {origin.encode() for origin in origins}
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
-        # Outside of the lock: what a browser asks beforehand has no key, and a page is to see why
-        # it was refused.
-        self._inner = _shared(self._locked, origins) if origins else self._locked
+        # Outside of the checks: a preflight request has no key, and a page may read why it was
+        # refused.
+        self._inner = _with_cors(self._guarded, origins) if origins else self._guarded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        scope = {**scope, "path": self._meant(scope["path"])}
+        scope = {**scope, "path": self._normalized(scope["path"])}
         headers = dict(scope["headers"])
         known = _SANE.fullmatch(headers.get(b"x-request-id", b""))
         number = known[0].decode() if known else f"req-{secrets.token_hex(12)}"
@@ -73,7 +70,7 @@ class Front:
             record.error = type(error).__name__
             logger.exception("request %s failed", number)
             if not record.status:
-                await _answer(tagged, error)
+                await _refuse(scope, receive, tagged, error)
         finally:
             path = record.path if record.path in self._paths else "other"
             self._metrics.requests.add(1, path, str(record.status))
@@ -81,40 +78,42 @@ class Front:
                 self._metrics.failures.add(1, path, record.error)
             record.write()
 
-    def _meant(self, path: str) -> str:
-        """The path without a slash too many, and with the `/v1` that it needs: a client puts the
-        rest behind an address that people write in either way."""
+    def _normalized(self, path: str) -> str:
+        """The path without superfluous slashes, and with the `/v1` that it needs: clients append to
+        an address that people write in either way."""
         parts = [part for part in path.split("/") if part]
         if parts and parts[0] in self._under_v1:
             parts.insert(0, "v1")
         return "/" + "/".join(parts)
 
-    async def _locked(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = self._refusal(scope, dict(scope["headers"]))
         if refused is None:
             await self.app(scope, receive, send)
             return
         scope["state"]["record"].error = refused.code
-        # Where what follows the head is no HTTP, the connection is told and closed by then.
+        # If what follows the head is no HTTP, the connection gets an error and is closed by then.
         await asyncio.sleep(0)
-        # Where a length is told twice, nobody knows where the next request on it begins.
-        close = [(b"connection", b"close")] if refused.code == "two_lengths" else []
-        await _answer(send, refused, *close)
+        # With two lengths, nobody can say where the next request of the connection begins.
+        close = {"connection": "close"} if refused.code == "two_lengths" else {}
+        await _refuse(scope, receive, send, refused, **close)
 
-    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Refused | None:
-        """Why a request is answered without a look at what it asks."""
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> ApiError | None:
+        """Why a request is refused before its body is read, if it is."""
         works = scope["method"] == "POST" or scope["path"] == "/ready"
         if not self._is_ours(headers.get(b"host")):
             what = "this server does not answer to the name in Host (--allow-host NAME allows it)"
-            return Refused(what, status=403, code="host")
+            return ApiError(what, status=403, code="host")
         if headers.keys() >= {b"content-length", b"transfer-encoding"}:
             what = "a request has a Content-Length or a Transfer-Encoding, and not both"
-            return Refused(what, code="two_lengths")
-        if scope["path"] not in OPEN and not self._keys.allow(headers.get(b"authorization", b"")):
-            return Refused("the API key is missing or wrong", status=401, code="invalid_api_key")
+            return ApiError(what, code="two_lengths")
+        if scope["path"] not in WITHOUT_KEY and not self._keys.allow(
+            headers.get(b"authorization", b"")
+        ):
+            return ApiError("the API key is missing or wrong", status=401, code="invalid_api_key")
         if works and self._is_foreign(headers):
             what = "pages of this origin may not ask here; --cors ORIGIN lets them"
-            return Refused(what, status=403, code="origin")
+            return ApiError(what, status=403, code="origin")
         return None
 
     def _is_ours(self, host: bytes | None) -> bool:
@@ -171,7 +170,7 @@ def check_origins(origins: Sequence[str]) -> Sequence[str]:
     return origins
 
 
-def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+def _with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     return CORSMiddleware(
         app,
         allow_origins=origins,
@@ -181,9 +180,9 @@ def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     )
 
 
-async def _answer(send: Send, error: Exception, *more: tuple[bytes, bytes]) -> None:
-    told = failure(error)
-    pairs = [(b"content-type", b"application/json"), *more]
-    pairs += [(name.encode(), value.encode()) for name, value in told.headers.items()]
-    await send({"type": "http.response.start", "status": told.status, "headers": pairs})
-    await send({"type": "http.response.body", "body": encoded(told.body)})
+async def _refuse(
+    scope: Scope, receive: Receive, send: Send, error: Exception, **headers: str
+) -> None:
+    reported = error_response(error)
+    response = json_response(reported.body, reported.status, {**reported.headers, **headers})
+    await response(scope, receive, send)

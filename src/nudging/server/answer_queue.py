@@ -1,4 +1,4 @@
-"""How much is done at once, how long it may take, and how many wait. Knows no answer."""
+"""How many answers are at work, how many wait, and how long they may take."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from .wire import Refused
+from .openai_errors import ApiError
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    answers: int
+    """By the names that these have in the config file, as settings of the server."""
+
+    max_answers: int
     """At work at once."""
-    queue: int = 64
-    """Waiting for a place."""
-    first: float = 60.0
-    """Seconds until the first text of an answer, the wait for a place included."""
-    whole: float = 600.0
+    max_queue: int = 64
+    """Waiting for a permit."""
+    first_limit: float = 60.0
+    """Seconds until the first text of an answer, the wait for a permit included."""
+    time_limit: float = 600.0
     """Seconds until its end."""
-    body: int = 4_000_000
+    max_body: int = 4_000_000
     """Bytes of a request."""
 
 
-class Line:
-    """Places for answers at work, a line of those that wait for one, and the time that they have.
+class AnswerQueue:
+    """Permits for answers at work, a queue of those that wait for one, and the time that they have.
 
-    One for each server: when that ends, so does all that is in line (`end`).
+    One for each server: when that ends, so do all answers in it (`end`).
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._places = asyncio.Semaphore(limits.answers)
+        self._permits = asyncio.Semaphore(limits.max_answers)
         self._seconds = 1.0  # that an answer takes, of late
         self.held = 0
         """Answers at work or waiting."""
@@ -44,15 +46,15 @@ class Line:
     @contextmanager
     def admitted(self, answers: int) -> Iterator[None]:
         """A request for so many answers is let in, or sent away at once."""
-        most = self.limits.answers + self.limits.queue
+        most = self.limits.max_answers + self.limits.max_queue
         if answers > most:
-            raise Refused(f"a request may ask for {most} answers at most", param="n")
+            raise ApiError(f"a request may ask for {most} answers at most", param="n")
         if self.held + answers > most:
-            raise Refused(
+            raise ApiError(
                 "too many answers are asked for; try again later",
                 status=429,
                 code="queue_full",
-                retry_after=min(60.0, self._seconds * self.held / self.limits.answers),
+                retry_after=min(60.0, self._seconds * self.held / self.limits.max_answers),
             )
         self.held += answers
         try:
@@ -61,9 +63,9 @@ class Line:
             self.held -= answers
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
+    async def permit(self) -> AsyncIterator[None]:
         """Held while an answer is at work."""
-        async with self._places:
+        async with self._permits:
             self.running += 1
             begun = time.monotonic()
             try:
@@ -75,7 +77,7 @@ class Line:
     @asynccontextmanager
     async def in_time(self) -> AsyncIterator[None]:
         """What must be over before an answer's time is, or the server's."""
-        seconds = self.limits.whole
+        seconds = self.limits.time_limit
         time_limit = asyncio.timeout(seconds)
         try:
             async with time_limit:
@@ -86,7 +88,7 @@ class Line:
                 raise
             if self._ended:
                 message = "the server is shutting down"
-                raise Refused(message, status=503, code="shutting_down", retry_after=1) from None
+                raise ApiError(message, status=503, code="shutting_down", retry_after=1) from None
             raise late(f"the answer did not end within {seconds:g} s") from None
         finally:
             self._times.discard(time_limit)
@@ -99,5 +101,5 @@ class Line:
                 time_limit.reschedule(0)
 
 
-def late(message: str) -> Refused:
-    return Refused(message, status=504, code="timeout")
+def late(message: str) -> ApiError:
+    return ApiError(message, status=504, code="timeout")
