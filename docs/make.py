@@ -47,9 +47,10 @@ def options() -> str:
         [
             "# Options",
             "",
-            "Give an option to `NudgedModel` or to a single answer, in a pair of the config file, or "
-            "as `--set OPTION=VALUE`. A preset has the default unless its column shows a value. "
-            f"`official` and `paper` fix {fixed}; with `default` you can set everything.",
+            "Give an option to `NudgedModel` or to a single answer, in a pair of the config "
+            "file, or as `--set OPTION=VALUE`. A preset has the default unless its column shows "
+            f"a value. `official` and `paper` fix {fixed}; with `default` you can set "
+            "everything.",
             "",
             *rows,
             "",
@@ -61,20 +62,21 @@ def options() -> str:
             "process (`llama`, `hf`) report it, servers do not: there, a text that names it is "
             "refused, and a function gets `None`.",
             "",
-            "Two triggers look at both models, and cost one pass of the nudging model for each token "
-            "of the base model. `bet>0.2` hands over where the nudging model's best token has a "
-            "probability that is higher by 0.2 than the base model's best token has in the base "
-            "model (arXiv 2604.16146). `veto>0.5` hands over where the nudging model's best token "
-            "is more likely, by 0.5, than the base model's token, both in the nudging model.",
+            "Two triggers look at both models, and cost one pass of the nudging model for each "
+            "token of the base model. `bet>0.2` hands over where the nudging model's best token "
+            "has a probability that is higher by 0.2 than the base model's best token has in "
+            "the base model (arXiv 2604.16146). `veto>0.5` hands over where the nudging model's "
+            "best token is more likely, by 0.5, than the base model's token, both in the "
+            "nudging model.",
             "",
             "## Traces",
             "",
-            "`--trace` prints a line for each decision: the byte of the answer, the decision, the "
-            "reason, and the likeliest next tokens with their probabilities. `handover` gives the "
-            "turn to the nudging model. While that one writes, the base model is asked at each "
-            "word: `keep` leaves the turn with the nudging model, `takeover` ends it. `accept` takes "
-            "the base model's next token. At a `consult`, the nudging model is asked whether it "
-            "would end, and the tokens shown are its own.",
+            "`--trace` prints a line for each decision: the byte of the answer, the decision, "
+            "the reason, and the likeliest next tokens with their probabilities. `handover` "
+            "gives the turn to the nudging model. While that one writes, the base model is "
+            "asked at each word: `keep` leaves the turn with the nudging model, `takeover` ends "
+            "it. `accept` takes the base model's next token. At a `consult`, the nudging model "
+            "is asked whether it would end, and the tokens shown are its own.",
             "",
             "## Sampling",
             "",
