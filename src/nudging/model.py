@@ -19,7 +19,7 @@ from collections.abc import (
 from itertools import islice
 from typing import Any, Unpack
 
-from .aio import portal
+from .aio import background_loop
 from .drive.driver import drive, map_ordered
 from .drive.streams import Side
 from .engines import open_engine, open_engine_async
@@ -73,7 +73,7 @@ class AnswerStream:
 
     def __iter__(self) -> Iterator[Piece | Decision]:
         if self._plain is None:
-            self._plain = portal.iterate(self._shown())
+            self._plain = background_loop.iterate(self._shown())
         return self._plain
 
     def __next__(self) -> Piece | Decision:
@@ -85,7 +85,7 @@ class AnswerStream:
     def close(self) -> None:
         if self._plain is not None:
             self._plain.close()
-        portal.call(self.aclose())
+        background_loop.call(self.aclose())
 
     async def aclose(self) -> None:
         # Whoever leaves a loop drops its iterator, which closes itself in a task of its own.
@@ -261,7 +261,7 @@ class NudgedModel:
         self, question: Question, *, system: str | None = None, **options: Unpack[Options]
     ) -> Answer:
         """`answer_async` for those without an event loop."""
-        return portal.call(self.answer_async(question, system=system, **options))
+        return background_loop.call(self.answer_async(question, system=system, **options))
 
     async def map_async(
         self,
@@ -305,7 +305,7 @@ class NudgedModel:
         **options: Unpack[Options],
     ) -> Iterator[Answer | NudgingError]:
         """`map_async` for those without an event loop."""
-        return portal.iterate(
+        return background_loop.iterate(
             self.map_async(questions, system=system, concurrency=concurrency, **options)
         )
 
@@ -319,7 +319,7 @@ class NudgedModel:
     def close(self) -> None:
         """`aclose` for those without an event loop."""
         if self._opened:
-            portal.call(self.aclose())
+            background_loop.call(self.aclose())
 
     def __enter__(self) -> NudgedModel:
         return self

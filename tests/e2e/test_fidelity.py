@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from nudging import Engine, NudgedModel, open_engine
-from nudging.aio import portal
+from nudging.aio import background_loop
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.rule.config import Preset
 from nudging.values.tokens import Candidate
@@ -35,7 +35,7 @@ def engines(lab: Lab) -> Iterator[dict[str, Engine]]:
     opened = Opened()
     yield opened
     for engine in opened.values():
-        portal.call(engine.aclose())
+        background_loop.call(engine.aclose())
 
 
 def pair_of(record: dict[str, Any]) -> tuple[str, str, float]:

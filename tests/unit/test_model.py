@@ -12,7 +12,7 @@ import pytest
 
 import nudging.model
 from nudging import Answer, Config, Engine, NudgedModel, Sampling
-from nudging.aio import portal
+from nudging.aio import background_loop
 from nudging.engines.scripted import open_scripted
 from nudging.engines.spec import parse_spec
 from nudging.errors import ConfigError, ModelError, SpecError, TemplateError
@@ -100,7 +100,7 @@ def test_in_an_event_loop_nothing_waits_for_another(monkeypatch: pytest.MonkeyPa
             return await model.answer_async(FRANCE)
 
     # The loop behind the synchronous API refuses all that would wait for it.
-    assert portal.call(main()).text == PARIS
+    assert background_loop.call(main()).text == PARIS
     assert len(opened) == 2
     assert all(map(is_closed, opened))
 
@@ -133,7 +133,7 @@ def test_what_is_wrong_leaves_nothing_open(
 ) -> None:
     opened = watched(monkeypatch)
     with pytest.raises(error):
-        portal.call(wrong())
+        background_loop.call(wrong())
     assert len(opened) == loaded
     assert all(map(is_closed, opened))
 

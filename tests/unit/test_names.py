@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "src" / "nudging"
 SHARED_CLASSES = {"Gate"}
-"""Of both versions of vLLM's plug-in, of which a process loads one."""
+"""One for each of vLLM's model runners: the file names the runner. Nothing is added here."""
 
 
 def shared(found: Iterator[tuple[str, str]]) -> dict[str, list[str]]:

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from nudging import Answer, NudgedModel
 from nudging.drive.speculate import Odds
+from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.pass_costs import PassCosts
 from nudging.errors import ModelError
+from nudging.prompts.chat import Part, Prompt
+from nudging.values.tokens import Step
 from tests.toys import UNSPACED, WORDS, EchoRuntime, ToyRuntime
 
 seeds = st.integers(0, 10**6)
@@ -244,12 +247,14 @@ def test_a_failure_in_the_worker_reaches_who_waits() -> None:
         def grow(self, slots: int) -> None:
             raise MemoryError("no room for more")
 
-    base, nudge = (LocalEngine("toy", NoRoom(seed, 1, slots=4)) for seed in (1, 2))
-    model = NudgedModel(base, nudge, max_tokens=20)
+    engine = LocalEngine("toy", NoRoom(1, 1, slots=4))
 
-    async def both() -> list[Answer | BaseException]:
-        jobs = (model.answer_async(question) for question in ("one", "two"))
-        return await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 30)
+    async def both() -> list[Step | BaseException]:
+        prompts = (Prompt((Part(question),)) for question in ("one", "two"))
+        first, second = (engine.stream(prompt, b"", 20, Want()) for prompt in prompts)
+        await anext(first)  # which stays open
+        steps = asyncio.gather(anext(first), anext(second), return_exceptions=True)
+        return [*await asyncio.wait_for(steps, 30)]
 
     found = asyncio.run(both())
     assert any(isinstance(each, MemoryError) for each in found)

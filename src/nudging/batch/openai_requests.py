@@ -11,13 +11,12 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
+from functools import partial
 from itertools import islice
 from typing import Any
 
-from .. import __version__
 from ..drive.alone import AnswerToken
 from ..errors import InputError, ServerError
-from ..rule.config import settings
 from ..server.completion_serializer import CompletionSerializer, usage_data
 from ..server.openai_errors import ApiError, error_response
 from ..server.request_reader import AnswerRequest, chat_request, response_request, text_request
@@ -38,8 +37,8 @@ MOST_IDS = 50_000
 
 
 class RequestAnswerer:
-    def __init__(self, voices: ServedModels) -> None:
-        self._voices = voices
+    def __init__(self, served: ServedModels) -> None:
+        self._served = served
 
     async def __call__(self, row: Columns) -> Result:
         try:
@@ -47,9 +46,9 @@ class RequestAnswerer:
         except InputError as error:
             return bad(error)
         try:
-            asked = _asked(row)
-            reply = ResponseSerializer if row["url"] == "/v1/responses" else CompletionSerializer
-            body = await patient(lambda: self._body(asked, reply))
+            request = _request(row)
+            kind = ResponseSerializer if row["url"] == "/v1/responses" else CompletionSerializer
+            body = await patient(lambda: self._body(request, kind))
         except Exception as error:
             if is_for_all(error):
                 raise
@@ -57,20 +56,17 @@ class RequestAnswerer:
             return Result("failed", _line(row, told.status, told.body))
         return Result("answered", _line(row, 200, body))
 
-    async def _body(self, asked: AnswerRequest, shape: type[Serializer]) -> dict[str, Any]:
-        voices = self._voices
-        made = [await _whole(stream) for stream in voices.answers(asked)]
+    async def _body(self, request: AnswerRequest, kind: type[Serializer]) -> dict[str, Any]:
+        served = self._served
+        made = [await _whole(stream) for stream in served.answers(request)]
         try:
-            prompt = await voices.prompt_tokens(asked)
+            prompt = await served.prompt_tokens(request)
         except ServerError:  # an answer that is there is not lost for want of a count
             prompt = 0
-
-        def told() -> dict[str, str]:
-            return {**settings(voices.config(asked)), "made by": f"nudging {__version__}"}
-
-        reply = shape(asked, secrets.token_hex(12), int(time.time()), told)
+        settings = partial(served.settings, request)
+        serializer = kind(request, secrets.token_hex(12), int(time.time()), settings)
         answers = [answer for _, answer in made]
-        return reply.whole([said for said, _ in made], answers, usage_data(prompt, answers))
+        return serializer.whole([said for said, _ in made], answers, usage_data(prompt, answers))
 
 
 def check_row(row: Columns) -> None:
@@ -103,11 +99,11 @@ def check_ids(rows: Iterable[Row]) -> None:
             )
 
 
-def _asked(row: Columns) -> AnswerRequest:
-    asked = URLS[row["url"]](row["body"])
-    if asked.streamed:
+def _request(row: Columns) -> AnswerRequest:
+    request = URLS[row["url"]](row["body"])
+    if request.streamed:
         raise ApiError("a batch has no streams")
-    return asked
+    return request
 
 
 async def _whole(

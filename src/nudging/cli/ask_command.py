@@ -15,7 +15,7 @@ from ..rule.config import settings
 from ..settings import ResolvedPair
 from ..values.tokens import Answer
 from . import show
-from .output_file import check_place, writing
+from .output_file import check_output, writing
 from .pair_options import SystemOption, load, options_of, pair_options, standard_input
 
 
@@ -42,7 +42,7 @@ def ask(
         question = _standard_input()
     conversation(question, system)
     if page is not None:
-        check_place(page, "--html")
+        check_output(page, "--html")
     with load(made) as model:
         screen = show.Screen(quiet=as_json, trace=trace)
         with model.stream(question, system=system, trace=trace, **made.options) as stream:

@@ -18,7 +18,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..aio.crowd import as_done
+from ..aio.concurrency import as_done
 from ..storage.safe_files import encode
 from ..values.tokens import Answer
 from .sample_lines import Line, SampleKey, key

@@ -13,15 +13,14 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from .. import __version__
 from ..drive.alone import AnswerToken
 from ..errors import NudgingError, ServerError
 from ..prompts.chat import Message, Question
-from ..rule.config import settings
 from ..values.tokens import Answer
 from .answer_queue import AnswerQueue, late
 from .completion_serializer import usage_data
@@ -142,9 +141,8 @@ class _AnswerTask:
     ) -> None:
         self._state, self._request, self._record = state, request, record
         self._writer = writer
-        self._serializer = serializer(
-            request, secrets.token_hex(12), int(time.time()), self._settings
-        )
+        settings = partial(state.served.settings, request)
+        self._serializer = serializer(request, secrets.token_hex(12), int(time.time()), settings)
         self._collected = _Collected(0)
 
     async def run(self) -> None:
@@ -207,11 +205,6 @@ class _AnswerTask:
         async with aclosing(merged([permitted(stream) for stream in streams])) as events:
             async for some in events:
                 yield some
-
-    def _settings(self) -> dict[str, str]:
-        """Without the models' names, which hold the operator's paths and addresses."""
-        config = self._state.served.config(self._request)
-        return {**settings(config), "made by": f"nudging {__version__}"}
 
     async def _first(self, events: EventBatches) -> list[AnswerEvent]:
         limit = self._state.queue.limits.first_limit

@@ -1,4 +1,4 @@
-"""Answers as JSON Schema: what the replies write, in one piece and in events.
+"""Answers as JSON Schema: what the serializers write, in one piece and in events.
 
 `tests/unit/test_openapi.py` closes each schema and checks the server's answers by it.
 """

@@ -23,7 +23,7 @@ MEANING = {
     404: "There is no such model, or it was not kept",
     408: "The body did not come in time",
     413: "The body is too large",
-    429: "All places are taken and the line is full",
+    429: "All permits are taken and the queue is full",
     500: "A mistake of the server",
     502: "A model's server failed",
     503: "A model's server is down or busy, or this server is ending",

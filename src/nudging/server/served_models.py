@@ -10,13 +10,14 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Literal, cast, get_args
 
+from .. import __version__
 from ..drive.alone import AnswerToken, alone
 from ..engines.base import Engine, Want
 from ..errors import ConfigError, InputError, NudgingError, ServerTimeout
 from ..model import PREFIX, NudgedModel
 from ..prompts.chat import Message, Part, Prompt, Question, base_prompt, conversation
 from ..prompts.sandbox import aside
-from ..rule.config import Config, changed
+from ..rule.config import Config, changed, settings
 from ..values.tokens import Answer, Candidate, Piece, Source
 from .bounds import Bounds, check_bounds, most_tokens
 from .openai_errors import ApiError, shortened, without_specs
@@ -171,6 +172,11 @@ class ServedModels:
     def config(self, request: AnswerRequest | None = None) -> Config:
         """The options in force for a request, or for one that sets none."""
         return Config.of(**changed(self._options, request.options if request else {}))
+
+    def settings(self, request: AnswerRequest) -> dict[str, str]:
+        """What makes its answers, in words. Without the models' names, which hold the operator's
+        paths and addresses."""
+        return {**settings(self.config(request)), "made by": f"nudging {__version__}"}
 
     def _system_text(self, request: AnswerRequest, question: Question) -> str | None:
         if request.kind == "text":
