@@ -1,14 +1,19 @@
-# Everything a fresh machine needs: `make demo` answers a question, `make test` passes all tests.
+# Everything a fresh machine needs: `make demo` answers a question, `make unit` runs the linters and
+# the quick tests, `make test` all tests.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-scale test-vllm browser clients lint format docs fidelity answers results \
+.PHONY: demo unit test test-scale test-vllm browser clients lint format docs site fidelity answers results \
 	bench bench-passes bench-remote bench-plot lab lab-checks lab-results picture reliability \
 	capacity clean
 
 demo: .venv/.demo
 	$(BIN)/nudge ask "What is the capital of France?"
+
+# Without PyTorch, Ray and models.
+unit: lint
+	$(BIN)/python -m pytest -q -n auto -m "not slow" tests/unit tests/contract $(ARGS)
 
 test: .venv/.all
 	$(BIN)/nudge pull demo
@@ -39,18 +44,21 @@ browser:
 CLIENTS := tests/e2e/clients
 clients: .venv-clients/.done $(if $(shell command -v npm),build/clients/.done)
 
-lint: .venv/.all
-	$(BIN)/ruff format --check src tests examples benchmarks lab docs
-	$(BIN)/ruff check src tests examples benchmarks lab docs
+lint: .venv/.unit
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: .venv/.all
-	$(BIN)/ruff format src tests examples benchmarks lab docs
-	$(BIN)/ruff check --fix src tests examples benchmarks lab docs
+format: .venv/.unit
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
 
-docs: .venv/.all
+docs: .venv/.unit
 	$(BIN)/python docs/make.py
+
+site: .venv-site/.done
+	NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --quiet
 
 # Preset `official` against recorded answers of the authors' code, on two real vLLM servers.
 RECORDS ?= ../shared/golden/official.jsonl
@@ -156,9 +164,20 @@ picture: .venv/.all
 	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama]'
 	touch $@
 
+.venv/.unit: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[server,paper]' --group dev
+	touch $@
+
 .venv/.all: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/pip install $(PIP_FLAGS) --editable '.[llama,hf,paper,server,eval,parquet,ray]' --group dev
-	touch $@ .venv/.demo
+	touch $@ .venv/.demo .venv/.unit
+
+# An environment of its own: it reads the package and does not import it.
+.venv-site/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-site
+	.venv-site/bin/pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
+	.venv-site/bin/pip install $(PIP_FLAGS) --group site
+	touch $@
 
 # vLLM pins a torch of its own. The removed packages come in builds that do not fit it, and the
 # metadata are those that vLLM's program asks for, which this package has under another name.
@@ -186,4 +205,4 @@ build/clients/.done: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
 	touch $@
 
 clean:
-	rm -rf .venv .venv-vllm .venv-clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-site .venv-vllm .venv-clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

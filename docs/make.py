@@ -47,39 +47,41 @@ def options() -> str:
         [
             "# Options",
             "",
-            "Each can be given to `NudgedModel` or to a single answer, in a pair of the config "
-            "file, and as `--set OPTION=VALUE`. Presets differ from the defaults where a value "
-            f"is shown; `official` and `paper` fix {fixed}, and `default` lets all be set.",
+            "Give an option to `NudgedModel` or to a single answer, in a pair of the config "
+            "file, or as `--set OPTION=VALUE`. A preset has the default unless its column shows "
+            f"a value. `official` and `paper` fix {fixed}; with `default` you can set "
+            "everything.",
             "",
             *rows,
             "",
             "## Triggers",
             "",
             "`trigger` is text such as `top1<0.4 or entropy>2.5 and margin<0.1` (`and` binds "
-            "closer), or in Python any function of a `Step` of the base model, which sees its four "
-            "likeliest tokens (`step.top`) and `step.entropy`. Entropy is in nats, and engines in "
-            "this process (`llama`, `hf`) report it. Servers do not: there a trigger in words that "
-            "names it is refused, and a function gets `None`.",
+            "closer), or in Python any function of a `Step` of the base model, which has its four "
+            "likeliest tokens (`step.top`) and `step.entropy`. Entropy is in nats. Engines in this "
+            "process (`llama`, `hf`) report it, servers do not: there, a text that names it is "
+            "refused, and a function gets `None`.",
             "",
-            "Two triggers look at both models, for one pass of the nudging model at each token of "
-            "the base model: `bet>0.2` where the nudging model's best token is more likely to it, "
-            "by 0.2, than the base model's own is to the base model (arXiv 2604.16146), and "
-            "`veto>0.5` where its best is more likely to it, by 0.5, than the base model's token "
-            "is.",
+            "Two triggers look at both models, and cost one pass of the nudging model for each "
+            "token of the base model. `bet>0.2` hands over where the nudging model's best token "
+            "has a probability that is higher by 0.2 than the base model's best token has in "
+            "the base model (arXiv 2604.16146). `veto>0.5` hands over where the nudging model's "
+            "best token is more likely, by 0.5, than the base model's token, both in the "
+            "nudging model.",
             "",
             "## Traces",
             "",
-            "`--trace` shows a line for each decision: at which byte of the answer; what was "
-            "decided; why; and the likeliest next tokens with their probabilities. `handover` is "
-            "to the nudging model. While that one writes, the base model is asked at each word: "
-            "`keep` leaves the turn where it is, `takeover` ends it. `accept` is the base model's "
-            "next token, taken. At a `consult` the nudging model is asked whether it would stop, "
-            "and the tokens are its own.",
+            "`--trace` prints a line for each decision: the byte of the answer, the decision, "
+            "the reason, and the likeliest next tokens with their probabilities. `handover` "
+            "gives the turn to the nudging model. While that one writes, the base model is "
+            "asked at each word: `keep` leaves the turn with the nudging model, `takeover` ends "
+            "it. `accept` takes the base model's next token. At a `consult`, the nudging model "
+            "is asked whether it would end, and the tokens shown are its own.",
             "",
             "## Sampling",
             "",
-            "For both models at once by these names, or for one in the tables `base_sampling` and "
-            "`nudge_sampling`. Triggers look at the raw distribution whatever these are.",
+            "These names set both models; the tables `base_sampling` and `nudge_sampling` set one. "
+            "Triggers always look at the raw distribution.",
             "",
             *drawn,
             "",

@@ -24,7 +24,7 @@ from nudging.values.tokens import Source
 # A shell's background job ignores Ctrl-C, and so would the children that tests press it on.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # So it is with the end of a terminal under nohup. Ours stays deaf to it; the children are not.
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 settings.register_profile("nudging", deadline=None, print_blob=True)
@@ -37,6 +37,24 @@ Served = Callable[[Path], str]
 MODELS = Path(__file__).parents[1] / "lab" / "models"
 
 SLOTS, SLOT_CONTEXT = 2, 256
+
+
+SLOW = (
+    *("capacity", "eval_tasks", "fleet", "hostile", "openapi", "plan", "properties", "remote"),
+    *("report_damaged", "sandbox", "server_held", "speculation", "whole_texts", "wording"),
+)
+"""How the names of test files begin that take long: servers that fall silent, processes that are
+killed, thousands of random answers."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what takes long, or needs PyTorch, Ray, a model or vLLM: `make unit` and the
+    checks of each pull request leave it out."""
+    for item in items:
+        named = item.path.stem.removeprefix("test_").startswith(SLOW)
+        if named or any(map(item.get_closest_marker, ("models", "hf", "vllm", "scale"))):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -142,6 +142,10 @@ class ToyRuntime(Runtime, Tokenizer):
         self.size = self._first_control + len(self.controls)
         self.ends = list(range(self._first_control, self.size))
         self._ids = {p: i for i, p in reversed(list(enumerate(self._pieces)))}
+        self._lengths = [
+            sorted({len(p) for p in self._pieces if p[0] == first}, reverse=True)
+            for first in range(256)
+        ]
         self.cache: list[int] = []
         self.computed = 0
 
@@ -154,7 +158,7 @@ class ToyRuntime(Runtime, Tokenizer):
                 ids.append(marks[mark])
                 data = data[len(mark) :]
                 continue
-            piece = next(data[:k] for k in range(16, 0, -1) if data[:k] in self._ids)
+            piece = next(data[:k] for k in self._lengths[data[0]] if data[:k] in self._ids)
             ids.append(self._ids[piece])
             data = data[len(piece) :]
         return ids
@@ -211,6 +215,7 @@ class EchoRuntime(ToyRuntime):
         self.cores = cores
         self.together = True
         self._plan, self._agreement, self._end = plan, agreement, end
+        self._rows: dict[bytes, Logits] = {}
         self.most_slots = slots
         self.caches: list[list[int]] = [self.cache]
         self.passes = 0
@@ -229,7 +234,12 @@ class EchoRuntime(ToyRuntime):
         self.slots = slots
 
     def _logits(self, length: int) -> Logits:
-        tail = b"".join(map(self.piece, self.cache[:length]))[-7:]
+        tail = b"".join(map(self.piece, self.cache[max(0, length - 20) : length]))[-7:]
+        if tail not in self._rows:
+            self._rows[tail] = self._row(tail)
+        return self._rows[tail]
+
+    def _row(self, tail: bytes) -> Logits:
         own = _random(f"{self._seed}/{tail!r}", 4)
         plan = self._plan if own[0] < self._agreement else self._seed + 1
         numbers = _random(f"plan{plan}/{tail!r}", 5)

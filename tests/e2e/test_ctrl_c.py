@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,19 +52,17 @@ WITHIN_IMPORTS = 0.9
 
 
 class Commands:
-    """Commands of two questions each, over and over in a folder of their own."""
+    """Commands of two questions each, each into a place of its own."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._rows = folder / "rows.jsonl"
         rows = [{"prompt": "What is the capital of France?"}, {"prompt": "Count to five."}]
         self._rows.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        self._number = 0
 
     def run(self, name: str, at: int) -> subprocess.CompletedProcess[str]:
         """Run a command, interrupted at a call, or at none."""
-        self._number += 1
-        out = self._folder / f"{self._number}"
+        out = self._folder / f"{at}"
         rest = {
             "ask": ["ask", "What is the capital of France?"],
             "check": ["check"],
@@ -91,8 +90,10 @@ def test_an_interrupt_at_any_call(tmp_path: Path, name: str) -> None:
     early = [round(calls * place / PLACES) for place in range(1, PLACES // 2)]
     begin = round(calls * WITHIN_IMPORTS)
     late = [begin + round((calls - begin) * place / PLACES) for place in range(PLACES)]
-    for at in [FIRST, *early, *late]:
-        found = commands.run(name, at)
+    places = sorted({FIRST, *early, *late})
+    with ThreadPoolExecutor(os.cpu_count()) as several:
+        done = list(several.map(lambda at: commands.run(name, at), places))
+    for at, found in zip(places, done, strict=True):
         told = f"at call {at} of {calls}: {found.returncode}, {found.stderr}"
         # an interrupt that comes with the last words may find the command done
         assert found.returncode in ({130, -signal.SIGINT} | ({0} if at > begin else set())), told
@@ -160,7 +161,7 @@ def test_an_interrupt_of_a_call_comes_at_its_end(own: signal.Handlers) -> None:
     done: list[str] = []
 
     async def work() -> None:
-        signal.raise_signal(signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # wakes the main thread, as a terminal's does
         try:
             await asyncio.sleep(60)
         finally:

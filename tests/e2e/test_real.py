@@ -95,7 +95,7 @@ def test_speculation_changes_no_byte_where_the_arithmetic_is_the_same(
     questions = [*QUESTIONS, *(f"{question} Answer in one sentence." for question in QUESTIONS)]
     met = 0
     with NudgedModel(*_hf(request), max_tokens=16) as model:
-        for place, question in enumerate(questions[:30]):
+        for place, question in enumerate(questions[:12]):
             plain = model.answer(question, speculate="off")
             background_loop.call(model.base.forget())
             background_loop.call(model.nudge.forget())
@@ -103,7 +103,7 @@ def test_speculation_changes_no_byte_where_the_arithmetic_is_the_same(
             assert answer.text == plain.text, question
             assert texts(answer) == texts(plain)
             met += answer.usage.base.met
-    assert met > 30
+    assert met > 12
 
 
 def texts(answer: Answer) -> list[tuple[str, str]]:

@@ -173,6 +173,7 @@ def test_parquet_becomes_json(tmp_path: Path) -> None:
 
 
 def test_json_becomes_parquet(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
     rows = [{"prompt": f"{n}", "n": n, "turns": [{"role": "user"}]} for n in range(2500)]
     rows[1999] |= {"n": 0.5, "later": {"a": [1]}}
     copied(lines(tmp_path / "in.jsonl", rows), tmp_path / "out.parquet")
@@ -541,6 +542,7 @@ def test_a_row_that_takes_long_does_not_let_others_run_away(
 
 
 def test_job_says_what_is_wrong_with_the_columns(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
     source = lines(tmp_path / "in.jsonl", [{"q": "x", "text": "y"}])
     out = tmp_path / "out.jsonl"
     with pytest.raises(UsageError, match="no column prompt or messages; they have q, text") as told:

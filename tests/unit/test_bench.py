@@ -252,7 +252,7 @@ def test_the_command_prints_a_table_and_how_to_repeat_it(
         (["--suite", "fast"], "there are pair, deep, many, remote, overhead and all"),
         (["--suite", "remote"], "needs two servers"),
         (["--suite", "remote", *SCRIPTED], "needs two servers"),
-        (["--suite", "all", *SCRIPTED], "needs two servers"),
+        pytest.param(*(["--suite", "all", *SCRIPTED], "needs two servers"), marks=pytest.mark.hf),
         (["--suite", "pair", "--base", "scripted:base"], "--nudge is missing"),
         (["--suite", "pair", *SCRIPTED, "--speculate", "99"], "speculate must be"),
         (["--suite", "overhead", "--prompts", "0"], "--prompts"),

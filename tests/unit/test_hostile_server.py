@@ -7,7 +7,6 @@ import gc
 import gzip
 import json
 import math
-import resource
 import time
 import tracemalloc
 from collections.abc import Callable, Coroutine, Iterator
@@ -221,6 +220,7 @@ def test_packed_data_are_not_unpacked(
     kind = "application/json" if n == 1 else "text/event-stream"
     reply = Reply(status, kind, [bomb()] * 4, {"Content-Encoding": packing})  # 1 GB
     server.on(PATHS["openai"], reply)
+    resource = pytest.importorskip("resource")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     _, error = using(server, lambda engine: until_error(engine, n), timeout=60)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -66,7 +66,7 @@ def same(one: Answer, other: Answer) -> None:
 
 
 @given(seeds, options, depths, st.sampled_from([0.0, 0.5, 0.8, 1.0]), st.booleans())
-@settings(max_examples=1000)
+@settings(max_examples=400)
 def test_every_answer_is_the_same_with_and_without(
     seed: int, options: dict[str, Any], depth: Any, agreement: float, together: bool
 ) -> None:
@@ -80,7 +80,7 @@ def test_every_answer_is_the_same_with_and_without(
 
 
 @given(seeds, options, depths, st.sampled_from([0.5, 1.0]), st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_and_so_in_scripts_without_spaces(
     seed: int, options: dict[str, Any], depth: Any, agreement: float, together: bool
 ) -> None:
@@ -102,7 +102,7 @@ def test_models_that_never_agree_lose_time_only(
 
 
 @given(seeds, options, depths, st.integers(2, 5), st.booleans())
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_many_at_once_are_what_each_is_alone(
     seed: int, options: dict[str, Any], depth: Any, slots: int, together: bool
 ) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
@@ -87,12 +88,13 @@ def writer(text: str, tokens: str, sure: float, other: bytes) -> ScriptedEngine:
     for token in cut_as(tokens)(data):
         following[at] = token
         at += len(token)
+    starts = list(following)
 
     def after(prompt: str, so_far: bytes) -> Distribution:
         if not data.startswith(so_far):
             return [Candidate(other, 1.0)]
         at = len(so_far)
-        start = max((place for place in following if place <= at), default=at)
+        start = starts[bisect_right(starts, at) - 1]
         rest = following.get(start, b"")[at - start :]
         return [Candidate(rest, sure), Candidate(other, 0.1)]  # others are left out
 

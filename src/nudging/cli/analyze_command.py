@@ -26,7 +26,7 @@ def analyze(
     prompts: Annotated[
         Path,
         typer.Option(
-            "--prompts", metavar="FILE", help='A prompt a line, or JSON lines with a "question".'
+            "--prompts", metavar="FILE", help='One prompt a line, or JSON lines with a "question".'
         ),
     ],
     base: BaseOption = None,
@@ -36,7 +36,7 @@ def analyze(
         typer.Option(
             "--aligned",
             metavar="SPEC",
-            help="The aligned version of the base model; without it, the nudging model is compared "
+            help="The aligned version of the base model. Without it, the nudging model is compared "
             "with the base model.",
         ),
     ] = None,
@@ -44,15 +44,15 @@ def analyze(
     config: ConfigOption = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Prompts to use.")] = 40,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", metavar="N", min=2, help="Length limit of an answer.")
+        int, typer.Option("--max-tokens", metavar="N", min=2, help="Longest answer, in tokens.")
     ] = 128,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Reproduce the paper's analysis of a pair.
 
-    An aligned model answers; the base model is asked at each token what it would write. Shown are
-    how often they agree, by how sure the base model is, and how often the small model has the
-    aligned model's choice among its first three where they disagree.
+    An aligned model answers, and the base model is asked at each token what it would write. The
+    table shows how often they agree, by how sure the base model is, and where they disagree, how
+    often the small model has the aligned model's choice among its first three.
     """
     made = pair_options(base, nudge, pair, config)
     from ..eval.analyze import analysis, coverage

@@ -23,20 +23,20 @@ from .pair_options import SystemOption, load, options_of, pair_options, standard
 def ask(
     question: Annotated[
         str,
-        typer.Argument(metavar="QUESTION", help="The question; - reads it from standard input."),
+        typer.Argument(metavar="QUESTION", help="The question; - reads standard input."),
     ],
     system: SystemOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     trace: Annotated[
-        bool, typer.Option("--trace", help="Show every decision; with --json, have them in it.")
+        bool, typer.Option("--trace", help="Show every decision; with --json, include them.")
     ] = False,
     page: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="Write a page with the answer explained."),
+        typer.Option("--html", metavar="FILE", help="Write a page that explains the answer."),
     ] = None,
     **options: Any,
 ) -> None:
-    """Ask one question. Words of the nudging model stand out."""
+    """Ask one question. The nudging model's words are marked."""
     made = pair_options(**options)
     if question == "-":
         question = _standard_input()

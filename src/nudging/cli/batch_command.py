@@ -33,17 +33,17 @@ def answer_file(
         typer.Option(
             "--column",
             metavar="NAME",
-            help="Where the prompts or conversations are; prompt or messages, unless given.",
+            help="Column of the prompts or conversations. Default: prompt or messages.",
         ),
     ] = None,
     name_prefix: Annotated[
         str,
         typer.Option(
-            "--name-prefix", metavar="TEXT", help="Before the names of the columns added."
+            "--name-prefix", metavar="TEXT", help="Prefix for the names of added columns."
         ),
     ] = "",
     unordered: Annotated[
-        bool, typer.Option("--unordered", help="Write rows as they were done, not in IN's order.")
+        bool, typer.Option("--unordered", help="Write rows as they finish, not in IN's order.")
     ] = False,
     concurrency: Annotated[
         int | None,
@@ -51,29 +51,31 @@ def answer_file(
             "--concurrency",
             metavar="N",
             min=1,
-            help="Answers at work at once. Unless given, as many as are fastest.",
+            help="Answers at once. Default: as many as are fastest.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume where it was stopped.")] = False,
     on_ray: Annotated[
         bool,
-        typer.Option("--ray", help="On a Ray cluster; IN may be and OUT is a folder, or a URL."),
+        typer.Option("--ray", help="Use a Ray cluster. OUT is a folder or URL; IN may be one."),
     ] = False,
     address: Annotated[
         str | None,
         typer.Option(
             "--address",
             metavar="HOST:PORT",
-            help="The cluster's; without it and RAY_ADDRESS, this machine is one.",
+            help="The cluster. Default: RAY_ADDRESS, or this machine.",
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", min=1, help="Processes that hold both models; 1."),
+        typer.Option("--workers", metavar="N", min=1, help="Processes, each with both models; 1."),
     ] = None,
     gpus: Annotated[
         float | None,
-        typer.Option("--gpus", metavar="N", min=0, help="GPUs of each, or a share of one; 0."),
+        typer.Option(
+            "--gpus", metavar="N", min=0, help="GPUs for each process, or a share of one; 0."
+        ),
     ] = None,
     part: Annotated[
         int | None,

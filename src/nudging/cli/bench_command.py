@@ -33,11 +33,11 @@ def bench(
         str, typer.Option("--suite", metavar="S", help="pair, deep, many, remote, overhead or all.")
     ] = "all",
     prompts: Annotated[
-        int, typer.Option("--prompts", metavar="N", min=1, help="Questions, of those there are.")
+        int, typer.Option("--prompts", metavar="N", min=1, help="Number of questions.")
     ] = 20,
     questions: Annotated[
         Path | None,
-        typer.Option("--questions", metavar="FILE", help='JSON lines with a "question" in each.'),
+        typer.Option("--questions", metavar="FILE", help='JSON lines, each with a "question".'),
     ] = None,
     base: Annotated[
         str | None,
@@ -58,14 +58,14 @@ def bench(
             "with off.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A list of JSON objects.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list of JSON objects.")] = False,
 ) -> None:
-    """Measure what nudging costs beside the base model alone, as ratios in one run.
+    """Measure what nudging costs compared with the base model alone, as ratios in one run.
 
-    The suites: pair, the built-in pair or another; deep, the built-in base model made 4 and 8
-    times deeper; many, answers of the pair one at a time and several at once; remote, two servers;
-    overhead, this library's own CPU time. All of them but remote need no more than the built-in
-    pair; remote is one of all only where --base and --nudge name servers.
+    Suites: pair, the built-in pair or another; deep, the built-in base model made 4 and 8 times
+    deeper; many, answers of the pair one at a time and several at once; remote, two servers;
+    overhead, this library's own CPU time. All includes remote only if --base and --nudge name
+    servers; the others need only the built-in pair.
     """
     names = _chosen(suite, base is not None)
     asked = read_questions(questions) if questions else list(QUESTIONS)

@@ -42,7 +42,7 @@ def calibrate(
     prompts: Annotated[
         Path | None,
         typer.Option(
-            "--prompts", metavar="FILE", help='A prompt a line, or JSON lines with a "question".'
+            "--prompts", metavar="FILE", help='One prompt a line, or JSON lines with a "question".'
         ),
     ] = None,
     target_rate: Annotated[
@@ -51,11 +51,13 @@ def calibrate(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option("--task", metavar="T", help="By right answers to a task of nudge eval."),
+        typer.Option(
+            "--task", metavar="T", help="Choose by right answers to a task of nudge eval."
+        ),
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option("--data-dir", metavar="DIR", help="Where TASK.jsonl lies."),
+        typer.Option("--data-dir", metavar="DIR", help="Folder with TASK.jsonl."),
     ] = None,
     gammas: Annotated[
         str | None,
@@ -83,16 +85,16 @@ def calibrate(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="S", help="Picks and parts the samples of a task.")
+        int, typer.Option("--seed", metavar="S", help="Chooses and divides the samples of a task.")
     ] = 0,
     sets: SetOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find gamma for a pair.
 
-    With --prompts: the gamma that nudges a wanted share of the words, first estimated by how sure
-    the base model is, then measured. With --task: the one that gives most right answers on half of
-    the samples, measured once more on the other half.
+    With --prompts: the gamma that nudges a wanted share of the words, first estimated from how sure
+    the base model is, then measured. With --task: the gamma with the most right answers on half of
+    the samples, measured again on the other half.
     """
     if prompts is None and task is None:
         raise UsageError("give --prompts FILE, or --task NAME")

@@ -67,9 +67,9 @@ def check(
     nudge: NudgeOption = None,
     pair: PairOption = None,
     config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """See whether a pair works together, and what nudging costs."""
+    """Check whether a pair works together, and what nudging costs."""
     made = pair_options(base, nudge, pair, config)
     fetch_if_missing(made.base, made.nudge)
     found = examine(made.base, made.nudge, made.config.template_variables)

@@ -28,8 +28,8 @@ from .up_command import up
 
 app = typer.Typer(
     name="nudge",
-    help="Align any base language model while it writes, with a small aligned model.",
-    epilog="With no models named, a small built-in pair answers. Try: nudge ask 'Why is the "
+    help="Make a base language model answer like an assistant, with a small aligned model.",
+    epilog="If you name no models, a small built-in pair answers. Try: nudge ask 'Why is the "
     "sky blue?'",
     add_completion=False,
     pretty_exceptions_enable=False,  # they print local variables, and those may hold a key

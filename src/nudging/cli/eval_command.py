@@ -42,7 +42,7 @@ def evaluate(
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", metavar="N", min=1, help="Samples of each task; all, unless given. May grow."
+            "--limit", metavar="N", min=1, help="Samples of each task; default: all. May grow."
         ),
     ] = None,
     data_dir: Annotated[
@@ -50,23 +50,21 @@ def evaluate(
         typer.Option(
             "--data-dir",
             metavar="DIR",
-            help="Where TASK.jsonl lies; without it, the Hugging Face hub is asked.",
+            help="Folder with TASK.jsonl. Default: the Hugging Face hub.",
         ),
     ] = None,
     gammas: Annotated[
-        str | None, typer.Option("--gammas", metavar="G,...", help="Each is tried.")
+        str | None, typer.Option("--gammas", metavar="G,...", help="Try each.")
     ] = None,
     presets: Annotated[
-        str | None, typer.Option("--presets", metavar="P,...", help="Each is tried.")
+        str | None, typer.Option("--presets", metavar="P,...", help="Try each.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume a run.")] = False,
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Put runs of several machines together.")
-    ] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Merge runs of several machines.")] = False,
     rescore: Annotated[
         bool,
         typer.Option(
-            "--rescore", help="Score a run's answers anew with today's code; asks no model."
+            "--rescore", help="Score a run's answers again with today's code; asks no model."
         ),
     ] = False,
     judge: Annotated[
@@ -75,20 +73,22 @@ def evaluate(
     ] = None,
     aligned: Annotated[
         str | None,
-        typer.Option("--aligned", metavar="SPEC", help="A large aligned model: method aligned."),
+        typer.Option(
+            "--aligned", metavar="SPEC", help="A large aligned model, for the method aligned."
+        ),
     ] = None,
     tuned: Annotated[
         str | None,
         typer.Option(
-            "--tuned", metavar="SPEC", help="Method proxy-tuning; the nudging model, unless given."
+            "--tuned", metavar="SPEC", help="For the method proxy-tuning. Default: --nudge."
         ),
     ] = None,
     untuned: Annotated[
         str | None,
-        typer.Option("--untuned", metavar="SPEC", help="What it was tuned from: proxy-tuning."),
+        typer.Option("--untuned", metavar="SPEC", help="The base version of --tuned."),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="S", help="Picks the samples, and seeds draws.")
+        int, typer.Option("--seed", metavar="S", help="Chooses the samples, and seeds draws.")
     ] = 0,
     concurrency: Annotated[
         int | None,
@@ -96,13 +96,13 @@ def evaluate(
             "--concurrency",
             metavar="N",
             min=1,
-            help="Answers at work at once; one where a model runs in this process, unless given.",
+            help="Answers at once. Default: one if a model runs in this process.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     **options: Any,
 ) -> None:
-    """Ask tasks of several methods, and compare what comes.
+    """Ask several methods the questions of tasks, and compare the answers.
 
     Each sample's line is written as it is done; after an interruption or a failure, the same
     command with --resume does the rest. --merge RUN... puts runs of several machines together.

@@ -34,7 +34,7 @@ PairOption = Annotated[
 ]
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="Another config file than the usual one."),
+    typer.Option("--config", metavar="FILE", help="Use this config file."),
 ]
 
 
@@ -50,7 +50,7 @@ MaxTokensOption = Annotated[int | None, _option("max_tokens", "N")]
 TemperatureOption = Annotated[float | None, _option("temperature", "T")]
 SeedOption = Annotated[int | None, _option("seed", "S")]
 SystemOption = Annotated[
-    str | None, typer.Option("--system", metavar="TEXT", help="System text; '' for none.")
+    str | None, typer.Option("--system", metavar="TEXT", help="System text; '' means none.")
 ]
 SetOption = Annotated[
     list[str] | None,

@@ -158,7 +158,7 @@ def plan(
             "--cpu", metavar="MS", min=0, help="CPU time of a coordinator for each token."
         ),
     ] = 0.5,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Estimate how many servers a load needs, and which of the two models is the bottleneck.
 

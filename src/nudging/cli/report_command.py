@@ -20,8 +20,8 @@ def report(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Where to; without it report.html, answers.parquet, the folder inspect-logs, or "
-            "standard output for the figures.",
+            help="Output. Default: report.html, answers.parquet, the folder inspect-logs, or "
+            "standard output for figures.",
         ),
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="The figures for a spreadsheet.")] = False,
@@ -35,9 +35,9 @@ def report(
         bool, typer.Option("--inspect", help="All answers as a folder of logs for inspect_ai.")
     ] = False,
 ) -> None:
-    """Show runs: plots, tables, and all answers to look through, in one HTML file.
+    """Show runs in one HTML file: plots, tables, and all answers.
 
-    The file needs no network and loads nothing. With another form only that is written.
+    The file loads nothing from the network. With another format, only that is written.
     """
     forms = {
         "--csv": (as_csv, _csv),

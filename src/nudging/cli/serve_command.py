@@ -74,7 +74,7 @@ def ready(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="Another config file than the usual one.",
+            help="Use this config file.",
             callback=_read_settings,
             is_eager=True,
         ),
@@ -91,14 +91,16 @@ def ready(
         typer.Option(
             "--api-key",
             metavar="KEY",
-            help="Answer only who has it; repeatable. Others can read a command line: better are "
-            "a file, or NUDGING_API_KEYS with commas between.",
+            help="Answer only clients with this key; repeatable. Others can read a command line: "
+            "prefer a file, or NUDGING_API_KEYS with commas between.",
         ),
     ] = None,
     api_key_file: Annotated[
         Path | None,
         typer.Option(
-            "--api-key-file", metavar="FILE", help="Keys, one a line; read again when it changes."
+            "--api-key-file",
+            metavar="FILE",
+            help="File with one key a line; read again when it changes.",
         ),
     ] = None,
     max_answers: Annotated[
@@ -107,7 +109,7 @@ def ready(
             "--max-answers",
             metavar="N",
             min=1,
-            help="Answers at work at once; as many as both models can do, unless given.",
+            help="Answers at once. Default: as many as both models support.",
         ),
     ] = None,
     max_queue: Annotated[
@@ -115,7 +117,7 @@ def ready(
         typer.Option("--max-queue", metavar="N", min=0, help="Answers that may wait in the queue."),
     ] = 64,
     max_body: Annotated[
-        int, typer.Option("--max-body", metavar="BYTES", min=1, help="Size of a request.")
+        int, typer.Option("--max-body", metavar="BYTES", min=1, help="Largest request.")
     ] = 4_000_000,
     first_limit: Annotated[
         float,
@@ -127,7 +129,7 @@ def ready(
     drain: Annotated[
         int,
         typer.Option(
-            "--drain", metavar="S", min=0, help="Seconds that running answers get at the end."
+            "--drain", metavar="S", min=0, help="Seconds for running answers to finish at shutdown."
         ),
     ] = 30,
     bound: Annotated[
@@ -144,7 +146,7 @@ def ready(
         typer.Option(
             "--cors",
             metavar="ORIGIN",
-            help="Whose pages may ask from a browser, such as https://example.org; repeatable.",
+            help="Allow pages of this origin, such as https://example.org; repeatable.",
         ),
     ] = None,
     allow_host: Annotated[
@@ -152,7 +154,7 @@ def ready(
         typer.Option(
             "--allow-host",
             metavar="NAME",
-            help="Another name that a server without keys on a loopback address answers to, such "
+            help="Another name that a server without keys on a loopback address accepts, such "
             "as a proxy's; repeatable.",
         ),
     ] = None,
@@ -228,8 +230,8 @@ def ready(
 def serve(**options: Any) -> None:
     """Serve the pair to OpenAI clients, until Ctrl-C or SIGTERM.
 
-    Options of the rule are defaults, which a request may change. Settings of the server can stand
-    in the config file's table [serve], too, with `_` for `-`.
+    Options of the rule are defaults that a request may change. The server's settings can also be
+    in the config file's table [serve], with `_` for `-`.
     """
     with ready(**options) as begin:
         begin()

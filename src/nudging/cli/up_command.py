@@ -93,7 +93,7 @@ def up(
 ) -> None:
     """Start two vLLM servers for a pair, check the pair, and serve it as nudge serve does.
 
-    Both servers end with this command, however it ends, and it ends when one of them does.
+    Both servers end with this command, however it ends. If one of them ends, everything ends.
     """
     program = find_program(vllm)
     kind = check_gate(gate)

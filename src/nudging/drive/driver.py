@@ -1,7 +1,7 @@
 """Run a rule on two engines: each ask answered from a stream, closed where the rule leaves it.
 
-This is async, and `aio/background_loop.py` runs it for the synchronous API. What an answer is does
-not depend on anything here, only what it costs.
+This is async, and `background_loop.py` runs it for the synchronous API. What an answer is does not
+depend on anything here, only what it costs.
 """
 
 from __future__ import annotations
