@@ -10,7 +10,6 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[2] / "src" / "nudging"
 SHARED_CLASSES = {"Gate"}
 """One for each of vLLM's model runners: the file names the runner. Nothing is added here."""
-SHARED_FILES: set[str] = set()
 
 
 def shared(found: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
