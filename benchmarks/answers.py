@@ -16,10 +16,11 @@ from typing import Any
 
 from nudging import NudgedModel
 from nudging.engines.demo import pull_demo
+from nudging.rule.config import Preset
 
 from .sections import add_line, read_lines, table, write_section
 
-PRESETS = ("default", "official")
+PRESETS: tuple[Preset, ...] = ("default", "official")
 SHOWN = 10
 
 

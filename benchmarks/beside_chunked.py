@@ -66,8 +66,10 @@ async def _official(
 
     def job(place: int, question: str) -> Callable[[], Awaitable[None]]:
         async def answer() -> None:
-            watched = (RecordingEngine(e, choices[place]) for e in (servers.base, servers.nudge))
-            model = NudgedModel(*watched, preset="official", max_tokens=request.tokens)
+            base, nudge = (
+                RecordingEngine(engine, choices[place]) for engine in (servers.base, servers.nudge)
+            )
+            model = NudgedModel(base, nudge, preset="official", max_tokens=request.tokens)
             answers[place] = await model.answer_async(question)
 
         return answer

@@ -1,7 +1,7 @@
 """Nudging as plain calls of 16 tokens, one for each tested word: how the authors' code works.
 
 What `remote` engines are compared with, in speed and in answers. Every call is sent as the authors
-send it (utils.py:192-371), so two runs of it on one server differ by rounding alone. For vLLM's
+send it (utils.py:120-420), so two runs of it on one server differ by rounding alone. For vLLM's
 `/v1/completions` only. Knows nothing of our rule.
 """
 
@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from nudging.engines.remote.http_client import HttpClient
 from nudging.engines.remote.json_checks import table
 from nudging.engines.spec import Spec
-from nudging.rule.trigger import without_repeated_suffix
-from nudging.values.text import official_length
+from nudging.rule.length import counter
+from nudging.rule.official import without_repeated_suffix
 from nudging.values.tokens import Source
 
 CHUNK = 16
@@ -56,7 +56,7 @@ class Chunked:
     def __init__(self, base: Spec, nudge: Spec, gamma: float, max_tokens: int) -> None:
         self._specs: dict[Source, Spec] = {"base": base, "nudge": nudge}
         self._gamma, self._max_tokens = gamma, max_tokens
-        self._count = official_length()
+        self._count = counter()
         self._wires = {
             source: HttpClient(spec.path, timeout=600, concurrency=1, retries=0)
             for source, spec in self._specs.items()

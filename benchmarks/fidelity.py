@@ -30,7 +30,7 @@ from nudging.drive.streams import Side
 from nudging.engines.base import Want
 from nudging.engines.spec import Spec, parse_spec
 from nudging.prompts.chat import Part, Prompt
-from nudging.rule.nudging import Nudging
+from nudging.rule import rule_of
 from nudging.values.text import common_prefix
 
 from .chunked import Chunked
@@ -64,7 +64,7 @@ def config_of(record: dict[str, Any]) -> Config:
 async def one_round(record: dict[str, Any], place: int, pair: Pair) -> tuple[str, str]:
     """The nudging words and the whole text of one round, from the record's own text before it."""
     config = dataclasses.replace(config_of(record), max_rounds=1)
-    flow = Nudging(config, text="".join(record["completions"][:place]))
+    flow = rule_of(config, text="".join(record["completions"][:place]))
     handovers = 0
     async with contextlib.aclosing(drive(flow, *pair.sides(record))) as events:
         async for event in events:

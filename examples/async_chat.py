@@ -1,4 +1,4 @@
-"""A conversation in an event loop, with engines that are opened and closed there.
+"""A conversation in an event loop, which nothing here blocks: not even loading the models.
 
 python examples/async_chat.py BASE_SPEC NUDGE_SPEC
 """
@@ -6,21 +6,17 @@ python examples/async_chat.py BASE_SPEC NUDGE_SPEC
 import asyncio
 import sys
 
-from nudging import Message, NudgedModel, open_engine_async
+from nudging import Message, NudgedModel
 
 
-async def chat(base_spec: str, nudge_spec: str) -> None:
-    base, nudge = await asyncio.gather(*map(open_engine_async, (base_spec, nudge_spec)))
-    model = NudgedModel(base, nudge, max_tokens=64)
+async def chat(base: str, nudge: str) -> None:
     messages: list[Message] = []
-    try:
+    async with await NudgedModel.open(base, nudge, max_tokens=64) as model:
         for question in ("What is the capital of France?", "And how many people live there?"):
             messages.append(Message("user", question))
             answer = await model.answer_async(messages)
             messages.append(Message("assistant", answer.text))
             print(f"> {question}\n{answer}")
-    finally:
-        await asyncio.gather(base.aclose(), nudge.aclose())
 
 
 asyncio.run(chat(*(sys.argv[1:] or ("scripted:base", "scripted:nudge"))))

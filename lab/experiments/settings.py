@@ -24,7 +24,6 @@ _SETTINGS = {
     "consent 1": ("consent=1",),
     "confident": ("takeover=confident",),
     "no guards": ("guards=none",),
-    "official guards": ("guards=official",),
 }
 TESTED = {
     name: Cell(f"set-{name.replace(' ', '-')}", sets=sets) for name, sets in _SETTINGS.items()
@@ -55,7 +54,7 @@ def finding(found: Found) -> Finding:
         "The default's rules (stop where the nudging model consents, loop guard) answer at least "
         "as well as the authors' and end more answers.",
         [
-            *map(over, ("official", "paper", "lookahead", "no guards", "official guards")),
+            *map(over, ("official", "paper", "lookahead", "no guards")),
             Statement("answers that end by themselves, at least 95 %", share(ours, ended), 0.95),
             Statement(
                 "right answers buried under later text: lookahead over default, at least 0 points",

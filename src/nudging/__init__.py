@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .model import AnswerStream, NudgedModel
     from .prompts.chat import Message
     from .rule.config import Config
+    from .rule.keywords import Options
     from .rule.trigger import parse_trigger
     from .values.sampling import Sampling
     from .values.tokens import (
@@ -40,6 +41,7 @@ __all__ = [
     "Message",
     "NudgedModel",
     "NudgingError",
+    "Options",
     "Piece",
     "Sampling",
     "Span",
@@ -55,7 +57,7 @@ __all__ = [
 
 _PLACES = (
     *("errors", "values.tokens", "prompts.chat", "values.sampling"),
-    *("rule.trigger", "rule.config", "engines.base", "engines", "model"),
+    *("rule.trigger", "rule.config", "rule.keywords", "engines.base", "engines", "model"),
 )
 """Where these names are, the places that are quick to import first."""
 

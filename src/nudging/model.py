@@ -1,6 +1,6 @@
 """What people hold: a base model and a nudging model as one that answers.
 
-Joins prompts, options, engines and drivers. Knows no rule, no wire and no runtime.
+Joins prompts, options, engines and the driver.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
+    Mapping,
     Sequence,
 )
 from itertools import islice
-from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
-from .aio import portal
+from .aio import background_loop
 from .drive.driver import drive, map_ordered
 from .drive.streams import Side
-from .engines import open_engine
+from .engines import open_engine, open_engine_async
 from .engines.base import Engine, Want, answers_at_once
 from .errors import ConfigError, NudgingError
 from .prompts.chat import Message, Question, base_prompt, conversation, is_template
 from .prompts.sandbox import aside
+from .rule import length, rule_of
 from .rule.config import Config, changed
-from .rule.nudging import Nudging
+from .rule.keywords import Options
 from .rule.trigger import needs
-from .values.text import check_official_length
 from .values.tokens import Answer, Decision, Piece
 
 PREFIX = "Instruction: "
@@ -73,7 +73,7 @@ class AnswerStream:
 
     def __iter__(self) -> Iterator[Piece | Decision]:
         if self._plain is None:
-            self._plain = portal.iterate(self._shown())
+            self._plain = background_loop.iterate(self._shown())
         return self._plain
 
     def __next__(self) -> Piece | Decision:
@@ -85,7 +85,7 @@ class AnswerStream:
     def close(self) -> None:
         if self._plain is not None:
             self._plain.close()
-        portal.call(self.aclose())
+        background_loop.call(self.aclose())
 
     async def aclose(self) -> None:
         # Whoever leaves a loop drops its iterator, which closes itself in a task of its own.
@@ -111,47 +111,84 @@ class NudgedModel:
         with NudgedModel("demo:base", "demo:nudge", gamma=0.4) as model:
             print(model.answer("What is the capital of France?"))
 
-    `base` and `nudge` are specs or opened engines; those opened here are closed here. Options are
-    those of `Config.of`, with `preset` among them, and can be changed for each answer.
+    In an event loop, open it by `await NudgedModel.open(...)`, and use `async with` and
+    `answer_async`.
     """
 
     def __init__(
         self,
         base: str | Engine,
         nudge: str | Engine,
+        config: Config | None = None,
         *,
         base_form: str = "auto",
         prefix: str = PREFIX,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
-        """`base_form` and `prefix`: how the base model sees the question (`chat.base_prompt`). With
-        presets `official` and `paper` the nudging model sees the prefix, too, as the authors'
-        does (utils.py:29-63)."""
-        self._options = options
-        self._form, self._prefix = base_form, prefix
-        base_prompt(conversation("?"), base_form if is_template(base_form) else "auto", prefix)
-        self.config = self._config({})
-        self._opened: list[Engine] = []
+        """`base` and `nudge`: specs or opened engines; those opened here are closed with this.
+
+        `config` and `options`: those of `Config.of`, with `preset` among them. Options go before
+        what `config` says, and can be changed for each answer.
+
+        `base_form` and `prefix`: how the base model sees the question (`chat.base_prompt`). With
+        presets `official` and `paper` the nudging model sees the prefix, too, as the authors' does
+        (`rule/official.py`: utils.py:241-242).
+
+        Raises:
+            NudgingError: an option is wrong, or a model can't be opened.
+        """
+        self._settle(config, options, base_form, prefix)
         try:
-            self.base = self._open(base)
-            self.nudge = self._open(nudge)
+            self.base = self._own(open_engine(base)) if isinstance(base, str) else base
+            self.nudge = self._own(open_engine(nudge)) if isinstance(nudge, str) else nudge
             self._check(self.config)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, model: str | Engine) -> Engine:
-        if isinstance(model, Engine):
-            return model
-        engine = open_engine(model)
+    @classmethod
+    async def open(
+        cls,
+        base: str | Engine,
+        nudge: str | Engine,
+        config: Config | None = None,
+        *,
+        base_form: str = "auto",
+        prefix: str = PREFIX,
+        **options: Unpack[Options],
+    ) -> NudgedModel:
+        """`NudgedModel(...)` without blocking the event loop while models are loaded."""
+        self = cls.__new__(cls)
+        await aside(self._settle, config, options, base_form, prefix)
+        try:
+            self.base = self._own(await open_engine_async(base)) if isinstance(base, str) else base
+            self.nudge = (
+                self._own(await open_engine_async(nudge)) if isinstance(nudge, str) else nudge
+            )
+            self._check(self.config)
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    def _settle(
+        self, config: Config | None, options: Mapping[str, Any], base_form: str, prefix: str
+    ) -> None:
+        """All but the engines, checked before those are opened."""
+        base_prompt(conversation("?"), base_form if is_template(base_form) else "auto", prefix)
+        self._form, self._prefix = base_form, prefix
+        self._options = {**options} if config is None else changed(config.options, options)
+        self.config = self._config({})
+        self._opened: list[Engine] = []
+
+    def _own(self, engine: Engine) -> Engine:
         self._opened.append(engine)
         return engine
 
-    def _config(self, options: dict[str, Any]) -> Config:
+    def _config(self, options: Mapping[str, Any]) -> Config:
         merged = changed(self._options, options)
         config = Config.of(merged.pop("preset", "default"), **merged)
-        if config.length == "official":
-            check_official_length()  # now, and not where an answer first comes near its limit
+        length.check(config.length)  # now, and not where an answer first comes near its limit
         return config
 
     def _check(self, config: Config) -> None:
@@ -172,7 +209,7 @@ class NudgedModel:
         system: str | None = None,
         trace: bool = False,
         limit: int | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> AnswerStream:
         """Answer as it is written. Bad input is found now, not at the first piece.
 
@@ -190,17 +227,17 @@ class NudgedModel:
         wanted = needs(config.in_doubt)
 
         async def events() -> AsyncGenerator[Piece | Decision | Answer, None]:
+            prompt = await aside(base_prompt, *given) if plain is None else plain
+            rule = rule_of(config, prompt.ends, most=limit)
             most = max(SHOWN, wanted.candidates)
             entropy = wanted.entropy or (wanted.own and self.base.capabilities.entropy)
-            base = Want("base", config.base_sampling, most, entropy, _bound(config))
-            variables = config.template_variables
-            unasked = config.stop == "lookahead" and not wanted.opinion
-            nudge = Want("nudge", config.nudge_sampling, SHOWN if unasked else OPINION)
-            prompt = await aside(base_prompt, *given) if plain is None else plain
+            base = Want("base", config.base_sampling, most, entropy, rule.stop_below)
+            nudge = Want("nudge", config.nudge_sampling, OPINION if rule.asks_opinion else SHOWN)
+            read = await self.nudge.render(told, config.template_variables)
             run = drive(
-                Nudging(config, prompt.ends, most=limit),
+                rule,
                 Side(self.base, prompt, base),
-                Side(self.nudge, await self.nudge.render(told, variables), nudge),
+                Side(self.nudge, read, nudge, must_write=True),
                 head,
             )
             try:
@@ -212,7 +249,7 @@ class NudgedModel:
         return AnswerStream(events(), trace)
 
     async def answer_async(
-        self, question: Question, *, system: str | None = None, **options: Any
+        self, question: Question, *, system: str | None = None, **options: Unpack[Options]
     ) -> Answer:
         """The whole answer."""
         stream = self.stream(question, system=system, **options)
@@ -220,9 +257,11 @@ class NudgedModel:
             pass
         return stream.answer
 
-    def answer(self, question: Question, *, system: str | None = None, **options: Any) -> Answer:
+    def answer(
+        self, question: Question, *, system: str | None = None, **options: Unpack[Options]
+    ) -> Answer:
         """`answer_async` for those without an event loop."""
-        return portal.call(self.answer_async(question, system=system, **options))
+        return background_loop.call(self.answer_async(question, system=system, **options))
 
     async def map_async(
         self,
@@ -230,7 +269,7 @@ class NudgedModel:
         *,
         system: str | None = None,
         concurrency: int | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> AsyncGenerator[Answer | NudgingError, None]:
         """Answer many, in their order. A question that fails gives its error in its place.
 
@@ -263,30 +302,36 @@ class NudgedModel:
         *,
         system: str | None = None,
         concurrency: int | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> Iterator[Answer | NudgingError]:
         """`map_async` for those without an event loop."""
-        return portal.iterate(
+        return background_loop.iterate(
             self.map_async(questions, system=system, concurrency=concurrency, **options)
         )
 
     # --- the end ----------------------------------------------------------------------------
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the engines that were opened here."""
         while self._opened:
-            portal.call(self._opened.pop().aclose())
+            await self._opened.pop().aclose()
+
+    def close(self) -> None:
+        """`aclose` for those without an event loop."""
+        if self._opened:
+            background_loop.call(self.aclose())
 
     def __enter__(self) -> NudgedModel:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> NudgedModel:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
 
 def with_prefix(messages: Sequence[Message], prefix: str) -> Sequence[Message]:
@@ -301,12 +346,6 @@ def head_of(messages: Sequence[Message]) -> str:
     """What stays as it is for as long as a conversation goes on: all up to the first question."""
     asked = next(place for place, message in enumerate(messages) if message.role == "user")
     return "\n".join(message.content for message in messages[: asked + 1])
-
-
-def _bound(config: Config) -> float:
-    """The top-1 below which the base model will not be read on. The authors' guards read on."""
-    plain = config.trigger is None and config.guards != "official"
-    return config.gamma if plain else 0.0
 
 
 async def _each(items: Iterable[Question] | AsyncIterable[Question]) -> AsyncIterator[Question]:

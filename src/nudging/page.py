@@ -1,7 +1,7 @@
 """An answer as one HTML file: who wrote which words, how sure they were, what was in doubt.
 
 The page needs no script, loads nothing, and says so in its policy; all text in it is escaped,
-for both models and question are strangers. Knows no model and no terminal.
+for both models and question are strangers.
 """
 
 from __future__ import annotations

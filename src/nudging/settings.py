@@ -111,7 +111,7 @@ class ResolvedPair(NamedTuple):
 
     base: str
     nudge: str
-    prompt: dict[str, str]
+    prompt: dict[str, Any]
     """`base_form` and `prefix` of `NudgedModel`, where set."""
     options: dict[str, Any]
     """Options of `Config.of`."""
@@ -152,7 +152,7 @@ def resolve_pair(
             options[option] = {**_table(options.get(option), option), inner: value}
         else:
             options[option] = value
-    prompt: dict[str, str] = {}
+    prompt: dict[str, Any] = {}
     for name in ("base_form", "prefix"):
         if name in options:
             prompt[name] = str(options.pop(name))

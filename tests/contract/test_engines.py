@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from nudging import NudgedModel
-from nudging.aio import portal
+from nudging.aio import background_loop
 from nudging.engines import open_engine_async
 from nudging.engines.base import Engine, Want
 from nudging.engines.kinds import GROUP
@@ -245,9 +245,9 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture(scope="module")
 def engine(case: Case) -> Iterator[Engine]:
     """Opened in the library's own loop, used in the tests' loops."""
-    found = portal.call(_open(case))
+    found = background_loop.call(_open(case))
     yield found
-    portal.call(found.aclose())
+    background_loop.call(found.aclose())
 
 
 async def _open(case: Case) -> Engine:

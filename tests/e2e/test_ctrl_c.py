@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from nudging.aio import interrupts, portal
+from nudging.aio import background_loop, interrupts
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 
@@ -171,7 +171,7 @@ def test_an_interrupt_of_a_call_comes_at_its_end(own: signal.Handlers) -> None:
     before = signal.signal(signal.SIGINT, own)
     try:
         with pytest.raises(KeyboardInterrupt):
-            portal.call(work())
+            background_loop.call(work())
         assert signal.getsignal(signal.SIGINT) is own
     finally:
         signal.signal(signal.SIGINT, before)

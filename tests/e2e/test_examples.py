@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
+from nudging import NudgedModel
+from nudging.engines.scripted import ANSWERS
+from nudging.prompts.chat import base_prompt, conversation
 from tests.conftest import Demo, Served
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
-WHOLE = {"an_engine.py": 130}
+WHOLE = "nudging_in_60_lines.py"
+LONGER = {"an_engine.py": 130, WHOLE: 75}
 """Examples that are more than a few lines, and how long they may be."""
-NAMES = [path.name for path in EXAMPLES if path.name not in WHOLE]
+NAMES = [path.name for path in EXAMPLES if path.name != "an_engine.py"]
 SCRIPTED = ("scripted:base", "scripted:nudge")
 PARIS = "The capital of France is Paris."
 REAL_LIMIT = 900
@@ -34,7 +40,7 @@ def run(example: str, *specs: str, limit: float = 120) -> str:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_examples_are_short_and_say_what_they_show(example: Path) -> None:
     text = example.read_text(encoding="utf-8")
-    assert len(text.splitlines()) < WHOLE.get(example.name, 30)
+    assert len(text.splitlines()) < LONGER.get(example.name, 30)
     assert f"examples/{example.name}" in (ast.get_docstring(ast.parse(text)) or "")
 
 
@@ -63,6 +69,16 @@ def test_many_questions_go_on_after_one_that_fails() -> None:
 
 def test_streaming_shows_who_wrote_what() -> None:
     assert run("streaming.py").splitlines()[0] == "[The][ capital] of France is[ Paris.]"
+
+
+@pytest.mark.parametrize("question", [*ANSWERS, "Anything else?"])
+def test_nudging_in_60_lines_is_preset_paper(question: str) -> None:
+    example = run_path(str(FOLDER / WHOLE))
+    asked = conversation(question)
+    with NudgedModel(*SCRIPTED, preset="paper") as model:
+        base = example["next_token"](model.base, base_prompt(asked))
+        nudge = example["next_token"](model.nudge, asyncio.run(model.nudge.render(asked)))
+        assert example["nudged"](base, nudge) == model.answer(question).text
 
 
 # --- on real models -------------------------------------------------------------------------

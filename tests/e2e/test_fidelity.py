@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from nudging import Engine, NudgedModel, open_engine
-from nudging.aio import portal
+from nudging.aio import background_loop
 from nudging.engines.scripted import Distribution, ScriptedEngine
+from nudging.rule.config import Preset
 from nudging.values.tokens import Candidate
 from tests.conftest import Lab
 
@@ -34,7 +35,7 @@ def engines(lab: Lab) -> Iterator[dict[str, Engine]]:
     opened = Opened()
     yield opened
     for engine in opened.values():
-        portal.call(engine.aclose())
+        background_loop.call(engine.aclose())
 
 
 def pair_of(record: dict[str, Any]) -> tuple[str, str, float]:
@@ -63,7 +64,7 @@ def test_official_gives_the_answers_of_the_authors_code(engines: dict[str, Engin
 @pytest.mark.parametrize(
     ("preset", "both"), [("default", False), ("official", True), ("paper", True)]
 )
-def test_both_models_read_the_prefix_with_the_authors_presets(preset: str, both: bool) -> None:
+def test_both_models_read_the_prefix_with_the_authors_presets(preset: Preset, both: bool) -> None:
     read: dict[str, str] = {}
 
     def reader(name: str) -> ScriptedEngine:

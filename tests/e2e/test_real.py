@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nudging import Answer, NudgedModel, Piece, StopReason
-from nudging.aio import portal
+from nudging.aio import background_loop
 from nudging.bench.questions import QUESTIONS
 from nudging.engines.llama.llama_c import LlamaUnavailable
 from tests.conftest import Demo, Served
@@ -97,8 +97,8 @@ def test_speculation_changes_no_byte_where_the_arithmetic_is_the_same(
     with NudgedModel(*_hf(request), max_tokens=16) as model:
         for place, question in enumerate(questions[:12]):
             plain = model.answer(question, speculate="off")
-            portal.call(model.base.forget())
-            portal.call(model.nudge.forget())
+            background_loop.call(model.base.forget())
+            background_loop.call(model.nudge.forget())
             answer = model.answer(question, speculate=("auto", 2, 6)[place % 3])
             assert answer.text == plain.text, question
             assert texts(answer) == texts(plain)

@@ -105,9 +105,9 @@ def copied(source: Path, out: Path, prefix: str = "") -> None:
     opened = open_source(source)
     schemas = schemas_of(opened, prefix) if out.suffix == ".parquet" else None
     sink = open_sink(out, schemas)
-    for kept in opened.kept():
+    for row in opened.originals():
         added = {prefix + name: None for name in ADDED}
-        sink.write(kept.row, {**added, f"{prefix}text": "an answer"})
+        sink.write(row.with_id, {**added, f"{prefix}text": "an answer"})
     sink.close()
 
 

@@ -151,26 +151,26 @@ def test_tables_stay_tables(tmp_path: Path) -> None:
 
 def test_a_folder_says_what_it_holds(tmp_path: Path) -> None:
     folder = PartsFolder(str(tmp_path / "out"))
-    assert folder.check(resume=False) is None
+    assert folder.header_to_resume(resume=False) is None
     assert folder.done() == {}
     folder.begin({"format": 1})
-    assert folder.check(resume=True) == {"format": 1}
+    assert folder.header_to_resume(resume=True) == {"format": 1}
     with pytest.raises(UsageError, match="has been begun"):
-        folder.check(resume=False)
+        folder.header_to_resume(resume=False)
     assert not folder.is_whole()
     folder.finish({"answered": 1})
     assert folder.is_whole()
     folder.begin({"format": 0})
     with pytest.raises(InputError, match="another version"):
-        folder.check(resume=True)
+        folder.header_to_resume(resume=True)
 
 
 def test_no_folder_of_others_is_written_to(tmp_path: Path) -> None:
     (tmp_path / "theirs.txt").write_text("x")
     with pytest.raises(UsageError, match="is not empty"):
-        PartsFolder(str(tmp_path)).check(resume=True)
+        PartsFolder(str(tmp_path)).header_to_resume(resume=True)
     with pytest.raises(UsageError, match="is a file"):
-        PartsFolder(str(tmp_path / "theirs.txt")).check(resume=True)
+        PartsFolder(str(tmp_path / "theirs.txt")).header_to_resume(resume=True)
 
 
 def test_a_file_is_there_whole_or_not_at_all(

@@ -11,7 +11,7 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nudging.cli.remember import check, remember
+from nudging.cli.save_gamma import check_writable, save_gamma
 from nudging.errors import ConfigError
 from nudging.eval.calibrate import TRIALS, Doubt, best, missed, nearest, nudged, scored, search
 from nudging.settings import Pair
@@ -142,11 +142,11 @@ def test_only_gamma_is_changed(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(FILE)
     path.chmod(0o600)
-    check(path, "default", PAIR)
-    remember(path, "default", PAIR, 0.23)
+    check_writable(path, "default", PAIR)
+    save_gamma(path, "default", PAIR, 0.23)
     assert path.read_text() == FILE.replace("gamma = 0.4", "gamma = 0.23")
     assert path.stat().st_mode & 0o777 == 0o600
-    remember(path, "other", Pair("demo:base", "demo:nudge", {}), 0.1)
+    save_gamma(path, "other", Pair("demo:base", "demo:nudge", {}), 0.1)
     found = tomllib.loads(path.read_text())["pairs"]["other"]
     assert found["gamma"] == 0.1
     assert found["nudge_sampling"] == {"temperature": 0.7}
@@ -160,7 +160,7 @@ def test_only_gamma_is_changed(tmp_path: Path) -> None:
 def test_a_pair_is_added(tmp_path: Path, before: str) -> None:
     path = tmp_path / "config.toml"
     path.write_text(before)
-    remember(path, "new pair", PAIR, 0.3)
+    save_gamma(path, "new pair", PAIR, 0.3)
     pairs = tomllib.loads(path.read_text())["pairs"]
     assert pairs.pop("new pair") == {"base": PAIR.base, "nudge": PAIR.nudge, "gamma": 0.3}
     assert pairs == tomllib.loads(before).get("pairs", {})
@@ -168,8 +168,8 @@ def test_a_pair_is_added(tmp_path: Path, before: str) -> None:
 
 def test_a_file_that_is_not_there_is_made(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "config.toml"
-    check(path, "mine", PAIR)
-    remember(path, "mine", PAIR, 0.3)
+    check_writable(path, "mine", PAIR)
+    save_gamma(path, "mine", PAIR, 0.3)
     assert path.read_text() == (
         '[pairs.mine]\nbase = "scripted:base"\nnudge = "scripted:nudge"\ngamma = 0.3\n'
     )
@@ -178,7 +178,7 @@ def test_a_file_that_is_not_there_is_made(tmp_path: Path) -> None:
 def test_a_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "real.toml").write_text(FILE)
     (tmp_path / "config.toml").symlink_to("real.toml")
-    remember(tmp_path / "config.toml", "default", PAIR, 0.1)
+    save_gamma(tmp_path / "config.toml", "default", PAIR, 0.1)
     assert (tmp_path / "config.toml").is_symlink()
     assert "gamma = 0.1 " in (tmp_path / "real.toml").read_text()
 
@@ -191,7 +191,7 @@ def test_what_would_change_otherwise_is_left_alone(
     lossy = FILE.replace("temperature", "temper").replace("gamma = 0.4", "gamma = 0.1")
     monkeypatch.setattr(tomlkit, "dumps", lambda _: lossy)
     with pytest.raises(ConfigError, match="can't be changed safely") as caught:
-        remember(path, "default", PAIR, 0.1)
+        save_gamma(path, "default", PAIR, 0.1)
     assert "gamma = 0.1" in caught.value.hint
     assert path.read_text() == FILE
 
@@ -200,7 +200,7 @@ def test_another_pair_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(FILE)
     with pytest.raises(ConfigError, match="has other models"):
-        check(path, "other", PAIR)
+        check_writable(path, "other", PAIR)
     path.write_text("[pairs")
     with pytest.raises(ConfigError, match="not valid TOML"):
-        check(path, "default", PAIR)
+        check_writable(path, "default", PAIR)

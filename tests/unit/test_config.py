@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nudging import NudgedModel
 from nudging.engines.spec import Spec, parse_spec
 from nudging.errors import ConfigError, MissingExtra, SpecError
-from nudging.rule.config import PRESETS, Config
+from nudging.rule.config import PRESETS, Config, Preset
 from nudging.rule.trigger import Bound, Either
 from nudging.settings import Pair, read_config
 from nudging.values.sampling import GREEDY, Sampling
@@ -44,7 +44,7 @@ def test_preset_default() -> None:
 def test_preset_official_is_the_authors_code() -> None:
     config = Config.of("official")
     assert (config.opener, config.takeover, config.words) == ("nudge", "agreement", "space")
-    assert (config.stop, config.lookahead, config.guards) == ("lookahead", 16, "official")
+    assert (config.stop, config.lookahead, config.guards) == ("lookahead", 16, "none")
     assert (config.length, config.max_tokens, config.max_rounds) == ("official", 512, 150)
     assert config.gamma == 0.4
     assert config.in_doubt == Bound("top1", 0.4)
@@ -400,7 +400,7 @@ def test_an_empty_stop_string_counts_as_none() -> None:
 
 @pytest.mark.parametrize("preset", ["official", "paper"])
 def test_a_missing_measure_of_length_is_told_before_anything_is_asked(
-    preset: str, monkeypatch: pytest.MonkeyPatch
+    preset: Preset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not in the middle of the first answer that has as many bytes as it may have tokens."""
     monkeypatch.setitem(sys.modules, "bpe_openai", None)

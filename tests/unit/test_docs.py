@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nudging import Decision, NudgedModel
 from nudging.engines.kinds import find_kind
 from nudging.engines.remote.dialects import DIALECTS
 from nudging.prompts.templates import NAMED
@@ -24,6 +25,33 @@ def test_generated_documents_are_up_to_date() -> None:
         check=False,
     )
     assert made.returncode == 0, made.stderr
+
+
+LINES = {"keep": "9", "takeover": "9, 11", "accept": "17, 19", "consult": "18", "end": "12"}
+"""Of the pseudo-code, by what is decided there."""
+
+
+def worked_example() -> list[str]:
+    """The decisions of an answer as a table."""
+    told: list[str] = []
+    with NudgedModel("scripted:base", "scripted:nudge") as model:
+        stream = model.stream("What is the capital of France?", trace=True)
+        decisions = [event for event in stream if isinstance(event, Decision)]
+        text = stream.answer.text
+    for decision in decisions:
+        line = LINES.get(decision.kind, "1" if decision.note == "opening" else "17")
+        step = decision.step
+        seen = [f"`{c.text.decode()}` {c.prob:.2f}" for c in step.top[:2]] if step else []
+        note = f" ({decision.note})" if decision.note else ""
+        end = decision.at + (len(step.text) if step and decision.kind == "accept" else 0)
+        told.append(f"| {line} | {', '.join(seen)} | {decision.kind}{note} | {text[:end]} |")
+    return told
+
+
+def test_the_worked_example_is_a_real_one() -> None:
+    text = (ROOT / "docs" / "algorithm.md").read_text(encoding="utf-8")
+    found = text.split("<!-- example -->\n")[1].split("<!-- end of example -->")[0]
+    assert found.splitlines()[2:] == worked_example()
 
 
 def test_the_options_of_specs_are_all_told() -> None:

@@ -18,15 +18,15 @@ from typing import Any, TypeVar
 import pytest
 
 from nudging import Answer, NudgedModel, Piece
-from nudging.aio import portal
+from nudging.aio import background_loop
 from nudging.drive.driver import drive, map_ordered
 from nudging.drive.streams import Side
 from nudging.engines.base import Engine, Want, answers_at_once
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ConfigError, ContextOverflow, InputError, NudgingError, ServerDown
 from nudging.prompts.chat import Part, Prompt
+from nudging.rule import rule_of
 from nudging.rule.config import Config
-from nudging.rule.nudging import Nudging
 from nudging.values.tokens import Candidate, Decision, Source, Step, StopReason
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ def side(source: Source, engine: Watched) -> Side:
 
 
 def driven(base: Watched, nudge: Watched) -> AsyncGenerator[Piece | Decision | Answer, None]:
-    flow = Nudging(Config.of(max_tokens=200, guards="none"))
+    flow = rule_of(Config.of(max_tokens=200, guards="none"))
     return drive(flow, side("base", base), side("nudge", nudge))
 
 
@@ -524,7 +524,7 @@ def test_a_stream_collected_in_the_loops_own_thread_does_not_wait_for_itself() -
         gc.collect()
         return True
 
-    assert within(5, lambda: portal.call(forget()))
+    assert within(5, lambda: background_loop.call(forget()))
     assert soon(lambda: base.open == 0)
 
 
@@ -599,7 +599,7 @@ def test_an_interrupted_call_waits_until_the_work_has_put_things_right() -> None
             done.append("right")
 
     with pytest.raises(Interrupt):
-        portal.call(work())
+        background_loop.call(work())
     assert done == ["right"]
 
 
@@ -638,7 +638,7 @@ def test_an_error_of_the_work_comes_through_a_call_as_it_is() -> None:
         raise ServerDown("gone")
 
     with pytest.raises(ServerDown, match="gone"):
-        portal.call(work())
+        background_loop.call(work())
 
 
 def test_a_plain_generator_over_an_async_one_closes_it() -> None:
@@ -652,7 +652,7 @@ def test_a_plain_generator_over_an_async_one_closes_it() -> None:
             await asyncio.sleep(0)
             closed.append(True)
 
-    plain = portal.iterate(numbers())
+    plain = background_loop.iterate(numbers())
     assert [next(plain), next(plain)] == [0, 1]
     plain.close()
     assert closed == [True]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nudging.errors import InputError, ServerDown, UsageError
 from nudging.eval.header import ALL, check_same, merged
 from nudging.eval.merge import merge
-from nudging.eval.run_folder import SAMPLES, check_place, opened, read_header, read_samples
+from nudging.eval.run_folder import SAMPLES, header_to_resume, opened, read_header, read_samples
 from nudging.eval.sample_lines import key, read_lines, timeless
 from nudging.eval.task import Sample, Score
 from nudging.eval.work import Cell, work
@@ -323,31 +323,31 @@ def test_two_processes_do_not_write_to_one_run(tmp_path: Path) -> None:
 
 def test_a_run_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    assert check_place(folder, resume=False) is None
-    assert check_place(folder, resume=True) is None
+    assert header_to_resume(folder, resume=False) is None
+    assert header_to_resume(folder, resume=True) is None
     folder.mkdir()
-    assert check_place(folder, resume=False) is None
+    assert header_to_resume(folder, resume=False) is None
     run_into(folder, cell(Speller()))
     with pytest.raises(UsageError, match="is there already") as caught:
-        check_place(folder, resume=False)
+        header_to_resume(folder, resume=False)
     assert "--resume" in caught.value.hint
-    assert check_place(folder, resume=True) == HEADER_DATA
+    assert header_to_resume(folder, resume=True) == HEADER_DATA
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("dear")
     for resume in (False, True):
         with pytest.raises(UsageError, match="is no run"):
-            check_place(tmp_path, resume=resume)
+            header_to_resume(tmp_path, resume=resume)
     with pytest.raises(UsageError, match="is no run"):
-        check_place(tmp_path / "letters.txt", resume=False)
+        header_to_resume(tmp_path / "letters.txt", resume=False)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}'])
 def test_a_header_of_something_else_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / HEADER).write_text(text)
     with pytest.raises(InputError, match="is not the header of a run"):
-        check_place(tmp_path, resume=True)
+        header_to_resume(tmp_path, resume=True)
     write_json(tmp_path / HEADER, HEADER_DATA | {"format": 2})
     with pytest.raises(InputError, match="another version"):
         read_header(tmp_path)
@@ -356,7 +356,7 @@ def test_a_header_of_something_else_is_told(tmp_path: Path, text: str) -> None:
 def test_a_kill_before_the_header_leaves_a_place_to_begin(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
     (tmp_path / f"{HEADER}.new").write_text("{")
-    assert check_place(tmp_path, resume=False) is None
+    assert header_to_resume(tmp_path, resume=False) is None
 
 
 # --- headers --------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging import Answer, Message, NudgedModel, StopReason, open_engine
-from nudging.aio import portal
+from nudging.aio import background_loop
 from nudging.engines.base import Engine
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ConfigError, InputError, SpecError
@@ -417,7 +417,7 @@ def trained(lab: Lab) -> Iterator[dict[Role, str | Engine]]:
     engines = {name: open_engine(f"llama:{lab(f'{name}.gguf')}") for name in names}
     yield {role: engines[name] for role, name in ROLES.items()}
     for engine in engines.values():
-        portal.call(engine.aclose())
+        background_loop.call(engine.aclose())
 
 
 @pytest.mark.parametrize("name", METHODS)

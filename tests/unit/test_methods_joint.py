@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nudging.drive.alone import written
-from nudging.engines.base import Want
+from nudging.drive.alone import alone
+from nudging.engines.base import Capabilities, Engine, Want
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.local.logits import Logits
 from nudging.engines.local.vocabulary import Vocabulary
@@ -195,6 +195,24 @@ async def steps(
         text += piece
 
 
+class Made(Engine):
+    """An engine that gives steps made elsewhere."""
+
+    spec = "made"
+    capabilities = Capabilities(kind="made")
+
+    def __init__(self, made: AsyncGenerator[Step, None]) -> None:
+        self._made = made
+
+    async def count(self, prompt: Prompt) -> None:
+        return None
+
+    def stream(
+        self, prompt: Prompt, start: bytes, n: int, want: Want
+    ) -> AsyncGenerator[Step, None]:
+        return self._made
+
+
 # --- the models -----------------------------------------------------------------------------
 
 
@@ -252,7 +270,7 @@ async def directly(name: str, question: str, world: World, sampling: Sampling) -
         ids = await engine.ids(prompt)
         parts.append(Direct(world.models[role], engine, pieces, prompt, ids))
     made = steps(name, parts[0], parts[1:], sampling)
-    return await answer_of(written(made, "base", plain.ends, ()))
+    return await answer_of(alone(Made(made), plain, Want("base"), MOST, ()))
 
 
 def same(one: Answer, other: Answer) -> None:

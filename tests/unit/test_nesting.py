@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nudging.batch.jsonl import LinesIn, as_json
+from nudging.batch.jsonl import JsonlReader, as_json
 from nudging.cli import run
 from nudging.errors import ConfigError, InputError, ModelError
 from nudging.eval.load import read_jsonl
@@ -80,7 +80,7 @@ def test_rows_of_a_batch(tmp_path: Path, depth: int) -> None:
     path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     row = f'{{"prompt": "a", "more": {nest(depth)}}}'
     path.write_text(f'{row}\n{{"prompt": "What is the capital of France?"}}\n')
-    bad = next(LinesIn(path).rows(0, None))
+    bad = next(JsonlReader(path).rows(0, None))
     assert "not JSON" in bad.reason
     assert json.loads(as_json(row.encode())) == row
     assert run(["batch", str(path), str(out), *PAIR]) == 1

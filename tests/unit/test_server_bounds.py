@@ -188,7 +188,7 @@ def answered(bounds: list[str], own: dict[str, Any], **asked: Any) -> Any:
         {"preset": "official"},
         {"preset": "paper"},
         {"stop": "lookahead", "lookahead": 64},
-        {"stop": "lookahead", "lookahead": 64, "length": "official", "guards": "official"},
+        {"stop": "lookahead", "lookahead": 64, "length": "official", "guards": "none"},
         {"length": "official"},
         {"gamma": 1.0, "takeover": "word"},
     ],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nudging.drive.alone import Said, alone
+from nudging.drive.alone import AnswerToken, alone
 from nudging.engines.base import Want
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import UsageError
@@ -216,7 +216,7 @@ def written(
         async for happened in alone(engine, prompt, Want("base", top_k=2), most, stops):
             if isinstance(happened, Answer):
                 return said, happened
-            assert isinstance(happened, Said)
+            assert isinstance(happened, AnswerToken)
             said.append(happened.text)
         raise AssertionError
 

@@ -105,7 +105,7 @@ def test_nothing_is_read_for_a_client_that_has_left(path: str, body: dict[str, A
     app = make_app(ServedModels(engine, engine), AnswerQueue(LIMITS), ApiKeys([]))
 
     async def main() -> None:
-        engine._submit(free.wait)
+        engine._queue.submit(free.wait)
         came = asyncio.Queue[Sent]()
         came.put_nowait({"type": "http.request", "body": json.dumps(body).encode()})
         came.put_nowait({"type": "http.disconnect"})

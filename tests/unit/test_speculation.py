@@ -12,30 +12,35 @@ from hypothesis import strategies as st
 
 from nudging import Answer, NudgedModel
 from nudging.drive.speculate import Odds
+from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.pass_costs import PassCosts
 from nudging.errors import ModelError
+from nudging.prompts.chat import Part, Prompt
+from nudging.values.tokens import Step
 from tests.toys import UNSPACED, WORDS, EchoRuntime, ToyRuntime
 
 seeds = st.integers(0, 10**6)
-options = st.fixed_dictionaries(
-    {
-        "gamma": st.sampled_from([0.0, 0.2, 0.4, 0.6, 0.9]),
-        "max_tokens": st.integers(1, 80),
-        "lookahead": st.sampled_from([4, 8, 16]),
-    },
+sizes = {
+    "gamma": st.sampled_from([0.0, 0.2, 0.4, 0.6, 0.9]),
+    "max_tokens": st.integers(1, 80),
+}
+draws = {"temperature": st.sampled_from([0.0, 0.5, 1.5]), "seed": st.integers(0, 50)}
+official = st.fixed_dictionaries({"preset": st.just("official"), **sizes}, optional=draws)
+default = st.fixed_dictionaries(
+    {**sizes, "lookahead": st.sampled_from([4, 8, 16])},
     optional={
-        "temperature": st.sampled_from([0.0, 0.5, 1.5]),
-        "seed": st.integers(0, 50),
+        **draws,
         "opener": st.sampled_from(["base", "nudge"]),
         "takeover": st.sampled_from(["agreement", "confident", "word"]),
         "stop": st.sampled_from(["consult", "lookahead", "either"]),
-        "guards": st.sampled_from(["loop", "none", "official"]),
+        "guards": st.sampled_from(["loop", "none"]),
         "trigger": st.sampled_from(
             ["margin<0.3", "entropy>1.0", "bet>0.1", "top1<0.2 or veto>0.3"]
         ),
     },
 )
+options = default | official
 depths = st.sampled_from(["auto", 1, 2, 3, 8, 64])
 
 
@@ -63,7 +68,7 @@ def same(one: Answer, other: Answer) -> None:
 @given(seeds, options, depths, st.sampled_from([0.0, 0.5, 0.8, 1.0]), st.booleans())
 @settings(max_examples=400)
 def test_every_answer_is_the_same_with_and_without(
-    seed: int, options: dict[str, Any], depth: int | str, agreement: float, together: bool
+    seed: int, options: dict[str, Any], depth: Any, agreement: float, together: bool
 ) -> None:
     base, nudge = pair(seed, agreement, together=together)
     with NudgedModel(base, nudge, **options) as model:
@@ -77,7 +82,7 @@ def test_every_answer_is_the_same_with_and_without(
 @given(seeds, options, depths, st.sampled_from([0.5, 1.0]), st.booleans())
 @settings(max_examples=80)
 def test_and_so_in_scripts_without_spaces(
-    seed: int, options: dict[str, Any], depth: int | str, agreement: float, together: bool
+    seed: int, options: dict[str, Any], depth: Any, agreement: float, together: bool
 ) -> None:
     base, nudge = pair(seed, agreement, together=together, words=UNSPACED)
     with NudgedModel(base, nudge, **options) as model:
@@ -89,7 +94,7 @@ def test_and_so_in_scripts_without_spaces(
 @given(seeds, options, depths)
 @settings(max_examples=100)
 def test_models_that_never_agree_lose_time_only(
-    seed: int, options: dict[str, Any], depth: int | str
+    seed: int, options: dict[str, Any], depth: Any
 ) -> None:
     engines = (LocalEngine("b", ToyRuntime(seed)), LocalEngine("n", ToyRuntime(seed + 1)))
     model = NudgedModel(*engines, **options)
@@ -99,7 +104,7 @@ def test_models_that_never_agree_lose_time_only(
 @given(seeds, options, depths, st.integers(2, 5), st.booleans())
 @settings(max_examples=50)
 def test_many_at_once_are_what_each_is_alone(
-    seed: int, options: dict[str, Any], depth: int | str, slots: int, together: bool
+    seed: int, options: dict[str, Any], depth: Any, slots: int, together: bool
 ) -> None:
     questions = [f"question {i % 5}" for i in range(7)]
     with NudgedModel(*pair(seed, 0.8), **options) as alone:
@@ -242,12 +247,14 @@ def test_a_failure_in_the_worker_reaches_who_waits() -> None:
         def grow(self, slots: int) -> None:
             raise MemoryError("no room for more")
 
-    base, nudge = (LocalEngine("toy", NoRoom(seed, 1, slots=4)) for seed in (1, 2))
-    model = NudgedModel(base, nudge, guards="none", max_tokens=400)
+    engine = LocalEngine("toy", NoRoom(1, 1, slots=4))
 
-    async def both() -> list[Answer | BaseException]:
-        jobs = (model.answer_async(question) for question in ("one", "two"))
-        return await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 30)
+    async def both() -> list[Step | BaseException]:
+        prompts = (Prompt((Part(question),)) for question in ("one", "two"))
+        first, second = (engine.stream(prompt, b"", 20, Want()) for prompt in prompts)
+        await anext(first)  # which stays open
+        steps = asyncio.gather(anext(first), anext(second), return_exceptions=True)
+        return [*await asyncio.wait_for(steps, 30)]
 
     found = asyncio.run(both())
     assert any(isinstance(each, MemoryError) for each in found)

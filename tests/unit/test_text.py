@@ -10,6 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from nudging.prompts.controls import CONTROL_LIKE
+from nudging.rule.length import counter
 from nudging.values import text
 from nudging.values.text import (
     Words,
@@ -18,7 +19,6 @@ from nudging.values.text import (
     common_prefix,
     complete,
     found_in,
-    official_length,
     whole_words,
     word_at,
     word_start,
@@ -281,8 +281,8 @@ def test_thousands_of_texts_are_no_longer_pattern_than_one() -> None:
 
 def test_official_length_counts_tokens_of_gpt35() -> None:
     pytest.importorskip("bpe_openai")
-    assert official_length()("hello world") == 2
-    assert official_length()("") == 0
+    assert counter()("hello world") == 2
+    assert counter()("") == 0
 
 
 # --- control tokens in long texts -------------------------------------------------------------

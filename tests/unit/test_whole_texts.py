@@ -14,13 +14,15 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from nudging import NudgedModel
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.prompts.chat import Message
-from nudging.values.tokens import Candidate, StopReason
+from nudging.rule.config import StopRule
+from nudging.values.tokens import Candidate, Source, StopReason
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "whole_texts.jsonl"
 
@@ -99,11 +101,13 @@ def writer(text: str, tokens: str, sure: float, other: bytes) -> ScriptedEngine:
     return ScriptedEngine(after)
 
 
-def settings() -> Iterator[tuple[str, str, float, str, str, bool]]:
+def settings() -> Iterator[tuple[str, str, float, StopRule, Source, bool]]:
     pairs = [("bytes", "bytes"), ("words", "words"), ("words", "bytes"), ("threes", "words")]
+    stops: tuple[StopRule, ...] = get_args(StopRule)
+    openers: tuple[Source, ...] = get_args(Source)
     for pair in pairs:
-        for sure, stop in itertools.product([0.9, 0.3], ["consult", "lookahead", "either"]):
-            for opener, talk in itertools.product(["nudge", "base"], [False, True]):
+        for sure, stop in itertools.product([0.9, 0.3], stops):
+            for opener, talk in itertools.product(openers, [False, True]):
                 yield (*pair, sure, stop, opener, talk)
 
 

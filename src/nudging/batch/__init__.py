@@ -8,10 +8,10 @@
     row_options.py           the options of all rows
     work_folder.py           the results so far, which survive a crash
     join.py                  rows and results together, as one file
-    job.py                   all of it put to work
+    job.py                   all of it at work
     parts.py, answer_part.py, parts_folder.py, cluster.py
                              the same in parts, on a cluster
 
-A row is known by its place in the file. Nothing holds all rows, and nothing a row has come to is
-held in memory alone.
+A row is known by its position in the file. Nothing holds all rows, and no result is in memory
+alone.
 """

@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from ..aio import portal
+from ..aio import background_loop
 from .answer import RowAnswerer
 from .files import open_source, schemas_of
 from .job import Job
@@ -38,7 +38,7 @@ def answer_part(
         schemas = schemas_of(source, row_options.name_prefix) if kind == "parquet" else None
         job = Job(rows, out, source, row_options, requests, schemas)
         with opened(work_folder(out), {}) as work:
-            portal.call(job.do(step, work, at_once))
+            background_loop.call(job.do(step, work, at_once))
             job.finish(work, ordered=True)
         counts = Counter({str(name): count for name, count in work.counts.items()})
         to.put(part.name, out, bad_rows(out), counts)

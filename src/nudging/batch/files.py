@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import InputError, MissingExtra, UsageError
 from ..storage.safe_files import encode
 from ..storage.text_files import as_lines
-from .jsonl import LinesIn, LinesOut, as_json
+from .jsonl import JsonlReader, JsonlWriter, as_json
 from .row import Columns, Row, SourceRow
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ class RowSource(Protocol):
     def rows(self, start: int, columns: Sequence[str] | None) -> Iterator[Row]:
         """The rows from a place on. `columns`: what is needed of them; None for all."""
 
-    def kept(self) -> Iterator[SourceRow]:
-        """Each row as it stands there: as it came, and as a `RowSink` takes it."""
+    def originals(self) -> Iterator[SourceRow]:
+        """Each row as it is in the file, and as a `RowSink` takes it."""
 
 
 class RowSink(Protocol):
     """A file that rows go to."""
 
-    def write(self, kept: Any, added: Columns) -> None: ...
+    def write(self, row: Any, added: Columns) -> None: ...
     def close(self) -> None: ...
 
 
@@ -54,7 +54,7 @@ def open_source(path: Path, first: int = 0) -> RowSource:
             raise InputError(
                 f"{path} is not a file" if path.exists() else f"there is no file {path}"
             )
-        opened = LinesIn if kind == "jsonl" else _parquet().TableIn
+        opened = JsonlReader if kind == "jsonl" else _parquet().ParquetReader
         found: RowSource = opened(path, first)
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}") from None
@@ -65,7 +65,7 @@ def open_source(path: Path, first: int = 0) -> RowSource:
 
 def open_sink(path: Path, schemas: tuple[Any, Any] | None) -> RowSink:
     """Begin a file of rows. `schemas`: what `schemas_of` has found."""
-    return LinesOut(path, plain) if schemas is None else _parquet().TableOut(path, *schemas)
+    return JsonlWriter(path, plain) if schemas is None else _parquet().ParquetWriter(path, *schemas)
 
 
 def schemas_of(source: RowSource, prefix: str) -> tuple[Any, Any]:
@@ -78,12 +78,12 @@ def schemas_of(source: RowSource, prefix: str) -> tuple[Any, Any]:
 
     def data() -> Iterator[Mapping[str, Any]]:
         rows = source.rows(0, None)
-        for row, kept in zip(rows, source.kept(), strict=True):
+        for row, original in zip(rows, source.originals(), strict=True):
             if not row.reason:
-                yield json.loads(kept.row)
+                yield json.loads(original.with_id)
 
-    kept = source.schema if isinstance(source, parquet.TableIn) else parquet.schema_of(data)
-    return kept, parquet.added_schema(prefix)
+    own = source.schema if isinstance(source, parquet.ParquetReader) else parquet.schema_of(data)
+    return own, parquet.added_schema(prefix)
 
 
 def plain(row: TableRow) -> Any:
@@ -91,9 +91,9 @@ def plain(row: TableRow) -> Any:
     return _parquet().plain(row)
 
 
-def json_of(came: bytes | TableRow) -> bytes:
+def json_of(original: bytes | TableRow) -> bytes:
     """A row as JSON, whatever it is."""
-    return as_json(came) if isinstance(came, bytes) else encode(plain(came)).rstrip()
+    return as_json(original) if isinstance(original, bytes) else encode(plain(original)).rstrip()
 
 
 def kind_of(path: Path, what: str) -> str:

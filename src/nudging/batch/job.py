@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..aio.crowd import as_done
+from ..aio.concurrency import as_done
 from ..fingerprint import made_now, model_facts, sha256, versions
 from ..model import NudgedModel
 from .answer import RowAnswerer

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..errors import InputError
 from .files import RowSink, RowSource, json_of
-from .jsonl import LinesOut
+from .jsonl import JsonlWriter
 from .row import Result
 from .work_folder import WorkFolder
 
@@ -33,27 +33,27 @@ def join(
 
     `ordered`: in the order of the source; else as they were done. `own`: with its own columns.
     """
-    kept = enumerate(source.kept())
-    side = LinesOut(bad)
+    originals = enumerate(source.originals())
+    side = JsonlWriter(bad)
     try:
-        for number, each, result in _paired(kept, work.results(), ordered):
+        for number, each, result in _paired(originals, work.results(), ordered):
             if result.kind == "bad":
                 told = {"row": source.first + number + 1, "reason": result.data["reason"]}
-                side.write_bad(told, json_of(each.came))
+                side.write_bad(told, json_of(each.original))
             else:
-                sink.write(each.row if own else None, result.data)
+                sink.write(each.with_id if own else None, result.data)
     finally:
         side.close()
         sink.close()
 
 
 def _paired(
-    kept: Iterable[tuple[int, Any]], results: Iterable[tuple[int, Result]], ordered: bool
+    originals: Iterable[tuple[int, Any]], results: Iterable[tuple[int, Result]], ordered: bool
 ) -> Iterator[tuple[int, Any, Result]]:
     if ordered:
-        yield from matched(kept, results)
+        yield from matched(originals, results)
     else:
-        for number, result, each in matched(results, kept):
+        for number, result, each in matched(results, originals):
             yield number, each, result
 
 

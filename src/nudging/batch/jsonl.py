@@ -22,7 +22,7 @@ _LONGEST = 64 * 2**20
 """Bytes of a line; what is longer is no line, but a file of another kind."""
 
 
-class LinesIn:
+class JsonlReader:
     """The rows of a file."""
 
     def __init__(self, path: Path, first: int = 0) -> None:
@@ -42,7 +42,7 @@ class LinesIn:
             if number >= start:
                 yield _read(number, line)
 
-    def kept(self) -> Iterator[SourceRow]:
+    def originals(self) -> Iterator[SourceRow]:
         for number, line in enumerate(self._lines(), self.first):
             yield SourceRow(line, _with_id(number, line))
 
@@ -70,24 +70,24 @@ def names_of(lines: Iterable[bytes]) -> Sequence[str]:
     return next((tuple(row.data) for row in map(_read, count(), lines) if row.data), ())
 
 
-class LinesOut:
+class JsonlWriter:
     """Rows written to a file."""
 
     def __init__(self, path: Path, plain: Callable[[Any], Columns] = dict) -> None:
-        """`plain`: a row that is not kept as a line, as JSON can hold it."""
+        """`plain`: makes a row of another kind of file one that JSON can hold."""
         self._file, self._plain = fresh(path), plain
 
-    def write(self, kept: Any, added: Columns) -> None:
-        if kept is None:
+    def write(self, row: Any, added: Columns) -> None:
+        if row is None:
             self._file.write(encode(added))
-        elif isinstance(kept, bytes):
-            self._file.write(kept[:-1].rstrip() + b", " + encode(added)[1:])
+        elif isinstance(row, bytes):
+            self._file.write(row[:-1].rstrip() + b", " + encode(added)[1:])
         else:
-            self._file.write(encode({**self._plain(kept), **added}))
+            self._file.write(encode({**self._plain(row), **added}))
 
-    def write_bad(self, told: Columns, came: bytes) -> None:
-        """`told`: what is to be said of a row. `came`: the row as it came, as JSON."""
-        self._file.write(encode(told)[:-2] + b', "data": ' + came + b"}\n")
+    def write_bad(self, told: Columns, original: bytes) -> None:
+        """`told`: what to report of the row. `original`: the row as it is in the file, as JSON."""
+        self._file.write(encode(told)[:-2] + b', "data": ' + original + b"}\n")
 
     def close(self) -> None:
         with self._file as file:
@@ -113,7 +113,7 @@ def _read(number: int, line: bytes) -> Row:
 
 
 def as_json(line: bytes) -> bytes:
-    """A line as it stands there if it is JSON, else as a text."""
+    """A line as it is if that is JSON, else as a JSON string."""
     try:
         _parsed(line)
     except (ValueError, RecursionError):

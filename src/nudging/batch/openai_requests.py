@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from ..drive.alone import Said
+from ..drive.alone import AnswerToken
 from ..errors import InputError, ServerError
 from ..server.completion_serializer import CompletionSerializer, usage_data
 from ..server.openai_errors import ApiError, error_response
@@ -106,8 +106,10 @@ def _request(row: Columns) -> AnswerRequest:
     return request
 
 
-async def _whole(stream: AsyncGenerator[Said | Answer, None]) -> tuple[list[Said], Answer]:
-    said: list[Said] = []
+async def _whole(
+    stream: AsyncGenerator[AnswerToken | Answer, None],
+) -> tuple[list[AnswerToken], Answer]:
+    said: list[AnswerToken] = []
     async with aclosing(stream):
         async for event in stream:
             if isinstance(event, Answer):

@@ -28,13 +28,13 @@ _UNFIT = (pa.lib.ArrowException, OverflowError, UnicodeError)
 
 
 class TableRow(NamedTuple):
-    """A row as it stands in a file."""
+    """A row of a record batch."""
 
     batch: Any
     place: int
 
 
-class TableIn:
+class ParquetReader:
     """The rows of a file."""
 
     def __init__(self, path: Any, first: int = 0) -> None:
@@ -52,9 +52,9 @@ class TableIn:
             raise InputError(f"{path} has two columns of one name")
         self._numbered = "id" not in self.names
         self.own: Any = self._file.schema_arrow
-        """The schema of rows as they came."""
+        """The schema of the rows in the file."""
         self.schema = self.own.append(pa.field("id", pa.string())) if self._numbered else self.own
-        """And with an `id`."""
+        """The same with an `id`."""
 
     def rows(self, start: int, columns: Sequence[str] | None) -> Iterator[Row]:
         names = None if columns is None else [name for name in columns if name in self.names]
@@ -63,7 +63,7 @@ class TableIn:
                 if number >= start:
                     yield Row(number, data)
 
-    def kept(self) -> Iterator[SourceRow]:
+    def originals(self) -> Iterator[SourceRow]:
         for first, batch in self._batches(0, None):
             whole = self._with_ids(self.first + first, batch) if self._numbered else batch
             for place in range(batch.num_rows):
@@ -88,27 +88,27 @@ class TableIn:
                 first += batch.num_rows
 
 
-class TableOut:
-    """Rows written to a file. `schema`: that of what is kept."""
+class ParquetWriter:
+    """Rows written to a file. `schema`: that of their own columns."""
 
     def __init__(self, path: Path, schema: Any, added: Any) -> None:
-        self._path, self._kept, self._added = path, schema, added
+        self._path, self._schema, self._added = path, schema, added
         self._rows: list[tuple[Columns | TableRow, Columns]] = []
         both = pa.schema([*schema, *added], metadata=schema.metadata)
         path.unlink(missing_ok=True)  # or a link of that name would be written through
         self._writer = pq.ParquetWriter(path, both)
 
-    def write(self, kept: bytes | TableRow, added: Columns) -> None:
-        self._rows.append((json.loads(kept) if isinstance(kept, bytes) else kept, added))
+    def write(self, row: bytes | TableRow, added: Columns) -> None:
+        self._rows.append((json.loads(row) if isinstance(row, bytes) else row, added))
         if len(self._rows) == _WRITTEN:
             self._flush()
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
         if rows:
-            kept = _as_they_are([kept for kept, _ in rows], self._kept)
+            own = _as_they_are([row for row, _ in rows], self._schema)
             added = _arrays([added for _, added in rows], self._added)
-            arrays = [*kept.columns, *added]
+            arrays = [*own.columns, *added]
             self._writer.write_table(pa.table(arrays, schema=self._writer.schema))
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from ..storage.location import Location
 from ..storage.text_files import BEGIN, check_lines, no_object
 from .files import kind_of
 from .jsonl import lines_of, names_of
-from .parquet import TableIn, packed
+from .parquet import ParquetReader, packed
 
 
 class BatchPart(NamedTuple):
@@ -81,7 +81,7 @@ class InputFiles(NamedTuple):
 def _names(place: Location, kind: str) -> Sequence[str]:
     if kind == "parquet":
         with place.system.open_input_file(place.path) as file:
-            return TableIn(file).names
+            return ParquetReader(file).names
     with place.system.open_input_stream(place.path) as file:
         buffered = io.BufferedReader(file)
         begin = buffered.peek(BEGIN)[:BEGIN]
@@ -96,7 +96,7 @@ def cut(
     file: Any, path: str, name: str, kind: str, size: int, but: Collection[str]
 ) -> Iterator[BatchPart]:
     """The parts of an open file, `but` some."""
-    rows, pack = _kept(file, path, kind)
+    rows, pack = _originals(file, path, kind)
     first = 0
     while some := list(islice(rows, size)):
         part = f"{name}-{first:09}"
@@ -105,9 +105,11 @@ def cut(
         first += len(some)
 
 
-def _kept(file: Any, path: str, kind: str) -> tuple[Iterator[Any], Callable[[list[Any]], bytes]]:
-    """Each row as it came, and what makes a file of some."""
+def _originals(
+    file: Any, path: str, kind: str
+) -> tuple[Iterator[Any], Callable[[list[Any]], bytes]]:
+    """The rows as they are in the file, and a function that makes a file of some."""
     if kind == "parquet":
-        source = TableIn(file)
-        return (kept.came for kept in source.kept()), partial(packed, schema=source.own)
+        source = ParquetReader(file)
+        return (row.original for row in source.originals()), partial(packed, schema=source.own)
     return lines_of(io.BufferedReader(file), path), b"\n".join

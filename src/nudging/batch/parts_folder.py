@@ -42,7 +42,7 @@ class PartsFolder:
 
     # --- all of it ------------------------------------------------------------------------------
 
-    def check(self, *, resume: bool) -> Mapping[str, Any] | None:
+    def header_to_resume(self, *, resume: bool) -> Mapping[str, Any] | None:
         """The header of the work to resume, or None where it is to begin.
 
         Raises:

@@ -29,13 +29,13 @@ class Row(NamedTuple):
 class SourceRow(NamedTuple):
     """A row as it stands in a file: a line, or a slice of a table."""
 
-    came: Any
-    row: Any
+    original: Any
+    with_id: Any
     """The same with an `id`."""
 
 
 class Result(NamedTuple):
-    """What has come of a row."""
+    """The result of a row."""
 
     kind: Kind
     data: Mapping[str, Any]

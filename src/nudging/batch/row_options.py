@@ -18,7 +18,7 @@ from .row import ADDED, COLUMNS
 class RowOptions:
     options: Mapping[str, Any]
     """Those of the rule, by their names."""
-    prompt: Mapping[str, str]
+    prompt: Mapping[str, Any]
     """`base_form` and `prefix` of `NudgedModel`, where set."""
     system: str | None = None
     column: str | None = None

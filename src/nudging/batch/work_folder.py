@@ -101,7 +101,7 @@ class WorkFolder:
 
 @contextmanager
 def opened(folder: Path, header: Header) -> Iterator[WorkFolder]:
-    """Begin, or resume what `check_place` and `check_same` have let pass."""
+    """Begin, or resume what `header_to_resume` and `check_same` have let pass."""
     _check_folder(folder)
     folder.mkdir(exist_ok=True)
     with sole_writer(folder):
@@ -146,7 +146,7 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def check_place(out: Path, *, resume: bool) -> Mapping[str, Any] | None:
+def header_to_resume(out: Path, *, resume: bool) -> Mapping[str, Any] | None:
     """The header of the work to resume, or None where it is to begin.
 
     Raises:

@@ -18,7 +18,7 @@ from .measure import opened
 AT_ONCE = (1, 2, 4, 8)
 ORDER = (*AT_ONCE, *reversed(AT_ONCE))
 MOST_TOKENS = 32
-"""Of an answer: so many show what sharing costs, and a table takes minutes."""
+"""Of an answer: enough to show what sharing costs, in minutes."""
 
 
 def many(request: Workload) -> Suite:
@@ -36,7 +36,7 @@ async def _rows(request: Workload) -> AsyncGenerator[CaseResult, None]:
 async def _row(
     base: Engine, nudge: Engine, model: NudgedModel, request: Workload, at_once: int
 ) -> CaseResult:
-    """All questions, so many at once."""
+    """All questions, `at_once` of them at a time."""
     for engine in (base, nudge):
         await engine.forget()
     begun, worked, tokens = time.perf_counter(), time.process_time(), 0

@@ -76,7 +76,7 @@ async def compared(
     `options`: those of the rule.
     """
     choices: list[TokenChoice] = []
-    watched = (RecordingEngine(engine, choices) for engine in (base, nudge))
+    watched = (RecordingEngine(base, choices), RecordingEngine(nudge, choices))
     model = NudgedModel(*watched, max_tokens=request.tokens, **options)
     kind, gamma = base.capabilities.kind, model.config.gamma
     for question in request.questions:

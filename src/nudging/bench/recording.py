@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..engines.base import Engine, Want
 from ..prompts.chat import Message, Prompt
 from ..rule.config import Config
-from ..rule.trigger import CONSENT
+from ..rule.stop import CONSENT
 from ..values.text import common_prefix
 from ..values.tokens import Source, Step
 from ..values.variables import NONE, Variables

@@ -44,7 +44,7 @@ class ServerPair(NamedTuple):
 
 
 Measure = Callable[[Workload, ServerPair, int], Awaitable[list[CaseResult]]]
-"""A way of answering, measured with so many answers at once."""
+"""Answers the questions in one way, several at once (the number), and measures it."""
 
 
 async def rows(request: Workload, measures: Sequence[Measure]) -> AsyncGenerator[CaseResult, None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..aio import portal
+from ..aio import background_loop
 from ..engines import open_engine
 from ..engines.base import Engine
 from ..engines.spec import parse_spec
@@ -94,7 +94,9 @@ def _choices(
             for spec in models:
                 if spec not in engines:
                     engines[spec] = open_engine(spec)
-                    held.callback(lambda engine: portal.call(engine.aclose()), engines[spec])
+                    held.callback(
+                        lambda engine: background_loop.call(engine.aclose()), engines[spec]
+                    )
         trio = Trio(
             engines[made.base],
             engines[aligned or made.nudge],
@@ -105,7 +107,7 @@ def _choices(
         found: list[AlignedChoice] = []
         with (
             show.bar("prompts", len(questions)) as advance,
-            closing(portal.iterate(trio.each(questions))) as coming,
+            closing(background_loop.iterate(trio.each(questions))) as coming,
         ):
             for choices in coming:
                 found += choices

@@ -13,10 +13,9 @@ from ..page import answer_page, summary
 from ..prompts.chat import conversation
 from ..rule.config import settings
 from ..settings import ResolvedPair
-from ..values.data import answer_data, decision_data
 from ..values.tokens import Answer
 from . import show
-from .output_file import check_place, writing
+from .output_file import check_output, writing
 from .pair_options import SystemOption, load, options_of, pair_options, standard_input
 
 
@@ -43,7 +42,7 @@ def ask(
         question = _standard_input()
     conversation(question, system)
     if page is not None:
-        check_place(page, "--html")
+        check_output(page, "--html")
     with load(made) as model:
         screen = show.Screen(quiet=as_json, trace=trace)
         with model.stream(question, system=system, trace=trace, **made.options) as stream:
@@ -76,18 +75,16 @@ def _standard_input() -> str:
 
 def _print_json(answer: Answer, made: ResolvedPair, trace: bool) -> None:
     config = made.config
-    data = answer_data(answer) | {
+    found = answer.as_dict()
+    data = {name: found.pop(name) for name in ("text", "spans", "stop_reason")} | {
         "base": made.base,
         "nudge": made.nudge,
         "gamma": config.gamma,
         "preset": config.preset,
-        "nudge_rate": round(answer.nudge_rate, 4),
-        "notes": list(answer.notes),
-        "usage": answer.usage.as_dict(),
-        "seconds": round(answer.usage.seconds, 4),
+        **found,
     }
     if trace:
-        data["decisions"] = [decision_data(d) for d in answer.decisions]
+        data["decisions"] = [decision.as_dict() for decision in answer.decisions]
     show.print_json(data)
 
 

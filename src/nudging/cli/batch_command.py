@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..aio import portal
+from ..aio import background_loop
 from ..engines.base import answers_at_once
 from ..errors import UsageError
 from ..settings import ResolvedPair
@@ -134,15 +134,15 @@ def _answer_here(
     from ..batch.work_folder import (
         bad_rows,
         check_apart,
-        check_place,
         check_same,
         clear,
+        header_to_resume,
         work_folder,
     )
 
     kind_of(out, "OUT")
     check_apart(rows, out)
-    before = check_place(out, resume=resume)
+    before = header_to_resume(out, resume=resume)
     if resume and before is None and out.exists():
         with suppress(OSError):
             clear(work_folder(out))  # a kill may have left some of it
@@ -178,7 +178,7 @@ def _work(
             try:
                 with show.bar("rows", total, len(work.settled), every=EVERY) as advance:
                     step = job.row_options.step(model, requests=job.requests)
-                    portal.call(
+                    background_loop.call(
                         job.do(
                             step, work, at_once or answers_at_once(model.base, model.nudge), advance
                         )

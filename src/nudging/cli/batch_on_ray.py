@@ -38,7 +38,7 @@ def answer_on_cluster(
     from ..batch.work_folder import FORMAT, check_same
 
     folder = PartsFolder(out)
-    before = folder.check(resume=resume)
+    before = folder.header_to_resume(resume=resume)
     if folder.is_whole():
         show.tell(f"{out} is there, and whole: nothing is left to do")
         return

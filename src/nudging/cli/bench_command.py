@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from ..aio import portal
+from ..aio import background_loop
 from ..bench.case_results import HEAD, CaseResult, Speculate, Suite, Workload, legend, lines
 from ..bench.questions import QUESTIONS
 from ..errors import UsageError
@@ -137,7 +137,10 @@ def _suite(name: str, request: Workload) -> Suite:
 
 def _run(name: str, suite: Suite) -> list[CaseResult]:
     rows = []
-    with show.bar(name, suite.total) as advance, closing(portal.iterate(suite.rows)) as coming:
+    with (
+        show.bar(name, suite.total) as advance,
+        closing(background_loop.iterate(suite.rows)) as coming,
+    ):
         for row in coming:
             rows.append(row)
             advance()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..aio import portal
+from ..aio import background_loop
 from ..errors import NudgingError, UsageError
 from ..settings import Pair, ResolvedPair, config_path
 from ..values.tokens import Answer
@@ -28,7 +28,7 @@ from .pair_options import (
     load,
     pair_options,
 )
-from .remember import check, remember
+from .save_gamma import check_writable, save_gamma
 
 if TYPE_CHECKING:
     from ..eval.calibrate import Ends
@@ -121,14 +121,14 @@ def calibrate(
         raise UsageError("a trigger is set, and gamma is not read then")
     chosen, path = Pair(made.base, made.nudge, {}), config or config_path()
     if write is not None:
-        check(path, write, chosen)
+        check_writable(path, write, chosen)
     if prompts is not None:
         found = _by_share(made, prompts, limit, target, system, as_json=as_json)
     else:
         tried = _gammas(gammas)
         found = _by_task(made, str(task), data_dir, tried, limit, seed, as_json=as_json)
     if write is not None:
-        remember(path, write, chosen, found["gamma"])
+        save_gamma(path, write, chosen, found["gamma"])
         show.tell(f"gamma = {found['gamma']:g} is set for {write} in {path}")
     if as_json:
         show.print_json({"base": made.base, "nudge": made.nudge, **found, "written": write})
@@ -288,7 +288,7 @@ def _answers(
     answers = model.map_async(questions, system=system, **options)
     with (
         show.bar(f"gamma {options['gamma']:g}", len(questions)) as advance,
-        closing(portal.iterate(answers)) as coming,
+        closing(background_loop.iterate(answers)) as coming,
     ):
         for answer in coming:
             if isinstance(answer, NudgingError):

@@ -10,8 +10,8 @@ from ..page import summary
 from ..prompts.chat import Message
 from ..settings import ResolvedPair, config_of
 from . import show
+from .line_editor import line_editor
 from .pair_options import SystemOption, load, options_of, pair_options, standard_input
-from .prompt import prompt
 
 if TYPE_CHECKING:
     from ..model import NudgedModel
@@ -132,7 +132,7 @@ def _in_a_pipe(conversation: ChatSession, lines: Iterable[str]) -> None:
 
 def _at_a_terminal(conversation: ChatSession) -> None:
     show.aside("Nudged words stand out. /help tells the commands, /quit leaves.")
-    with prompt() as ask:
+    with line_editor() as ask:
         while (line := _asked(ask)) is not None:
             try:
                 if line and not _do(conversation, line):

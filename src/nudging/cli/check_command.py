@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from ..aio import portal
+from ..aio import background_loop
 from ..engines import open_engine
 from ..engines.base import Engine, Want, no_answer
 from ..errors import NudgingError, TemplateError
@@ -131,14 +131,16 @@ def examine(base: str, nudge: str, variables: Variables = NONE) -> PairCheck:
             with show.busy(f"trying {report.spec}"):
                 engine = _opened(report)
                 if engine is not None:
-                    opened.callback(lambda each: portal.call(each.aclose()), engine)
+                    opened.callback(lambda each: background_loop.call(each.aclose()), engine)
                     _examine(engine, source, report, variables)
                     engines[source] = engine
         nudged = NudgedCheck()
         if not any(report.problems for report in reports.values()):
             with show.busy("nudging an answer"):
                 try:
-                    portal.call(_nudge(engines["base"], engines["nudge"], variables, nudged))
+                    background_loop.call(
+                        _nudge(engines["base"], engines["nudge"], variables, nudged)
+                    )
                 except NudgingError as error:
                     nudged.problems.append(_told(error))
         return PairCheck(reports, nudged)
@@ -162,12 +164,12 @@ def _examine(engine: Engine, source: Source, report: ModelCheck, variables: Vari
         report.gate = None if nudges else capabilities.gate
         messages = conversation(QUESTION)
         if nudges:
-            prompt = portal.call(engine.render(messages, variables))
+            prompt = background_loop.call(engine.render(messages, variables))
             report.template = True
             report.notes = (*report.notes, *prompt.notes)
         else:
             prompt = base_prompt(messages)
-        portal.call(_measure(engine, prompt, Want(source), report))
+        background_loop.call(_measure(engine, prompt, Want(source), report))
     except NudgingError as error:
         if isinstance(error, TemplateError):
             report.template = False

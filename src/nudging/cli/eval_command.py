@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..aio import portal
+from ..aio import background_loop
 from ..engines.spec import parse_spec
 from ..errors import NudgingError, UsageError
 from ..settings import ResolvedPair, config_of
@@ -207,14 +207,14 @@ def _run(request: EvaluationRequest, out: Path, *, resume: bool) -> None:
     """Do what is left of a run."""
     from ..eval.evaluation import Evaluation
     from ..eval.header import check_resumed
-    from ..eval.run_folder import check_place, opened
+    from ..eval.run_folder import header_to_resume, opened
 
-    before = check_place(out, resume=resume)
+    before = header_to_resume(out, resume=resume)
     if before is not None:
         check_resumed(out, before, request.asked)  # before anything is loaded
     fetch_if_missing(*request.models.values())
     with show.busy("loading the models"):
-        evaluation = portal.call(Evaluation.open(request, out / "judge.jsonl"))
+        evaluation = background_loop.call(Evaluation.open(request, out / "judge.jsonl"))
         header = evaluation.header
     try:
         if before is not None:
@@ -224,7 +224,7 @@ def _run(request: EvaluationRequest, out: Path, *, resume: bool) -> None:
             try:
                 with (
                     show.bar("samples", total, len(run.done)) as advance,
-                    closing(portal.iterate(evaluation.lines(run))) as coming,
+                    closing(background_loop.iterate(evaluation.lines(run))) as coming,
                 ):
                     for line in coming:
                         run.add(line)
@@ -234,7 +234,7 @@ def _run(request: EvaluationRequest, out: Path, *, resume: bool) -> None:
                 show.tell(f"stopped with {done}; --resume goes on")
                 raise
     finally:
-        portal.call(evaluation.aclose())
+        background_loop.call(evaluation.aclose())
 
 
 def _rescore(run: Path, tasks: str | None, data_dir: Path | None) -> None:
@@ -245,7 +245,9 @@ def _rescore(run: Path, tasks: str | None, data_dir: Path | None) -> None:
 
     seed = read_header(run)["seed"]
     named = _listed(tasks, "--tasks") if tasks else ()
-    changes = portal.call(rescore(run, [read_task(text, data_dir, None, seed) for text in named]))
+    changes = background_loop.call(
+        rescore(run, [read_task(text, data_dir, None, seed) for text in named])
+    )
     for change in changes:
         was, now = change.right
         if change.otherwise:

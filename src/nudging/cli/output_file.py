@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import NudgingError, UsageError
 
 
-def check_place(path: Path, option: str, *, replaced: bool = False) -> None:
+def check_output(path: Path, option: str, *, replaced: bool = False) -> None:
     """Refuse what can't be written before any work is done. `replaced`: another file is to take
     its place, as nothing that only looks like a file must be."""
     if not path.absolute().parent.is_dir():

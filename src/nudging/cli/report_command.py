@@ -10,7 +10,7 @@ import typer
 
 from ..errors import MissingExtra, UsageError
 from . import show
-from .output_file import check_place, writing
+from .output_file import check_output, writing
 
 
 def report(
@@ -51,7 +51,7 @@ def report(
     if len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("a run is named twice")
     if out is not None and not as_inspect:
-        check_place(out, "--out", replaced=as_parquet)
+        check_output(out, "--out", replaced=as_parquet)
     form: Callable[[Sequence[Path], Path | None], None] = next(iter(wanted.values()), _page)
     form(runs, out)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..aio import portal
+from ..aio import background_loop
 from ..errors import ConfigError, MissingExtra, ServerError, UsageError
 from ..settings import config_path, is_there, read_serve
 from .pair_options import (
@@ -201,7 +201,7 @@ def ready(
         with load(made) as model:
             served = ServedModels(model.base, model.nudge, system=system, bounds=bounds, **given)
             with suppress(ServerError):  # one that is away may come back
-                portal.call(served.check())
+                background_loop.call(served.check())
             both = min(e.capabilities.concurrency for e in (model.base, model.nudge))
             queue = AnswerQueue(
                 Limits(max_answers or both, max_queue, first_limit, time_limit, max_body)

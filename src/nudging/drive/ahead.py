@@ -8,8 +8,7 @@ Three plans, chosen by what the engines can do and by nothing else:
     an early peek            servers, where drafts are always drawn to their end: the base model
                              is asked at the first word start while the draft is still coming
 
-None of them changes an answer. Of the rule it knows the options, and the most that a stream of the
-base model would be asked for.
+None of them changes an answer. Of the rule it reads the options and the facts that `Rule` names.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from dataclasses import replace
 
 from ..engines.base import Engine
 from ..engines.local.cpu_count import physical_cores
-from ..rule.base import Rule
 from ..rule.draft import Ask
+from ..rule.rule import Rule
 from ..values.text import complete, word_start
 from ..values.tokens import ModelUsage, Source, Step
 from .speculate import Drafter
@@ -30,8 +29,8 @@ from .streams import Side, Stream
 class Models:
     """The streams of an answer's two models."""
 
-    def __init__(self, flow: Rule, base: Side, nudge: Side) -> None:
-        self._flow = flow
+    def __init__(self, rule: Rule, base: Side, nudge: Side) -> None:
+        self._rule = rule
         self._engines = (base.engine, nudge.engine)
         drafts = Stream(nudge)
         self._drafter = self._make_drafter(base, drafts)
@@ -68,7 +67,7 @@ class Models:
     # --- a guess looked through -----------------------------------------------------------------
 
     def _make_drafter(self, base: Side, drafts: Stream) -> Drafter | None:
-        how, lookahead = self._flow.config.speculate, self._flow.config.lookahead
+        how, lookahead = self._rule.config.speculate, self._rule.config.lookahead
         first, second = self._engines
         # A server's draft costs a request, and one engine for both would change texts all the
         # time.
@@ -82,13 +81,13 @@ class Models:
     def _can_compute_together(self) -> bool:
         first, second = self._engines
         cores = (first.capabilities.cores, second.capabilities.cores)
-        if self._flow.config.speculate != "auto" or first is second:
+        if self._rule.config.speculate != "auto" or first is second:
             return False
         return None not in cores and sum(filter(None, cores)) <= physical_cores()
 
     async def _keep_up(self, ask: Ask) -> None:
         if not complete(ask.text)[1]:
-            config = self._flow.config
+            config = self._rule.config
             other: Source = "nudge" if ask.source == "base" else "base"
             most = config.lookahead if other == "nudge" else config.max_tokens
             await self._streams[other].foresee(ask.text, most)
@@ -96,18 +95,18 @@ class Models:
     # --- an early peek --------------------------------------------------------------------------
 
     def _can_peek_early(self) -> bool:
-        config = self._flow.config
+        config = self._rule.config
         first, second = self._engines
         here = first.capabilities.looks_ahead or second.capabilities.looks_ahead
-        drawn_whole = config.stop == "lookahead" and config.takeover != "word"
-        return drawn_whole and config.speculate != "off" and first is not second and not here
+        apart = first is not second and not here
+        return self._rule.drafts_whole and config.speculate != "off" and apart
 
     async def _peek_early(self, ask: Ask, step: Step) -> None:
         words = complete((ask.text + step.text)[len(ask.start) :])[0].decode()
-        at = word_start(words, 0, self._flow.config.words)
+        at = word_start(words, 0, self._rule.config.words)
         if at is not None:
             text = ask.start + words[:at].encode()
-            await self._streams["base"].foresee(text, self._flow.base_limit)
+            await self._streams["base"].foresee(text, self._rule.base_limit)
 
 
 def _is_shared(engine: Engine) -> bool:

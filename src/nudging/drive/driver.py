@@ -1,7 +1,7 @@
-"""Run a flow on two engines: each ask answered from a stream, closed where the flow leaves it.
+"""Run a rule on two engines: each ask answered from a stream, closed where the rule leaves it.
 
-One source for all: this is async, and `portal.py` runs it for those who are not. Knows no rule and
-no prompt format. What an answer is does not depend on anything here, only what it costs.
+This is async, and `background_loop.py` runs it for the synchronous API. What an answer is does not
+depend on anything here, only what it costs.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TypeVar, cast
 
 from ..engines.base import Engine
 from ..errors import NudgingError
-from ..rule.base import Rule
 from ..rule.draft import Ask
+from ..rule.rule import Rule
 from ..values.tokens import Answer, Decision, Piece, Step, Usage
 from .ahead import Models
 from .streams import Side
@@ -27,9 +27,9 @@ R = TypeVar("R")
 
 
 async def drive(
-    flow: Rule, base: Side, nudge: Side, head: str = ""
+    rule: Rule, base: Side, nudge: Side, head: str = ""
 ) -> AsyncGenerator[Piece | Decision | Answer, None]:
-    """Run a flow. Gives its pieces and decisions as they come, and at last the answer. `head`: what
+    """Run a rule. Gives its pieces and decisions as they come, and at last the answer. `head`: what
     the conversation began with (`Engine.seat`).
 
     Closing the generator early stops both engines at once and leaves them usable.
@@ -41,12 +41,12 @@ async def drive(
         for engine in sorted({base.engine, nudge.engine}, key=id):
             seats[engine] = await held.enter_async_context(engine.permit(head))
         base, nudge = (replace(side, engine=seats[side.engine]) for side in (base, nudge))
-        for side in (base, nudge):
+        for side in dict.fromkeys((base, nudge)):
             await side.engine.check_room(side.prompt)
-        models = Models(flow, base, nudge)
+        models = Models(rule, base, nudge)
         held.push_async_callback(models.close)
         decisions: list[Decision] = []
-        run = flow.run()
+        run = rule.run()
         reply: Step | None = None
         try:
             while True:
@@ -64,14 +64,14 @@ async def drive(
                 yield event
         finally:
             run.close()
-    transcript = flow.transcript
+    transcript = rule.transcript
     yield Answer(
         transcript.spans(),
         reason,
         Usage(
             models.usage("base", transcript.emitted("base")),
             models.usage("nudge", transcript.emitted("nudge")),
-            flow.rounds,
+            rule.rounds,
             time.perf_counter() - begun,
         ),
         tuple(decisions),
@@ -85,10 +85,10 @@ async def map_ordered(
 
     Reads at most four times as far ahead as it works. Closing it cancels what is at work.
     """
-    places = asyncio.Semaphore(concurrency)
+    permits = asyncio.Semaphore(concurrency)
 
     async def one(item: T) -> R | NudgingError:
-        async with places:
+        async with permits:
             try:
                 return await job(item)
             except NudgingError as error:

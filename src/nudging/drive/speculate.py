@@ -3,7 +3,7 @@
 The nudging model's draft is at once a nudge where the base model is in doubt and a guess of what it
 writes where it is not; and where a text repeats itself, what followed before is a guess that costs
 nothing. A wrong guess costs time, never a byte. How far a guess goes is decided by what passes
-have taken (`engines/pass_costs.py`) and by how often guesses were met. Knows no rule and no cache.
+have taken (`engines/pass_costs.py`) and by how often guesses were met.
 
 Speculative decoding: arXiv 2211.17192; look-up in the text: apoorvumang/prompt-lookup-decoding.
 """

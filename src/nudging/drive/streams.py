@@ -1,7 +1,7 @@
 """One model's part in an answer: its open stream, what was drawn from it, and what that cost.
 
 Steps may be drawn before the rule asks for them, and a stream may be begun in the background where
-the rule may ask next; it is then given what is there. Knows no rule.
+the rule may ask next; it is then given what is there.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class Side:
     engine: Engine
     prompt: Prompt
     want: Want
+    must_write: bool = False
+    """A control token in place of the first word is an error, for there would be no answer."""
 
 
 class _Source:
@@ -87,14 +89,14 @@ class Stream:
 
     async def step(self, ask: Ask) -> Step | None:
         """What the rule asks for. None where the model's context is full."""
-        place = self._place(ask.start, ask.text)
-        if place is None:
+        index = self._index(ask.start, ask.text)
+        if index is None:
             if ask.start != ask.text:
-                raise RuntimeError("a flow asked for the middle of a stream that is not open")
+                raise RuntimeError("a rule asked for the middle of a stream that is not open")
             await self.begin(ask.start, ask.n)
-            place = 0
-        if place < len(self._steps):
-            return self._steps[place]
+            index = 0
+        if index < len(self._steps):
+            return self._steps[index]
         ended = self._ended_in_doubt
         step = await self.draw()
         if step is None and ended:  # by the server, as it was allowed to
@@ -103,13 +105,13 @@ class Stream:
             step = await self.draw()
         return step
 
-    def _place(self, start: bytes, text: bytes) -> int | None:
+    def _index(self, start: bytes, text: bytes) -> int | None:
         """How many steps of the open stream lie before `text`, if it goes through there."""
         if self._source is None or self._name != len(start) or not self._data.startswith(text):
             return None
-        place = bisect_left(self._ends, len(text))
-        found = place < len(self._ends) and self._ends[place] == len(text)
-        return place if found else None
+        index = bisect_left(self._ends, len(text))
+        found = index < len(self._ends) and self._ends[index] == len(text)
+        return index if found else None
 
     @property
     def _ended_in_doubt(self) -> bool:
@@ -155,8 +157,8 @@ class Stream:
 
     def needs(self, ask: Ask) -> bool:
         """Whether the model has to be waited for to answer."""
-        place = self._place(ask.start, ask.text)
-        return place is None or place == len(self._steps)
+        index = self._index(ask.start, ask.text)
+        return index is None or index == len(self._steps)
 
     async def draw(self) -> Step | None:
         """One more step of the open stream, asked for or not. None where it has ended."""
@@ -168,7 +170,7 @@ class Stream:
         finally:
             self.seconds += time.perf_counter() - begun
         if step is not None:
-            if step.control and self._side.want.source == "nudge" and not self._data.strip():
+            if step.control and self._side.must_write and not self._data.strip():
                 raise no_answer(self._side.engine.spec, step.control)
             self._steps.append(step)
             self._data += step.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..aio import portal
+from ..aio import background_loop
 from .base import Engine
 from .kinds import open_spec
 from .spec import parse_spec
@@ -19,4 +19,4 @@ async def open_engine_async(spec: str) -> Engine:
 
 def open_engine(spec: str) -> Engine:
     """`open_engine_async` for those without an event loop."""
-    return portal.call(open_engine_async(spec))
+    return background_loop.call(open_engine_async(spec))

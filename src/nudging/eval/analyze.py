@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from ..drive.alone import Said, alone
+from ..drive.alone import AnswerToken, alone
 from ..drive.driver import map_ordered
 from ..engines.base import Engine, Want
 from ..errors import NudgingError
@@ -115,7 +115,7 @@ async def _answer(engine: Engine, prompt: Prompt, most: int) -> tuple[list[str],
     ended = False
     async with aclosing(alone(engine, prompt, Want("nudge"), most, ())) as events:
         async for event in events:
-            if isinstance(event, Said):
+            if isinstance(event, AnswerToken):
                 tokens.append(event.text)
             elif isinstance(event, Answer):
                 ended = event.stop_reason is StopReason.NUDGE

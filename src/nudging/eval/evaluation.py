@@ -1,4 +1,4 @@
-"""An evaluation: its tasks, methods and models opened and put to work.
+"""An evaluation: its tasks, methods and models, opened and at work.
 
 Each model is opened once, however many methods use it, and stays open to the end.
 """

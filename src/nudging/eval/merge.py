@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..storage.resumable import HEADER, Header, write_journal
 from ..storage.safe_files import write_json
 from .header import merged
-from .run_folder import SAMPLES, check_place, read_header, read_samples
+from .run_folder import SAMPLES, header_to_resume, read_header, read_samples
 from .sample_lines import Line, SampleKey, canonical, key, timeless
 
 
@@ -25,7 +25,7 @@ def merge(runs: Sequence[Path], out: Path) -> None:
         UsageError: they were made otherwise, a sample has different lines, or there is a run in
             `out` already.
     """
-    if check_place(out, resume=True) is not None:
+    if header_to_resume(out, resume=True) is not None:
         raise UsageError(f"{out} is there already", hint="name another --out for the merged run")
     headers = [read_header(run) for run in runs]
     header = merged(runs, headers)

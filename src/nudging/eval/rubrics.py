@@ -47,7 +47,7 @@ class Rubric:
         """The scores of a reply: of the last JSON object in it that has them all.
 
         Raises:
-            Unread: it has none, or a score that is no whole number in range.
+            UnreadableReply: it has none, or a score that is no whole number in range.
         """
         problem = "it holds no JSON object"
         for found in reversed(list(_objects(reply[-_TAIL:]))):

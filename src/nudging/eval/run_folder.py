@@ -61,7 +61,7 @@ class Run:
 
 @contextmanager
 def opened(folder: Path, header: Header) -> Iterator[Run]:
-    """Begin a run, or resume one that `check_place` and `check_resumed` have let pass."""
+    """Begin a run, or resume one that `header_to_resume` and `check_resumed` have let pass."""
     folder.mkdir(parents=True, exist_ok=True)
     with sole_writer(folder):
         if not (folder / HEADER).exists():
@@ -72,7 +72,7 @@ def opened(folder: Path, header: Header) -> Iterator[Run]:
             yield run
 
 
-def check_place(folder: Path, *, resume: bool) -> Mapping[str, Any] | None:
+def header_to_resume(folder: Path, *, resume: bool) -> Mapping[str, Any] | None:
     """The header of the run to resume, or None where one is to begin.
 
     Raises:

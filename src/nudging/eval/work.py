@@ -18,9 +18,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..aio.crowd import as_done
+from ..aio.concurrency import as_done
 from ..storage.safe_files import encode
-from ..values.data import answer_data
 from ..values.tokens import Answer
 from .sample_lines import Line, SampleKey, key
 from .task import Sample, Score
@@ -133,8 +132,8 @@ def plain_error(error: Exception) -> dict[str, str]:
 
 
 def plain_answer(answer: Answer) -> dict[str, Any]:
-    usage = answer.usage.as_dict()
-    return answer_data(answer) | {"usage": usage, "seconds": usage["seconds"]}
+    found = answer.as_dict()
+    return {name: found[name] for name in ("text", "spans", "stop_reason", "usage", "seconds")}
 
 
 def plain_score(score: Score) -> dict[str, Any]:

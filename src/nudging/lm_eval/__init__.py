@@ -21,7 +21,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 from tqdm import tqdm
 
-from ..aio import portal
+from ..aio import background_loop
 from ..drive.driver import map_ordered
 from ..engines.base import answers_at_once
 from ..engines.demo import is_missing, pull_demo
@@ -102,7 +102,7 @@ class NudgingLM(LM):  # type: ignore[misc]
             times[id(request)] += 1
         found = []
         with (
-            closing(portal.iterate(self._answers(jobs))) as answers,
+            closing(background_loop.iterate(self._answers(jobs))) as answers,
             tqdm(total=len(jobs), desc="nudging", disable=disable_tqdm) as bar,
         ):
             for request, text in zip(requests, answers, strict=True):

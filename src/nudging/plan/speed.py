@@ -26,7 +26,8 @@ class Speed:
     most: int = 256
     """Sequences in a step; further requests wait in line."""
     block: int = 16
-    """Of a text it has seen, whole blocks of so many tokens need not be read again."""
+    """Tokens of a block of the prefix cache: of a text that it has seen, whole blocks are not read
+    again."""
     drafts: int = 0
     """Tokens that the server itself guesses before each step (its own speculative decoding)."""
     met: float = 0.0

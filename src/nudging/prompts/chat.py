@@ -152,7 +152,7 @@ def is_template(form: str) -> bool:
 def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "") -> Prompt:
     """The base model's prompt.
 
-    `form`: `plain` is the authors' `{system}\\n{prefix}{question}\\n` (utils.py:29); `dialogue`
+    `form`: `plain` is the authors' `{system}\\n{prefix}{question}\\n` (utils.py:25); `dialogue`
     lines of `User:` and `Assistant:`, where a new `User:` counts as the base model's end;
     `text` the one question and nothing else, for who writes whole prompts; `auto` is plain for
     one question and dialogue for more; anything else is a Jinja template of the user's own over

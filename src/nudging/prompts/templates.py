@@ -67,7 +67,7 @@ NAMED: Mapping[str, str] = {
     "mistral": _MISTRAL,
 }
 """Built-in templates, for servers that can't say theirs. Llama-2, Llama-3, Gemma and OLMo follow
-utils.py:31-63 for one question; none writes the begin-of-text token, which the tokenizer adds."""
+utils.py:27-58 for one question; none writes the begin-of-text token, which the tokenizer adds."""
 
 
 def named_template(name: str) -> str:

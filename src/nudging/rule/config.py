@@ -17,13 +17,13 @@ from ..values.sampling import GREEDY, Sampling
 from ..values.text import Words
 from ..values.tokens import Source
 from ..values.variables import Scalar, check_variables
+from .length import Length
 from .trigger import Bound, Trigger, parse_trigger
 
 Preset = Literal["default", "official", "paper"]
 Takeover = Literal["agreement", "confident", "word"]
 StopRule = Literal["consult", "lookahead", "either"]
-Guards = Literal["loop", "official", "none"]
-Length = Literal["tokens", "official"]
+Guards = Literal["loop", "none"]
 _Count = Annotated[int, Range(1, words="a whole number from 1")]
 
 
@@ -84,9 +84,9 @@ class Config:
     lookahead: Annotated[
         int, Range(4, 1024), Help("Longest draft of the nudging model, in its tokens.")
     ] = 16
-    guards: Annotated[Guards, Help("Against repetition: ours, the authors' four, or none.")] = (
-        "loop"
-    )
+    guards: Annotated[
+        Guards, Help("Against repetition: `loop`, or none. Preset `official` has four of its own.")
+    ] = "loop"
     max_tokens: Annotated[
         _Count, Help("Length limit of an answer, in tokens as `length` counts them.")
     ] = 512
@@ -154,6 +154,14 @@ class Config:
     def shares_prefix(self) -> bool:
         """Whether both models read the prefix of a question, as the authors have it."""
         return self.preset != "default"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `of` makes this of: the preset, and what is not as the preset has it."""
+        plain = Config.of(self.preset)
+        own = {name: getattr(self, name) for name in _FIELDS}
+        differing = {name: value for name, value in own.items() if value != getattr(plain, name)}
+        return {"preset": self.preset, **differing}
 
     @classmethod
     def of(cls, preset: str = "default", **options: Any) -> Config:
@@ -274,7 +282,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "official": {
         "words": "space",
         "stop": "lookahead",
-        "guards": "official",
+        "guards": "none",
         "length": "official",
         "max_rounds": 150,
     },

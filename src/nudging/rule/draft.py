@@ -1,6 +1,6 @@
-"""What the flow asks for, and the nudging model's draft as far as it has been asked.
+"""What a rule asks for, and the nudging model's draft as far as it has been asked.
 
-Knows no rule: `flow.py` decides what of a draft is taken.
+The rule decides what of a draft is taken.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..values.scripts import begins_character
 from ..values.text import Words, complete, is_no_word, word_start
@@ -29,7 +30,10 @@ class Ask:
     n: int
 
 
+T = TypeVar("T")
 Event = Ask | Piece | Decision
+Asking = Generator[Event, Step | None, T]
+"""What asks models on the way to its result: each `Ask` is answered by a `Step`, or by None."""
 _CONTEXT = 256
 """Bytes before a draft that say whether it begins inside of a character or of a word."""
 
@@ -76,7 +80,7 @@ class Draft:
             if at < len(self.text) and begins_character(before + self.text, len(before) + at):
                 yield at
 
-    def more(self) -> Generator[Event, Step | None, bool]:
+    def more(self) -> Asking[bool]:
         """Ask for one more token. Whether one came."""
         if not self.open:
             return False
@@ -95,7 +99,7 @@ class Draft:
         self.text = complete(self.data)[0].decode()
         return True
 
-    def next_word(self, begin: int, words: Words) -> Generator[Event, Step | None, int | None]:
+    def next_word(self, begin: int, words: Words) -> Asking[int | None]:
         """Where the next word of `text` starts after `begin`, drafting on as needed; None if
         nowhere. With `any`, in a long stretch without white space each token counts as a word, or
         else the whole draft."""

@@ -7,8 +7,6 @@ things follow from exact copies, and nothing from copies that differ, if only in
             sooner that the answer is over, unless it is sure to go on and these are few copies
     loop    many copies in a row, up to the end of the answer: the nudging model is asked, and if
             it would go on with the next copy, the answer ends
-
-Knows no model and no turn; the rule (`flow.py`) says when to look.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The answer as it grows: its bytes, who wrote each token, and how much has been shown.
 
-Knows no rule; `flow.py` decides what goes in, what is cut, and what may be shown.
+The rule decides what goes in, what is cut, and what may be shown.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ class _Entry:
     handover: Handover | None
     end: int
     """Length of the answer after this token."""
+    step: Step | None
+    """None once it has been shown."""
 
 
 class Transcript:
     def __init__(self, data: bytes = b"") -> None:
         self.data = data
         """The answer so far, in bytes; it may end in half a character during a base turn."""
-        self._given = len(data)
+        self.given = len(data)
+        """How much of it was there before."""
         self._entries: list[_Entry] = []
         self._shown = 0  # entries
         self._half = b""  # bytes of a character whose other half has not been shown yet
@@ -38,7 +41,7 @@ class Transcript:
     @property
     def shown(self) -> int:
         """How many bytes have been shown, or were there before."""
-        return self._entries[self._shown - 1].end if self._shown else self._given
+        return self._entries[self._shown - 1].end if self._shown else self.given
 
     def emitted(self, source: Source) -> int:
         return sum(entry.source == source for entry in self._entries)
@@ -49,11 +52,11 @@ class Transcript:
         """Add a step's token, or the first part of it."""
         self.data += text
         token = Token(text, step.top1, step.id)
-        self._entries.append(_Entry(source, token, handover, len(self.data)))
+        self._entries.append(_Entry(source, token, handover, len(self.data), step))
 
     def cut(self, length: int) -> None:
         """Take back all bytes after `length`."""
-        self.data = self.data[: max(length, self._given)]
+        self.data = self.data[: max(length, self.given)]
         while self._entries and self._entries[-1].end > len(self.data):
             last = self._entries.pop()
             begin = last.end - len(last.token.text)
@@ -84,8 +87,10 @@ class Transcript:
                 self._opened = entry.handover
             self._shown += 1
             whole, self._half, _ = complete(self._half + entry.token.text)
+            step, entry.step = entry.step, None
             if whole:
-                yield Piece(entry.source, whole.decode(), entry.token.top1, self._opened)
+                text, top1 = whole.decode(), entry.token.top1
+                yield Piece(entry.source, text, top1, self._opened, step)
                 self._opened = None
 
     def spans(self) -> tuple[Span, ...]:

@@ -1,18 +1,19 @@
-"""Single decisions, as pure functions: triggers, agreement, and the authors' heuristics.
+"""Whether the base model is in doubt at a step, and whether two models agree. Pure functions.
 
-Knows nothing of the order in which they are asked; that is `flow.py`.
+A trigger is a bound on a measure of the base model's step, several of them joined by `and` and
+`or`, or any function of a `Step`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ..errors import ConfigError
-from ..values.tokens import HandoverReason, Step
+from ..values.tokens import Step
 
 
 class Trigger(Protocol):
@@ -29,8 +30,9 @@ _OF_BOTH = ("bet", "veto")
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`top1 < bound`, `margin < bound` or `entropy > bound` (nats) of the base model's step.
-    Strict, as in utils.py:110. Two look at what the nudging model would write there, its *opinion*:
+    """`top1 < bound`, `margin < bound` or `entropy > bound` (nats) of the base model's step, which
+    is not in doubt at the bound itself. Two look at what the nudging model would write there, its
+    *opinion*:
 
         bet > bound    its best token is more likely to it, by so much, than the base model's own
                        is to the base model (the confidence bet of arXiv 2604.16146)
@@ -193,44 +195,5 @@ def fires(trigger: Trigger, step: Step, opinion: Step | None) -> bool:
 
 
 def agrees(step: Step, next_word: str) -> bool:
-    """The nudging model's next word begins with the base model's own token (utils.py:282-284)."""
+    """The nudging model's next word begins with the base model's own token."""
     return not step.is_end and next_word.encode().startswith(step.text)
-
-
-CONSENT: Mapping[HandoverReason, float] = {
-    "opening": 1.0,
-    "end": 0.02,
-}
-"""Probability of its end at which the nudging model counts as ending, where it is not `consent`.
-Never before its first word; soon where the base model wants to end too. Measured on the built-in
-pair (`docs/decisions.md`): small aligned models seldom put the end first in others' texts."""
-SURE = 0.9
-"""Probability of what the nudging model would go on with, from which only `consent` counts."""
-
-
-def seen_before(chunk: str, text: str) -> bool:
-    """The authors' `repetition_check`: over five words, all of it there already (utils.py:95)."""
-    return len(chunk.split(" ")) > 5 and chunk in text
-
-
-def without_repeated_suffix(text: str) -> str:
-    """The authors' `remove_redundant_repetitions` (utils.py:53-92), quirks included.
-
-    The binary search assumes that a repeated suffix of some length implies one of every shorter
-    length, which is not so; it can miss repeats, and so do we.
-    """
-    text = text.strip()
-    while size := _repeated_suffix(text):
-        text = text[:-size]
-    return text
-
-
-def _repeated_suffix(text: str) -> int:
-    low, high, found = 0, len(text), 0
-    while low <= high:
-        middle = (low + high) // 2
-        if middle >= 30 and text[:-middle].endswith(text[-middle:]):
-            found, low = middle, middle + 1
-        else:
-            high = middle - 1
-    return found

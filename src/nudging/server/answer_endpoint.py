@@ -18,7 +18,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from ..drive.alone import Said
+from ..drive.alone import AnswerToken
 from ..errors import NudgingError, ServerError
 from ..prompts.chat import Message, Question
 from ..values.tokens import Answer
@@ -33,8 +33,8 @@ from .request_reader import AnswerRequest
 from .response_serializer import Serializer
 from .served_models import ServedModels
 
-AnswerStream = AsyncGenerator[Said | Answer, None]
-AnswerEvent = tuple[int, Said | Answer]
+AnswerStream = AsyncGenerator[AnswerToken | Answer, None]
+AnswerEvent = tuple[int, AnswerToken | Answer]
 """What happens in an answer, with its number."""
 EventBatches = AsyncGenerator[list[AnswerEvent], None]
 """What has happened since the last look, in its order."""
@@ -186,7 +186,7 @@ class _AnswerTask:
         self._collected.add(some)
         data: list[Mapping[str, Any]] = []
         for index, happened in some:
-            if isinstance(happened, Said):
+            if isinstance(happened, AnswerToken):
                 data.append(self._serializer.piece(index, happened))
             else:
                 data.extend(self._serializer.closings(index, happened))
@@ -261,12 +261,12 @@ class _Collected:
     """What each answer has so far."""
 
     def __init__(self, count: int) -> None:
-        self.said: list[list[Said]] = [[] for _ in range(count)]
+        self.said: list[list[AnswerToken]] = [[] for _ in range(count)]
         self._answers: dict[int, Answer] = {}
 
     def add(self, some: list[AnswerEvent]) -> None:
         for index, happened in some:
-            if isinstance(happened, Said):
+            if isinstance(happened, AnswerToken):
                 self.said[index].append(happened)
             else:
                 self._answers[index] = happened

@@ -9,10 +9,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..drive.alone import Said
+from ..drive.alone import AnswerToken
 from ..page import answer_page
 from ..rule.config import Config
-from ..values.data import answer_data, handover_data
 from ..values.tokens import Answer, Candidate, StopReason
 from .bounds import Bounds
 from .json_http import DONE
@@ -51,7 +50,10 @@ class CompletionSerializer:
     # --- in one piece ---------------------------------------------------------------------------
 
     def whole(
-        self, said: Sequence[Sequence[Said]], answers: Sequence[Answer], usage: dict[str, Any]
+        self,
+        said: Sequence[Sequence[AnswerToken]],
+        answers: Sequence[Answer],
+        usage: dict[str, Any],
     ) -> dict[str, Any]:
         choices = [
             self._choice(index, tokens, answer)
@@ -60,7 +62,7 @@ class CompletionSerializer:
         kind = "chat.completion" if self._chat else "text_completion"
         return {**self._shared, "object": kind, "choices": choices, "usage": usage}
 
-    def _choice(self, index: int, tokens: Sequence[Said], answer: Answer) -> dict[str, Any]:
+    def _choice(self, index: int, tokens: Sequence[AnswerToken], answer: Answer) -> dict[str, Any]:
         if self._chat:
             text: dict[str, Any] = {
                 "message": {"role": "assistant", "content": answer.text, "refusal": None}
@@ -83,7 +85,7 @@ class CompletionSerializer:
             for index in range(self._request.answers):
                 yield self._chunk(index, {"role": "assistant", "content": ""})
 
-    def piece(self, index: int, said: Said) -> dict[str, Any]:
+    def piece(self, index: int, said: AnswerToken) -> dict[str, Any]:
         text = {"content": said.text} if self._chat else said.text
         shown = self._logprobs(index, [said])
         return self._chunk(index, text, logprobs=shown, nudging=author_data(said))
@@ -133,7 +135,7 @@ class CompletionSerializer:
 
     # --- probabilities --------------------------------------------------------------------------
 
-    def _logprobs(self, index: int, tokens: Sequence[Said]) -> dict[str, Any] | None:
+    def _logprobs(self, index: int, tokens: Sequence[AnswerToken]) -> dict[str, Any] | None:
         most = self._request.logprobs
         if most is None:
             return None
@@ -155,34 +157,28 @@ def nudging_data(
     request: AnswerRequest, index: int, answer: Answer, settings: Callable[[], Mapping[str, str]]
 ) -> dict[str, Any]:
     """What goes under `nudging`: who wrote what, the nudge rate, why it ended, and its cost."""
-    data = answer_data(answer)
-    own = {
-        "spans": data["spans"],
-        "nudge_rate": round(answer.nudge_rate, 4),
-        "stop_reason": data["stop_reason"],
-        "notes": list(answer.notes),
-        "usage": answer.usage.as_dict(),
-    }
+    found = answer.as_dict()
+    own = {name: found[name] for name in ("spans", "nudge_rate", "stop_reason", "notes", "usage")}
     if request.page:
         own["page"] = answer_page(answer, request.questions[index // request.n], settings())
     return own
 
 
-def author_data(said: Said) -> dict[str, Any]:
+def author_data(said: AnswerToken) -> dict[str, Any]:
     """Who wrote a piece of a stream, and how sure it was."""
     own: dict[str, Any] = {"source": said.source, "top1": said.top1}
     if said.handover:
-        own["handover"] = handover_data(said.handover)
+        own["handover"] = said.handover.as_dict()
     return own
 
 
-def chosen(said: Said, most: int) -> dict[str, Any]:
+def chosen(said: AnswerToken, most: int) -> dict[str, Any]:
     """A token's probability, and at most so many candidates."""
     top = [_token(*candidate) for candidate in said.top[:most]]
     return {**_token(said.text.encode(), said.prob), "top_logprobs": top}
 
 
-def _by_text(said: Said, candidates: Iterable[Candidate]) -> dict[str, float]:
+def _by_text(said: AnswerToken, candidates: Iterable[Candidate]) -> dict[str, float]:
     """The candidates, and always the token itself."""
     shown = {text.decode(errors="replace"): _log(prob) for text, prob in candidates}
     return {**shown, said.text: _log(said.prob)}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..drive.alone import Said
+from ..drive.alone import AnswerToken
 from ..values.tokens import Answer
 from .completion_serializer import (
     CompletionSerializer,
@@ -40,13 +40,16 @@ class ResponseSerializer:
         self._request, self._settings = request, settings
         self._number, self._created = number, created
         self._events = 0
-        self._said: list[Said] = []
+        self._said: list[AnswerToken] = []
         self._answer: Answer | None = None
 
     # --- in one piece ---------------------------------------------------------------------------
 
     def whole(
-        self, said: Sequence[Sequence[Said]], answers: Sequence[Answer], usage: dict[str, Any]
+        self,
+        said: Sequence[Sequence[AnswerToken]],
+        answers: Sequence[Answer],
+        usage: dict[str, Any],
     ) -> dict[str, Any]:
         self._said, self._answer = list(said[0]), answers[0]
         return self._ended(usage)
@@ -113,7 +116,7 @@ class ResponseSerializer:
             "logprobs": self._logprobs(self._said),
         }
 
-    def _logprobs(self, tokens: Sequence[Said]) -> list[dict[str, Any]]:
+    def _logprobs(self, tokens: Sequence[AnswerToken]) -> list[dict[str, Any]]:
         most = self._request.logprobs
         return [] if most is None else [chosen(said, most) for said in tokens]
 
@@ -126,7 +129,7 @@ class ResponseSerializer:
         yield self._event("output_item.added", output_index=0, item=self._item())
         yield self._of_part("content_part.added", part=self._part())
 
-    def piece(self, index: int, said: Said) -> dict[str, Any]:
+    def piece(self, index: int, said: AnswerToken) -> dict[str, Any]:
         self._said.append(said)
         shown = self._logprobs([said])
         own = author_data(said)

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import Any, Literal, cast, get_args
 
 from .. import __version__
-from ..drive.alone import Said, alone
+from ..drive.alone import AnswerToken, alone
 from ..engines.base import Engine, Want
 from ..errors import ConfigError, InputError, NudgingError, ServerTimeout
 from ..model import PREFIX, NudgedModel
@@ -61,7 +61,7 @@ class ServedModels:
     def engines(self) -> Mapping[Source, Engine]:
         return self._engines
 
-    def answers(self, request: AnswerRequest) -> list[AsyncGenerator[Said | Answer, None]]:
+    def answers(self, request: AnswerRequest) -> list[AsyncGenerator[AnswerToken | Answer, None]]:
         """The answers that a request asks for, none of them begun. Errors in it show here.
 
         All choices of a prompt in a row. Each has a seed of its own, and the same request with the
@@ -80,7 +80,9 @@ class ServedModels:
                 options["trigger"] = config.trigger
             preparing = asyncio.Lock()
 
-            def answer(question: Question, number: int) -> AsyncGenerator[Said | Answer, None]:
+            def answer(
+                question: Question, number: int
+            ) -> AsyncGenerator[AnswerToken | Answer, None]:
                 own = {**options, "seed": (first + number) % 2**63}
                 if number == 0:  # errors show here; the others are prepared in their turn
                     return self._answer(request, question, own)
@@ -100,7 +102,7 @@ class ServedModels:
         question: Question,
         options: dict[str, Any],
         preparing: asyncio.Lock,
-    ) -> AsyncGenerator[Said | Answer, None]:
+    ) -> AsyncGenerator[AnswerToken | Answer, None]:
         async with preparing:  # a long prompt takes a while: let others in between
             await asyncio.sleep(0)
             answer = self._answer(request, question, options)
@@ -110,7 +112,7 @@ class ServedModels:
 
     def _answer(
         self, request: AnswerRequest, question: Question, options: dict[str, Any]
-    ) -> AsyncGenerator[Said | Answer, None]:
+    ) -> AsyncGenerator[AnswerToken | Answer, None]:
         if request.model == "nudged":
             return self._nudged(request, question, options)
         source = cast("Source", request.model)
@@ -122,7 +124,7 @@ class ServedModels:
         want = Want(source, sampling, top)
         conversation(question, self._system_text(request, question))
 
-        async def events() -> AsyncGenerator[Said | Answer, None]:
+        async def events() -> AsyncGenerator[AnswerToken | Answer, None]:
             prompt = await self._prompt(source, request, question)
             run = alone(self._engines[source], prompt, want, config.max_tokens, config.stop_strings)
             async with aclosing(run):
@@ -133,7 +135,7 @@ class ServedModels:
 
     def _nudged(
         self, request: AnswerRequest, question: Question, options: dict[str, Any]
-    ) -> AsyncGenerator[Said | Answer, None]:
+    ) -> AsyncGenerator[AnswerToken | Answer, None]:
         pair = self._pairs["text" if request.kind == "text" else "chat"]
         stream = pair.stream(
             question, system=self._system_text(request, question), limit=self._most, **options
@@ -141,13 +143,13 @@ class ServedModels:
         if request.logprobs is not None:
             self._check_logprobs(request, options)
 
-        async def events() -> AsyncGenerator[Said | Answer, None]:
+        async def events() -> AsyncGenerator[AnswerToken | Answer, None]:
             async with stream:
                 async for piece in stream:
                     if isinstance(piece, Piece):
                         top1 = piece.top1 or 0.0
                         top = (Candidate(piece.text.encode(), top1),)
-                        yield Said(piece.source, piece.text, top1, top1, top, piece.handover)
+                        yield AnswerToken(piece.source, piece.text, top1, top1, top, piece.handover)
             yield stream.answer
 
         return events()

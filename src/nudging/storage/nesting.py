@@ -14,7 +14,7 @@ MOST = 100
 
 
 def shallow(data: T) -> T:
-    """The data, of dicts and lists, as they came.
+    """The data, of dicts and lists, unchanged.
 
     Raises:
         RecursionError: they are nested more than `MOST` deep, as where a parser finds that itself.

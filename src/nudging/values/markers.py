@@ -1,7 +1,7 @@
 """Texts that are looked for in an answer as it grows, such as those that end it.
 
 A byte costs the same however long the answer is, and however many texts there are of whatever
-length: one automaton (Aho and Corasick, 1975) reads each byte once. Knows no model and no rule.
+length: one automaton (Aho and Corasick, 1975) reads each byte once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Scripts: which ones put no spaces between words, and what readers take for one character.
 
 Unicode says both, and the package `regex` brings its tables. Text whose words are all divided by
-spaces is told apart without it. Knows no word convention and no model.
+spaces is told apart without it.
 """
 
 from __future__ import annotations

@@ -1,20 +1,17 @@
 """Byte seams and words: where characters, words and sentences begin and end. Pure functions.
 
-Knows no model and no rule. Words follow one of two conventions: `space` is the authors' (single
+Words follow one of two conventions: `space` is the authors' (single
 spaces divide, a newline is part of a word), `any` is ours (any white space divides; an ideograph
 or kana is a word; in other scripts without spaces, each token that begins a character is one).
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from ..errors import MissingExtra
 from .scripts import CJK, has_joined, is_beside_joined
 
 Words = Literal["space", "any"]
@@ -43,6 +40,15 @@ def complete(data: bytes) -> tuple[bytes, bytes, bool]:
         whole, rest = data[: error.start], data[error.start :]
         return whole, rest, error.reason != "unexpected end of data"
     return data, b"", False
+
+
+_CONTINUING = bytes(range(0x80, 0xC0))
+"""UTF-8's bytes that continue a character: at the front of a tail they belong to one cut off."""
+
+
+def half_character(data: bytes) -> bytes:
+    """The half character at the end of a text that is otherwise valid. Looks at its end alone."""
+    return complete(data[-3:].lstrip(_CONTINUING))[1]
 
 
 def common_prefix(a: Sequence[object], b: Sequence[object]) -> int:
@@ -190,32 +196,3 @@ def found_in(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
             at = found.end()
             yield found
         at = max(at, end)
-
-
-def check_official_length() -> None:
-    """
-    Raises:
-        MissingExtra: the authors' measure of length is not installed.
-    """
-    if importlib.util.find_spec("bpe_openai") is None:
-        raise MissingExtra("length in GPT-3.5's tokens (presets official and paper)", "paper")
-
-
-@functools.cache
-def official_length() -> Callable[[str], int]:
-    """The authors' measure of length: tokens of GPT-3.5's vocabulary (utils.py:3-4)."""
-    check_official_length()
-    import bpe_openai
-
-    encoding = bpe_openai.get_encoding("cl100k_base")
-    return lambda text: len(encoding.encode_ordinary(text))
-
-
-def official_reaches(parts: Iterable[bytes], most: int) -> bool:
-    """Whether texts have so much length together by the authors' measure. They add up the lengths
-    of two parts (utils.py:137 and 344), which may differ from that of the whole."""
-    parts = list(parts)
-    if sum(map(len, parts)) < most:  # a token has a byte at least
-        return False
-    count = official_length()
-    return sum(count(part.decode(errors="ignore")) for part in parts) >= most

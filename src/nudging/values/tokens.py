@@ -1,4 +1,4 @@
-"""The values that every other file trades. All frozen; none knows an engine, a rule or a wire.
+"""The values that every other file trades. All are frozen.
 
 Text inside the library is bytes, because a token may hold half a character. Where a person or a
 server reads it (a span, an answer) it is `str`, and always whole characters.
@@ -7,7 +7,7 @@ server reads it (a span, an answer) it is `str`, and always whole characters.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
@@ -84,20 +84,26 @@ class Token:
 
 
 HandoverReason = Literal["opening", "doubt", "end", "loop", "more"]
+REASONS: Mapping[HandoverReason, str] = {
+    "opening": "opens the answer",
+    "doubt": "base was in doubt",
+    "end": "base wanted to end",
+    "loop": "base was repeating itself",
+    "more": "base did not take over",
+}
+"""Why the nudging model writes, for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """Why the nudging model got the word.
-
-    `opening`: it opens the answer. `doubt`: the trigger fired on `step`. `end`: the base model
-    wanted to end. `loop`: the answer repeats itself over and over. `more`: the base model did
-    not take over after the span before.
-    """
+    """Why the nudging model got the word."""
 
     reason: HandoverReason
     step: Step | None = None
     """What the base model would have written, where it was asked."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"reason": self.reason, **_candidates(self.step)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,11 @@ class Span:
     @property
     def text(self) -> str:
         return b"".join(t.text for t in self.tokens).decode()
+
+    def as_dict(self) -> dict[str, Any]:
+        tokens = [{"text": text, "top1": top1} for text, top1 in whole_tokens(self)]
+        found: dict[str, Any] = {"source": self.source, "text": self.text, "tokens": tokens}
+        return found | ({"handover": self.handover.as_dict()} if self.handover else {})
 
 
 class StopReason(StrEnum):
@@ -149,6 +160,9 @@ class Decision:
     note: str
     step: Step | None = None
 
+    def as_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "at": self.at, "note": self.note, **_candidates(self.step)}
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -160,6 +174,8 @@ class Piece:
     """Top-1 probability of the piece's last token."""
     handover: Handover | None = None
     """Set on the first piece of a nudge span: what was in doubt."""
+    step: Step | None = field(default=None, repr=False, compare=False)
+    """The step of the piece's last token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,28 +284,34 @@ class Answer:
     def __str__(self) -> str:
         return self.text
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON. The texts of its spans joined are its text."""
+        return {
+            "text": self.text,
+            "spans": [span.as_dict() for span in self.spans],
+            "stop_reason": self.stop_reason.value,
+            "nudge_rate": round(self.nudge_rate, 4),
+            "notes": list(self.notes),
+            "usage": self.usage.as_dict(),
+            "seconds": round(self.usage.seconds, 4),
+        }
+
     def _repr_html_(self) -> str:
-        return spans_html(self.spans)
+        from .notebook import marked  # only notebooks pay for it
+
+        def words(span: Span) -> Iterator[tuple[str, str]]:
+            for text, top1 in whole_tokens(span):
+                why = handover_words(span.handover) or f"top-1 {top1:.2f}"
+                yield text, f"{span.source}: {why}"
+
+        return marked((span.source == "nudge", words(span)) for span in self.spans)
 
 
-def spans_html(spans: Sequence[Span]) -> str:
-    """Spans as one escaped HTML `<div>`: nudged words marked, probabilities on hover."""
-    import html  # only notebooks pay for it
-
-    parts = []
-    for span in spans:
-        words = []
-        for text, top1 in whole_tokens(span):
-            why = handover_words(span.handover) or f"top-1 {top1:.2f}"
-            title = html.escape(f"{span.source}: {why}")
-            words.append(f'<span title="{title}">{html.escape(text)}</span>')
-        inner = "".join(words)
-        parts.append(
-            f'<mark style="background:#ffd54a;color:#111">{inner}</mark>'
-            if span.source == "nudge"
-            else inner
-        )
-    return f'<div class="nudging" style="white-space:pre-wrap">{"".join(parts)}</div>'
+def _candidates(step: Step | None) -> dict[str, Any]:
+    """For JSON; an empty text is the end."""
+    if step is None:
+        return {}
+    return {"top": [{"text": c.text.decode(errors="replace"), "prob": c.prob} for c in step.top]}
 
 
 def whole_tokens(span: Span) -> Iterator[tuple[str, float]]:
@@ -310,13 +332,7 @@ def handover_words(handover: Handover | None) -> str:
     """A handover in words, for people: `base was in doubt: " the" 0.31, " a" 0.22`."""
     if handover is None:
         return ""
-    saying = {
-        "opening": "opens the answer",
-        "doubt": "base was in doubt",
-        "end": "base wanted to end",
-        "loop": "base was repeating itself",
-        "more": "base did not take over",
-    }[handover.reason]
+    saying = REASONS[handover.reason]
     if handover.step is None:
         return saying
     seen = ", ".join(

@@ -1,4 +1,4 @@
-"""What a chat template may be told: values for variables of its own, checked. Knows no template."""
+"""What a chat template may be told: values for variables of its own, checked."""
 
 from __future__ import annotations
 

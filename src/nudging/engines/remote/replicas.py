@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
-from ...aio import portal
+from ...aio import background_loop
 from ...errors import ModelError, NudgingError, ServerBusy, ServerDown, ServerTimeout
 from ..base import Engine
 
@@ -144,7 +144,9 @@ class ReplicaSet:
     def watch(self, admit: Callable[[Engine], Awaitable[None]]) -> None:
         """Begin to look after them. `admit` refuses an engine that is not like the others."""
         # In the library's own loop: the one in which they were opened may end before they do.
-        self._watches = [portal.start(self._watch(replica, admit)) for replica in self._replicas]
+        self._watches = [
+            background_loop.start(self._watch(replica, admit)) for replica in self._replicas
+        ]
 
     async def _watch(self, replica: Replica, admit: Callable[[Engine], Awaitable[None]]) -> None:
         while True:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from ...aio import portal
+from ...aio import background_loop
 from ...engines import open_engine_async
 from ...engines.base import Engine
 from ...errors import ConfigError, MissingExtra
@@ -79,7 +79,7 @@ def open_method(
     options: Mapping[str, Any] | None = None,
 ) -> Method:
     """`open_method_async` for those without an event loop."""
-    return portal.call(open_method_async(name, models, options))
+    return background_loop.call(open_method_async(name, models, options))
 
 
 def models_of(name: str, models: Mapping[Role, M]) -> dict[Role, M]:

@@ -15,8 +15,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from ...drive.alone import written
-from ...engines.base import Engine, Want
+from ...drive.alone import alone
+from ...engines.base import Capabilities, Engine, Want
 from ...engines.local.local_engine import LocalEngine
 from ...engines.local.logits import Logits
 from ...engines.local.vocabulary import Vocabulary
@@ -102,26 +102,37 @@ class TextReader(TokenReader):
         return self._last[1]
 
 
-async def joint(
-    readers: Sequence[TokenReader], combination: Combination, want: Want, most: int
-) -> AsyncGenerator[Step, None]:
-    """The steps of an answer, as a stream of an engine gives them."""
-    position = 0
-    for reader in readers:
-        await reader.begin()
-    for _ in range(most):
-        if any(reader.is_full for reader in readers):
-            return
-        rows = await asyncio.gather(*(reader.logits() for reader in readers))
-        # Over a large vocabulary this takes milliseconds, which are not the event loop's.
-        row = await asyncio.to_thread(combination, rows)
-        step = await readers[0].engine.read(row, position, want)
-        yield step
-        if step.is_end or step.id is None:
-            return
+class JointEngine(Engine):
+    """All of the models as one engine, for one answer."""
+
+    capabilities = Capabilities(kind="joint")
+
+    def __init__(self, readers: Sequence[TokenReader], combination: Combination) -> None:
+        self.spec = "+".join(reader.engine.spec for reader in readers)
+        self._readers, self._combination = readers, combination
+
+    async def count(self, prompt: Prompt) -> None:
+        """Each model has a prompt of its own, and checks its room."""
+
+    async def stream(
+        self, prompt: Prompt, start: bytes, n: int, want: Want
+    ) -> AsyncGenerator[Step, None]:
+        position, readers = 0, self._readers
         for reader in readers:
-            await reader.add(step.id, step.text)
-        position += len(step.text)
+            await reader.begin()
+        for _ in range(n):
+            if any(reader.is_full for reader in readers):
+                return
+            rows = await asyncio.gather(*(reader.logits() for reader in readers))
+            # Over a large vocabulary this takes milliseconds, which are not the event loop's.
+            row = await asyncio.to_thread(self._combination, rows)
+            step = await readers[0].engine.read(row, position, want)
+            yield step
+            if step.is_end or step.id is None:
+                return
+            for reader in readers:
+                await reader.add(step.id, step.text)
+            position += len(step.text)
 
 
 class Joint(Method):
@@ -189,10 +200,16 @@ class Joint(Method):
         readers = [
             self._reader(role, await self._prompt(role, messages, plain)) for role in self.roles
         ]
-        steps = joint(
-            readers, self._combination, Want("base", config.base_sampling), config.max_tokens
+        answer = await answer_of(
+            alone(
+                JointEngine(readers, self._combination),
+                plain,
+                Want("base", config.base_sampling),
+                config.max_tokens,
+                config.stop_strings,
+                must_write=False,
+            )
         )
-        answer = await answer_of(written(steps, "base", plain.ends, config.stop_strings))
         usage = answer.usage
         base = replace(readers[0].usage, emitted=usage.base.emitted)
         return replace(answer, usage=replace(usage, base=base, nudge=_sum(readers[1:])))

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Literal, TypeVar
 
-from ...aio import portal
+from ...aio import background_loop
 from ...engines.base import Engine
 from ...model import PREFIX
 from ...prompts.chat import Message, Prompt, Question, base_prompt
@@ -88,7 +88,7 @@ class Method(ABC):
 
     def close(self) -> None:
         """`aclose` for those without an event loop."""
-        portal.call(self.aclose())
+        background_loop.call(self.aclose())
 
     def _limited(self, max_tokens: int | None) -> Config:
         if max_tokens is None:

@@ -9,6 +9,7 @@ from ...engines.base import Engine
 from ...model import NudgedModel
 from ...prompts.chat import Question
 from ...rule.config import DEFAULTS
+from ...rule.keywords import Options
 from ...values.tokens import Answer
 from .method import COMMON, Method, Role
 
@@ -39,5 +40,5 @@ class Nudged(Method):
         prefix: str | None = None,
         max_tokens: int | None = None,
     ) -> Answer:
-        more = {} if max_tokens is None else {"max_tokens": max_tokens}
+        more: Options = {} if max_tokens is None else {"max_tokens": max_tokens}
         return await self._model(prefix).answer_async(question, system=system, **more)

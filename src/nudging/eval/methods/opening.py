@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from ...drive.driver import drive
@@ -19,9 +20,8 @@ from ...drive.streams import Side
 from ...engines.base import Engine, Want
 from ...prompts.chat import Question, conversation
 from ...rule.config import Config
-from ...rule.draft import Ask, Draft, Event
-from ...rule.transcript import Transcript
-from ...values.markers import Markers
+from ...rule.draft import Ask, Asking, Draft
+from ...rule.nudging import Nudging
 from ...values.text import complete, word_start
 from ...values.tokens import Answer, Candidate, Decision, Handover, Step, StopReason
 from .method import COMMON, Method, Role, answer_of
@@ -33,16 +33,13 @@ CANDIDATES = 4
 window reaches the bound, so it need not be known."""
 
 
-class Opening:
-    """The rule (`rule.py`), for one answer."""
+class Opening(Nudging):
+    """The rule, for one answer: the base model's part is a base turn that is never in doubt."""
 
     def __init__(self, config: Config, ends: Sequence[str] = ()) -> None:
         """`ends`: texts that show that the base model is done."""
-        self.config = config
-        self.transcript = Transcript()
+        super().__init__(replace(config, trigger=_never, stop="either", guards="none"), ends)
         self.rounds = 1
-        self._ends = Markers([text.encode() for text in ends])
-        self._stops = Markers([text.encode() for text in config.stop_strings])
         self._beliefs: deque[float] = deque(maxlen=WINDOW)
 
     @property
@@ -50,16 +47,19 @@ class Opening:
         """Of peeks too: with the last of them, the base model's part may begin."""
         return self.config.max_tokens
 
-    def run(self) -> Generator[Event, Step | None, StopReason]:
+    def run(self) -> Asking[StopReason]:
         reason = yield from self._opening()
         if reason is None:
-            reason = yield from self._rest()
-        self.transcript.cut(len(complete(self.transcript.data)[0]))
-        yield from self.transcript.flush(self.transcript.data)
-        yield Decision("end", len(self.transcript.data), reason)
-        return reason
+            outcome = yield from self._base_turn(None)
+            # It ends where it would hand over: the small model is not asked again.
+            reason = StopReason.BASE if isinstance(outcome, Handover) else outcome
+        return (yield from self._finish(reason))
 
-    def _opening(self) -> Generator[Event, Step | None, StopReason | None]:
+    def _ends_sentence(self, step: Step, taken: bool) -> Asking[bool]:
+        yield from ()
+        return False
+
+    def _opening(self) -> Asking[StopReason | None]:
         """The small model's part. None where the base model takes over."""
         handover = Handover("opening")
         draft = Draft(b"", self.config.max_tokens)
@@ -70,8 +70,8 @@ class Opening:
             before = len(self.transcript.data)
             step = draft.steps[-1]
             self.transcript.add("nudge", step, step.text, handover)
-            if self._cut_at(self._stops, before):
-                return StopReason.STOP
+            if (stopped := self._stopped(before)) is not None:
+                return stopped
             # A word must be whole before it can be said by which token it begins.
             while (following := self._word_after(draft, read)) is not None:
                 there = draft.text[:read].encode()
@@ -95,30 +95,9 @@ class Opening:
         """Whether the geometric mean over a full window has reached the bound."""
         return len(self._beliefs) == WINDOW and math.prod(self._beliefs) >= BOUND**WINDOW
 
-    def _rest(self) -> Generator[Event, Step | None, StopReason]:
-        """The base model's part."""
-        start = self.transcript.data
-        while self.transcript.tokens < self.config.max_tokens:
-            before = self.transcript.data
-            step = yield Ask("base", start, before, self.base_limit)
-            if step is None:
-                return StopReason.LENGTH
-            if step.is_end or complete(before + step.text)[2]:  # bytes that are no character
-                return StopReason.BASE
-            yield Decision("accept", len(before), "", step)
-            self.transcript.add("base", step, step.text)
-            if self._cut_at(self._stops, len(before)):
-                return StopReason.STOP
-            if self._cut_at(self._ends, len(before), len(start)):
-                return StopReason.BASE
-        return StopReason.LENGTH
 
-    def _cut_at(self, markers: Markers, since: int, least: int = 0) -> bool:
-        """Cut the answer, but not below a length, at a marker that has come up."""
-        at = markers.first(self.transcript.data, since)
-        if at is not None:
-            self.transcript.cut(max(at, least))
-        return at is not None
+def _never(_: Step) -> bool:
+    return False
 
 
 def own_token(view: Step, text: str) -> Candidate | None:
@@ -165,6 +144,7 @@ class OpeningOnly(Method):
                     nudge,
                     await self._rendered("nudge", messages),
                     Want("nudge", config.nudge_sampling),
+                    must_write=True,
                 ),
             )
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ...values.tokens import REASONS as HANDOVERS
 from .counts import BINS
 from .svg import Svg, round_up
 
@@ -16,13 +17,8 @@ NAME = 138
 """Width of the names at the left of rows."""
 _LETTERS = 23
 """As many as a name may have there."""
-REASONS = {
-    "opening": "opens the answer",
-    "doubt": "base in doubt",
-    "end": "base wanted to end",
-    "loop": "base repeating itself",
-    "more": "base did not take over",
-}
+REASONS = {str(reason): words.replace("was ", "") for reason, words in HANDOVERS.items()}
+"""Short enough for the margin."""
 
 
 class ShareRow(NamedTuple):

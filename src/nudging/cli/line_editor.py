@@ -12,7 +12,7 @@ _ASK = "> "
 
 
 @contextmanager
-def prompt() -> Iterator[Callable[[], str]]:
+def line_editor() -> Iterator[Callable[[], str]]:
     """What asks for a line and gives it, without the space around it. A text that is pasted within
     the block, also while no line is asked for, is one line.
 

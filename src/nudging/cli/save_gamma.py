@@ -12,7 +12,7 @@ from ..settings import Pair, read_config
 from ..storage.safe_files import write_whole
 
 
-def check(path: Path, name: str, pair: Pair) -> None:
+def check_writable(path: Path, name: str, pair: Pair) -> None:
     """Refuse now what could not be written later.
 
     Raises:
@@ -29,7 +29,7 @@ def check(path: Path, name: str, pair: Pair) -> None:
         raise ConfigError(f"{path} can't be written")
 
 
-def remember(path: Path, name: str, pair: Pair, gamma: float) -> None:
+def save_gamma(path: Path, name: str, pair: Pair, gamma: float) -> None:
     """Set the gamma of a pair, which is added where there is none of that name.
 
     Raises:

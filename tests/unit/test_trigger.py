@@ -1,4 +1,4 @@
-"""Single decisions: triggers and their grammar, agreement, and the authors' heuristics."""
+"""Single decisions: triggers and their grammar, and agreement."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from nudging.rule.trigger import (
     needs,
     parse_trigger,
     rating,
-    seen_before,
-    without_repeated_suffix,
 )
 from nudging.values.tokens import Candidate, Step
 
@@ -300,69 +298,3 @@ def test_agreement_is_a_word_that_begins_with_the_token(
 
 def test_the_end_agrees_with_no_word() -> None:
     assert not agrees(step(0.9, text=b"", is_end=True), " there")
-
-
-# --- the authors' heuristics ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("chunk", "seen"),
-    [
-        (" one two three four five", True),  # the leading space makes it six
-        ("one two three four five", False),
-        ("one two three four five six", True),
-        ("one two three four six five", False),
-        ("     ", False),  # six empty words, but not in the text
-        ("", False),
-    ],
-)
-def test_seen_before_is_over_five_words_that_are_there_already(chunk: str, seen: bool) -> None:
-    assert seen_before(chunk, "zero one two three four five six seven") is seen
-
-
-def authors_trim(text: str) -> str:
-    """Paper.md 1.3: while the tail of 30 or more characters is preceded by itself, cut it; its
-    length found by bisection over 0 to the text's length, as if each shorter tail repeated too."""
-
-    def doubled(size: int) -> bool:
-        return size >= 30 and text.endswith(text[len(text) - size :] * 2)
-
-    text = text.strip()
-    while True:
-        sizes = range(len(text) + 1)
-        longest = 0
-        while sizes:
-            middle = len(sizes) // 2 if len(sizes) % 2 else len(sizes) // 2 - 1
-            if doubled(sizes[middle]):
-                longest, sizes = sizes[middle], sizes[middle + 1 :]
-            else:
-                sizes = sizes[:middle]
-        if not longest:
-            return text
-        text = text[: len(text) - longest]
-
-
-@given(st.lists(st.tuples(st.text("ab. \n", max_size=50), st.integers(1, 5)), max_size=4))
-def test_without_repeated_suffix_is_the_authors_trim(parts: list[tuple[str, int]]) -> None:
-    text = "".join(unit * times for unit, times in parts)
-    assert without_repeated_suffix(text) == authors_trim(text)
-
-
-UNIT = "abcdefghijklmnopqrstuvwxyzABCD"  # 30 characters, none of them twice
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        (f"  {UNIT * 2}\n", UNIT),  # half of 60 is 30: found at the first try
-        (UNIT * 4, UNIT),  # 60 of 120 are found and cut, then 30 of 60
-        (UNIT[:29] * 2, UNIT[:29] * 2),  # under 30 is let be
-        (UNIT[:29] * 4, UNIT[:29] * 2),  # 58 of 116 are found; the rest is as above
-        # 75 of 150 do not repeat, 37 and 18 do not either: the 30 that do are never tried.
-        ("".join(map(chr, range(0x4E00, 0x4E00 + 90))) + UNIT * 2, None),
-        ("", ""),
-        (" \n ", ""),
-    ],
-)
-def test_without_repeated_suffix_by_hand(text: str, kept: str | None) -> None:
-    assert without_repeated_suffix(text) == (text if kept is None else kept)
