@@ -41,7 +41,7 @@ SLOTS, SLOT_CONTEXT = 2, 256
 
 SLOW = (
     *("capacity", "eval_tasks", "fleet", "hostile", "openapi", "plan", "properties", "remote"),
-    *("report_damaged", "sandbox", "server_held", "speculation", "whole_texts", "wording"),
+    *("report_damaged", "sandbox", "server_held", "speculation", "whole_texts"),
 )
 """How the names of test files begin that take long: servers that fall silent, processes that are
 killed, thousands of random answers."""

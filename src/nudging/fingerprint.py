@@ -1,7 +1,7 @@
 """What a run was made with, so that another can be told from it: models, packages, machine.
 
 A model in files is known by the sum of their bytes, one on the hub by its commit, one on a server
-by what the server says of it. Knows nothing of the work.
+by what the server says of it.
 """
 
 from __future__ import annotations

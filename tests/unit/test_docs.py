@@ -65,3 +65,17 @@ def test_the_options_of_specs_are_all_told() -> None:
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == known
     for name in (*NAMED, *DIALECTS, *hf.DTYPES):
         assert f"`{name}`" in table
+
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_and_files_that_a_document_names_are_there(path: Path) -> None:
+    """Anchors are for `make site`, which is strict."""
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", text)
+    assert [link for link in links if not (path.parent / link).exists()] == []
+    named = re.findall(r"`([\w.]+/[\w./]+\.py)`", text)
+    folders = [ROOT, ROOT / "src", ROOT / "src" / "nudging", ROOT / "lab"]
+    assert [name for name in named if not any((f / name).exists() for f in folders)] == []

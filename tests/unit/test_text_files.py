@@ -20,6 +20,7 @@ from nudging.storage.text_files import read_questions
 
 ROWS = [{"question": "Who, then?\né"}, {"question": "漢字"}]
 LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+PACKED = gzip.compress(LINES.encode(), mtime=0)  # the same in every process that collects
 TABLE = 'question,n\n"Who, then?\né",1\n漢字,2\n'
 
 READERS: Mapping[str, Callable[[Path], Any]] = {
@@ -43,7 +44,7 @@ KINDS: Mapping[str, tuple[bytes, str]] = {
         "\n".join(json.dumps(row, indent=1) for row in ROWS).encode(),
         "is JSON over several lines",
     ),
-    "gzip": (gzip.compress(LINES.encode()), "is packed"),
+    "gzip": (PACKED, "is packed"),
 }
 
 
@@ -96,7 +97,7 @@ def test_a_table_as_text(tmp_path: Path, mark: str, suffix: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("rows.json", json.dumps(ROWS).encode()), ("rows.jsonl.gz", gzip.compress(LINES.encode()))],
+    [("rows.json", json.dumps(ROWS).encode()), ("rows.jsonl.gz", PACKED)],
 )
 def test_names_that_tell_another_kind(tmp_path: Path, name: str, data: bytes) -> None:
     path = tmp_path / name

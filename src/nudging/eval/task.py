@@ -1,7 +1,6 @@
 """What a task is: how a row becomes a question, and an answer a score.
 
-A task is a short class. It knows no engine, no method and no file, and asks no judge: what only
-a judge can say, its `rubric` puts into words.
+A task is a short class. What only a judge can say, its `rubric` puts into words.
 """
 
 from __future__ import annotations

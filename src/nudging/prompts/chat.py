@@ -2,7 +2,6 @@
 
 The nudging model sees it in its chat template (`templates.py`). Templates run in a process of their
 own (`sandbox.py`). Text that a user typed never becomes a control token: it is marked `literal`.
-Knows no tokenizer.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A template may refuse a system turn, or leave it out: the system text then goes before the first
 question. A nudging model must not nudge with its thoughts: they are switched off where the template
-can, and else an empty one is closed. Knows no server and no runtime.
+can, and else an empty one is closed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 A template writes control tokens; what a message holds never becomes one. It is hidden from the
 template where it looks like one, and comes back as a `literal` part. Thoughts of earlier answers
-are the exception: templates drop them, so they must see where a thought ends. Pure: knows no
-engine.
+are the exception: templates drop them, so they must see where a thought ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the files of a folder or of a repository on the hub say they are, before any is read.
 
 The libraries would load some of it that is no language model, and fail at the rest in words that
-lead nowhere. Knows no model.
+lead nowhere.
 """
 
 from __future__ import annotations

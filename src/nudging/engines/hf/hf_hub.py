@@ -1,7 +1,7 @@
 """Whether a model is to be had from the Hugging Face hub, asked once and before anything else.
 
-The libraries find out file by file, each tried again for most of a minute, and use another name
-for each thing that can be wrong. Knows no model.
+The libraries find out file by file, each tried again for most of a minute, and use another name for
+each thing that can be wrong.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The `hf` runtime: a transformers model, run by a loop of our own.
 
 Opens a folder, a hub name or a GGUF file, runs forward, cuts the cache. Foreign code and pickled
-weights are never read. Knows no rule, no conversation and no sampling.
+weights are never read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whether a file is a model that llama.cpp can open, and what it is and what to do if it is none.
 
-llama.cpp says little, and some of it misleads. Knows no runtime.
+llama.cpp says little, and some of it misleads.
 """
 
 from __future__ import annotations

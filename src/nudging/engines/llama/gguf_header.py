@@ -1,7 +1,7 @@
 """The header of a GGUF file: what the file says of itself, read without llama.cpp.
 
 Every count and every length is checked against what is left of the file before it is believed, so
-that a damaged or hostile file costs no more than its own size. Knows no model and no runtime.
+that a damaged or hostile file costs no more than its own size.
 """
 
 from __future__ import annotations

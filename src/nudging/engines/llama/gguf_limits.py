@@ -1,7 +1,7 @@
 """What llama.cpp takes for granted in a file, and ends the whole process where it is not so.
 
 Most of what is wrong in a file llama.cpp refuses by itself, and says so. Here is the rest, found by
-changing every number, text and list of small files. Knows no runtime.
+changing every number, text and list of small files.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Depends on no layout of llama.cpp's parameter structures, which moves between versions: they are
 opaque blocks larger than any version's, which C passes as copies in memory. Only the first four
-words of a context's are used, and checked. Knows no tokenizer's habit and no engine.
+words of a context's are used, and checked.
 """
 
 from __future__ import annotations

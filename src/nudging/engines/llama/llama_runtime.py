@@ -1,7 +1,6 @@
 """The runtime for GGUF files: llama.cpp, in this process, through its C API.
 
-One model, one context, a sequence for each slot. Knows no rule, no template and no distribution:
-logits go to `local_engine.py` as they are.
+One model, one context, a sequence for each slot.
 """
 
 from __future__ import annotations

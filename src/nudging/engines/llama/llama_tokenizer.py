@@ -1,4 +1,4 @@
-"""The vocabulary of a GGUF model, by llama.cpp's C API. Knows no context and no pass."""
+"""The vocabulary of a GGUF model, by llama.cpp's C API."""
 
 from __future__ import annotations
 

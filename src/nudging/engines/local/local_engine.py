@@ -1,7 +1,7 @@
 """What every engine with logits shares: streams of steps over a runtime and its tokenizer.
 
 The ids of a stream are those of the whole text, tokenised afresh where the stream begins, then the
-model's own. Who shares a pass is `pass_queue.py`'s to say. Knows no rule, and no other model.
+model's own. Who shares a pass is `pass_queue.py`'s to say.
 """
 
 from __future__ import annotations

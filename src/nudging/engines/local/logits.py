@@ -1,7 +1,4 @@
-"""A row of logits in numpy, reduced to what a step needs: the draw, and what rules look at.
-
-Knows no cache, no stream and no rule.
-"""
+"""A row of logits in numpy, reduced to what a step needs: the draw, and what rules look at."""
 
 from __future__ import annotations
 

@@ -2,8 +2,7 @@
 
 Requests that are there at the same time share a pass where that is faster. A cache keeps the
 longest common prefix of what it holds and what is needed. A pass looks through a guess of what
-follows, if there is one: the steps that it covers are then there when they are asked for. Knows no
-template and no rule.
+follows, if there is one: the steps that it covers are then there when they are asked for.
 """
 
 from __future__ import annotations

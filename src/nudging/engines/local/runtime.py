@@ -1,7 +1,6 @@
 """What a model in memory must do for `local_engine.py`: run forward over ids, and cut its caches.
 
-A runtime holds one or more caches, its *slots*, each the ids of one text. Knows no stream, no rule
-and no other model.
+A runtime holds one or more caches, its *slots*, each the ids of one text.
 """
 
 from __future__ import annotations

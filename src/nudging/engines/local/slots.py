@@ -1,7 +1,4 @@
-"""The books of a runtime's caches: which ids each holds, and which steps are known on them.
-
-Knows no model: what is cut and computed is `local_engine.py`'s to do.
-"""
+"""The books of a runtime's caches: which ids each holds, and which steps are known on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row of logits as a step of a stream: what was drawn, in bytes. Knows no cache and no rule."""
+"""A row of logits as a step of a stream: what was drawn, in bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's tokens: text to ids and back. Knows no pass, no cache and no stream."""
+"""A model's tokens: text to ids and back."""
 
 from __future__ import annotations
 

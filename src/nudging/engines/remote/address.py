@@ -1,5 +1,6 @@
 """Specs of servers: `http://HOST:PORT/v1#MODEL?options`, or several of one model with commas
-between. Knows no connection."""
+between.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A reader is fed the events of one stream, or one whole answer, and gives steps. Each dialect has a
 reader of its own, beside what it asks. Every answer is foreign (`json_checks.py`). Text that is
 held back (half a character) goes to the token that completes it; the step's probabilities are those
-of the token that began it. Knows no address, no request and no rule.
+of the token that began it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ far, or at one with less to do (`replicas.py`). Where that fails, another goes o
 far, in the middle of a stream as well: that is what streams are, and so a greedy text is what it
 would have been after a handover at that place. A sampled one is as likely as any, but servers draw
 by the place where a request begins, so it is not the one that the seed alone would have given.
-Knows no rule and no client.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 It does so with a token that stands for none (`nudging.vllm_gate`): the candidates told at that
 place are the model's own, and the likeliest is the token that a greedy request would have written.
 Where its text can't be known for sure it is held back here, as half a character is, and asked for
-again without the gate. Knows no address, no request and no rule.
+again without the gate.
 """
 
 from __future__ import annotations

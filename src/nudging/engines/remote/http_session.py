@@ -1,7 +1,7 @@
 """Connections of one event loop, as aiohttp keeps them, with what it leaves out.
 
 A request over a kept connection that the server has closed meanwhile is sent anew; closing a
-session ends the waiting of all who read from it. Knows no server, no key and no spec.
+session ends the waiting of all who read from it.
 """
 
 from __future__ import annotations

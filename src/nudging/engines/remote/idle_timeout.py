@@ -1,4 +1,4 @@
-"""How long a server is waited for. Knows no connection and no token."""
+"""How long a server is waited for."""
 
 from __future__ import annotations
 

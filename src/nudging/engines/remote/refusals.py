@@ -1,4 +1,4 @@
-"""What servers say instead of an answer, read into errors. Knows no address and no request."""
+"""What servers say instead of an answer, read into errors."""
 
 from __future__ import annotations
 

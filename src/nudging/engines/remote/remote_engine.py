@@ -1,7 +1,6 @@
 """An engine behind HTTP: a model on vLLM, SGLang, llama-server or any completions API.
 
-Streams and hangs up, and tries again before the first step of a stream and never after it. Knows no
-rule, and of each server only its `Dialect`.
+Streams and hangs up, and tries again before the first step of a stream and never after it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 One is out once it can't be reached, or has failed three times with nothing given in between; what
 it has open is then closed, so that nobody waits for it. One that is out is opened anew every
-second, and one that is in is asked every second whether it is there. Knows no stream and no client.
+second, and one that is in is asked every second whether it is there.
 """
 
 from __future__ import annotations

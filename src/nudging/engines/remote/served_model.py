@@ -1,4 +1,4 @@
-"""The model that a spec means, in a server's list. Knows no connection and no engine."""
+"""The model that a spec means, in a server's list."""
 
 from __future__ import annotations
 

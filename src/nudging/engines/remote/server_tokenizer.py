@@ -1,8 +1,7 @@
 """What a server reads: prompts as text or as ids, its control tokens, its tokenizer.
 
 What a user typed never becomes a control token. Ordinary prompts go out as one text, the same that
-a plain client would send. Asks through functions that bring the JSON at a path; knows no
-connection, no stream and no engine.
+a plain client would send. Asks through functions that bring the JSON at a path.
 """
 
 from __future__ import annotations
