@@ -4,6 +4,8 @@ The names below are imported when they are first used: the command `nudge` begin
 and is to answer Ctrl-C from its first moment on.
 """
 
+from .version import __version__
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .engines import open_engine, open_engine_async
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
         Token,
         Usage,
     )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Answer",

@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import __version__
 from .engines.base import Engine
 from .engines.demo import demo_path
 from .engines.spec import Spec, parse_spec
+from .version import __version__
 
 _PACKAGES = {"llama": ("xllamacpp",), "hf": ("torch", "transformers")}
 """What computes, by engine: another version may round otherwise."""

@@ -25,10 +25,10 @@ import pyarrow as pa
 import ray
 from ray.data.datasource import FileBasedDatasource
 
-from .. import __version__
 from ..engines.base import answers_at_once
 from ..errors import NudgingError
 from ..model import NudgedModel
+from ..version import __version__
 from .answer_part import answer_part, bounded
 from .job import facts_of
 from .parts import BatchPart, InputFiles, cut

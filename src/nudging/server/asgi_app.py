@@ -13,9 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from .. import __version__
 from ..engines.base import Engine
 from ..errors import NudgingError
+from ..version import __version__
 from .answer_endpoint import AnswerEndpoint, ServerState
 from .answer_queue import AnswerQueue
 from .api_keys import ApiKeys

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Literal, cast, get_args
 
-from .. import __version__
 from ..drive.alone import AnswerToken, alone
 from ..engines.base import Engine, Want
 from ..errors import ConfigError, InputError, NudgingError, ServerTimeout
@@ -19,6 +18,7 @@ from ..prompts.chat import Message, Part, Prompt, Question, base_prompt, convers
 from ..prompts.sandbox import aside
 from ..rule.config import Config, changed, settings
 from ..values.tokens import Answer, Candidate, Piece, Source
+from ..version import __version__
 from .bounds import Bounds, check_bounds, most_tokens
 from .openai_errors import ApiError, shortened, without_specs
 from .request_reader import AnswerRequest, Kind

@@ -21,7 +21,8 @@ from ...engines.local.local_engine import LocalEngine
 from ...engines.local.logits import Logits
 from ...engines.local.vocabulary import Vocabulary
 from ...errors import ConfigError
-from ...prompts.chat import Message, Part, Prompt, Question, conversation
+from ...prompts.chat import Message, Part, Prompt
+from ...rule.config import Config
 from ...values.text import complete
 from ...values.tokens import Answer, ModelUsage, Step
 from .combination import Combination, Difference, Mean
@@ -186,16 +187,7 @@ class Joint(Method):
             )
         return engine
 
-    async def answer(
-        self,
-        question: Question,
-        *,
-        system: str | None = None,
-        prefix: str | None = None,
-        max_tokens: int | None = None,
-    ) -> Answer:
-        config = self._limited(max_tokens)
-        messages = conversation(question, system)
+    async def _answer(self, messages: Sequence[Message], prefix: str, config: Config) -> Answer:
         plain = await self._plain_prompt(messages, prefix)
         readers = [
             self._reader(role, await self._prompt(role, messages, plain)) for role in self.roles

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from ...aio import background_loop
 from ...engines.base import Engine
 from ...model import PREFIX
-from ...prompts.chat import Message, Prompt, Question, base_prompt
+from ...prompts.chat import Message, Prompt, Question, base_prompt, conversation
 from ...prompts.sandbox import aside
 from ...rule.config import Config
 from ...values.sampling import Sampling
@@ -68,7 +68,6 @@ class Method(ABC):
     async def prepare(self) -> None:  # noqa: B027 - most methods take any models
         """Refuse models that will not do, and do once what all answers need."""
 
-    @abstractmethod
     async def answer(
         self,
         question: Question,
@@ -80,6 +79,14 @@ class Method(ABC):
         """Answer a question. `system`: None for the default text, empty for none. `prefix`: goes
         before the question where a base model reads it as plain text. `prefix` and `max_tokens`:
         None for what the options say."""
+        config = self.config
+        if max_tokens is not None:
+            config = dataclasses.replace(config, max_tokens=max_tokens)
+        prefix = self._prefix if prefix is None else prefix
+        return await self._answer(conversation(question, system), prefix, config)
+
+    @abstractmethod
+    async def _answer(self, messages: Sequence[Message], prefix: str, config: Config) -> Answer: ...
 
     async def aclose(self) -> None:
         """Close the engines that were opened for this method."""
@@ -90,14 +97,8 @@ class Method(ABC):
         """`aclose` for those without an event loop."""
         background_loop.call(self.aclose())
 
-    def _limited(self, max_tokens: int | None) -> Config:
-        if max_tokens is None:
-            return self.config
-        return dataclasses.replace(self.config, max_tokens=max_tokens)
-
-    async def _plain_prompt(self, messages: Sequence[Message], prefix: str | None) -> Prompt:
+    async def _plain_prompt(self, messages: Sequence[Message], prefix: str) -> Prompt:
         """What a base model reads, as where it is nudged."""
-        prefix = self._prefix if prefix is None else prefix
         return await aside(base_prompt, messages, self._form, prefix)
 
 

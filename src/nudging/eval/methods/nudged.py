@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from ...engines.base import Engine
 from ...model import NudgedModel
-from ...prompts.chat import Question
-from ...rule.config import DEFAULTS
-from ...rule.keywords import Options
+from ...prompts.chat import Message
+from ...rule.config import DEFAULTS, Config
 from ...values.tokens import Answer
 from .method import COMMON, Method, Role
 
@@ -22,23 +21,12 @@ class Nudged(Method):
     def __init__(self, engines: Mapping[Role, Engine], options: Mapping[str, Any]) -> None:
         super().__init__(engines, options)
         self.setting = {"preset": self.config.preset, "gamma": self.config.gamma, **self.setting}
-        self._model(None)  # checks that the base model's engine can do what the rule asks
+        # Checks that the base model's engine can do what the rule asks.
+        self._model(self._prefix, self.config)
 
-    def _model(self, prefix: str | None) -> NudgedModel:
-        return NudgedModel(
-            self._engines["base"],
-            self._engines["nudge"],
-            prefix=self._prefix if prefix is None else prefix,
-            **self._given,
-        )
+    def _model(self, prefix: str, config: Config) -> NudgedModel:
+        base, nudge = self._engines["base"], self._engines["nudge"]
+        return NudgedModel(base, nudge, config, base_form=self._form, prefix=prefix)
 
-    async def answer(
-        self,
-        question: Question,
-        *,
-        system: str | None = None,
-        prefix: str | None = None,
-        max_tokens: int | None = None,
-    ) -> Answer:
-        more: Options = {} if max_tokens is None else {"max_tokens": max_tokens}
-        return await self._model(prefix).answer_async(question, system=system, **more)
+    async def _answer(self, messages: Sequence[Message], prefix: str, config: Config) -> Answer:
+        return await self._model(prefix, config).answer_async(messages, system="")

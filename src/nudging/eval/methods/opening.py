@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from ...drive.driver import drive
 from ...drive.streams import Side
 from ...engines.base import Engine, Want
-from ...prompts.chat import Question, conversation
+from ...prompts.chat import Message
 from ...rule.config import Config
 from ...rule.draft import Ask, Asking, Draft
 from ...rule.nudging import Nudging
@@ -124,16 +124,7 @@ class OpeningOnly(Method):
         super().__init__(engines, {**options, "speculate": "off"})
         self.setting = {"window": WINDOW, "bound": BOUND, **self.setting}
 
-    async def answer(
-        self,
-        question: Question,
-        *,
-        system: str | None = None,
-        prefix: str | None = None,
-        max_tokens: int | None = None,
-    ) -> Answer:
-        config = self._limited(max_tokens)
-        messages = conversation(question, system)
+    async def _answer(self, messages: Sequence[Message], prefix: str, config: Config) -> Answer:
         plain = await self._plain_prompt(messages, prefix)
         base, nudge = self._engines["base"], self._engines["nudge"]
         return await answer_of(

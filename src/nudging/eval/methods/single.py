@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from ...drive.alone import alone
 from ...engines.base import Want
-from ...prompts.chat import Message, Prompt, Question, conversation
+from ...prompts.chat import Message, Prompt
+from ...rule.config import Config
 from ...values.tokens import Answer, Source
 from .examples import EXAMPLES, examples_prompt
 from .method import COMMON, Method, Role, answer_of
@@ -24,18 +25,10 @@ class Single(Method):
     source: ClassVar[Source]
 
     @abstractmethod
-    async def _prompt(self, messages: Sequence[Message], prefix: str | None) -> Prompt: ...
+    async def _prompt(self, messages: Sequence[Message], prefix: str) -> Prompt: ...
 
-    async def answer(
-        self,
-        question: Question,
-        *,
-        system: str | None = None,
-        prefix: str | None = None,
-        max_tokens: int | None = None,
-    ) -> Answer:
-        config = self._limited(max_tokens)
-        prompt = await self._prompt(conversation(question, system), prefix)
+    async def _answer(self, messages: Sequence[Message], prefix: str, config: Config) -> Answer:
+        prompt = await self._prompt(messages, prefix)
         sampling = config.base_sampling if self.source == "base" else config.nudge_sampling
         want = Want(self.source, sampling)
         engine = self._engines[self.roles[0]]
@@ -50,7 +43,7 @@ class Base(Single):
     options = COMMON | {"base_sampling", "base_form"}
     source = "base"
 
-    async def _prompt(self, messages: Sequence[Message], prefix: str | None) -> Prompt:
+    async def _prompt(self, messages: Sequence[Message], prefix: str) -> Prompt:
         return await self._plain_prompt(messages, prefix)
 
 
@@ -63,7 +56,7 @@ class Icl(Single):
     source = "base"
     notes = (f"The base model reads {len(EXAMPLES)} examples, the same for every question.",)
 
-    async def _prompt(self, messages: Sequence[Message], prefix: str | None) -> Prompt:
+    async def _prompt(self, messages: Sequence[Message], prefix: str) -> Prompt:
         return examples_prompt(messages)
 
 
@@ -75,7 +68,7 @@ class Nudge(Single):
     options = COMMON | {"nudge_sampling", "template_variables"}
     source = "nudge"
 
-    async def _prompt(self, messages: Sequence[Message], prefix: str | None) -> Prompt:
+    async def _prompt(self, messages: Sequence[Message], prefix: str) -> Prompt:
         return await self._rendered(self.roles[0], messages)
 
 
