@@ -31,8 +31,8 @@ from nudging.engines.remote.dialect import (
 from nudging.engines.remote.dialects import DIALECTS, LLAMA_SERVER, OPENAI, SGLANG, VLLM
 from nudging.engines.remote.json_checks import probability
 from nudging.engines.remote.llama_cpp import LlamaServerReader, read_n_ctx
+from nudging.engines.remote.model_list import read_models
 from nudging.engines.remote.openai import CompletionsReader
-from nudging.engines.remote.served_model import read_models
 from nudging.engines.remote.sglang import SglangReader
 from nudging.errors import (
     ServerFailed,
