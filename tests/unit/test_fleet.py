@@ -307,22 +307,22 @@ def test_a_server_that_does_more_at_once_is_asked_for_more(
         async with opened(*addresses) as fleet:
             assert fleet.capabilities.concurrency == 4
             held = [fleet.permit() for _ in range(4)]
-            for seat in held:
-                await seat.__aenter__()
+            for permit in held:
+                await permit.__aenter__()
             assert [len(replica.assigned) for replica in fleet.replicas] == [1, 3]
-            for seat in held:
-                await seat.__aexit__(None, None, None)
+            for permit in held:
+                await permit.__aexit__(None, None, None)
 
     asyncio.run(main())
 
 
 def test_an_answer_that_moved_counts_where_it_is(two: tuple[FakeServer, FakeServer]) -> None:
     async def use(fleet: FleetEngine) -> None:
-        async with fleet.permit() as seated:
+        async with fleet.permit() as granted:
             two[0].replies[COMPLETIONS] = Model(two[0], cut(3))
-            await written(seated)
+            await written(granted)
             assert [len(replica.assigned) for replica in fleet.replicas] == [0, 1]
-            await written(seated)
+            await written(granted)
         assert [len(streams(server)) for server in two] == [1, 2]
         assert [len(replica.assigned) for replica in fleet.replicas] == [0, 0]
 

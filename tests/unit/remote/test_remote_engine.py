@@ -194,7 +194,7 @@ def test_connections_are_used_again(server: FakeServer) -> None:
     using(server.url, use)
 
 
-# --- seats ----------------------------------------------------------------------------------
+# --- permits --------------------------------------------------------------------------------
 
 
 class Context(list[Reply]):
