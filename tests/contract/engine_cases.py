@@ -16,7 +16,7 @@ from nudging.engines.base import Engine
 from nudging.engines.kinds import GROUP
 from nudging.engines.llama.llama_server import open_llama_server
 from nudging.engines.spec import parse_spec
-from tests.conftest import Demo, Lab, Served
+from tests.conftest import Demo, Lab, ModelServer
 
 N_CTX = 256
 VLLM = os.environ.get("NUDGING_TEST_VLLM_NUDGE", "")
@@ -102,14 +102,14 @@ def _hf_smol(request: pytest.FixtureRequest) -> Case:
 def _remote_smol(request: pytest.FixtureRequest) -> Case:
     """Characters of several tokens, each a part of the next one's text."""
     demo: Demo = request.getfixturevalue("demo")
-    served: Served = request.getfixturevalue("served")
-    return _opened("llama-server", served(demo("nudge")))
+    model_server: ModelServer = request.getfixturevalue("model_server")
+    return _opened("llama-server", model_server(demo("nudge")))
 
 
 def _fleet(request: pytest.FixtureRequest) -> Case:
     lab: Lab = request.getfixturevalue("lab")
-    served: Served = request.getfixturevalue("served")
-    url = served(lab("b-small.gguf"))
+    model_server: ModelServer = request.getfixturevalue("model_server")
+    url = model_server(lab("b-small.gguf"))
     both = f"{url},{url.replace('127.0.0.1', 'localhost')}"
     return _opened("llama-server", both, control=ASSISTANT)
 
