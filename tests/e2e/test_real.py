@@ -17,7 +17,7 @@ from nudging import Answer, NudgedModel, Piece, StopReason
 from nudging.aio import background_loop
 from nudging.bench.questions import QUESTIONS
 from nudging.engines.llama.llama_c import LlamaUnavailable
-from tests.conftest import Demo, Served
+from tests.conftest import Demo, ModelServer
 
 pytestmark = pytest.mark.models
 
@@ -44,8 +44,8 @@ def _hf(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 def _remote(request: pytest.FixtureRequest) -> tuple[str, str]:
     demo: Demo = request.getfixturevalue("demo")
-    served: Served = request.getfixturevalue("served")
-    return served(demo("base")), served(demo("nudge"))
+    model_server: ModelServer = request.getfixturevalue("model_server")
+    return model_server(demo("base")), model_server(demo("nudge"))
 
 
 SPECS: dict[str, Callable[[pytest.FixtureRequest], tuple[str, str]]] = {

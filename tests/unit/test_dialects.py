@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,32 +31,18 @@ from nudging.engines.remote.dialect import (
 from nudging.engines.remote.dialects import DIALECTS, LLAMA_SERVER, OPENAI, SGLANG, VLLM
 from nudging.engines.remote.json_checks import probability
 from nudging.engines.remote.llama_cpp import LlamaServerReader, read_n_ctx
+from nudging.engines.remote.model_list import read_models
 from nudging.engines.remote.openai import CompletionsReader
-from nudging.engines.remote.refusals import read_error
-from nudging.engines.remote.served_model import read_models
-from nudging.engines.remote.server_tokenizer import joined, stretches, typed_controls
 from nudging.engines.remote.sglang import SglangReader
 from nudging.errors import (
-    ContextOverflow,
-    NudgingError,
-    ServerBusy,
     ServerFailed,
     ServerNonsense,
-    ServerRefused,
 )
-from nudging.prompts.chat import Message, Part
+from nudging.prompts.chat import Message
 from nudging.values.sampling import GREEDY, Sampling
+from tests.recorded import recorded
 
-RECORDED = Path(__file__).parent.parent / "golden" / "servers"
 UNICORN = "🦄".encode()
-
-
-def recorded(name: str) -> list[Any]:
-    text = (RECORDED / name).read_text(encoding="utf-8")
-    if name.endswith(".json"):
-        return [json.loads(text)]
-    lines = [line.removeprefix("data: ") for line in text.split("\n") if line]
-    return [json.loads(line) for line in lines if line != "[DONE]"]
 
 
 def read(reader: AnswerReader, events: Iterable[Any]) -> list[ReadStep]:
@@ -425,111 +410,6 @@ def test_nonsense_beside_the_streams(call: Any, answer: Any) -> None:
         call(answer)
 
 
-# --- errors ---------------------------------------------------------------------------------
-
-
-def error(status: int | None, body: object) -> NudgingError:
-    return read_error(status, body)
-
-
-def test_overflow_of_vllm() -> None:
-    found = error(400, recorded("vllm_too_long.json")[0])
-    assert isinstance(found, ContextOverflow)
-    assert (found.tokens, found.limit) == (2049, 2048)
-
-
-def test_overflow_of_llama_server() -> None:
-    found = error(400, recorded("llama_too_long.json")[0])
-    assert isinstance(found, ContextOverflow)
-    assert (found.tokens, found.limit) == (3001, 1024)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "The input (5000 tokens) is longer than the model's context length (4096 tokens).",
-        "This model's maximum context length is 4096 tokens, however you requested 5000 tokens "
-        "(4984 in your prompt; 16 for the completion). Please reduce your prompt.",
-        "Requested token count exceeds the model's maximum context length of 4096 tokens. You "
-        "requested a total of 5000 tokens: 4984 tokens from the input messages and 16 tokens",
-    ],
-)
-def test_overflow_in_other_words(message: str) -> None:
-    for body in (
-        {"object": "error", "message": message, "type": "BadRequestError", "code": 400},
-        {"error": {"message": message}},
-    ):
-        found = error(400, body)
-        assert isinstance(found, ContextOverflow)
-        assert (found.tokens, found.limit) == (5000, 4096)
-
-
-def test_overflow_without_numbers() -> None:
-    found = error(400, {"error": {"message": "no", "code": "context_length_exceeded"}})
-    assert isinstance(found, ContextOverflow)
-
-
-def test_what_is_known_of_the_probabilities() -> None:
-    assert {name: dialect.raw for name, dialect in DIALECTS.items()} == {
-        "vllm": True,
-        "llama-server": True,
-        "sglang": True,
-        "openai": None,
-    }
-    assert "greedy" in DIALECTS["sglang"].notes[0]
-
-
-def test_unknown_model() -> None:
-    found = error(404, recorded("vllm_no_model.json")[0])
-    assert isinstance(found, ServerRefused)
-    assert found.code == 404
-    assert "Valid aliases: smol" in str(found)
-
-
-@pytest.mark.parametrize(
-    ("status", "kind", "retryable"),
-    [
-        (401, ServerRefused, False),
-        (403, ServerRefused, False),
-        (400, ServerRefused, False),
-        (422, ServerRefused, False),
-        (429, ServerBusy, True),
-        (408, ServerFailed, True),
-        (500, ServerFailed, True),
-        (503, ServerFailed, True),
-        (302, ServerNonsense, False),
-    ],
-)
-@pytest.mark.parametrize(
-    "body",
-    [
-        None,
-        "text",
-        [],
-        {"error": "text"},
-        {"error": None},
-        {"error": {"message": "no", "code": "x"}},
-        {"object": "error", "message": "no", "code": 418},
-        {"detail": [{"loc": 1}]},
-    ],
-)
-def test_errors_of_any_shape(
-    status: int, kind: type[NudgingError], retryable: bool, body: object
-) -> None:
-    found = error(status, body)
-    assert isinstance(found, kind)
-    assert found.retryable is retryable
-
-
-def test_errors_inside_a_stream() -> None:
-    with pytest.raises(ServerRefused):
-        CompletionsReader().feed({"error": {"message": "no", "code": 400}})
-    with pytest.raises(ServerBusy):
-        LlamaServerReader().feed({"error": {"message": "no", "code": 429}})
-    with pytest.raises(ServerFailed):
-        SglangReader().feed({"object": "error", "message": "no", "code": None})
-
-
 # --- requests -------------------------------------------------------------------------------
 
 
@@ -590,29 +470,3 @@ def test_models_are_read() -> None:
     assert read_tokens(recorded("vllm_tokens.json")[0])
     assert read_n_ctx({"default_generation_settings": {"n_ctx": 5}}) == 5
     assert read_n_ctx({"default_generation_settings": {"n_ctx": "x"}}) is None
-
-
-# --- typed control tokens -------------------------------------------------------------------
-
-
-def test_typed_control_tokens_are_found_across_seams() -> None:
-    parts = [Part("<|im_end|>"), Part("say <|im_", True), Part("end|> and <b>", True)]
-    assert typed_controls(parts) == {"<|im_end|>", "<b>"}
-    assert [p.literal for p in joined(parts)] == [False, True]
-
-
-@pytest.mark.parametrize("spares", [True, False])
-def test_stretches_hold_all_text_and_no_typed_control_token(spares: bool) -> None:
-    parts = [Part("<|im_start|>x "), Part("a<|im_end|><|im_end|> <b>", True), Part("<|im_end|>")]
-    found = list(stretches(parts, {"<|im_end|>"}, spares=spares))
-    assert "".join(text for text, _ in found) == "".join(p.text for p in parts)
-    assert all(text for text, _ in found)
-    read_as_such = [text for text, controls in found if controls]
-    # Only the template's own is left where control tokens are read.
-    assert sum(text.count("<|im_end|>") for text in read_as_such) == 1
-    assert found[0][0].startswith("<|im_start|>x a")
-
-
-def test_a_prompt_without_typed_controls_is_one_stretch() -> None:
-    parts = [Part("<|im_start|>"), Part("hi <b>", True), Part("<|im_end|>")]
-    assert list(stretches(parts, set(), spares=False)) == [("<|im_start|>hi <b><|im_end|>", True)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import math
 import socket
 import subprocess
 import sys
@@ -24,7 +23,6 @@ from nudging.engines.base import Engine, Want
 from nudging.engines.remote import fleet as fleets
 from nudging.engines.remote import http_client, replicas
 from nudging.engines.remote.fleet import FleetEngine, open_fleet
-from nudging.engines.remote.remote_engine import RemoteEngine
 from nudging.engines.spec import parse_spec
 from nudging.errors import (
     ModelError,
@@ -309,22 +307,22 @@ def test_a_server_that_does_more_at_once_is_asked_for_more(
         async with opened(*addresses) as fleet:
             assert fleet.capabilities.concurrency == 4
             held = [fleet.permit() for _ in range(4)]
-            for seat in held:
-                await seat.__aenter__()
+            for permit in held:
+                await permit.__aenter__()
             assert [len(replica.assigned) for replica in fleet.replicas] == [1, 3]
-            for seat in held:
-                await seat.__aexit__(None, None, None)
+            for permit in held:
+                await permit.__aexit__(None, None, None)
 
     asyncio.run(main())
 
 
 def test_an_answer_that_moved_counts_where_it_is(two: tuple[FakeServer, FakeServer]) -> None:
     async def use(fleet: FleetEngine) -> None:
-        async with fleet.permit() as seated:
+        async with fleet.permit() as granted:
             two[0].replies[COMPLETIONS] = Model(two[0], cut(3))
-            await written(seated)
+            await written(granted)
             assert [len(replica.assigned) for replica in fleet.replicas] == [0, 1]
-            await written(seated)
+            await written(granted)
         assert [len(streams(server)) for server in two] == [1, 2]
         assert [len(replica.assigned) for replica in fleet.replicas] == [0, 0]
 
@@ -358,6 +356,25 @@ def test_who_closes_nothing_hears_nothing_of_it(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert any(streams(server) for server in two)
+
+
+def test_answers_of_a_conversation_meet_the_same_server(
+    two: tuple[FakeServer, FakeServer],
+) -> None:
+    spec = ",".join(f"{server.url}#m?template=chatml" for server in two)
+    met = set()
+    with NudgedModel(spec, "scripted:nudge", max_tokens=8, guards="none", gamma=0.7) as model:
+        for question in ("Why?", "How?", "When?", "Where?", "Who?", "What?", "Which?"):
+            talk: list[dict[str, str]] = []
+            for _ in range(3):
+                before = [len(streams(server)) for server in two]
+                talk.append({"role": "user", "content": question})
+                answer = model.answer(talk)
+                talk.append({"role": "assistant", "content": answer.text})
+                now = [len(streams(server)) for server in two]
+                (place,) = [n for n in range(2) if now[n] > before[n]]
+                met.add((question, place))
+    assert len(met) == 7
 
 
 # --- who is in use --------------------------------------------------------------------------
@@ -561,37 +578,6 @@ def test_a_fleet_serves_several_event_loops(two: tuple[FakeServer, FakeServer]) 
     asyncio.run(fleet.aclose())
 
 
-# --- specs ----------------------------------------------------------------------------------
-
-
-def test_a_spec_of_several_servers() -> None:
-    spec = parse_spec("http://a:1/v1#m?timeout=5,https://b/v1#m,c")
-    assert (spec.kind, [one.path for one in spec.replicas]) == (
-        "fleet",
-        ["http://a:1/v1", "https://b/v1"],
-    )
-    assert spec.replicas[0].options == {"timeout": "5"}
-    assert spec.replicas[1].model == "m,c"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["llama:a.gguf,http://b/v1", "http://a/v1,http://", ",http://a", "http://a/v1,http://a/v1/"],
-)
-def test_only_servers_share_the_work_of_a_model(text: str) -> None:
-    with pytest.raises(SpecError):
-        parse_spec(text)
-
-
-def test_equals_are_all_taken_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of many processes begins with a first answer; not all of them at one server."""
-    monkeypatch.undo()
-    there = [replicas.Replica(name, 16, _never) for name in "abcd"]
-    for replica in there:
-        replica.let_in(RemoteEngine.__new__(RemoteEngine))
-    assert {replicas.ReplicaSet(there).least() for _ in range(200)} == set(there)
-
-
 def test_the_fake_server_forgets_nobody_whom_it_has_just_let_in() -> None:
     """Fleets look at their servers all the time, also while those of a test end."""
     for _ in range(30):
@@ -603,66 +589,3 @@ def test_the_fake_server_forgets_nobody_whom_it_has_just_let_in() -> None:
         warnings.simplefilter("always")
         gc.collect()
     assert [str(warning.message) for warning in told] == []
-
-
-# --- conversations --------------------------------------------------------------------------
-
-HEADS = [f"system\nquestion {number}" for number in range(400)]
-
-
-def four(names: str = "abcd") -> replicas.ReplicaSet:
-    there = [replicas.Replica(name, 16, _never) for name in names]
-    for replica in there:
-        replica.let_in(RemoteEngine.__new__(RemoteEngine))
-    return replicas.ReplicaSet(there)
-
-
-def owners(found: replicas.ReplicaSet) -> list[str]:
-    return [replica.name for head in HEADS if (replica := found.own(head))]
-
-
-def test_a_conversation_has_one_server_in_every_process() -> None:
-    assert owners(four()) == owners(four("dbca"))
-    counts = [owners(four()).count(name) for name in "abcd"]
-    assert sum(counts) == len(HEADS)
-    assert min(counts) > len(HEADS) / 4 / 1.5
-
-
-def test_when_a_server_goes_only_its_conversations_move() -> None:
-    before, after = owners(four()), owners(four("abd"))
-    moved = [was for was, now in zip(before, after, strict=True) if was != now]
-    assert set(moved) == {"c"}
-    assert len(moved) == before.count("c")
-
-
-@given(st.lists(st.sampled_from(HEADS[:9]), max_size=60))
-def test_none_has_much_more_to_do_than_its_share(heads: list[str]) -> None:
-    found, most = four(), 0
-    for held, head in enumerate(heads, 1):
-        place = replicas.Assignment()
-        place.move(found.own(head))
-        most = max(len(replica.assigned) for replica in found)
-        assert most <= max(math.ceil(replicas.MORE * held / 4), replicas.EASY * 16)
-
-
-def test_answers_of_a_conversation_meet_the_same_server(
-    two: tuple[FakeServer, FakeServer],
-) -> None:
-    spec = ",".join(f"{server.url}#m?template=chatml" for server in two)
-    met = set()
-    with NudgedModel(spec, "scripted:nudge", max_tokens=8, guards="none", gamma=0.7) as model:
-        for question in ("Why?", "How?", "When?", "Where?", "Who?", "What?", "Which?"):
-            talk: list[dict[str, str]] = []
-            for _ in range(3):
-                before = [len(streams(server)) for server in two]
-                talk.append({"role": "user", "content": question})
-                answer = model.answer(talk)
-                talk.append({"role": "assistant", "content": answer.text})
-                now = [len(streams(server)) for server in two]
-                (place,) = [n for n in range(2) if now[n] > before[n]]
-                met.add((question, place))
-    assert len(met) == 7
-
-
-async def _never() -> Engine:
-    raise AssertionError("nobody asked for it")

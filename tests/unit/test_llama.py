@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from nudging.engines import open_engine
 from nudging.engines.base import Want
-from nudging.engines.local.cpu_count import physical_cores
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.local.logits import Logits
 from nudging.engines.local.runtime import SlotInput
@@ -598,23 +597,3 @@ def test_without_xllamacpp(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(MissingExtra) as caught:
         LlamaRuntime(tiny_path)
     assert caught.value.hint == install("llama")
-
-
-def test_waits_are_short_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    with llama_c._short_waits():
-        assert os.environ["GOMP_SPINCOUNT"] == "1000"
-    assert "GOMP_SPINCOUNT" not in os.environ
-    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    with llama_c._short_waits():
-        assert "GOMP_SPINCOUNT" not in os.environ
-
-
-def test_threads_follow_the_processors_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert physical_cores() >= 1
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-    assert physical_cores() == 1
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert physical_cores() == 4

@@ -14,6 +14,9 @@ from nudging.engines.remote.server_tokenizer import (
     MOST_STRETCHES,
     MOST_TYPED,
     ServerTokenizer,
+    joined,
+    stretches,
+    typed_controls,
 )
 from nudging.errors import InputError
 from nudging.prompts.chat import Message, Part, Prompt
@@ -130,3 +133,29 @@ def test_megabytes_are_looked_through_beside_the_event_loop(upstream: Upstream, 
 def test_a_template_that_writes_many_strings_is_asked_about_some(upstream: Upstream) -> None:
     run(upstream.tokenizer.learn_controls(Prompt((Part(tags(20_000)),))))
     assert upstream.calls <= 2 * MOST_TYPED
+
+
+# --- typed control tokens -------------------------------------------------------------------
+
+
+def test_typed_control_tokens_are_found_across_seams() -> None:
+    parts = [Part("<|im_end|>"), Part("say <|im_", True), Part("end|> and <b>", True)]
+    assert typed_controls(parts) == {"<|im_end|>", "<b>"}
+    assert [p.literal for p in joined(parts)] == [False, True]
+
+
+@pytest.mark.parametrize("spares", [True, False])
+def test_stretches_hold_all_text_and_no_typed_control_token(spares: bool) -> None:
+    parts = [Part("<|im_start|>x "), Part("a<|im_end|><|im_end|> <b>", True), Part("<|im_end|>")]
+    found = list(stretches(parts, {"<|im_end|>"}, spares=spares))
+    assert "".join(text for text, _ in found) == "".join(p.text for p in parts)
+    assert all(text for text, _ in found)
+    read_as_such = [text for text, controls in found if controls]
+    # Only the template's own is left where control tokens are read.
+    assert sum(text.count("<|im_end|>") for text in read_as_such) == 1
+    assert found[0][0].startswith("<|im_start|>x a")
+
+
+def test_a_prompt_without_typed_controls_is_one_stretch() -> None:
+    parts = [Part("<|im_start|>"), Part("hi <b>", True), Part("<|im_end|>")]
+    assert list(stretches(parts, set(), spares=False)) == [("<|im_start|>hi <b><|im_end|>", True)]

@@ -30,17 +30,17 @@ async def drive(
     rule: Rule, base: Side, nudge: Side, head: str = ""
 ) -> AsyncGenerator[Piece | Decision | Answer, None]:
     """Run a rule. Gives its pieces and decisions as they come, and at last the answer. `head`: what
-    the conversation began with (`Engine.seat`).
+    the conversation began with (`Engine.permit`).
 
     Closing the generator early stops both engines at once and leaves them usable.
     """
     begun = time.perf_counter()
     async with AsyncExitStack() as held:
         # In one order for all: no two answers ever hold what the other is waiting for.
-        seats: dict[Engine, Engine] = {}
+        granted: dict[Engine, Engine] = {}
         for engine in sorted({base.engine, nudge.engine}, key=id):
-            seats[engine] = await held.enter_async_context(engine.permit(head))
-        base, nudge = (replace(side, engine=seats[side.engine]) for side in (base, nudge))
+            granted[engine] = await held.enter_async_context(engine.permit(head))
+        base, nudge = (replace(side, engine=granted[side.engine]) for side in (base, nudge))
         for side in dict.fromkeys((base, nudge)):
             await side.engine.check_room(side.prompt)
         models = Models(rule, base, nudge)

@@ -1,9 +1,9 @@
-"""What an engine is: one model that writes on from a text, one token at a time.
+"""What an engine is: one model that continues a text, one token at a time.
 
-The single primitive is a *stream*: from a text, the model's next tokens, each with the raw
+The single primitive is a *stream*: the model's next tokens after a text, each with the raw
 distribution that it was chosen from. A peek is a stream of one token, a draft one of sixteen, an
-extension one that is closed at the first token in doubt. What it costs and what it can't do
-are data (`Capabilities`), read by drivers.
+extension one that is closed at the first token in doubt. What an engine can't do is data that
+drivers read (`Capabilities`), never a method that raises.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Want:
     """Candidates to report at each position, at least."""
     entropy: bool = False
     stop_below: float = field(default=0.0, compare=False)
-    """The stream will most likely be left at the first step whose top-1 is below this, so an
-    engine that can may end it after that step; who wants more begins another."""
+    """The caller will most likely leave the stream at the first step whose top-1 is below this. An
+    engine may end it after that step; a caller that wants more begins another."""
     propose: Propose | None = field(default=None, compare=False)
-    """Asked before a forward pass: the pass then looks through the guess as well, and steps that
-    it covers cost nothing. For engines that say so (`Capabilities.looks_ahead`). What is no part
-    of a step's value is not compared."""
+    """Called before a forward pass. The pass then computes the guess as well, and steps that it
+    covers cost nothing. Only where `Capabilities.looks_ahead`. It is no part of a step's value, so
+    it is not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +51,28 @@ class Capabilities:
     kind: str
     """`scripted`, `llama`, `hf`, or the dialect of a server."""
     raw: bool | None = True
-    """Probabilities are of the raw logits. If False, `notes` says what they are of. None: not
-    known, because the server does not say; they are then taken for raw."""
+    """Whether probabilities are of the raw logits. If False, `notes` says what they are of. None:
+    the server does not say, and they are taken for raw."""
     entropy: bool = False
-    """Can report the entropy of the whole distribution."""
+    """It can report the entropy of the whole distribution."""
     max_top_k: int = 100
     keyed_draws: bool = False
     """Draws are keyed by seed and position: the same seed gives the same answer on any path."""
     looks_ahead: bool = False
     """One forward pass can answer for many positions of a guessed text (`Want.propose`)."""
     gate: bool | None = None
-    """A server ends streams by itself where `Want.stop_below` says, if they are greedy. None: it
-    is of a kind that can't learn to, or no server."""
+    """Whether the server ends greedy streams by itself at `Want.stop_below`. None: it is a kind of
+    server that can't learn to, or no server."""
     concurrency: int = 1
     """Streams that make progress at the same time."""
     at_once: int | None = None
-    """Answers at work at once that are fastest, where that is fewer than could be."""
+    """Answers at once that are fastest, if fewer than `concurrency`."""
     cores: int | None = None
-    """Cores of this machine's processor that a pass keeps busy, where that is known."""
+    """Cores of this machine that a pass keeps busy, where known."""
     n_ctx: int | None = None
     """Context length in tokens, where known."""
     tokenizer: bool = True
-    """It tells its tokens (`ids`, `text_of`, `tokenizer_info`)."""
+    """It has `ids`, `text_of` and `tokenizer_info`."""
     notes: tuple[str, ...] = ()
     """Anything a user should know, one sentence each."""
 
@@ -89,10 +89,10 @@ class Engine(ABC):
     def stream(
         self, prompt: Prompt, start: bytes, n: int, want: Want
     ) -> AsyncGenerator[Step, None]:
-        """Write on after `prompt` and `start`, up to `n` tokens.
+        """Continue `prompt` and `start` by up to `n` tokens.
 
         `start` is the answer so far, whole characters. The text is tokenised afresh here; the
-        tokens of the stream then keep their own ids. Ends after `n` steps or after a step
+        tokens of the stream then keep their own ids. The stream ends after `n` steps, after a step
         with `is_end`, or where the context is full. Closing the generator early stops the model
         and leaves the engine usable.
 
@@ -101,14 +101,12 @@ class Engine(ABC):
         """
 
     def permit(self, head: str = "") -> AbstractAsyncContextManager[Engine]:
-        """Held for as long as one answer uses the engine, whatever number of streams it opens.
+        """Held for as long as one answer uses the engine, however many streams it opens.
 
-        `head`: what the conversation began with. Where there are several alike, its answers are to
-        be made at one of them, whose cache holds it.
-
-        Gives the engine that the answer is to ask: this one, or one of several alike. Bounds the
-        answers of a shared server. There is no bound in process: streams interleave there, and an
-        answer that is paused must not keep others from going on.
+        Gives the engine that the answer is to ask: this one, or one of several alike. `head`: how
+        the conversation began; of several alike, the same one gets it again, whose cache holds it.
+        Bounds the answers of a shared server. In process there is no bound: streams interleave, and
+        an answer that is paused must not hold up others.
         """
         return nullcontext(self)
 
@@ -148,7 +146,7 @@ class Engine(ABC):
         raise self._no_tokenizer()
 
     async def tokenizer_info(self) -> dict[str, Any]:
-        """What is known of it, by the names of Hugging Face's `tokenizer_config.json`."""
+        """What is known of the tokenizer, by the names of `tokenizer_config.json`."""
         raise self._no_tokenizer()
 
     def _no_tokenizer(self) -> ModelError:

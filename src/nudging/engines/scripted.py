@@ -157,7 +157,7 @@ def _read(script: str) -> tuple[str, Doubts]:
 
 def _base(prompt: str, text: bytes) -> Distribution:
     """Tokens of at most four characters. In doubt where the script says so; never ends by itself,
-    as base models are wont to, but invents a further question."""
+    as base models do, but invents a further question."""
     answer, doubts = known_answer(prompt)
     data = answer.encode()
     if not data.startswith(text):

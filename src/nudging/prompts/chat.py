@@ -200,7 +200,7 @@ def base_prompt(messages: Sequence[Message], form: str = "auto", prefix: str = "
 def run_template(
     template: str, values: Mapping[str, Any], *, keep_last_newline: bool = False
 ) -> str:
-    """Run a template, and tell its refusal and its failure in our errors."""
+    """Run a template, and raise its refusal and its failure as our errors."""
     try:
         return sandbox.run(template, values, keep_last_newline=keep_last_newline)
     except sandbox.TemplateRefused as error:

@@ -70,7 +70,7 @@ def run(template: str, values: Mapping[str, Any], *, keep_last_newline: bool = F
 
 
 async def aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call what renders in a thread, so that the event loop goes on."""
+    """Call what renders in a thread, so that the event loop is free."""
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_threads, partial(work, *args, **kwargs))
 

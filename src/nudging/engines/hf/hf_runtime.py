@@ -156,7 +156,7 @@ def _source(name: str) -> Path | str:
 
 @contextmanager
 def _foreign(name: str) -> Iterator[None]:
-    """Keep the libraries silent, and tell their failures as ours in one line."""
+    """Keep the libraries silent, and raise their failures as ours, in one line."""
     log = transformers.utils.logging
     hub = logging.getLogger("huggingface_hub")
     with _one_at_a_time, warnings.catch_warnings():

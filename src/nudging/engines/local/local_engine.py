@@ -140,7 +140,7 @@ class LocalEngine(Engine):
 
         Raises:
             ContextOverflow: it can't fit, by its length alone. To read megabytes takes seconds, in
-                which no other answer goes on.
+                which all other answers wait.
         """
         if tokens := await self._queue.run(self._encoder.too_long, prompt):
             raise self._queue.overflow(tokens)

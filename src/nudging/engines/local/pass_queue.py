@@ -238,7 +238,7 @@ class PassQueue:
         return SlotInput(slot.number, [*ids[keep:], *ahead], 1 + len(ahead))
 
     def _ahead(self, request: PassRequest[Any]) -> Sequence[int]:
-        """The guess of a request as ids that go on from its own."""
+        """The guess of a request as ids that follow its own."""
         whole = complete(request.text + request.guess)[0]
         if len(whole) <= len(request.text):
             return ()

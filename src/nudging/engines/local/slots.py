@@ -93,7 +93,7 @@ class Slots:
         return any(slot.knows(ids, position, want) for slot in self._slots)
 
     def choose(self, ids: Sequence[int], taken: Collection[Slot]) -> Slot | None:
-        """The slot to go on in, but none of `taken`: the one that holds most of the text, unless
+        """The slot to continue in, but none of `taken`: the one that holds most of the text, unless
         that is but a beginning that it shares with another text; then the one longest unused."""
         self._clock += 1
         free = [slot for slot in self._slots if slot not in taken]

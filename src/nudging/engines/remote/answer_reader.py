@@ -20,7 +20,7 @@ from .json_checks import check_short, table
 from .refusals import read_error
 
 UNNAMED = "a control token"
-"""One whose name the answer does not tell."""
+"""One whose name is not in the answer."""
 BROKEN = b"\xff"
 """Stands for bytes that a server could not show as text. No text holds this byte."""
 NO_LOGPROBS = "the server sends no log-probabilities"
@@ -37,7 +37,7 @@ class ReadStep(NamedTuple):
 
 @dataclass(slots=True)
 class ServerToken:
-    """One token as a server told of it."""
+    """One token as a server reports it."""
 
     text: bytes
     """Its share of the answer's text; empty if that is held back, or at an end."""

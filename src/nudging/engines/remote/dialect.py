@@ -59,11 +59,11 @@ class Dialect(ABC):
 
     name: str
     owner: str = ""
-    """What its list of models says of who owns them, if that tells the kind."""
+    """The `owned_by` of its models, if that identifies the kind."""
     signs: Sequence[tuple[str, str]] = ()
-    """Where the list does not tell: paths, each with a key of the answer that only it has."""
+    """If it does not: paths, each with a key that only this kind has in its answer."""
     max_top_k: int = 20
-    """Candidates that a server of this kind gives, unless it was told otherwise."""
+    """Candidates that a server of this kind gives by default."""
     raw: bool | None = None
     """Its probabilities are of the raw logits, as far as that is known (see `Capabilities`)."""
     notes: tuple[str, ...] = ()
@@ -72,13 +72,13 @@ class Dialect(ABC):
     spares_controls: bool = False
     """Its tokenizer can read control tokens as plain text. Where it can't, they are cut in two."""
     renders_ids: bool = False
-    """Of conversations it tells the ids."""
+    """`render` answers with ids, not with text."""
     rendered_begins: bool = False
     """Rendered text has its begin-of-text token already."""
     always_begins: bool = True
     """A text prompt always gets a begin-of-text token, if the vocabulary wants one."""
     looks: bool = False
-    """Of some tokens `complete` does not tell the distribution, but `look` does."""
+    """`complete` leaves out the distribution at some tokens, and `look` can ask for it."""
     info_path: str | None = None
     """Where it describes its tokenizer."""
     may_have_gate: bool = False
@@ -96,7 +96,7 @@ class Dialect(ABC):
         that end the answer are added."""
 
     def look(self, request: CompletionRequest) -> HttpCall:
-        """Ask for the distribution at a place where `complete` does not tell it."""
+        """Ask for the distribution at a place where `complete` left it out."""
         raise NotImplementedError  # only where it `looks`
 
     def read_look(self, answer: object) -> tuple[Candidate, ...]:
@@ -135,7 +135,7 @@ class Dialect(ABC):
     # --- the server -------------------------------------------------------------------------
 
     async def find_n_ctx(self, get: Get) -> int | None:
-        """The context length in tokens, where its list of models does not tell it."""
+        """The context length in tokens, where the list of models does not hold it."""
         return None
 
     async def find_gate(self, post: Post, model: str) -> int | None:
@@ -174,6 +174,6 @@ _INFO = ("tokenizer_class", "bos_token", "eos_token", "pad_token", "unk_token", 
 
 
 def read_info(answer: object) -> dict[str, Any]:
-    """What a server tells of its tokenizer, and nothing of what else it may tell there."""
+    """What a server reports of its tokenizer, and nothing else that it may report there."""
     found = table(answer, "the answer")
     return {name: found[name] for name in _INFO if name in found}

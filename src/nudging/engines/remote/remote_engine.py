@@ -49,7 +49,7 @@ from .dialects import DIALECTS, find_dialect
 from .gate import LEAST
 from .http_client import HttpClient, open_client, pause
 from .idle_timeout import IdleTimeout
-from .served_model import find_model
+from .model_list import find_model
 from .server_tokenizer import ServerTokenizer
 
 _WHOLE = 4  # tokens that complete any character: each holds a byte at least

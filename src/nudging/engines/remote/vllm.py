@@ -88,7 +88,7 @@ class Vllm(Dialect):
         return HttpCall("{root}/tokenize", body | conversation_body(messages, variables))
 
     async def find_gate(self, post: Post, model: str) -> int | None:
-        """The server is made to end a request at once. What it then tells must be what it tells
+        """The server is made to end a request at once. What it then reports must be what it reports
         without: the same token, spaces and all, as likely as before."""
         with suppress(NudgingError):
             ids = read_tokens(await post(*self.tokenize(model, MARK, begin=True, controls=True)))

@@ -10,7 +10,7 @@ from .dialect import Get
 from .json_checks import array, string, table
 
 
-class ServedModel(NamedTuple):
+class ListedModel(NamedTuple):
     """A model in a server's list."""
 
     name: str
@@ -19,7 +19,7 @@ class ServedModel(NamedTuple):
     n_ctx: int | None
 
 
-def read_models(answer: object) -> list[ServedModel]:
+def read_models(answer: object) -> list[ListedModel]:
     served = []
     for item in array(table(answer, "the list of models").get("data"), "list of models"):
         model = table(item, "a model")
@@ -29,7 +29,7 @@ def read_models(answer: object) -> list[ServedModel]:
         meta = model.get("meta")
         limit = model.get("max_model_len") or (isinstance(meta, dict) and meta.get("n_ctx"))
         served.append(
-            ServedModel(
+            ListedModel(
                 name,
                 (name, *others),
                 str(model.get("owned_by") or ""),
@@ -39,14 +39,14 @@ def read_models(answer: object) -> list[ServedModel]:
     return served
 
 
-async def find_model(get: Get, spec: Spec) -> ServedModel:
+async def find_model(get: Get, spec: Spec) -> ListedModel:
     """The model that a spec means, as the server lists it."""
     try:
         models = read_models(await get("{url}/models"))
     except ServerRefused as error:
         if error.code != 404 or not spec.model:
             raise
-        return ServedModel(spec.model, (spec.model,), "", None)
+        return ListedModel(spec.model, (spec.model,), "", None)
     found = [m for m in models if spec.model in m.names] if spec.model else models
     if len(found) == 1:
         return found[0]
