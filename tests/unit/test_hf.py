@@ -160,6 +160,7 @@ def test_a_pass_that_fails_leaves_an_empty_cache() -> None:
     st.booleans(),
 )
 @example([5.0] * 9, 3, True)
+@example([-1e-9, -5.0, 0.0], 2, False)
 @example([math.nan, 1.0, 2.0], 1, False)
 @example([-math.inf] * 4, 1, True)
 def test_a_row_on_an_accelerator_comes_to_the_same(

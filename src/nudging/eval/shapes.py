@@ -75,7 +75,11 @@ _ANSWER: Shape = {
     "usage": NUMBERS,
     "seconds": NUMBER,
 }
-_SCORE: Shape = {"correct": (NOTHING, TRUTH), "reading": (NOTHING, TEXT), "measures": NUMBERS}
+MEASURES = Kind(
+    "a table of numbers",
+    lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
+)
+_SCORE: Shape = {"correct": (NOTHING, TRUTH), "reading": (NOTHING, TEXT), "measures": MEASURES}
 _ERROR: Shape = {"kind": TEXT, "message": TEXT}
 LINE: Shape = {
     **dict.fromkeys(("task", "method", "id", "question", "system"), TEXT),

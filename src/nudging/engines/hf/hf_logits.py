@@ -23,10 +23,11 @@ def thin_row_on_device(row: torch.Tensor, ends: torch.Tensor, want: Want) -> Thi
         found = [high, best, total, end]
         if want.entropy:
             found.append((below.clamp(min=-200) * weights).sum(dtype=torch.float64))
+        token = best
         for _ in range(min(want.top_k, len(weights))):
-            weight, token = weights.max(dim=0)  # the first of several, as in numpy
-            found += token, weight
+            found += token, weights[token].clone()
             weights.index_fill_(0, token.reshape(1), -1.0)
+            token = weights.argmax()  # the first of several, as in numpy
         numbers = torch.stack([each.double() for each in found]).tolist()
     largest, chosen, mass, ending, *rest = numbers
     if not math.isfinite(largest):
