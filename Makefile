@@ -13,7 +13,7 @@ demo: .venv/.demo
 
 # Without PyTorch, Ray and models.
 unit: lint
-	$(BIN)/python -m pytest -q -n auto -m "not slow" tests/unit tests/contract $(ARGS)
+	$(BIN)/python -m pytest -q -rfE -n auto -m "not slow" tests/unit tests/contract $(ARGS)
 
 test: .venv/.all
 	$(BIN)/nudge pull demo
