@@ -32,7 +32,7 @@ settings.load_profile("nudging")
 
 Demo = Callable[[Source], Path]
 Lab = Callable[[str], Path]
-Served = Callable[[Path], str]
+LlamaServers = Callable[[Path], str]
 
 MODELS = Path(__file__).parents[1] / "lab" / "models"
 
@@ -106,7 +106,7 @@ def _missing(what: str) -> NoReturn:
 
 
 @pytest.fixture(scope="session")
-def served() -> Iterator[Served]:
+def llama_servers() -> Iterator[LlamaServers]:
     """The address of a llama-server for a model's file, started when first asked for."""
     servers: dict[Path, Any] = {}
 

@@ -34,7 +34,7 @@ from nudging.prompts.chat import Message, Part, Prompt, conversation
 from nudging.values.sampling import Sampling
 from nudging.values.text import complete
 from nudging.values.tokens import Step
-from tests.conftest import Demo, Lab, Served
+from tests.conftest import Demo, Lab, LlamaServers
 
 N_CTX = 256
 NEAR_TIE = 0.05
@@ -131,14 +131,14 @@ def _hf_smol(request: pytest.FixtureRequest) -> Case:
 def _remote_smol(request: pytest.FixtureRequest) -> Case:
     """Characters of several tokens, each a part of the next one's text."""
     demo: Demo = request.getfixturevalue("demo")
-    served: Served = request.getfixturevalue("served")
-    return _opened("llama-server", served(demo("nudge")))
+    llama_servers: LlamaServers = request.getfixturevalue("llama_servers")
+    return _opened("llama-server", llama_servers(demo("nudge")))
 
 
 def _fleet(request: pytest.FixtureRequest) -> Case:
     lab: Lab = request.getfixturevalue("lab")
-    served: Served = request.getfixturevalue("served")
-    url = served(lab("b-small.gguf"))
+    llama_servers: LlamaServers = request.getfixturevalue("llama_servers")
+    url = llama_servers(lab("b-small.gguf"))
     both = f"{url},{url.replace('127.0.0.1', 'localhost')}"
     return _opened("llama-server", both, control=ASSISTANT)
 

@@ -15,7 +15,7 @@ import pytest
 from nudging import NudgedModel
 from nudging.engines.scripted import ANSWERS
 from nudging.prompts.chat import base_prompt, conversation
-from tests.conftest import Demo, Served
+from tests.conftest import Demo, LlamaServers
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
@@ -102,8 +102,8 @@ def test_hf(demo: Demo) -> None:
 
 
 @pytest.mark.models
-def test_remote(demo: Demo, served: Served) -> None:
-    base, nudge = (served(demo(source)) for source in ("base", "nudge"))
+def test_remote(demo: Demo, llama_servers: LlamaServers) -> None:
+    base, nudge = (llama_servers(demo(source)) for source in ("base", "nudge"))
     said = run("library_remote.py", base, nudge, limit=REAL_LIMIT)
     assert "Paris" in said
     assert "requests" in said

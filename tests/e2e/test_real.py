@@ -17,7 +17,7 @@ from nudging import Answer, NudgedModel, Piece, StopReason
 from nudging.aio import background_loop
 from nudging.bench.questions import QUESTIONS
 from nudging.engines.llama.llama_c import LlamaUnavailable
-from tests.conftest import Demo, Served
+from tests.conftest import Demo, LlamaServers
 
 pytestmark = pytest.mark.models
 
@@ -44,8 +44,8 @@ def _hf(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 def _remote(request: pytest.FixtureRequest) -> tuple[str, str]:
     demo: Demo = request.getfixturevalue("demo")
-    served: Served = request.getfixturevalue("served")
-    return served(demo("base")), served(demo("nudge"))
+    llama_servers: LlamaServers = request.getfixturevalue("llama_servers")
+    return llama_servers(demo("base")), llama_servers(demo("nudge"))
 
 
 SPECS: dict[str, Callable[[pytest.FixtureRequest], tuple[str, str]]] = {

@@ -28,7 +28,7 @@ from nudging.eval.judge import Judge, Verdict, judged, open_judge
 from nudging.eval.rubrics import ASPECTS, MATCH, SAFETY, Rubric, UnreadableReply
 from nudging.eval.task import Sample, Score
 from nudging.eval.tasks import TASKS
-from tests.conftest import Lab, Served
+from tests.conftest import Lab, LlamaServers
 from tests.fake_server import FakeServer, Reply, answer, html
 
 CHAT = "/v1/chat/completions"
@@ -344,11 +344,13 @@ def test_a_spec_that_names_no_judge_is_refused(spec: str, what: str) -> None:
 # --- a trained model ------------------------------------------------------------------------
 
 
-def test_the_wire_to_a_trained_model(lab: Lab, served: Served) -> None:
+def test_the_wire_to_a_trained_model(lab: Lab, llama_servers: LlamaServers) -> None:
     """For the wire only: a model this small is no judge. What it says is read, or told unread."""
 
     async def run() -> Verdict:
-        judge = Judge(http_client.open_client(parse_spec(f"{served(lab('a-small.gguf'))}#m")), "m")
+        judge = Judge(
+            http_client.open_client(parse_spec(f"{llama_servers(lab('a-small.gguf'))}#m")), "m"
+        )
         short = Rubric("short", ("correct",), 0, 1, "Is it correct?")
         try:
             return await judge.ask(short, SAMPLE, "true")
