@@ -1,6 +1,6 @@
 """Answers as JSON Schema: what the serializers write, in one piece and in events.
 
-`tests/unit/test_openapi.py` closes each schema and checks the server's answers by it.
+`tests/unit/server/test_openapi.py` closes each schema and checks the server's answers by it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The server's API as an OpenAPI document: every path, what it takes and what it answers.
 
-`tests/unit/test_openapi.py` holds the paths and the routes together.
+`tests/unit/server/test_openapi.py` holds the paths and the routes together.
 """
 
 from __future__ import annotations

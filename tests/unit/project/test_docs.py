@@ -1,0 +1,81 @@
+"""Documents that are generated from the code are what the code says now."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nudging import Decision, NudgedModel
+from nudging.engines.kinds import find_kind
+from nudging.engines.remote.dialects import DIALECTS
+from nudging.prompts.templates import NAMED
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_generated_documents_are_up_to_date() -> None:
+    made = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "make.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+
+
+LINES = {"keep": "9", "takeover": "9, 11", "accept": "17, 19", "consult": "18", "end": "12"}
+"""Of the pseudo-code, by what is decided there."""
+
+
+def worked_example() -> list[str]:
+    """The decisions of an answer as a table."""
+    told: list[str] = []
+    with NudgedModel("scripted:base", "scripted:nudge") as model:
+        stream = model.stream("What is the capital of France?", trace=True)
+        decisions = [event for event in stream if isinstance(event, Decision)]
+        text = stream.answer.text
+    for decision in decisions:
+        line = LINES.get(decision.kind, "1" if decision.note == "opening" else "17")
+        step = decision.step
+        seen = [f"`{c.text.decode()}` {c.prob:.2f}" for c in step.top[:2]] if step else []
+        note = f" ({decision.note})" if decision.note else ""
+        end = decision.at + (len(step.text) if step and decision.kind == "accept" else 0)
+        told.append(f"| {line} | {', '.join(seen)} | {decision.kind}{note} | {text[:end]} |")
+    return told
+
+
+def test_the_worked_example_is_a_real_one() -> None:
+    text = (ROOT / "docs" / "algorithm.md").read_text(encoding="utf-8")
+    found = text.split("<!-- example -->\n")[1].split("<!-- end of example -->")[0]
+    assert found.splitlines()[2:] == worked_example()
+
+
+def test_the_options_of_specs_are_all_told() -> None:
+    pytest.importorskip("torch")
+    from nudging.engines.hf import hf_runtime as hf
+
+    text = (ROOT / "docs" / "models.md").read_text()
+    kinds = (find_kind(name) for name in ("hf", "llama", "http", "scripted"))
+    known = {option for kind in kinds if kind for option in kind.options or ()}
+    table = text.split("| option | of | |")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == known
+    for name in (*NAMED, *DIALECTS, *hf.DTYPES):
+        assert f"`{name}`" in table
+
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_and_files_that_a_document_names_are_there(path: Path) -> None:
+    """Anchors are for `make site`, which is strict."""
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", text)
+    assert [link for link in links if not (path.parent / link).exists()] == []
+    named = re.findall(r"`([\w.]+/[\w./]+\.py)`", text)
+    folders = [ROOT, ROOT / "src", ROOT / "src" / "nudging", ROOT / "lab"]
+    assert [name for name in named if not any((f / name).exists() for f in folders)] == []
