@@ -1,10 +1,15 @@
 """The algorithm, without I/O. To understand nudging, read `nudging.py`; the rest serves it.
 
-nudging.py      the rule                    official.py     the authors' code
-trigger.py      when a model is in doubt    stop.py         when an answer ends
-draft.py        what a rule asks for        loops.py        when an answer repeats itself
-transcript.py   the answer as it grows      length.py       the authors' measure of length
-config.py       its options, and presets    rule.py         what any rule is
+config.py       options, and presets (keywords.py: the same for type checkers)
+draft.py        what a rule asks for, and a draft as far as it has been asked
+rule.py         what any rule is
+nudging.py      the rule
+trigger.py      when the base model is in doubt
+stop.py         when the nudging model ends an answer
+loops.py        when an answer repeats itself
+official.py     the authors' code
+transcript.py   the answer as it grows
+length.py       the authors' measure of length
 """
 
 from __future__ import annotations

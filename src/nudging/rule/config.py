@@ -60,17 +60,17 @@ class Config:
         Help(
             "What divides words: `space` (the authors') or `any` white space. With `any`, an "
             "ideograph or kana is a word too; in other scripts without spaces each token that "
-            "begins a character starts a word, and in 32 characters without white space any token "
-            "does."
+            "begins a character starts a word, and after 32 characters without white space every "
+            "token does."
         ),
     ] = "any"
     stop: Annotated[
         StopRule,
         Help(
             "`lookahead`: the nudging model ends within its draft, all of which is taken; "
-            "`consult`: it ends at the point itself, asked at nudge turns, when the base model "
-            "ends, and at ends of sentences and paragraphs; `either`: that, or the base model ends "
-            "while confident."
+            "`consult`: it is asked whether it would end right here, at each nudge turn (so also "
+            "when the base model ends) and at ends of sentences and paragraphs; `either`: that, or "
+            "the base model ends while confident."
         ),
     ] = "consult"
     consent: Annotated[

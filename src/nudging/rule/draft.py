@@ -51,10 +51,10 @@ class Draft:
         self.text = ""
         """The whole characters of `data`."""
         self._tokens: list[int] = []
-        """Where in `text` tokens begin, but for the first and those that begin with half a code
-        point."""
+        """Where in `text` tokens begin, except the first, and those that begin inside a
+        character."""
         self.ended = False
-        """The nudging model ends here."""
+        """The nudging model ends here. Bytes that are no character count as its end."""
         self.full = False
         """Its context is."""
         self.opinion: Step | None = None
@@ -65,7 +65,8 @@ class Draft:
         return not self.ended and not self.full and len(self.steps) < self.limit
 
     def opinion_at(self, length: int) -> Step | None:
-        """The step that begins after so many bytes of the draft; None inside of a token."""
+        """The step that begins after so many bytes of the draft; None inside of a token, and at the
+        draft's end."""
         for step in self.steps:
             if length <= 0:
                 return step if length == 0 else None

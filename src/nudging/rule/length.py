@@ -33,10 +33,11 @@ def counter() -> Callable[[str], int]:
     return lambda text: len(encoding.encode_ordinary(text))
 
 
-def reaches(parts: Iterable[bytes], most: int) -> bool:
-    """Whether texts have so much length together. The sum may differ from that of the whole."""
+def reaches(parts: Iterable[bytes], limit: int) -> bool:
+    """Whether texts, each counted alone, have so many of the authors' tokens together. Of the whole
+    as one text it may be another number."""
     parts = list(parts)
-    if sum(map(len, parts)) < most:  # a token has a byte at least
+    if sum(map(len, parts)) < limit:  # a token has a byte at least
         return False
     count = counter()
-    return sum(count(part.decode(errors="ignore")) for part in parts) >= most
+    return sum(count(part.decode(errors="ignore")) for part in parts) >= limit

@@ -32,7 +32,7 @@ _WORD = 300
 digits, a rule of dashes may go on for long."""
 _PROBE = 16
 _TAIL = 8000
-"""Characters that are looked at."""
+"""Bytes at the end of an answer that are looked at."""
 
 
 def tail(text: bytes) -> str:

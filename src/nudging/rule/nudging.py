@@ -2,11 +2,16 @@
 
     nudge turn   the nudging model drafts; its first word is taken; at every later word start the
                  base model is asked, and takes over if it is not in doubt or agrees
-    base turn    the base model writes token by token; at the first token in doubt it hands over
+    base turn    the base model writes token by token; it hands over at the first token in doubt, at
+                 its own end, and where the answer repeats itself
 
-Presets `default` and `paper` are this rule and differ in their options (`config.py`); `official.py`
-holds the authors' code. `trigger.py` says when the base model is in doubt; `stop.py` and `loops.py`
-say when an answer ends.
+Presets `default` and `paper` are this rule and differ in their options (`config.py`): in `paper`
+the base model takes over after one word, unasked. `official.py` holds the authors' code.
+`trigger.py` says when the base model is in doubt; `stop.py` and `loops.py` say when an answer ends.
+
+A word is white space and what follows it. A handover says why the nudging model is next: it opens
+the answer ("opening"), the base model is in doubt ("doubt"), wants to end ("end") or repeats itself
+("loop"), or a draft was used up before the base model took over ("more").
 
 Source: arXiv 2410.09300, section 3.
 """
@@ -151,8 +156,8 @@ class Nudging(Rule):
     def _take(
         self, draft: Draft, length: int, handover: Handover
     ) -> Asking[Handover | StopReason | None]:
-        """Take the first `length` characters of a draft. Gives what must follow, if it is neither
-        the base turn nor the next nudge turn."""
+        """Take the first `length` characters of a draft. Why the answer is over, or a handover if
+        it now repeats itself; None where the caller decides what follows."""
         before = len(self._answer)
         room = self._room
         left = draft.text[:length].encode()
@@ -181,7 +186,7 @@ class Nudging(Rule):
         return outcome
 
     def _write(self, first: Step | None) -> Turn:
-        turn = start = self._answer
+        before = start = self._answer
         taken, limit, asked = first, self.base_limit, 1
         while not self._full():
             if asked > limit:  # the stream has given all it was opened for
@@ -198,13 +203,13 @@ class Nudging(Rule):
             if complete(half_character(self._answer) + step.text)[2]:  # bytes that are no character
                 return Handover("doubt", step)
             if (yield from self._ends_sentence(step, taken is not None)):
-                return self._stopped(len(turn)) or StopReason.NUDGE
+                return self._stopped(len(before)) or StopReason.NUDGE
             yield from self._accept(step)
-            if (stopped := self._stopped(len(turn))) is not None:
+            if (stopped := self._stopped(len(before))) is not None:
                 return stopped
-            at = self._ends.first(self._answer, len(turn))
+            at = self._ends.first(self._answer, len(before))
             if at is not None:
-                self.transcript.cut(max(at, len(turn)))  # what the other model wrote stays
+                self.transcript.cut(max(at, len(before)))  # what the other model wrote stays
                 return Handover("end")
             if self._loop() is not None:
                 return Handover("loop", step)
@@ -225,14 +230,15 @@ class Nudging(Rule):
         return fires(self.config.in_doubt, step, opinion)
 
     def _base_ends(self, step: Step) -> Turn:
+        """After the base model's end: with `either` a confident one is final."""
         if self.config.stop == "either" and not (yield from self._in_doubt(step, self._answer)):
             return StopReason.BASE
         return Handover("end", step)
 
     def _ends_sentence(self, step: Step, taken: bool) -> Asking[bool]:
-        """Whether a sentence ends before a step's text or inside it, and the answer with it: then
-        the sentence is written to its end. At a takeover (`taken`) the nudging model has just
-        drafted on from the place before the step, and is not asked about it."""
+        """If a sentence ends before or within `step`, ask the nudging model there; if it would end,
+        write the sentence out. At a takeover (`taken`), an end before the step is not asked about:
+        the nudging model has just drafted past it."""
         if self.config.stop == "lookahead" or half_character(self._answer):
             return False
         rest = last_of_sentence(loops.tail(self._answer), complete(step.text)[0].decode())

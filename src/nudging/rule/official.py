@@ -26,7 +26,7 @@ from .nudging import Nudging, Turn
 CALL = 16
 """Tokens of the base model in one call (utils.py:219)."""
 _REPEATS = 3
-"""How often a nudge may be the one before, again (utils.py:338)."""
+"""A nudge that comes so many times more, in a row, ends the answer (utils.py:338)."""
 
 
 class _BaseCall(NamedTuple):
@@ -36,8 +36,9 @@ class _BaseCall(NamedTuple):
     """Its tokens before the first in doubt."""
     doubt: Step | None
     ended: bool = False
+    """The model's end came, or its context is full."""
     full: bool = False
-    """The model's context is."""
+    """Its context is."""
 
 
 class Official(Nudging):
@@ -67,20 +68,20 @@ class Official(Nudging):
 
     def _write(self, first: Step | None) -> Turn:
         """The base turn, call by call (`complete_with_base`, utils.py:120-207)."""
-        start, carried = self._answer, first is not None
+        start = before = self._answer
+        carried = first is not None
         if self._room <= 0:
             return StopReason.LENGTH
-        before = start
         if first is not None:
             yield from self._accept(first)
-        turn = self._answer[len(start) :]
+        written = self._answer[len(before) :]
         # The lengths of both parts are added up (utils.py:145 and 372).
-        while not self._full(before, turn):
+        while not self._full(before, written):
             if not carried:
                 self._drop_half()
                 start = self._answer
-            call = yield from self._call(start, turn, CALL - carried)
-            if call.text in turn:  # utils.py:171
+            call = yield from self._call(start, written, CALL - 1 if carried else CALL)
+            if call.text in written:  # also where it is empty, since the base model ended (:171)
                 if call.full:
                     return StopReason.LENGTH
                 return Handover("loop" if call.text else "end", call.doubt)
@@ -92,19 +93,19 @@ class Official(Nudging):
                     yield from self._accept(step)
             if (stopped := self._stopped(len(start))) is not None:
                 return stopped
-            turn += new
+            written += new
             if call.full:
                 return StopReason.LENGTH
             if call.doubt is not None:
                 return Handover("doubt", call.doubt)
-            if call.ended and not carried:  # at the takeover it is not seen (utils.py:199)
+            if call.ended and not carried:  # in the call of a takeover it is ignored (utils.py:199)
                 return Handover("end")
             carried = False
-        return Handover("more")
+        return Handover("more")  # `run` measures the whole answer, which may still have room
 
-    def _call(self, start: bytes, turn: bytes, most: int) -> Asking[_BaseCall]:
-        """Read a call of at most so many tokens, of a stream that began at `start`. `turn`: what
-        the base turn has written."""
+    def _call(self, start: bytes, written: bytes, most: int) -> Asking[_BaseCall]:
+        """Read a call of at most so many tokens, of a stream that began at `start`. `written`: by
+        the base turn so far."""
         sure: list[Step] = []
         text = b""
         doubt: Step | None = None
@@ -118,8 +119,8 @@ class Official(Nudging):
                 else:
                     sure.append(step)
             text += step.text
-            # The rest of the call matters only while it could still all be there already.
-            if doubt is not None and text not in turn:
+            # Past a token in doubt, read on only while the call may be all a copy of the turn.
+            if doubt is not None and text not in written:
                 break
         return _BaseCall(text, sure, doubt)
 
@@ -138,7 +139,7 @@ class Official(Nudging):
 
 
 def seen_before(chunk: str, text: str) -> bool:
-    """`repetition_check` (utils.py:100-104): over five words, all of it there already."""
+    """`repetition_check` (utils.py:100-104): over five parts between spaces, all there already."""
     return len(chunk.split(" ")) > 5 and chunk in text
 
 
@@ -154,11 +155,15 @@ def without_repeated_suffix(text: str) -> str:
     return text
 
 
+_SHORTEST_SUFFIX = 30
+"""Characters."""
+
+
 def _repeated_suffix(text: str) -> int:
     low, high, found = 0, len(text), 0
     while low <= high:
         middle = (low + high) // 2
-        if middle >= 30 and text[:-middle].endswith(text[-middle:]):
+        if middle >= _SHORTEST_SUFFIX and text[:-middle].endswith(text[-middle:]):
             found, low = middle, middle + 1
         else:
             high = middle - 1

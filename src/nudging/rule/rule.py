@@ -32,14 +32,14 @@ class Rule(ABC):
         self, config: Config, ends: Sequence[str] = (), text: str = "", *, most: int | None = None
     ) -> None:
         """`ends`: texts that show that the base model is done (`Prompt.ends`). `text`: the answer
-        so far, to be continued; it is not part of the transcript. `most`: tokens of both models
-        that the answer may have, in whatever measure `config.max_tokens` is."""
+        so far, to be continued; it is not part of the transcript. `most`: a second limit, always
+        in tokens of both models, whatever `config.max_tokens` counts."""
         self.config = config
         self.transcript = Transcript(text.encode())
         self.rounds = 0
         """Nudge turns."""
         self._most = math.inf if most is None else most
-        # With `lookahead`, nothing but the nudging model's end ends an answer.
+        # With `lookahead`, the prompt's ends are ignored.
         self._ends = Markers([e.encode() for e in ends] if config.stop != "lookahead" else ())
         self._stops = Markers([stop.encode() for stop in config.stop_strings])
 
@@ -52,7 +52,8 @@ class Rule(ABC):
 
     @property
     def base_limit(self) -> int:
-        """Most tokens that a stream of the base model begun now would be asked for."""
+        """Most tokens that a stream of the base model begun now would be asked for; after that,
+        another is begun."""
         return max(1, int(min(max(self.config.max_tokens, _WHOLE), self._room)))
 
     @property
