@@ -25,16 +25,13 @@ if TYPE_CHECKING:
 def analyze(
     prompts: Annotated[
         Path,
-        typer.Option(
-            "--prompts", metavar="FILE", help='One prompt a line, or JSON lines with a "question".'
-        ),
+        typer.Option(metavar="FILE", help='One prompt a line, or JSON lines with a "question".'),
     ],
     base: BaseOption = None,
     nudge: NudgeOption = None,
     aligned: Annotated[
         str | None,
         typer.Option(
-            "--aligned",
             metavar="SPEC",
             help="The aligned version of the base model. Without it, the nudging model is compared "
             "with the base model.",
@@ -42,9 +39,9 @@ def analyze(
     ] = None,
     pair: PairOption = None,
     config: ConfigOption = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Prompts to use.")] = 40,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Prompts to use.")] = 40,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", metavar="N", min=2, help="Longest answer, in tokens.")
+        int, typer.Option(metavar="N", min=2, help="Longest answer, in tokens.")
     ] = 128,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -31,28 +31,19 @@ def answer_file(
     column: Annotated[
         str | None,
         typer.Option(
-            "--column",
             metavar="NAME",
             help="Column of the prompts or conversations. Default: prompt or messages.",
         ),
     ] = None,
     name_prefix: Annotated[
-        str,
-        typer.Option(
-            "--name-prefix", metavar="TEXT", help="Prefix for the names of added columns."
-        ),
+        str, typer.Option(metavar="TEXT", help="Prefix for the names of added columns.")
     ] = "",
     unordered: Annotated[
         bool, typer.Option("--unordered", help="Write rows as they finish, not in IN's order.")
     ] = False,
     concurrency: Annotated[
         int | None,
-        typer.Option(
-            "--concurrency",
-            metavar="N",
-            min=1,
-            help="Answers at once. Default: as many as are fastest.",
-        ),
+        typer.Option(metavar="N", min=1, help="Answers at once. Default: as many as are fastest."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume where it was stopped.")] = False,
     on_ray: Annotated[
@@ -62,24 +53,18 @@ def answer_file(
     address: Annotated[
         str | None,
         typer.Option(
-            "--address",
-            metavar="HOST:PORT",
-            help="The cluster. Default: RAY_ADDRESS, or this machine.",
+            metavar="HOST:PORT", help="The cluster. Default: RAY_ADDRESS, or this machine."
         ),
     ] = None,
     workers: Annotated[
-        int | None,
-        typer.Option("--workers", metavar="N", min=1, help="Processes, each with both models; 1."),
+        int | None, typer.Option(metavar="N", min=1, help="Processes, each with both models; 1.")
     ] = None,
     gpus: Annotated[
         float | None,
-        typer.Option(
-            "--gpus", metavar="N", min=0, help="GPUs for each process, or a share of one; 0."
-        ),
+        typer.Option(metavar="N", min=0, help="GPUs for each process, or a share of one; 0."),
     ] = None,
     part: Annotated[
-        int | None,
-        typer.Option("--part", metavar="N", min=1, help="Rows in each file of OUT; 256."),
+        int | None, typer.Option(metavar="N", min=1, help="Rows in each file of OUT; 256.")
     ] = None,
     **options: Any,
 ) -> None:

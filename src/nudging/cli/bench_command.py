@@ -30,29 +30,22 @@ SUITES = ("pair", "deep", "many", "remote", "overhead")
 
 def bench(
     suite: Annotated[
-        str, typer.Option("--suite", metavar="S", help="pair, deep, many, remote, overhead or all.")
+        str, typer.Option(metavar="S", help="pair, deep, many, remote, overhead or all.")
     ] = "all",
-    prompts: Annotated[
-        int, typer.Option("--prompts", metavar="N", min=1, help="Number of questions.")
-    ] = 20,
+    prompts: Annotated[int, typer.Option(metavar="N", min=1, help="Number of questions.")] = 20,
     questions: Annotated[
-        Path | None,
-        typer.Option("--questions", metavar="FILE", help='JSON lines, each with a "question".'),
+        Path | None, typer.Option(metavar="FILE", help='JSON lines, each with a "question".')
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(
-            "--base", metavar="SPEC", help="pair, many, remote: the base model or its server."
-        ),
+        typer.Option(metavar="SPEC", help="pair, many, remote: the base model or its server."),
     ] = None,
     nudge: Annotated[
-        str | None,
-        typer.Option("--nudge", metavar="SPEC", help="pair, many, remote: the nudging model."),
+        str | None, typer.Option(metavar="SPEC", help="pair, many, remote: the nudging model.")
     ] = None,
     speculate: Annotated[
         list[str] | None,
         typer.Option(
-            "--speculate",
             metavar="K",
             help="pair, deep: auto, or a fixed length of drafts; repeatable. Each is compared "
             "with off.",

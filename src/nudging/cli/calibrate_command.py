@@ -41,34 +41,24 @@ SHOWN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 def calibrate(
     prompts: Annotated[
         Path | None,
-        typer.Option(
-            "--prompts", metavar="FILE", help='One prompt a line, or JSON lines with a "question".'
-        ),
+        typer.Option(metavar="FILE", help='One prompt a line, or JSON lines with a "question".'),
     ] = None,
     target_rate: Annotated[
-        float | None,
-        typer.Option("--target-rate", metavar="R", help="Share of words to nudge; 0.1."),
+        float | None, typer.Option(metavar="R", help="Share of words to nudge; 0.1.")
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(
-            "--task", metavar="T", help="Choose by right answers to a task of nudge eval."
-        ),
+        typer.Option(metavar="T", help="Choose by right answers to a task of nudge eval."),
     ] = None,
     data_dir: Annotated[
-        Path | None,
-        typer.Option("--data-dir", metavar="DIR", help="Folder with TASK.jsonl."),
+        Path | None, typer.Option(metavar="DIR", help="Folder with TASK.jsonl.")
     ] = None,
     gammas: Annotated[
-        str | None,
-        typer.Option("--gammas", metavar="G,...", help="With --task: 0.1,0.2,0.3,0.4,0.5."),
+        str | None, typer.Option(metavar="G,...", help="With --task: 0.1,0.2,0.3,0.4,0.5.")
     ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=2, help="Prompts or samples to use.")
-    ] = 40,
+    limit: Annotated[int, typer.Option(metavar="N", min=2, help="Prompts or samples to use.")] = 40,
     write: Annotated[
-        str | None,
-        typer.Option("--write", metavar="PAIR", help="Set gamma of this pair in the config file."),
+        str | None, typer.Option(metavar="PAIR", help="Set gamma of this pair in the config file.")
     ] = None,
     base: BaseOption = None,
     nudge: NudgeOption = None,
@@ -79,13 +69,11 @@ def calibrate(
     max_tokens: Annotated[
         int | None,
         typer.Option(
-            "--max-tokens",
-            metavar="N",
-            help=f"Length limit of an answer; {TOKENS}, with --task the pair's own.",
+            metavar="N", help=f"Length limit of an answer; {TOKENS}, with --task the pair's own."
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="S", help="Chooses and divides the samples of a task.")
+        int, typer.Option(metavar="S", help="Chooses and divides the samples of a task.")
     ] = 0,
     sets: SetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

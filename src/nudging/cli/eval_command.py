@@ -29,36 +29,23 @@ def evaluate(
     runs: Annotated[
         list[Path] | None, typer.Argument(metavar="RUN...", help="With --merge: the runs.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="RUN", help="The folder of the run.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The folder of the run.")] = None,
     tasks: Annotated[
-        str | None,
-        typer.Option("--tasks", metavar="T,...", help="Tasks; NAME=FILE.jsonl?... for your own."),
+        str | None, typer.Option(metavar="T,...", help="Tasks; NAME=FILE.jsonl?... for your own.")
     ] = None,
     methods: Annotated[
-        str, typer.Option("--methods", metavar="M,...", help="Ways to answer.")
+        str, typer.Option(metavar="M,...", help="Ways to answer.")
     ] = "base,nudge,nudging",
     limit: Annotated[
         int | None,
-        typer.Option(
-            "--limit", metavar="N", min=1, help="Samples of each task; default: all. May grow."
-        ),
+        typer.Option(metavar="N", min=1, help="Samples of each task; default: all. May grow."),
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(
-            "--data-dir",
-            metavar="DIR",
-            help="Folder with TASK.jsonl. Default: the Hugging Face hub.",
-        ),
+        typer.Option(metavar="DIR", help="Folder with TASK.jsonl. Default: the Hugging Face hub."),
     ] = None,
-    gammas: Annotated[
-        str | None, typer.Option("--gammas", metavar="G,...", help="Try each.")
-    ] = None,
-    presets: Annotated[
-        str | None, typer.Option("--presets", metavar="P,...", help="Try each.")
-    ] = None,
+    gammas: Annotated[str | None, typer.Option(metavar="G,...", help="Try each.")] = None,
+    presets: Annotated[str | None, typer.Option(metavar="P,...", help="Try each.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume a run.")] = False,
     merge: Annotated[bool, typer.Option("--merge", help="Merge runs of several machines.")] = False,
     rescore: Annotated[
@@ -68,32 +55,25 @@ def evaluate(
         ),
     ] = False,
     judge: Annotated[
-        str | None,
-        typer.Option("--judge", metavar="SPEC", help="URL#MODEL of a model that scores answers."),
+        str | None, typer.Option(metavar="SPEC", help="URL#MODEL of a model that scores answers.")
     ] = None,
     aligned: Annotated[
         str | None,
-        typer.Option(
-            "--aligned", metavar="SPEC", help="A large aligned model, for the method aligned."
-        ),
+        typer.Option(metavar="SPEC", help="A large aligned model, for the method aligned."),
     ] = None,
     tuned: Annotated[
         str | None,
-        typer.Option(
-            "--tuned", metavar="SPEC", help="For the method proxy-tuning. Default: --nudge."
-        ),
+        typer.Option(metavar="SPEC", help="For the method proxy-tuning. Default: --nudge."),
     ] = None,
     untuned: Annotated[
-        str | None,
-        typer.Option("--untuned", metavar="SPEC", help="The base version of --tuned."),
+        str | None, typer.Option(metavar="SPEC", help="The base version of --tuned.")
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="S", help="Chooses the samples, and seeds draws.")
+        int, typer.Option(metavar="S", help="Chooses the samples, and seeds draws.")
     ] = 0,
     concurrency: Annotated[
         int | None,
         typer.Option(
-            "--concurrency",
             metavar="N",
             min=1,
             help="Answers at once. Default: one if a model runs in this process.",

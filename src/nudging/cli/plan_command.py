@@ -28,13 +28,9 @@ BUSY = 0.7
 
 
 def plan(
-    rps: Annotated[float, typer.Option("--rps", metavar="N", help="Answers per second.")],
-    prompt: Annotated[
-        int, typer.Option("--prompt", metavar="N", min=1, help="Tokens of a prompt.")
-    ] = 500,
-    output: Annotated[
-        int, typer.Option("--output", metavar="N", min=1, help="Tokens of an answer.")
-    ] = 300,
+    rps: Annotated[float, typer.Option(metavar="N", help="Answers per second.")],
+    prompt: Annotated[int, typer.Option(metavar="N", min=1, help="Tokens of a prompt.")] = 500,
+    output: Annotated[int, typer.Option(metavar="N", min=1, help="Tokens of an answer.")] = 300,
     measured: Annotated[
         list[Path] | None,
         typer.Option(
@@ -46,57 +42,45 @@ def plan(
     ] = None,
     base_ms: Annotated[
         float | None,
-        typer.Option(
-            "--base-ms", metavar="MS", min=0.01, help="A token of the base model, one at a time."
-        ),
+        typer.Option(metavar="MS", min=0.01, help="A token of the base model, one at a time."),
     ] = None,
     nudge_ms: Annotated[
-        float | None,
-        typer.Option("--nudge-ms", metavar="MS", min=0.01, help="The same, nudging model."),
+        float | None, typer.Option(metavar="MS", min=0.01, help="The same, nudging model.")
     ] = None,
     base_more: Annotated[
         float | None,
         typer.Option(
-            "--base-more",
             metavar="MS",
             min=0,
             help="What each further sequence adds to a step; default: a fiftieth of a token.",
         ),
     ] = None,
     nudge_more: Annotated[
-        float | None,
-        typer.Option("--nudge-more", metavar="MS", min=0, help="The same, nudging model."),
+        float | None, typer.Option(metavar="MS", min=0, help="The same, nudging model.")
     ] = None,
     base_request: Annotated[
         float | None,
         typer.Option(
-            "--base-request",
             metavar="MS",
             min=0,
             help="What a new request adds (each handover is one); default: half a token.",
         ),
     ] = None,
     nudge_request: Annotated[
-        float | None,
-        typer.Option("--nudge-request", metavar="MS", min=0, help="The same, nudging model."),
+        float | None, typer.Option(metavar="MS", min=0, help="The same, nudging model.")
     ] = None,
     base_read: Annotated[
         float | None,
         typer.Option(
-            "--base-read",
-            metavar="MS",
-            min=0,
-            help="Reading 1000 tokens of a prompt; default: twice a token.",
+            metavar="MS", min=0, help="Reading 1000 tokens of a prompt; default: twice a token."
         ),
     ] = None,
     nudge_read: Annotated[
-        float | None,
-        typer.Option("--nudge-read", metavar="MS", min=0, help="The same, nudging model."),
+        float | None, typer.Option(metavar="MS", min=0, help="The same, nudging model.")
     ] = None,
     share: Annotated[
         float,
         typer.Option(
-            "--share",
             metavar="P",
             min=0.01,
             max=0.6,
@@ -106,7 +90,6 @@ def plan(
     answers: Annotated[
         Path | None,
         typer.Option(
-            "--answers",
             metavar="FILE",
             help="Measured answers in place of --share: JSON lines of nudge ask --json, or a "
             "run's samples.jsonl.",
@@ -115,14 +98,11 @@ def plan(
     slower: Annotated[
         float,
         typer.Option(
-            "--slower",
-            metavar="X",
-            min=1.01,
-            help="How many times longer an answer may take than one alone.",
+            metavar="X", min=1.01, help="How many times longer an answer may take than one alone."
         ),
     ] = 1.5,
     most: Annotated[
-        int, typer.Option("--most", metavar="N", min=1, help="Sequences in a step, at most.")
+        int, typer.Option(metavar="N", min=1, help="Sequences in a step, at most.")
     ] = 256,
     gate: Annotated[
         bool, typer.Option("--gate", help="The base servers have the gate (docs/servers.md).")
@@ -130,7 +110,6 @@ def plan(
     drafts: Annotated[
         int,
         typer.Option(
-            "--drafts",
             metavar="K",
             min=0,
             max=64,
@@ -139,24 +118,16 @@ def plan(
     ] = 4,
     met: Annotated[
         float,
-        typer.Option(
-            "--met", metavar="P", min=0, max=1, help="Acceptance rate of such a drafted token."
-        ),
+        typer.Option(metavar="P", min=0, max=1, help="Acceptance rate of such a drafted token."),
     ] = 0.6,
     hop: Annotated[
         float,
         typer.Option(
-            "--hop",
-            metavar="MS",
-            min=0,
-            help="Latency that network and coordinator add to a request.",
+            metavar="MS", min=0, help="Latency that network and coordinator add to a request."
         ),
     ] = 2.0,
     cpu: Annotated[
-        float,
-        typer.Option(
-            "--cpu", metavar="MS", min=0, help="CPU time of a coordinator for each token."
-        ),
+        float, typer.Option(metavar="MS", min=0, help="CPU time of a coordinator for each token.")
     ] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

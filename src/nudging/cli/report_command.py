@@ -18,7 +18,6 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out",
             metavar="FILE",
             help="Output. Default: report.html, answers.parquet, the folder inspect-logs, or "
             "standard output for figures.",

@@ -72,19 +72,13 @@ def ready(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config",
-            metavar="FILE",
-            help="Use this config file.",
-            callback=_read_settings,
-            is_eager=True,
+            metavar="FILE", help="Use this config file.", callback=_read_settings, is_eager=True
         ),
     ] = None,
     system: SystemOption = None,
-    host: Annotated[
-        str, typer.Option("--host", metavar="HOST", help="Address to listen on.")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port; 0 for any free.")
+        int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 for any free.")
     ] = 8000,
     api_keys: Annotated[
         list[str] | None,
@@ -97,45 +91,33 @@ def ready(
     ] = None,
     api_key_file: Annotated[
         Path | None,
-        typer.Option(
-            "--api-key-file",
-            metavar="FILE",
-            help="File with one key a line; read again when it changes.",
-        ),
+        typer.Option(metavar="FILE", help="File with one key a line; read again when it changes."),
     ] = None,
     max_answers: Annotated[
         int | None,
         typer.Option(
-            "--max-answers",
-            metavar="N",
-            min=1,
-            help="Answers at once. Default: as many as both models support.",
+            metavar="N", min=1, help="Answers at once. Default: as many as both models support."
         ),
     ] = None,
     max_queue: Annotated[
-        int,
-        typer.Option("--max-queue", metavar="N", min=0, help="Answers that may wait in the queue."),
+        int, typer.Option(metavar="N", min=0, help="Answers that may wait in the queue.")
     ] = 64,
     max_body: Annotated[
-        int, typer.Option("--max-body", metavar="BYTES", min=1, help="Largest request.")
+        int, typer.Option(metavar="BYTES", min=1, help="Largest request.")
     ] = 4_000_000,
     first_limit: Annotated[
-        float,
-        typer.Option("--first-limit", metavar="S", help="Seconds until an answer's first text."),
+        float, typer.Option(metavar="S", help="Seconds until an answer's first text.")
     ] = 60.0,
     time_limit: Annotated[
-        float, typer.Option("--time-limit", metavar="S", help="Seconds until an answer's end.")
+        float, typer.Option(metavar="S", help="Seconds until an answer's end.")
     ] = 600.0,
     drain: Annotated[
         int,
-        typer.Option(
-            "--drain", metavar="S", min=0, help="Seconds for running answers to finish at shutdown."
-        ),
+        typer.Option(metavar="S", min=0, help="Seconds for running answers to finish at shutdown."),
     ] = 30,
     bound: Annotated[
         list[str] | None,
         typer.Option(
-            "--bound",
             metavar="OPTION=...",
             help="What requests may set: gamma=0.1:0.6, preset=default,paper or stop=fixed; "
             "repeatable.",
@@ -144,7 +126,6 @@ def ready(
     cors: Annotated[
         list[str] | None,
         typer.Option(
-            "--cors",
             metavar="ORIGIN",
             help="Allow pages of this origin, such as https://example.org; repeatable.",
         ),
@@ -152,7 +133,6 @@ def ready(
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            "--allow-host",
             metavar="NAME",
             help="Another name that a server without keys on a loopback address accepts, such "
             "as a proxy's; repeatable.",

@@ -31,25 +31,18 @@ def up(
     base: Annotated[
         str,
         typer.Option(
-            "--base",
-            metavar="HF_OR_DIR",
-            help="The base model: a folder, or a name on the Hugging Face hub.",
+            metavar="HF_OR_DIR", help="The base model: a folder, or a name on the Hugging Face hub."
         ),
     ],
     nudge: Annotated[
-        str,
-        typer.Option("--nudge", metavar="HF_OR_DIR", help="The nudging model, in the same way."),
+        str, typer.Option(metavar="HF_OR_DIR", help="The nudging model, in the same way.")
     ],
     tp: Annotated[
-        int,
-        typer.Option(
-            "--tp", metavar="N", min=1, help="GPUs for the base model (tensor parallelism)."
-        ),
+        int, typer.Option(metavar="N", min=1, help="GPUs for the base model (tensor parallelism).")
     ] = 1,
     memory: Annotated[
         float | None,
         typer.Option(
-            "--memory",
             metavar="SHARE",
             help="Share of the free memory that both servers take together; default: 0.9 on GPUs, "
             "0.5 of main memory.",
@@ -58,7 +51,6 @@ def up(
     gate: Annotated[
         str,
         typer.Option(
-            "--gate",
             metavar="KIND",
             help="The gate, which lets the base model's server end a turn at the first token in "
             "doubt: auto, off, or v1 or v2 for that model runner of vLLM.",
@@ -67,27 +59,21 @@ def up(
     base_args: Annotated[
         str,
         typer.Option(
-            "--base-args",
-            metavar="FLAGS",
-            help="Further flags of vLLM for the base model, as one string.",
+            metavar="FLAGS", help="Further flags of vLLM for the base model, as one string."
         ),
     ] = "",
     nudge_args: Annotated[
-        str, typer.Option("--nudge-args", metavar="FLAGS", help="The same for the nudging model.")
+        str, typer.Option(metavar="FLAGS", help="The same for the nudging model.")
     ] = "",
     vllm: Annotated[
         str | None,
-        typer.Option(
-            "--vllm", metavar="PROGRAM", help=f"vLLM's program; default: {PROGRAM}, or vllm."
-        ),
+        typer.Option(metavar="PROGRAM", help=f"vLLM's program; default: {PROGRAM}, or vllm."),
     ] = None,
     start_limit: Annotated[
-        float,
-        typer.Option("--start-limit", metavar="S", help="Seconds in which a server must be ready."),
+        float, typer.Option(metavar="S", help="Seconds in which a server must be ready.")
     ] = 3600.0,
     logs: Annotated[
-        Path | None,
-        typer.Option("--logs", metavar="DIR", help="Folder for the logs of both servers."),
+        Path | None, typer.Option(metavar="DIR", help="Folder for the logs of both servers.")
     ] = None,
     **options: Any,
 ) -> None:
