@@ -253,6 +253,8 @@ class HfRuntime(Runtime):
             *_ids(tokenizer.eos_token_id),
         )
         own = self.tokenizer = HfTokenizer(tokenizer, ends)
+        # Some tokenizers have tokens of their own, such as one to pad with, that the model lacks.
+        own.size = min(own.size, getattr(text, "vocab_size", own.size))
         self.most_slots = slots
         self._caches: list[Any] = [None]
         self._lengths = [0]

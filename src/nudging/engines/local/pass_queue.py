@@ -23,7 +23,7 @@ from ...values.text import common_prefix, complete
 from ..base import Want
 from ..pass_costs import PassCosts
 from .encoder import PromptEncoder
-from .runtime import Runtime, SlotInput
+from .runtime import Rows, Runtime, SlotInput
 from .slots import Slot, Slots
 
 P = ParamSpec("P")
@@ -212,6 +212,8 @@ class PassQueue:
             for slot in self._slots:
                 slot.drop_rows()
             found = self._runtime.forward_many(works)
+            for work, rows in zip(works, found, strict=True):
+                self._check(work, rows)
         except BaseException as error:
             for request in batch.values():
                 request.answer.set_exception(error)
@@ -221,11 +223,27 @@ class PassQueue:
         for slot, work, rows in zip(batch, works, found, strict=True):
             slot.add(work.ids, rows)
         for (slot, request), rows in zip(batch.items(), found, strict=True):
-            self._recall(slot, request, len(rows))
+            if not self._recall(slot, request, len(rows)):
+                lost = ModelError(f"a pass of {self.spec} did not compute what was asked for")
+                request.answer.set_exception(lost)
         seconds = time.perf_counter() - begun
         ids = sum(len(work.ids) for work in works)
         ahead = sum(work.rows - 1 for work in works)
         self.costs.observe(ids, seconds, len(batch), ahead)
+
+    def _check(self, work: SlotInput, rows: Rows) -> None:
+        """Refuse rows that were not asked for, since who waits for the others would wait for ever.
+
+        Raises:
+            ModelError: it says what is wrong with them.
+        """
+        size = self._runtime.tokenizer.size
+        if len(rows) != work.rows:
+            raise ModelError(f"{self.spec} returned {len(rows)} rows of logits, not {work.rows}")
+        if len(rows[0]) < size:
+            raise ModelError(
+                f"{self.spec} returned rows of {len(rows[0])} logits for a vocabulary of {size}"
+            )
 
     def _work(self, slot: Slot, request: PassRequest[Any]) -> SlotInput:
         """What a slot must compute to answer a request, its cache cut to what it shares."""

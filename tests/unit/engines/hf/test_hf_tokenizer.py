@@ -14,10 +14,13 @@ transformers = pytest.importorskip("transformers")
 import tokenizers  # noqa: E402
 from tokenizers import models, pre_tokenizers  # noqa: E402
 
+from nudging.engines.hf.hf_runtime import HfRuntime  # noqa: E402
 from nudging.engines.hf.hf_tokenizer import HfTokenizer  # noqa: E402
 from tests.tiny import (  # noqa: E402
     TOKENIZERS,
     byte_level,
+    llama,
+    made,
 )
 
 pytestmark = [pytest.mark.hf, pytest.mark.usefixtures("one_thread")]
@@ -95,3 +98,11 @@ def test_a_tokenizer_of_an_unknown_kind_is_refused() -> None:
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     with pytest.raises(ModelError, match="tokenizer"):
         HfTokenizer(transformers.PreTrainedTokenizerFast(tokenizer_object=backend))
+
+
+def test_tokens_that_the_model_lacks_are_not_counted() -> None:
+    tokenizer = byte_level()
+    model = made(llama, tokenizer)
+    tokenizer.add_tokens(["[PAD]"], special_tokens=True)
+    runtime = HfRuntime(model, tokenizer, n_ctx=64)
+    assert runtime.tokenizer.size == len(tokenizer) - 1 == runtime.forward([1], 1).shape[1]
