@@ -53,8 +53,9 @@ class Runtime(ABC):
 
     @abstractmethod
     def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Rows:
-        """Append `ids` to a cache. Logits of the last `rows` of them, shape (rows, vocabulary);
-        may be a view that the next call overwrites. If it raises, that cache is empty."""
+        """Append `ids`, at least one, to a cache. Logits of the last `rows` of them, at least one,
+        shape (rows, vocabulary); may be a view that the next call overwrites. If it raises, that
+        cache is empty."""
 
     def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
         """`forward` for several slots, each at most once: in one pass where the model can. If it

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from nudging import NudgedModel
 from nudging.engines.base import Want
 from nudging.engines.local.encoder import PromptEncoder
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.local.logits import Logits
 from nudging.engines.local.pass_queue import PassQueue, PassRequest
 from nudging.engines.local.runtime import Rows, SlotInput
-from nudging.errors import ModelError
+from nudging.errors import InputError, ModelError
 from nudging.prompts.chat import Part, Prompt
 from nudging.values.tokens import Step
 from tests.toys import ToyRuntime
@@ -89,3 +90,24 @@ def test_what_a_pass_does_not_answer_is_an_error() -> None:
     request: PassRequest[int] = PassRequest([1, 2], ASKED, lambda slot, rows: None)
     with pytest.raises(ModelError, match="own:toy did not compute"):
         asyncio.run(asyncio.wait_for(queue.answer(request), 20))
+
+
+# --- a prompt of nothing --------------------------------------------------------------------
+
+
+def test_a_prompt_without_tokens_is_refused() -> None:
+    engine, nothing = LocalEngine("own:toy", ToyRuntime(1)), Prompt((Part(""),))
+    with pytest.raises(InputError, match="the prompt has no tokens") as caught:
+        steps(engine, nothing)
+    assert "base_form" in caught.value.hint
+    with pytest.raises(InputError, match="the prompt has no tokens"):
+        asyncio.run(engine.logits(nothing, []))
+
+
+def test_a_base_form_that_writes_nothing_is_refused() -> None:
+    base = LocalEngine("own:toy", ToyRuntime(1))
+    with (
+        NudgedModel(base, "scripted:nudge", base_form="{# #}", preset="paper") as model,
+        pytest.raises(InputError, match="the prompt has no tokens"),
+    ):
+        model.answer("Why?")
