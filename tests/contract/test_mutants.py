@@ -1,10 +1,11 @@
-"""The contract suite finds what is wrong with an engine."""
+"""The contract suite finds what is wrong with an engine, and nothing where nothing is."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from nudging.engines.local.local_engine import LocalEngine
@@ -27,18 +28,38 @@ class Reversed(Sound):
         return super().forward(ids, rows)[::-1]
 
 
+class Blunt(Sound):
+    """It sees the last token only, and ends soon."""
+
+    def _logits(self, length: int) -> Logits:
+        logits = np.full(self.size, -9.0, np.float32)
+        last = chr(self.cache[length - 1])
+        following = ord(last) + 1 if last.islower() else ord("x")
+        logits[self._first_control if last == "y" else following] = 0
+        return logits
+
+
 async def _opened() -> LocalEngine:
     raise AssertionError("it is open")
 
 
-def guess(engine: LocalEngine, right: bool) -> None:
-    case = Case(_opened, "toy", exact=True)
-    reference = functools.cache(lambda prompt: suite.run(engine, prompt))
-    suite.test_a_guess_changes_no_step(case, engine, reference, right)
+CASE = Case(_opened, "toy", exact=True)
+
+
+def opened(runtime: Sound) -> tuple[LocalEngine, suite.Reference]:
+    engine = LocalEngine("toy", runtime)
+    return engine, functools.cache(lambda prompt: suite.run(engine, prompt))
 
 
 @pytest.mark.parametrize("right", [True, False])
 def test_rows_in_reverse_order_are_found(right: bool) -> None:
-    guess(LocalEngine("toy", Sound()), right)
+    suite.test_a_guess_changes_no_step(CASE, *opened(Sound()), right)
     with pytest.raises(AssertionError):
-        guess(LocalEngine("toy", Reversed()), right)
+        suite.test_a_guess_changes_no_step(CASE, *opened(Reversed()), right)
+
+
+def test_a_model_that_ends_soon_and_sees_little_is_sound() -> None:
+    suite.test_two_streams_in_turn(CASE, *opened(Blunt()))
+    suite.test_a_text_goes_on_where_it_was_left(CASE, *opened(Blunt()), suite.FRANCE, 1)
+    with pytest.raises(pytest.skip.Exception):
+        suite.test_a_text_goes_on_where_it_was_left(CASE, *opened(Blunt()), suite.FRANCE, 5)
