@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from ...errors import InputError, TemplateError
+from ...errors import TemplateError
 from ...prompts.chat import Message, Part, Prompt
 from ...prompts.chat_renderer import OPENINGS, ChatRenderer
 from ...prompts.sandbox import aside
@@ -70,7 +70,6 @@ class LocalEngine(Engine):
         self, prompt: Prompt, start: bytes, n: int, want: Want
     ) -> AsyncGenerator[Step, None]:
         ids = await self._queue.run(self._encoder.ids, prompt, start.decode())
-        _refuse_empty(ids)
         if len(ids) >= self._runtime.n_ctx and not start:
             raise self._queue.overflow(len(ids))
         text = start
@@ -148,12 +147,7 @@ class LocalEngine(Engine):
         return await self._queue.run(self._encoder.ids, prompt, "")
 
     async def logits(self, prompt: Prompt, ids: Sequence[int]) -> Logits:
-        """The raw logits after `ids`: a prompt and what was written after it, by whomever.
-
-        Raises:
-            InputError: there are none. ContextOverflow: there are too many.
-        """
-        _refuse_empty(ids)
+        """The raw logits after `ids`: a prompt and what was written after it, by whomever."""
 
         def find(slot: Slot, _: int) -> Logits | None:
             row = slot.row(len(ids))
@@ -173,15 +167,6 @@ class LocalEngine(Engine):
             return None if step is None else replace(step, pass_rows=rows)
 
         return find
-
-
-def _refuse_empty(ids: Sequence[int]) -> None:
-    """A model predicts the token after another: there is nothing that it could say of the first."""
-    if not ids:
-        raise InputError(
-            "the prompt has no tokens",
-            hint="the base_form, or the chat template, must write at least one",
-        )
 
 
 def _without_space(step: Step) -> Step:

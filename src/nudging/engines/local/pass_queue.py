@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from ...errors import ContextOverflow, ModelError
+from ...errors import ContextOverflow, InputError, ModelError
 from ...prompts.chat import Prompt
 from ...values.text import common_prefix, complete
 from ..base import Want
@@ -113,7 +113,11 @@ class PassQueue:
 
         Raises:
             ModelError: the engine is closed, or the pass failed. ContextOverflow: it does not fit.
+            InputError: there are no ids, so nothing that the model could continue.
         """
+        if not request.ids:
+            hint = "the base_form, or the chat template, must write at least one"
+            raise InputError("the prompt has no tokens", hint=hint)
         if self._closed:
             raise ModelError(f"{self.spec} is closed")
         self._requests.append(request)
@@ -232,18 +236,12 @@ class PassQueue:
         self.costs.observe(ids, seconds, len(batch), ahead)
 
     def _check(self, work: SlotInput, rows: Rows) -> None:
-        """Refuse rows that were not asked for, since who waits for the others would wait for ever.
-
-        Raises:
-            ModelError: it says what is wrong with them.
-        """
+        """Refuse rows that were not asked for: who waits for the others would wait for ever."""
         size = self._runtime.tokenizer.size
         if len(rows) != work.rows:
             raise ModelError(f"{self.spec} returned {len(rows)} rows of logits, not {work.rows}")
         if len(rows[0]) < size:
-            raise ModelError(
-                f"{self.spec} returned rows of {len(rows[0])} logits for a vocabulary of {size}"
-            )
+            raise ModelError(f"{self.spec} returned {len(rows[0])} logits for {size} tokens")
 
     def _work(self, slot: Slot, request: PassRequest[Any]) -> SlotInput:
         """What a slot must compute to answer a request, its cache cut to what it shares."""

@@ -63,7 +63,7 @@ class ShortRows(ToyRuntime):
         (FewRows, "returned 0 rows of logits, not 1"),
         (OneRow, "returned 1 rows of logits, not 4"),
         (FlatRow, r"returned \d{3} rows of logits, not"),
-        (ShortRows, r"returned rows of 250 logits for a vocabulary of \d{3}"),
+        (ShortRows, r"returned 250 logits for \d{3} tokens"),
     ],
 )
 def test_rows_that_were_not_asked_for_are_an_error(runtime: type[ToyRuntime], says: str) -> None:
