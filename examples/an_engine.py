@@ -111,7 +111,7 @@ async def open_bigram(spec: Spec) -> Engine:
     """Open `bigram:FILE?n_ctx=...&template=...`. Reading takes a while, so it has a thread."""
     n_ctx = spec_number(spec.options, "n_ctx", 1, 2**20) or 4096
     try:
-        text = await asyncio.to_thread(Path(spec.path).read_text, encoding="utf-8")
+        text = await asyncio.to_thread(Path(spec.path).expanduser().read_text, encoding="utf-8")
     except (OSError, ValueError) as error:
         raise ModelError(f"can't read {spec.path}: {error}", hint="name a text file") from None
     runtime = BigramRuntime(text, n_ctx)

@@ -13,6 +13,7 @@ from runpy import run_path
 import pytest
 
 from nudging import NudgedModel
+from nudging.engines.kinds import Spec
 from nudging.engines.scripted import ANSWERS
 from nudging.prompts.chat import base_prompt, conversation
 from tests.conftest import Demo, ModelServer
@@ -60,6 +61,16 @@ def test_an_example_runs_without_arguments(example: str) -> None:
 def test_an_engine_of_ones_own_is_nudged() -> None:
     """The contract suite asks it everything else."""
     assert run("an_engine.py").strip() == PARIS
+
+
+def test_an_engine_of_ones_own_finds_a_file_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "text.txt").write_text("some text", encoding="utf-8")
+    spec = Spec("bigram", "~/text.txt", "", {}, "bigram:~/text.txt")
+    engine = asyncio.run(run_path(str(FOLDER / "an_engine.py"))["open_bigram"](spec))
+    assert engine.capabilities.kind == "bigram"
 
 
 def test_many_questions_go_on_after_one_that_fails() -> None:
