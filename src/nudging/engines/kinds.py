@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import MissingExtra, SpecError
+from ..errors import MissingExtra, ModelError, NudgingError, SpecError
 from .options import check_options
 
 if TYPE_CHECKING:
@@ -95,22 +95,38 @@ def _offered(name: str) -> EngineKind | None:
             f"several packages offer the engine {name!r}: {', '.join(packages)}",
             hint="uninstall all but one",
         )
-    (package,) = packages
+    ((package,), point) = packages, next(iter(found))
+    who = f"the engine {name!r} of the package {package}"
     hint = f"its entry point in {GROUP!r} must name an EngineKind: update or uninstall {package}"
-    try:
-        kind = next(iter(found)).load()
-    except Exception as error:  # whatever a stranger's module raises as it is imported
-        why = f"{type(error).__name__}: {error}"
-        raise SpecError(
-            f"the engine {name!r} of the package {package} does not load: {why}", hint=hint
-        ) from error
+    with _strange(SpecError, f"{who} does not load", point.module, hint):
+        kind = point.load()
     if not isinstance(kind, EngineKind):
-        raise SpecError(
-            f"the engine {name!r} of the package {package} is a {type(kind).__name__}, "
-            "not an EngineKind",
-            hint=hint,
-        )
-    return kind
+        raise SpecError(f"{who} is a {type(kind).__name__}, not an EngineKind", hint=hint)
+
+    async def opened(spec: Spec) -> Engine:
+        from .base import Engine
+
+        with _strange(ModelError, f"{who} can't open {spec.text}", point.module):
+            engine = await kind.open(spec)
+        if not isinstance(engine, Engine):
+            raise ModelError(f"{who} made a {type(engine).__name__} of {spec.text}, not an Engine")
+        return engine
+
+    return replace(kind, open=opened)
+
+
+@contextmanager
+def _strange(kind: type[NudgingError], what: str, module: str, hint: str = "") -> Iterator[None]:
+    """A block that runs another package's module, which may raise whatever it likes."""
+    try:
+        yield
+    except NudgingError:
+        raise
+    except Exception as error:
+        lacks = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0]
+        if lacks and lacks != module.partition(".")[0]:
+            hint = f"install {lacks}"
+        raise kind(f"{what}: {type(error).__name__}: {error}", hint=hint) from error
 
 
 def no_spec(message: str) -> SpecError:
@@ -131,6 +147,7 @@ async def open_spec(spec: Spec) -> Engine:
 
     Raises:
         SpecError: an option that the engine does not have, or a bad value.
+        ModelError: it can't be opened.
     """
     kind = find_kind(spec.kind)
     if kind is None:

@@ -12,7 +12,7 @@ import pytest
 from nudging import open_engine
 from nudging.engines import kinds
 from nudging.engines.spec import parse_spec
-from nudging.errors import SpecError
+from nudging.errors import ModelError, SpecError
 
 Offer = Callable[[str, str], None]
 MODULE = """
@@ -22,7 +22,18 @@ from nudging.engines.scripted import open_scripted
 async def opened(spec):
     return open_scripted(spec)
 
-KIND = EngineKind(form="own:NAME", who="the own engine", options=("n_ctx",), open=opened)
+def kind(opened):
+    return EngineKind(form="own:NAME", who="the own engine", options=("n_ctx",), open=opened)
+
+async def failing(spec):
+    raise {"lacks": ModuleNotFoundError("No module", name="a_library.part")}.get(
+        spec.path, RuntimeError("out of luck"))
+
+async def nothing(spec):
+    pass
+
+KIND, FAILING, NOT_AN_ENGINE = map(kind, (opened, failing, nothing))
+NOT_ASYNC = kind(open_scripted)
 NOTHING = object()
 """
 
@@ -33,6 +44,7 @@ def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offer:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "an_own_engine.py").write_text(MODULE)
     (tmp_path / "a_broken_engine.py").write_text("1 / 0")
+    (tmp_path / "a_poor_engine.py").write_text("import a_library.part")
 
     def install(package: str, entry: str) -> None:
         folder = tmp_path / f"{package}-1.dist-info"
@@ -50,8 +62,16 @@ def test_another_package_adds_an_engine(offer: Offer) -> None:
     assert engine.capabilities.n_ctx == 9
     with pytest.raises(SpecError, match="the own engine has no option 'colour'"):
         open_engine("own:base?colour=red")
-    with pytest.raises(SpecError, match="names no model"):
+    with pytest.raises(SpecError, match="names no model") as caught:
         parse_spec("own:")
+    assert caught.value.hint == "a spec is own:NAME"
+
+
+@pytest.mark.parametrize("spec", ["demo:", "demo:other"])
+def test_a_spec_of_a_known_kind_is_told_its_form(spec: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(spec)
+    assert caught.value.hint == "a spec is demo:base, demo:nudge"
 
 
 def test_an_unknown_kind_is_told_all_that_there_are(offer: Offer) -> None:
@@ -77,6 +97,31 @@ def test_a_broken_engine_is_named_with_its_package(offer: Offer, entry: str, say
         parse_spec("own:m")
     assert "broken-package" in str(caught.value)
     assert "broken-package" in caught.value.hint
+
+
+def test_a_library_that_an_engine_lacks_is_named(offer: Offer) -> None:
+    offer("poor-package", "own = a_poor_engine:KIND")
+    with pytest.raises(SpecError, match="poor-package does not load: ModuleNotFound") as caught:
+        parse_spec("own:m")
+    assert caught.value.hint == "install a_library"
+
+
+@pytest.mark.parametrize(
+    ("entry", "path", "says", "hint"),
+    [
+        ("FAILING", "m", "can't open own:m: RuntimeError: out of luck", ""),
+        ("FAILING", "lacks", "can't open own:lacks: ModuleNotFoundError", "install a_library"),
+        ("NOT_AN_ENGINE", "m", "made a NoneType of own:m, not an Engine", ""),
+        ("NOT_ASYNC", "base", "can't open own:base: TypeError", ""),
+    ],
+)
+def test_an_engine_that_does_not_open_is_named_with_its_package(
+    offer: Offer, entry: str, path: str, says: str, hint: str
+) -> None:
+    offer("broken-package", f"own = an_own_engine:{entry}")
+    with pytest.raises(ModelError, match=f"'own' of the package broken-package {says}") as caught:
+        open_engine(f"own:{path}")
+    assert caught.value.hint == hint
 
 
 def test_two_packages_that_offer_one_kind_are_named(offer: Offer) -> None:
