@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+import nudging
 from nudging import Decision, NudgedModel
 from nudging.engines.kinds import find_kind
 from nudging.engines.remote.dialects import DIALECTS
@@ -65,6 +68,33 @@ def test_the_options_of_specs_are_all_told() -> None:
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == known
     for name in (*NAMED, *DIALECTS, *hf.DTYPES):
         assert f"`{name}`" in table
+
+
+def test_the_api_shows_what_an_engine_of_ones_own_imports() -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    shown = {
+        f"{module}.{name}"
+        for module, names in re.findall(
+            r"^::: (\S+)\n    options:\n      members: \[(.*)\]", text, re.M
+        )
+        for name in names.split(", ")
+    }
+    assert all(hasattr(import_module(m), n) for m, _, n in (name.rpartition(".") for name in shown))
+    shown |= {f"nudging.{name}" for name in nudging.__all__}
+    shown |= {
+        f"{each.__module__}.{name}"  # by its own module too
+        for name in nudging.__all__
+        if hasattr(each := getattr(nudging, name), "__module__")
+    }
+    tree = ast.parse((ROOT / "examples" / "an_engine.py").read_text(encoding="utf-8"))
+    imported = {
+        f"{node.module}.{name.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("nudging")
+        for name in node.names
+    }
+    to_write_an_engine = {"nudging.prompts.chat.Prompt", "nudging.prompts.chat.Part"}
+    assert imported | to_write_an_engine <= shown
 
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
