@@ -57,10 +57,11 @@ def options() -> str:
             "## Triggers",
             "",
             "`trigger` is text such as `top1<0.4 or entropy>2.5 and margin<0.1` (`and` binds "
-            "closer), or in Python any function of a `Step` of the base model, which has its four "
-            "likeliest tokens (`step.top`) and `step.entropy`. Entropy is in nats. Engines in this "
-            "process (`llama`, `hf`) report it, servers do not: there, a text that names it is "
-            "refused, and a function gets `None`.",
+            "closer), or in Python any function of a `Step` of the base model, which has its "
+            "likeliest tokens (`step.top`, four where the model has as many; raw probabilities, "
+            "which need not sum to 1) and `step.entropy`. A trigger takes the place of gamma. "
+            "Entropy is in nats. Engines in this process (`llama`, `hf`) report it, servers do "
+            "not: there, a text that names it is refused, and a function gets `None`.",
             "",
             "Two triggers look at both models, and cost one pass of the nudging model for each "
             "token of the base model. `bet>0.2` hands over where the nudging model's best token "

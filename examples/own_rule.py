@@ -12,7 +12,7 @@ base, nudge = sys.argv[1:] or ("scripted:base", "scripted:nudge")
 
 def in_doubt(step: Step) -> bool:
     """Where the two best tokens are close, but never inside a word."""
-    return step.margin < 0.1 and not step.text[:1].isalpha()
+    return step.margin < 0.1 and not step.text.decode(errors="ignore")[:1].isalpha()
 
 
 with NudgedModel(base, nudge, trigger=in_doubt, max_tokens=64) as model:

@@ -4,8 +4,6 @@ The names below are imported when they are first used: the command `nudge` begin
 and is to answer Ctrl-C from its first moment on.
 """
 
-from .version import __version__
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .engines import open_engine, open_engine_async
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
         Token,
         Usage,
     )
+    from .version import __version__
 
 __all__ = [
     "Answer",
@@ -56,7 +55,7 @@ __all__ = [
 ]
 
 _PLACES = (
-    *("errors", "values.tokens", "prompts.chat", "values.sampling"),
+    *("version", "errors", "values.tokens", "prompts.chat", "values.sampling"),
     *("rule.trigger", "rule.config", "rule.keywords", "engines.base", "engines", "model"),
 )
 """Where these names are, the places that are quick to import first."""

@@ -35,7 +35,7 @@ from .values.tokens import Answer, Decision, Piece
 
 PREFIX = "Instruction: "
 SHOWN = 4
-"""Candidates kept of each distribution, for traces and pages."""
+"""Candidates kept of each distribution, for triggers, traces and pages."""
 OPINION = 20
 """Candidates among which the nudging model's end, or the base model's token, is looked for when it
 is asked for its opinion."""
@@ -229,9 +229,8 @@ class NudgedModel:
         async def events() -> AsyncGenerator[Piece | Decision | Answer, None]:
             prompt = await aside(base_prompt, *given) if plain is None else plain
             rule = rule_of(config, prompt.ends, most=limit)
-            most = max(SHOWN, wanted.candidates)
             entropy = wanted.entropy or (wanted.own and self.base.capabilities.entropy)
-            base = Want("base", config.base_sampling, most, entropy, rule.stop_below)
+            base = Want("base", config.base_sampling, SHOWN, entropy, rule.stop_below)
             nudge = Want("nudge", config.nudge_sampling, OPINION if rule.asks_opinion else SHOWN)
             read = await self.nudge.render(told, config.template_variables)
             run = drive(

@@ -26,6 +26,13 @@ from . import show
 BUSY = 0.7
 """Share of a core that a coordinator may use."""
 
+Time = float | None
+
+
+def ms(help: str, least: float = 0) -> Any:
+    """A flag that takes milliseconds."""
+    return typer.Option(metavar="MS", min=least, help=help)
+
 
 def plan(
     rps: Annotated[float, typer.Option(metavar="N", help="Answers per second.")],
@@ -40,44 +47,20 @@ def plan(
             "files win, and the options below win over all files.",
         ),
     ] = None,
-    base_ms: Annotated[
-        float | None,
-        typer.Option(metavar="MS", min=0.01, help="A token of the base model, one at a time."),
-    ] = None,
-    nudge_ms: Annotated[
-        float | None, typer.Option(metavar="MS", min=0.01, help="The same, nudging model.")
-    ] = None,
+    base_ms: Annotated[Time, ms("A token of the base model, one at a time.", 0.01)] = None,
+    nudge_ms: Annotated[Time, ms("The same, nudging model.", 0.01)] = None,
     base_more: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MS",
-            min=0,
-            help="What each further sequence adds to a step; default: a fiftieth of a token.",
-        ),
+        Time, ms("What each further sequence adds to a step; default: a fiftieth of a token.")
     ] = None,
-    nudge_more: Annotated[
-        float | None, typer.Option(metavar="MS", min=0, help="The same, nudging model.")
-    ] = None,
+    nudge_more: Annotated[Time, ms("The same, nudging model.")] = None,
     base_request: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MS",
-            min=0,
-            help="What a new request adds (each handover is one); default: half a token.",
-        ),
+        Time, ms("What a new request adds (each handover is one); default: half a token.")
     ] = None,
-    nudge_request: Annotated[
-        float | None, typer.Option(metavar="MS", min=0, help="The same, nudging model.")
-    ] = None,
+    nudge_request: Annotated[Time, ms("The same, nudging model.")] = None,
     base_read: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MS", min=0, help="Reading 1000 tokens of a prompt; default: twice a token."
-        ),
+        Time, ms("Reading 1000 tokens of a prompt; default: twice a token.")
     ] = None,
-    nudge_read: Annotated[
-        float | None, typer.Option(metavar="MS", min=0, help="The same, nudging model.")
-    ] = None,
+    nudge_read: Annotated[Time, ms("The same, nudging model.")] = None,
     share: Annotated[
         float,
         typer.Option(

@@ -25,10 +25,10 @@ def pull(
             f"there is nothing to pull by the name {what!r}",
             hint="nudge pull demo; other models are named by their specs, see nudge ask --help",
         )
+    typer.echo(TERMS + "\n")
     if is_pulled():
         typer.echo("The built-in pair is there already:")
     else:
-        typer.echo(TERMS + "\n")
         fetch()
         typer.echo("The built-in pair is there:")
     typer.echo(f"  demo:base   {demo_path('base')}")

@@ -148,7 +148,7 @@ class Config:
     @property
     def in_doubt(self) -> Trigger:
         """The trigger in force."""
-        return self.trigger or Bound("top1", self.gamma)
+        return Bound("top1", self.gamma) if self.trigger is None else self.trigger
 
     @property
     def shares_prefix(self) -> bool:

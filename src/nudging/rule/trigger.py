@@ -18,13 +18,14 @@ from ..values.tokens import Step
 
 class Trigger(Protocol):
     """Whether the base model is in doubt at a step. Any function of a `Step` will do: it sees the
-    four likeliest tokens, and the entropy where the engine reports it, which servers do not."""
+    likeliest tokens (four where the model has as many, with raw probabilities), and the entropy
+    where the engine reports it, which servers do not."""
 
     def __call__(self, step: Step, /) -> bool: ...
 
 
-_BELOW = ("top1", "margin")
-_ABOVE = ("entropy", "bet", "veto")
+MEASURES = {"top1": "<", "margin": "<", "entropy": ">", "bet": ">", "veto": ">"}
+"""What a `Bound` can be on, and on which side of it the base model is in doubt."""
 _OF_BOTH = ("bet", "veto")
 
 
@@ -34,9 +35,9 @@ class Bound:
     is not in doubt at the bound itself. Two look at what the nudging model would write there, its
     *opinion*:
 
-        bet > bound    its best token is more likely to it, by so much, than the base model's own
-                       is to the base model (the confidence bet of arXiv 2604.16146)
-        veto > bound   its best token is more likely to it, by so much, than the base model's is
+        bet > bound    its top-1, less the probability that the base model gives its own token
+                       (the confidence bet of arXiv 2604.16146)
+        veto > bound   its top-1, less the probability that it gives the base model's token
     """
 
     measure: str
@@ -44,11 +45,11 @@ class Bound:
 
     def __post_init__(self) -> None:
         limit = math.inf if self.measure == "entropy" else 1.0
-        if self.measure not in _BELOW + _ABOVE:
+        if self.measure not in MEASURES:
             raise ConfigError(
                 f"there is nothing called {self.measure!r} to measure",
                 option="trigger",
-                hint="top1, margin, entropy, bet or veto",
+                hint=f"there are {', '.join(MEASURES)}",
             )
         if not 0 <= self.bound <= limit:
             raise ConfigError(
@@ -74,7 +75,7 @@ class Bound:
         return step.entropy > self.bound
 
     def __str__(self) -> str:
-        return f"{self.measure}{'>' if self.measure in _ABOVE else '<'}{self.bound:g}"
+        return f"{self.measure}{MEASURES[self.measure]}{self.bound:g}"
 
 
 def _no_entropy(what: str) -> ConfigError:
@@ -136,12 +137,12 @@ def parse_trigger(text: str) -> Trigger:
 
     def bound(words: str) -> Trigger:
         found = re.fullmatch(r"\s*(\w+)\s*([<>])\s*([0-9.]+)\s*", words)
-        if not found or found[1] not in (_ABOVE if found[2] == ">" else _BELOW):
+        if not found or MEASURES.get(found[1]) != found[2]:
             raise ConfigError(
                 f"can't read the trigger {words!r}",
                 option="trigger",
-                hint="write top1<P, margin<P, entropy>NATS, bet>P or veto>P, "
-                "joined by 'and' and 'or'",
+                hint=f"write {', '.join(map(''.join, MEASURES.items()))} and a number, joined by "
+                "'and' and 'or'",
             )
         try:
             number = float(found[3])
@@ -157,10 +158,8 @@ def parse_trigger(text: str) -> Trigger:
 class Needs(NamedTuple):
     """What must be known for a trigger to be asked."""
 
-    candidates: int
-    """Of the base model's distribution."""
     entropy: bool
-    """It can't do without."""
+    """The base model's engine must report it."""
     opinion: bool = False
     """The nudging model's step at the same place."""
     own: bool = False
@@ -170,16 +169,15 @@ class Needs(NamedTuple):
 def needs(trigger: Trigger) -> Needs:
     if isinstance(trigger, Bound):
         measure = trigger.measure
-        return Needs(2 if measure == "margin" else 1, measure == "entropy", measure in _OF_BOTH)
+        return Needs(measure == "entropy", measure in _OF_BOTH)
     if isinstance(trigger, Either):
         left, right = needs(trigger.first), needs(trigger.second)
         return Needs(
-            max(left.candidates, right.candidates),
             left.entropy or right.entropy,
             left.opinion or right.opinion,
             left.own or right.own,
         )
-    return Needs(4, False, own=True)
+    return Needs(False, own=True)
 
 
 def fires(trigger: Trigger, step: Step, opinion: Step | None) -> bool:

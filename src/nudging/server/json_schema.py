@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..rule.config import Config
+from ..rule.trigger import MEASURES
 from ..values.declared import Option, declared
 from ..values.sampling import Sampling
 from ..values.variables import RESERVED, VARIABLE
@@ -34,7 +35,8 @@ VARIABLES: Schema = {
     "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
 }
 """Values for variables of a chat template."""
-_BOUND = r"\s*((top1|margin)\s*<|(entropy|bet|veto)\s*>)\s*(\d+(\.\d*)?|\.\d+)\s*"
+_MEASURES = "|".join(rf"{name}\s*{side}" for name, side in MEASURES.items())
+_BOUND = rf"\s*({_MEASURES})\s*(\d+(\.\d*)?|\.\d+)\s*"
 OWN: Mapping[str, Schema] = {
     "trigger": {
         "type": "string",

@@ -48,6 +48,8 @@ _CONTINUING = bytes(range(0x80, 0xC0))
 
 def half_character(data: bytes) -> bytes:
     """The half character at the end of a text that is otherwise valid. Looks at its end alone."""
+    if not data or data[-1] < 0x80:  # asked for every token, and most end in ASCII
+        return b""
     return complete(data[-3:].lstrip(_CONTINUING))[1]
 
 

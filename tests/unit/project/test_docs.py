@@ -30,19 +30,22 @@ def test_generated_documents_are_up_to_date() -> None:
     assert made.returncode == 0, made.stderr
 
 
-LINES = {"keep": "9", "takeover": "9, 11", "accept": "17, 19", "consult": "18", "end": "12"}
+LINES = {"keep": "9", "takeover": "9", "accept": "17, 19", "consult": "18", "end": "12"}
 """Of the pseudo-code, by what is decided there."""
 
 
 def worked_example() -> list[str]:
     """The decisions of an answer as a table."""
     told: list[str] = []
+    taken = False
     with NudgedModel("scripted:base", "scripted:nudge") as model:
         stream = model.stream("What is the capital of France?", trace=True)
         decisions = [event for event in stream if isinstance(event, Decision)]
         text = stream.answer.text
     for decision in decisions:
         line = LINES.get(decision.kind, "1" if decision.note == "opening" else "17")
+        line = "11" if taken else line  # the token at a takeover is not asked about again
+        taken = decision.kind == "takeover"
         step = decision.step
         seen = [f"`{c.text.decode()}` {c.prob:.2f}" for c in step.top[:2]] if step else []
         note = f" ({decision.note})" if decision.note else ""

@@ -202,17 +202,17 @@ def test_an_error_in_a_trigger_of_ones_own_is_its_own() -> None:
 @pytest.mark.parametrize(
     ("trigger", "wanted"),
     [
-        (LOW, Needs(1, False)),
-        (NARROW, Needs(2, False)),
-        (WIDE, Needs(1, True)),
-        (Bound("bet", 0.2), Needs(1, False, opinion=True)),
-        (Either(LOW, NARROW, any_of=True), Needs(2, False)),
-        (Either(NARROW, WIDE, any_of=False), Needs(2, True)),
-        (Either(NARROW, Bound("veto", 0.2), any_of=False), Needs(2, False, opinion=True)),
-        (Either(LOW, Either(NARROW, WIDE, any_of=True), any_of=True), Needs(2, True)),
-        (own, Needs(4, False, own=True)),
-        (Either(LOW, own, any_of=True), Needs(4, False, own=True)),
-        (Either(WIDE, own, any_of=True), Needs(4, True, own=True)),
+        (LOW, Needs(False)),
+        (NARROW, Needs(False)),
+        (WIDE, Needs(True)),
+        (Bound("bet", 0.2), Needs(False, opinion=True)),
+        (Either(LOW, NARROW, any_of=True), Needs(False)),
+        (Either(NARROW, WIDE, any_of=False), Needs(True)),
+        (Either(NARROW, Bound("veto", 0.2), any_of=False), Needs(False, opinion=True)),
+        (Either(LOW, Either(NARROW, WIDE, any_of=True), any_of=True), Needs(True)),
+        (own, Needs(False, own=True)),
+        (Either(LOW, own, any_of=True), Needs(False, own=True)),
+        (Either(WIDE, own, any_of=True), Needs(True, own=True)),
     ],
 )
 def test_needs_is_the_most_that_any_part_needs(trigger: Trigger, wanted: Needs) -> None:
