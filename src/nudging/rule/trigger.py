@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -49,7 +49,7 @@ class Bound:
             raise ConfigError(
                 f"there is nothing called {self.measure!r} to measure",
                 option="trigger",
-                hint=f"there are {', '.join(MEASURES)}",
+                hint=_listed([*MEASURES]),
             )
         if not 0 <= self.bound <= limit:
             raise ConfigError(
@@ -76,6 +76,10 @@ class Bound:
 
     def __str__(self) -> str:
         return f"{self.measure}{MEASURES[self.measure]}{self.bound:g}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _no_entropy(what: str) -> ConfigError:
@@ -136,13 +140,13 @@ def parse_trigger(text: str) -> Trigger:
         return found
 
     def bound(words: str) -> Trigger:
+        forms = [f"{m}{side}{'NATS' if m == 'entropy' else 'P'}" for m, side in MEASURES.items()]
         found = re.fullmatch(r"\s*(\w+)\s*([<>])\s*([0-9.]+)\s*", words)
         if not found or MEASURES.get(found[1]) != found[2]:
             raise ConfigError(
                 f"can't read the trigger {words!r}",
                 option="trigger",
-                hint=f"write {', '.join(map(''.join, MEASURES.items()))} and a number, joined by "
-                "'and' and 'or'",
+                hint=f"write {_listed(forms)}, joined by 'and' and 'or'",
             )
         try:
             number = float(found[3])
