@@ -129,15 +129,17 @@ def _strange(kind: type[NudgingError], what: str, module: str, hint: str = "") -
         raise kind(f"{what}: {type(error).__name__}: {error}", hint=hint) from error
 
 
-def no_spec(message: str) -> SpecError:
-    """An error whose hint says how specs are written, and names every kind that there is."""
+def no_spec(message: str, form: str | None = None) -> SpecError:
+    """An error whose hint says how specs are written, and names every kind that there is. `form`:
+    of the kind that was meant, which may be another package's."""
     from importlib.metadata import entry_points
 
     *ours, last = dict.fromkeys(import_module(m, __package__).KIND.form for m in _BUILT_IN.values())
-    others = {f"{name}:..." for name in entry_points(group=GROUP).names}
+    others = sorted(f"{name}:..." for name in entry_points(group=GROUP).names)
+    meant = [form] if form and form not in (*ours, last) else others
     return SpecError(
         message,
-        hint=f"a spec is {', '.join([*ours, *sorted(others)])} or {last}, with ?key=value&... for "
+        hint=f"a spec is {', '.join([*ours, *meant])} or {last}, with ?key=value&... for "
         "options, and several servers of one model with commas between",
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl
 
-from ..errors import SpecError
 from .kinds import Spec, find_kind, no_spec
 
 __all__ = ["Spec", "parse_spec", "spec_options"]
@@ -36,12 +35,11 @@ def parse_spec(text: str) -> Spec:
     if _NEXT_SERVER.search(text):
         raise no_spec("only servers can share the work of one model")
     path, _, query = rest.partition("?")
-    hint = f"a spec is {kind.form}"
     if not path:
-        raise SpecError(f"the spec {text!r} names no model", hint=hint)
+        raise no_spec(f"the spec {text!r} names no model", kind.form)
     if kind.models and path not in kind.models:
         known = " and ".join(kind.models)
-        raise SpecError(f"there is no model {name}:{path}; there are {known}", hint=hint)
+        raise no_spec(f"there is no model {name}:{path}; there are {known}", kind.form)
     return Spec(name, path, "", spec_options(query, text), text)
 
 

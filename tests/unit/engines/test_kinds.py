@@ -64,14 +64,14 @@ def test_another_package_adds_an_engine(offer: Offer) -> None:
         open_engine("own:base?colour=red")
     with pytest.raises(SpecError, match="names no model") as caught:
         parse_spec("own:")
-    assert caught.value.hint == "a spec is own:NAME"
+    assert "own:NAME" in caught.value.hint
 
 
 @pytest.mark.parametrize("spec", ["demo:", "demo:other"])
 def test_a_spec_of_a_known_kind_is_told_its_form(spec: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse_spec(spec)
-    assert caught.value.hint == "a spec is demo:base, demo:nudge"
+    assert "demo:base, demo:nudge" in caught.value.hint
 
 
 def test_an_unknown_kind_is_told_all_that_there_are(offer: Offer) -> None:
