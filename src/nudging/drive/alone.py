@@ -56,7 +56,8 @@ class Alone(Rule):
             if step.is_end:
                 return self._end
             read += step.text
-            whole, half, broken = complete(half + step.text)
+            new = half + step.text
+            whole, half, broken = complete(new)
             if broken:
                 whole, half = whole + half.decode(errors="replace").encode(), b""
             if not whole:
@@ -65,9 +66,14 @@ class Alone(Rule):
             self.transcript.add(self._source, step, whole)
             at = self._ends.first(self._answer, before)
             if at is not None:
-                found = self._answer[at:].decode()
+                end = next(
+                    text for text in self._reasons if self._answer.startswith(text.encode(), at)
+                )
+                _, cut_short, wrong = complete(new[: max(0, new.find(end.encode()))])
+                if cut_short and not wrong:  # half a character before the end is dropped
+                    at -= len("\ufffd".encode())
                 self.transcript.cut(at)
-                return next(self._reasons[text] for text in self._reasons if found.startswith(text))
+                return self._reasons[end]
             yield from self._flush()
         return StopReason.LENGTH
 

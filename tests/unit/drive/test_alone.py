@@ -94,3 +94,18 @@ def test_the_first_text_that_ends_it_says_why(
     steps = iter([step(b"Yes\nUs"), step(b"er:"), step(b" so")])
     found = run(Alone("base", ends, 3, stops), lambda _: next(steps))
     assert (found.text, found.stop) == (text, reason)
+
+
+@pytest.mark.parametrize(
+    ("steps", "text"),
+    [
+        ([b"a", b"\xc3", b"."], "a"),  # half a character, as at any other end
+        ([b"a", b"\xc3."], "a"),
+        ([b"a", b"\xff."], "a\ufffd"),  # no character at all
+        ([b"a", b"\xc3", b"b."], "a\ufffdb"),
+    ],
+)
+def test_half_a_character_before_a_stop_is_dropped(steps: Sequence[bytes], text: str) -> None:
+    coming = map(step, steps)
+    found = run(Alone("base", (), 9, ["."]), lambda _: next(coming))
+    assert (found.text, found.stop) == (text, StopReason.STOP)
