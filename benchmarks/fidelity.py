@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from nudging import Answer, Config, Decision, Engine, NudgedModel, open_engine_async
 from nudging.bench.recording import RecordingEngine, TokenChoice
 from nudging.drive.driver import drive
-from nudging.drive.streams import Side
+from nudging.drive.side import Side
 from nudging.engines.base import Want
 from nudging.engines.spec import Spec, parse_spec
 from nudging.prompts.chat import Part, Prompt

@@ -26,8 +26,6 @@ CANDIDATES = 20
 TOP = 3
 """Ranks that count as a weak disagreement; and of the small model, as covered."""
 BINS = 10
-_AHEAD = 96
-"""Bytes of the answer that one pass looks through."""
 
 Kind = Literal["agree", "weak", "disagree"]
 KINDS: tuple[Kind, ...] = ("agree", "weak", "disagree")
@@ -127,11 +125,8 @@ async def _steps(
 ) -> AsyncGenerator[tuple[int, Step], None]:
     """What a model would write at each of these places of a text."""
 
-    async def propose(before: bytes) -> bytes:
-        return text[len(before) : len(before) + _AHEAD].decode(errors="ignore").encode()
-
     top_k = min(CANDIDATES, engine.capabilities.max_top_k)
-    want = Want(source, top_k=top_k, propose=propose)
+    want = Want(source, top_k=top_k, follows=text)
     async with engine.permit():
         for start in starts:
             async with aclosing(engine.stream(prompt, text[:start], 1, want)) as steps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging import Answer, NudgedModel
-from nudging.drive.speculate import Odds
+from nudging.drive.drafts import Odds
 from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.pass_costs import PassCosts
@@ -49,11 +50,9 @@ def pair(
     agreement: float,
     *,
     slots: int = 1,
-    together: bool = False,
     words: Sequence[str] = WORDS,
 ) -> tuple[LocalEngine, LocalEngine]:
-    """`together`: both may compute at the same time."""
-    both: dict[str, Any] = {"slots": slots, "cores": 0 if together else None, "words": words}
+    both: dict[str, Any] = {"slots": slots, "words": words}
     base = EchoRuntime(seed, seed, **both)
     nudge = EchoRuntime(seed + 1, seed, agreement=agreement, end=0.02, **both)
     return LocalEngine("toy:base", base), LocalEngine("toy:nudge", nudge)
@@ -65,26 +64,26 @@ def same(one: Answer, other: Answer) -> None:
     assert one.decisions == other.decisions
 
 
-@given(seeds, options, depths, st.sampled_from([0.0, 0.5, 0.8, 1.0]), st.booleans())
+@given(seeds, options, depths, st.sampled_from([0.0, 0.5, 0.8, 1.0]))
 @settings(max_examples=400)
 def test_every_answer_is_the_same_with_and_without(
-    seed: int, options: dict[str, Any], depth: Any, agreement: float, together: bool
+    seed: int, options: dict[str, Any], depth: Any, agreement: float
 ) -> None:
-    base, nudge = pair(seed, agreement, together=together)
+    base, nudge = pair(seed, agreement)
     with NudgedModel(base, nudge, **options) as model:
         plain = model.answer("why 東?", speculate="off")
         same(model.answer("why 東?", speculate=depth), plain)
         same(model.answer("why 東?", speculate=depth), plain)  # with a warm cache
-    base, nudge = pair(seed, agreement, together=together)
+    base, nudge = pair(seed, agreement)
     same(NudgedModel(base, nudge, **options).answer("why 東?", speculate=depth), plain)
 
 
-@given(seeds, options, depths, st.sampled_from([0.5, 1.0]), st.booleans())
+@given(seeds, options, depths, st.sampled_from([0.5, 1.0]))
 @settings(max_examples=80)
 def test_and_so_in_scripts_without_spaces(
-    seed: int, options: dict[str, Any], depth: Any, agreement: float, together: bool
+    seed: int, options: dict[str, Any], depth: Any, agreement: float
 ) -> None:
-    base, nudge = pair(seed, agreement, together=together, words=UNSPACED)
+    base, nudge = pair(seed, agreement, words=UNSPACED)
     with NudgedModel(base, nudge, **options) as model:
         plain = model.answer("ไหน 東?", speculate="off")
         same(model.answer("ไหน 東?", speculate=depth), plain)
@@ -101,15 +100,15 @@ def test_models_that_never_agree_lose_time_only(
     same(model.answer("q", speculate=depth), model.answer("q", speculate="off"))
 
 
-@given(seeds, options, depths, st.integers(2, 5), st.booleans())
+@given(seeds, options, depths, st.integers(2, 5))
 @settings(max_examples=50)
 def test_many_at_once_are_what_each_is_alone(
-    seed: int, options: dict[str, Any], depth: Any, slots: int, together: bool
+    seed: int, options: dict[str, Any], depth: Any, slots: int
 ) -> None:
     questions = [f"question {i % 5}" for i in range(7)]
     with NudgedModel(*pair(seed, 0.8), **options) as alone:
         wanted = [alone.answer(question, speculate="off") for question in questions]
-    with NudgedModel(*pair(seed, 0.8, slots=slots, together=together), **options) as model:
+    with NudgedModel(*pair(seed, 0.8, slots=slots), **options) as model:
         found = list(model.map(questions, concurrency=6, speculate=depth))
     for one, other in zip(found, wanted, strict=True):
         assert isinstance(one, Answer)
@@ -131,12 +130,6 @@ def test_models_that_agree_save_passes() -> None:
     assert passes[8] < 0.5 * passes["off"]
 
 
-def test_models_that_compute_together_wait_for_each_other_less() -> None:
-    answer = NudgedModel(*pair(3, 0.7, together=True), guards="none").answer("q", max_tokens=80)
-    # What one made in vain while the other was asked counts as drafted.
-    assert answer.usage.nudge.drafted > answer.usage.nudge.emitted > 0
-
-
 def test_a_fixed_length_is_the_length() -> None:
     base, nudge = pair(3, 1.0)
     usage = NudgedModel(base, nudge, guards="none").answer("q", speculate=1, max_tokens=60).usage
@@ -154,49 +147,56 @@ def test_one_engine_for_both_is_not_speculated_on() -> None:
 # --- what the decision rests on -------------------------------------------------------------
 
 
-@given(st.floats(1e-4, 1), st.floats(0, 1), st.lists(st.integers(1, 16), min_size=20))
-def test_a_pace_finds_the_line_that_passes_lie_on(
+@given(
+    st.floats(1e-4, 1),
+    st.floats(0, 1),
+    st.lists(st.sampled_from([1, 2, 4, 8, 16, 32, 64]), min_size=60, max_size=200),
+)
+def test_costs_lie_on_the_line_that_passes_lie_on(
     fixed: float, share: float, sizes: list[int]
 ) -> None:
     costs = PassCosts()
     for size in sizes:
         costs.observe(size, fixed * (1 + share * size))
-    if max(sizes[-8:]) - min(sizes[-8:]) >= 4 and share >= 0.02:
-        assert costs.fixed + 4 * costs.each == pytest.approx(fixed * (1 + 4 * share), rel=0.15)
-    assert costs.once > 0
+    for size in sizes:
+        if sizes.count(size) >= 3:
+            assert costs.of(size) == pytest.approx(fixed * (1 + share * size))
 
 
-def test_a_moment_of_a_busy_machine_does_not_change_a_pace() -> None:
-    costs = PassCosts()
-    for _ in range(30):
-        costs.observe(1, 0.02)
-        costs.observe(5, 0.03)
-    before = costs.once
-    costs.observe(1, 2.0)
-    assert costs.once < 1.5 * before
-
-
-def test_looking_ahead_costs_what_it_was_seen_to_cost() -> None:
-    costs = PassCosts()
-    for _ in range(30):
-        costs.observe(1, 0.010)
-        costs.observe(4, 0.013)
-        costs.observe(4, 0.073, ahead=3)
-    assert costs.once == pytest.approx(0.010, rel=0.1)
-    assert costs.ahead == pytest.approx(0.021, rel=0.15)
-
-
-@given(st.lists(st.tuples(st.integers(1, 17), st.floats(1e-3, 0.1), st.booleans()), min_size=5))
-def test_no_pass_is_ever_thought_to_be_for_nothing(
-    passes: list[tuple[int, float, bool]],
+@given(st.lists(st.tuples(st.integers(1, 100), st.floats(1e-3, 0.1)), min_size=1))
+def test_more_ids_never_cost_less_and_no_pass_is_for_nothing(
+    passes: list[tuple[int, float]],
 ) -> None:
     costs = PassCosts()
-    for ids, seconds, looks in passes:
-        costs.observe(ids, seconds, ahead=ids - 1 if looks else 0)
-        assert costs.once > 0
-        assert costs.each >= 0
-        assert costs.ahead >= 0
-        assert costs.best_share(0) == 1
+    for ids, seconds in passes:
+        costs.observe(ids, seconds)
+        found = [costs.of(size) for size in range(1, 120)]
+        assert found[0] > 0
+        assert all(high >= low * (1 - 1e-9) for low, high in pairwise(found))
+        assert all(costs.more(size) >= 0 for size in (1, 7, 200))
+
+
+def test_a_moment_of_a_busy_machine_does_not_change_a_cost() -> None:
+    costs = PassCosts()
+    for _ in range(9):
+        costs.observe(1, 0.02)
+        costs.observe(5, 0.03)
+    before = costs.of(1), costs.of(5)
+    for ids in (1, 5, 20):  # the last of a size that was never seen
+        costs.observe(ids, 2.0)
+    assert (costs.of(1), costs.of(5)) == before
+    assert costs.of(20) < 0.2
+
+
+@given(st.integers(1, 64))
+def test_a_piece_of_a_text_at_most_doubles_a_pass(ids: int) -> None:
+    costs = PassCosts()
+    for size in (1, 2, 4, 8, 16, 32, 64, 128):
+        for _ in range(3):
+            costs.observe(size, 0.05 + 0.004 * size)
+    piece = costs.piece(ids, 512)
+    assert costs.of(ids + piece) <= 2 * costs.of(ids)
+    assert costs.of(ids + 2 * piece) > 2 * costs.of(ids) or piece == 512
 
 
 def test_what_did_not_pay_is_tried_ever_more_seldom() -> None:
@@ -211,21 +211,6 @@ def test_what_did_not_pay_is_tried_ever_more_seldom() -> None:
     for _ in range(16):
         costs.observe(1, 0.01)
     assert costs.is_due()
-
-
-def test_as_many_share_a_pass_as_is_fastest() -> None:
-    costs = PassCosts()
-    assert costs.best_share(4) == 4  # not known yet
-    for _ in range(4):
-        for answers, seconds in ((1, 0.010), (2, 0.024), (3, 0.040), (4, 0.030)):
-            costs.observe(answers, seconds, answers)
-    assert [costs.best_share(most) for most in (1, 2, 3, 4)] == [1, 1, 1, 4]
-
-
-def test_reading_a_prompt_is_no_measure() -> None:
-    costs = PassCosts()
-    costs.observe(500, 3.0)
-    assert not costs.known
 
 
 def test_odds_follow_what_is_met() -> None:
@@ -244,7 +229,7 @@ def test_odds_follow_what_is_met() -> None:
 
 def test_a_failure_in_the_worker_reaches_who_waits() -> None:
     class NoRoom(EchoRuntime):
-        def grow(self, slots: int) -> None:
+        def grow(self, slots: int) -> bool:
             raise MemoryError("no room for more")
 
     engine = LocalEngine("toy", NoRoom(1, 1, slots=4))

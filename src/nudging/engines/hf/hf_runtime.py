@@ -318,12 +318,15 @@ class HfRuntime(Runtime):
                 self._lengths[slot] = length
         return self._lengths[slot]
 
-    def grow(self, slots: int) -> None:
-        self._caches, self._lengths = [None] * slots, [0] * slots
+    def grow(self, slots: int) -> bool:
+        new = slots - len(self._caches)
+        self._caches += [None] * new
+        self._lengths += [0] * new
         self.slots = slots
+        return True
 
     def close(self) -> None:
-        self.grow(1)
+        self._caches.clear()
         self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -89,9 +89,10 @@ class Runtime(ABC):
     def _end_ids(self) -> npt.NDArray[np.intp]:
         return np.array(sorted(self.tokenizer.ends), dtype=np.intp)
 
-    def grow(self, slots: int) -> None:
-        """Make room for more caches, at most `most_slots`. All are then empty. Where there is no
-        room, `slots` and what they hold stay as they were."""
+    def grow(self, slots: int) -> bool:
+        """Make room for more caches, at most `most_slots`. Returns whether what they hold was kept;
+        if not, all are empty. Where there is no room, `slots` and what they hold stay as they
+        were."""
         raise NotImplementedError  # only where `most_slots` is more than one
 
     @abstractmethod
