@@ -9,13 +9,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 
 from ...errors import InputError, ModelError
 from ...prompts.chat import Prompt
 from ...values.text import complete
 from ...values.tokens import Candidate, ModelUsage, Step
 from ..base import Want, no_answer
+from .grown_text import GrownText
 from .local_model import MOST_AHEAD, LocalModel, Need
 from .slots import Lease
 from .task import Claim
@@ -29,6 +29,7 @@ class LocalStream:
     ) -> None:
         """`must_write`: a control token in place of the first word is an error."""
         self.model, self.lease = model, Lease()
+        self._text = GrownText(model.encoder, prompt)
         self._prompt, self._want, self._must_write = prompt, want, must_write
         self.is_open = False
         self.seconds = 0.0
@@ -46,11 +47,9 @@ class LocalStream:
         self._calls = self._drafted = self._forwards = self._ahead = self._met = 0
 
     def claim(self) -> Claim:
-        return Claim(self.model, self.lease, self._ids or self._prompt_ids)
-
-    @cached_property
-    def _prompt_ids(self) -> Sequence[int]:
-        return self.model.encoder.ids(self._prompt, "")
+        """The slot that the stream needs."""
+        self._ids = self._ids or self._text.ids("")
+        return Claim(self.model, self.lease, self._ids)
 
     @property
     def written(self) -> bytes:
@@ -64,7 +63,7 @@ class LocalStream:
             ContextOverflow: the prompt does not fit. InputError: there is nothing to continue.
         """
         model = self.model
-        self._ids = model.encoder.ids(self._prompt, start.decode())
+        self._ids = self._text.ids(start.decode())
         if not self._ids:
             raise unreadable()
         if len(self._ids) >= model.runtime.n_ctx and not start:
