@@ -34,7 +34,7 @@ from lab.plan import LENGTH, Plan, Shape, plans  # noqa: E402
 from lab.questions import KINDS, sheet  # noqa: E402
 from lab.train import Stopped, family_tokenizer, train  # noqa: E402
 
-from nudging.engines.hf.hf_runtime import open_hf  # noqa: E402
+from nudging.engines.hf.hf_loading import open_hf  # noqa: E402
 from nudging.engines.llama.llama_runtime import open_llama  # noqa: E402
 from nudging.engines.local.runtime import Runtime  # noqa: E402
 

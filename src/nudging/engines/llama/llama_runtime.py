@@ -244,8 +244,8 @@ class LlamaRuntime(Runtime):
             self._open_context(slots)
         except ModelError:  # there is no memory for so many
             self.most_slots = self.slots
-        else:
-            self._lib.llama_free(old)
+            return True
+        self._lib.llama_free(old)
         return False
 
     def close(self) -> None:
