@@ -64,8 +64,6 @@ class Capabilities:
     """Streams that make progress at the same time."""
     at_once: int | None = None
     """Answers at once that are fastest, if fewer than `concurrency`."""
-    cores: int | None = None
-    """Cores of this machine that a pass keeps busy, where known."""
     n_ctx: int | None = None
     """Context length in tokens, where known."""
     tokenizer: bool = True
@@ -172,12 +170,12 @@ class Engine(ABC):
         """Give everything back. The engine can't be used afterwards."""
 
 
-def answers_at_once(base: Engine, nudge: Engine) -> int:
-    """How many answers of a pair to have at work at once, unless somebody says: as many as is
-    fastest. One of the two that waits for the other is no reason to have fewer."""
-    both = (base.capabilities, nudge.capabilities)
-    most = min(each.concurrency for each in both)
-    return min(most, max(each.at_once or each.concurrency for each in both))
+def answers_at_once(*engines: Engine) -> int:
+    """How many answers to have at work at once, unless somebody says: as many as is fastest. One
+    model that waits for another is no reason to have fewer."""
+    found = [engine.capabilities for engine in engines]
+    most = min(each.concurrency for each in found)
+    return min(most, max(each.at_once or each.concurrency for each in found))
 
 
 def no_answer(spec: str, control: str) -> ModelError:

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..drive.alone import AnswerToken, alone
 from ..drive.driver import map_ordered
-from ..engines.base import Engine, Want
+from ..engines.base import Engine, Want, answers_at_once
 from ..errors import NudgingError
 from ..prompts.chat import Prompt, base_prompt, conversation
 from ..prompts.sandbox import aside
@@ -61,11 +61,8 @@ class Trio:
 
     @property
     def at_once(self) -> int:
-        """One answer at a time where a model is in this process."""
-        engines = [engine for engine in (self.base, self.aligned, self.small) if engine]
-        if any(engine.costs is not None for engine in engines):
-            return 1
-        return min(engine.capabilities.concurrency for engine in engines)
+        """Answers at work at once."""
+        return answers_at_once(self.base, self.aligned, *([self.small] if self.small else []))
 
     async def choices(self, question: str) -> list[AlignedChoice]:
         """All choices of the aligned model in its answer to a question."""

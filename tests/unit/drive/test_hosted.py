@@ -169,6 +169,19 @@ def test_a_long_prompt_is_read_in_pieces_beside_others() -> None:
         assert max(len(work.ids) for works in runtime.works for work in works) <= 512
 
 
+def test_a_beginning_that_many_share_is_read_once() -> None:
+    base, nudge = pair()
+    with model_of(base, nudge, speculate="off", max_tokens=5) as model:
+        found = list(model.map(["why " * 200 + f"q{i}" for i in range(20)], concurrency=20))
+    with model_of(*pair(slots=1), speculate="off", max_tokens=5) as model:
+        wanted = [model.answer("why " * 200 + f"q{i}") for i in range(20)]
+    for one, other in zip(found, wanted, strict=True):
+        assert isinstance(one, Answer)
+        assert one.spans == other.spans
+    for runtime in (base, nudge):
+        assert 400 < runtime.computed < 2 * 800 + 20 * 100  # bytes are tokens here
+
+
 def test_no_answer_starves() -> None:
     """A model that seems dear runs in the end, though another always has more to do."""
     base, nudge = pair()

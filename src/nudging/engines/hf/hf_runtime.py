@@ -32,7 +32,6 @@ class HfRuntime(Runtime):
 
     kind = "hf"
     at_once = 4  # docs/performance.md has what fewer and more of them cost
-    rows_last = True
 
     def __init__(self, model: Any, tokenizer: Any, *, n_ctx: int, slots: int | None = None) -> None:
         """`slots`: most answers at once; None for as many as there is memory for."""
@@ -54,7 +53,6 @@ class HfRuntime(Runtime):
         # Some tokenizers have tokens of their own, such as one to pad with, that the model lacks.
         own.size = min(own.size, getattr(text, "vocab_size", own.size))
         self._passes, notes = passes_of(model, own.size, self.n_ctx)
-        self.together = self._passes.together
         self.rewinds = self._passes.rewinds
         self.bytes_per_token = self._passes.bytes_per_token
         self.most_slots = slots or answers_at_once(model, self.bytes_per_token, self.n_ctx)
@@ -99,6 +97,9 @@ class HfRuntime(Runtime):
 
     def cut(self, length: int, slot: int = 0) -> int:
         return self._passes.cut(length, slot)
+
+    def copy(self, source: int, target: int, length: int) -> int:
+        return self._passes.copy(source, target, length)
 
     def grow(self, slots: int) -> bool:
         self._passes.grow(slots)

@@ -61,7 +61,6 @@ class LocalEngine(Engine):
             looks_ahead=runtime.rewinds,
             concurrency=runtime.most_slots,
             at_once=runtime.at_once,
-            cores=runtime.cores,
             n_ctx=runtime.n_ctx,
             notes=runtime.notes,
         )

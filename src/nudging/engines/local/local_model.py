@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import ContextOverflow, ModelError
+from ...values.text import common_prefix
 from ..base import Want
 from ..pass_costs import PassCosts
 from .encoder import PromptEncoder
@@ -112,10 +113,11 @@ class LocalModel:
 
     def run(self, needs: Sequence[Need]) -> None:
         """One forward pass for all of these, each with a slot of its own. What it finds is then
-        known of the slots. Where it does not read the whole of a long text, it says nothing of it.
-        """
+        known of the slots. Of a long text it may read a piece, or leave it for later: then it finds
+        nothing."""
         begun = time.perf_counter()
         try:
+            needs = self._who_reads(needs)
             works = self._works(needs)
             found = self.runtime.forward_many(works)
             for work, rows in zip(works, found, strict=True):
@@ -137,6 +139,32 @@ class LocalModel:
             len(works),
             sum(work.rows for work in works),
         )
+
+    def _who_reads(self, needs: Sequence[Need]) -> list[Need]:
+        """Of texts that begin alike, the first reads the beginning; the others wait to copy it."""
+        found: list[Need] = []
+        leaders: list[Need] = []
+        for need in needs:
+            if need.unread > SHORT:
+                own = need.slot.shares(need.ids)
+                shared = (common_prefix(need.ids, leader.ids[:-1]) for leader in leaders)
+                ahead = zip(leaders, shared, strict=True)
+                if any(n > max(own + SHORT, leader.slot.shares(leader.ids)) for leader, n in ahead):
+                    continue
+                self._copy_beginning(need.slot, need.ids)
+                if need.unread > SHORT:
+                    leaders.append(need)
+            found.append(need)
+        return found
+
+    def _copy_beginning(self, slot: Slot, ids: Sequence[int]) -> None:
+        """Take over the beginning of a text from a slot that holds more of it, if one does."""
+        donor = max(self._slots, key=lambda other: other.shares(ids))
+        length = min(donor.shares(ids), len(ids) - 1)
+        if length > slot.shares(ids) + SHORT:
+            slot.cut(0)
+            kept = self.runtime.copy(donor.number, slot.number, length)
+            slot.held.extend(ids[:kept])
 
     def _works(self, needs: Sequence[Need]) -> list[SlotInput]:
         unread = [need.unread for need in needs]

@@ -43,14 +43,8 @@ class Runtime(ABC):
     """Caches that there can be."""
     at_once: int | None = None
     """Answers at once that are fastest, where that is fewer than there can be caches."""
-    cores: int | None = None
-    """Cores that a pass over one id keeps busy, where that is known."""
-    together: bool = False
-    """Whether `forward_many` computes several slots in one pass."""
     rewinds: bool = True
     """A cache can be cut anywhere without being computed again."""
-    rows_last: bool = False
-    """Rows of a pass stay readable after the next one."""
     bytes_per_token: int | None = None
     """Memory that a cache takes for each id that it holds, where that is known."""
     notes: tuple[str, ...] = ()
@@ -58,7 +52,7 @@ class Runtime(ABC):
     @abstractmethod
     def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Rows:
         """Append `ids`, at least one, to a cache. Logits of the last `rows` of them, at least one,
-        shape (rows, vocabulary); may be a view that the next call overwrites, unless `rows_last`.
+        shape (rows, vocabulary); may be a view that the next call overwrites.
         If it raises, that cache is empty."""
 
     def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
@@ -78,6 +72,11 @@ class Runtime(ABC):
     def cut(self, length: int, slot: int = 0) -> int:
         """Keep the first `length` ids of a cache, or fewer if the model can't go back so far.
         The number kept."""
+
+    def copy(self, source: int, target: int, length: int) -> int:
+        """Have a cache begin with what another begins with, and hold nothing else. `length`: ids
+        that are wanted of it. The number that it then holds; the default can't, so none."""
+        return self.cut(0, target)
 
     def thin(self, row: Any, want: Want, number: float | None) -> ThinRow:
         """What a step needs of a row, computed where the row is. `number`: what a draw is made
