@@ -34,7 +34,7 @@ from nudging.bench.measure import compared
 from nudging.bench.questions import QUESTIONS
 from nudging.engines.hf.hf_runtime import HfRuntime
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.local.runtime import Rows
+from nudging.engines.local.runtime import Rows, SlotInput
 from nudging.values.sampling import uniform
 
 from .sections import table
@@ -80,16 +80,17 @@ class Noisy(HfRuntime):
         super().__init__(model, tokenizer, n_ctx=2048)
         self._share = share
 
-    def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Rows:
-        begin = self._lengths[slot] + len(ids) - rows
-        logits = super().forward(ids, rows, slot)
-        for row in range(rows):
-            if uniform(0, "nudge", begin + row) < self._share:
-                best = int(logits[row].argmax())
-                other = 256 + (best + 1) % (logits.shape[1] - 256)
-                with torch.inference_mode():
-                    logits[row, other] = logits[row, best] + 1
-        return logits
+    def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
+        begins = [self.cut(self.n_ctx, slot) + len(ids) - rows for slot, ids, rows in works]
+        found = super().forward_many(works)
+        for rows, begin in zip(found, begins, strict=True):
+            for place, row in enumerate(rows.logits):
+                if uniform(0, "nudge", begin + place) < self._share:
+                    best = int(row.argmax())
+                    other = 256 + (best + 1) % (len(row) - 256)
+                    with torch.inference_mode():
+                        row[other] = row[best] + 1
+        return found
 
 
 def word_tokenizer() -> Any:

@@ -34,7 +34,7 @@ def open_runtime(engine: str, source: Source) -> tuple[LocalEngine, Runtime]:
 
         opened = open_llama(spec)
     else:
-        from nudging.engines.hf.hf_runtime import open_hf
+        from nudging.engines.hf.hf_loading import open_hf
 
         opened = open_hf(spec)
     return opened, opened._runtime

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nudging.cli import show
 from nudging.engines.demo import demo_path, pull_demo
-from nudging.engines.hf.hf_runtime import converted
+from nudging.engines.hf.hf_loading import converted
 from nudging.launch.flags import HOST, VllmServer, address, find_program
 from nudging.launch.machine import look
 from nudging.launch.memory import allocate

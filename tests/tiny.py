@@ -15,7 +15,8 @@ transformers = pytest.importorskip("transformers")
 import tokenizers  # noqa: E402
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers  # noqa: E402
 
-from nudging.engines.hf import hf_runtime as hf  # noqa: E402
+from nudging.engines.hf import hf_loading as hf  # noqa: E402
+from nudging.engines.hf.hf_runtime import HfRuntime  # noqa: E402
 
 WORDS = ["the capital of France is Paris . ", "a b  c\n\nd\te ", "naïve 漢字 👩‍🔬 x = 1 ; "] * 9
 CHATML = (
@@ -164,10 +165,10 @@ def made(config: Callable[[int], Any], tokenizer: Any, seed: int = 1) -> Any:
         return transformers.AutoModelForCausalLM.from_config(settings).eval()
 
 
-def runtime_of(config: Callable[[int], Any]) -> tuple[hf.HfRuntime, Any]:
+def runtime_of(config: Callable[[int], Any]) -> tuple[HfRuntime, Any]:
     tokenizer = byte_level()
     model = made(config, tokenizer)
-    return hf.HfRuntime(model, tokenizer, n_ctx=4096), model
+    return HfRuntime(model, tokenizer, n_ctx=4096), model
 
 
 def saved(folder: Path, config: Callable[[int], Any], tokenizer: Any, seed: int = 1) -> str:

@@ -44,7 +44,7 @@ async def _rows(request: Workload) -> AsyncGenerator[CaseResult, None]:
 
 def _open(times: int) -> Engine:
     from ..engines.demo import demo_path
-    from ..engines.hf.hf_runtime import open_hf
+    from ..engines.hf.hf_loading import open_hf
 
     spec = parse_spec(f"hf:{demo_path('base')}?dtype=bfloat16")
     return open_hf(spec, lambda model: deepen(model, times))

@@ -120,7 +120,7 @@ def _weights(model: str) -> str:
     if model.startswith("demo:"):
         spec = parse_spec(model)
         fetch_if_missing(f"{model}?engine=hf")
-        from ..engines.hf.hf_runtime import converted
+        from ..engines.hf.hf_loading import converted
 
         return str(converted(demo_path("base" if spec.path == "base" else "nudge")))
     folder = Path(model).expanduser()

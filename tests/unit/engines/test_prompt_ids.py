@@ -23,7 +23,8 @@ pytest.importorskip("torch")
 
 from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
 
-from nudging.engines.hf import hf_runtime as hf
+from nudging.engines.hf import hf_loading as hf
+from nudging.engines.hf.hf_runtime import HfRuntime
 from nudging.engines.local.encoder import PromptEncoder
 from tests.tiny import TOKENIZERS, byte_level, llama, made, saved, sentence_piece
 
@@ -89,7 +90,7 @@ class Read:
         ]
         self.tokenizer.add_tokens(tokens, special_tokens=True)
         self.tokenizer.chat_template = TEMPLATE + "{{ " + repr(opening) + " }}"
-        self.runtime = hf.HfRuntime(made(llama, self.tokenizer), self.tokenizer, n_ctx=999)
+        self.runtime = HfRuntime(made(llama, self.tokenizer), self.tokenizer, n_ctx=999)
         self.encoder = PromptEncoder(self.runtime.tokenizer, 999)
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:

@@ -231,7 +231,7 @@ class World:
 
 def world(folder: Path, shared: bool) -> World:
     """`shared`: one vocabulary for all, or one for the base model and one for the small ones."""
-    from nudging.engines.hf.hf_runtime import open_hf
+    from nudging.engines.hf.hf_loading import open_hf
     from nudging.engines.spec import parse_spec
     from tests import tiny
 

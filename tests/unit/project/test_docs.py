@@ -62,7 +62,7 @@ def test_the_worked_example_is_a_real_one() -> None:
 
 def test_the_options_of_specs_are_all_told() -> None:
     pytest.importorskip("torch")
-    from nudging.engines.hf import hf_runtime as hf
+    from nudging.engines.hf import hf_loading as hf
 
     text = (ROOT / "docs" / "models.md").read_text()
     kinds = (find_kind(name) for name in ("hf", "llama", "http", "scripted"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 async def _open(spec: Spec) -> Engine:
     with extra(KIND.who, "hf"):
-        from .hf_runtime import open_hf
+        from .hf_loading import open_hf
     return await asyncio.to_thread(open_hf, spec)
 
 

@@ -238,14 +238,15 @@ class LlamaRuntime(Runtime):
                 self._clear(slot)
         return self._lengths[slot]
 
-    def grow(self, slots: int) -> None:
+    def grow(self, slots: int) -> bool:
         old = self._context
         try:
             self._open_context(slots)
         except ModelError:  # there is no memory for so many
             self.most_slots = self.slots
-        else:
-            self._lib.llama_free(old)
+            return True
+        self._lib.llama_free(old)
+        return False
 
     def close(self) -> None:
         if self._context:

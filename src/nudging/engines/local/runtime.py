@@ -49,13 +49,17 @@ class Runtime(ABC):
     """Whether `forward_many` computes several slots in one pass."""
     rewinds: bool = True
     """A cache can be cut anywhere without being computed again."""
+    rows_last: bool = False
+    """Rows of a pass stay readable after the next one."""
+    bytes_per_token: int | None = None
+    """Memory that a cache takes for each id that it holds, where that is known."""
     notes: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Rows:
         """Append `ids`, at least one, to a cache. Logits of the last `rows` of them, at least one,
-        shape (rows, vocabulary); may be a view that the next call overwrites. If it raises, that
-        cache is empty."""
+        shape (rows, vocabulary); may be a view that the next call overwrites, unless `rows_last`.
+        If it raises, that cache is empty."""
 
     def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
         """`forward` for several slots, each at most once: in one pass where the model can. If it
@@ -89,9 +93,9 @@ class Runtime(ABC):
     def _end_ids(self) -> npt.NDArray[np.intp]:
         return np.array(sorted(self.tokenizer.ends), dtype=np.intp)
 
-    def grow(self, slots: int) -> None:
-        """Make room for more caches, at most `most_slots`. All are then empty. Where there is no
-        room, `slots` and what they hold stay as they were."""
+    def grow(self, slots: int) -> bool:
+        """Make room for more caches, at most `most_slots`. Whether those that there were hold what
+        they held; if not, all are empty. Where there is no room, `slots` stays as it was."""
         raise NotImplementedError  # only where `most_slots` is more than one
 
     @abstractmethod

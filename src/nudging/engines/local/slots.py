@@ -89,6 +89,9 @@ class Slots:
     def __iter__(self) -> Iterator[Slot]:
         return iter(self._slots)
 
+    def grow(self, count: int) -> None:
+        self._slots += [Slot(number) for number in range(len(self._slots), count)]
+
     def knows(self, ids: Sequence[int], position: int, want: Want) -> bool:
         return any(slot.knows(ids, position, want) for slot in self._slots)
 

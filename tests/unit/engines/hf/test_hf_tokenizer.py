@@ -105,4 +105,4 @@ def test_tokens_that_the_model_lacks_are_not_counted() -> None:
     model = made(llama, tokenizer)
     tokenizer.add_tokens(["[PAD]"], special_tokens=True)
     runtime = HfRuntime(model, tokenizer, n_ctx=64)
-    assert runtime.tokenizer.size == len(tokenizer) - 1 == runtime.forward([1], 1).shape[1]
+    assert runtime.tokenizer.size == len(tokenizer) - 1 == len(runtime.forward([1], 1)[0])
