@@ -33,7 +33,7 @@ IDS = [5, 200, 31, 7, 7, 90, 260, 12, 44, 3, 101, 18]
 @pytest.mark.parametrize("config", [gemma, llama])
 def test_a_deeper_model_computes_the_same(config: Callable[[int], Any]) -> None:
     model = made(config, byte_level())
-    plain = HfRuntime(model, byte_level(), n_ctx=512).forward(IDS, len(IDS)).copy()
+    plain = np.asarray(HfRuntime(model, byte_level(), n_ctx=512).forward(IDS, len(IDS)))
     layers = model.config.num_hidden_layers
     deepen(model, 4)
     assert len(model.model.layers) == model.config.num_hidden_layers == 4 * layers
@@ -85,8 +85,10 @@ def test_the_deepened_model_and_its_origin_agree_everywhere() -> None:
 def test_noise_changes_a_known_share_of_the_choices() -> None:
     model, tokenizer = gpu.random_model("toy", "cpu"), gpu.word_tokenizer()
     ids = list(range(300, 700))
-    plain = gpu.Noisy(model, tokenizer, 0.0).forward(ids, len(ids)).argmax(1)
-    noisy = gpu.Noisy(model, tokenizer, 0.25).forward(ids, len(ids)).argmax(1)
+    plain, noisy = (
+        np.asarray(gpu.Noisy(model, tokenizer, share).forward(ids, len(ids))).argmax(1)
+        for share in (0.0, 0.25)
+    )
     assert 0.15 < (plain != noisy).mean() < 0.35
 
 

@@ -93,6 +93,7 @@ class RaggedCache:
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Have a slot hold what another begins with."""
+        self.slots[target].length = 0
         self.make_room({target: length})
         old, new = self.slots[source].begin, self.slots[target].begin
         for held in self._layers.values():

@@ -16,7 +16,7 @@ from .ragged_attention import RaggedPart, RaggedPlan, ragged
 from .ragged_cache import RaggedCache, Stretch
 
 
-class _Piece(NamedTuple):
+class _Chunk(NamedTuple):
     """What one forward pass computes of a work."""
 
     work: int
@@ -59,7 +59,7 @@ class RaggedPasses:
                 self.cut(0, work.slot)
             raise
 
-    def _pass(self, pieces: Sequence[_Piece]) -> torch.Tensor:
+    def _pass(self, pieces: Sequence[_Chunk]) -> torch.Tensor:
         """Logits of all wanted rows, in the order of the pieces."""
         cache, device = self._cache, self._model.device
         slots = cache.slots
@@ -97,7 +97,6 @@ class RaggedPasses:
 
     def copy(self, source: int, target: int, length: int) -> int:
         with torch.inference_mode():
-            self._cache.slots[target].length = 0
             self._cache.copy(source, target, length)
         return length
 
@@ -134,16 +133,16 @@ class _Places(dict[torch.device, torch.Tensor]):
         return found
 
 
-def _chunks(works: Sequence[SlotInput]) -> Iterator[list[_Piece]]:
+def _chunks(works: Sequence[SlotInput]) -> Iterator[list[_Chunk]]:
     """Works divided into passes of at most `CHUNK` ids."""
-    pieces: list[_Piece] = []
+    pieces: list[_Chunk] = []
     room = CHUNK
     for number, (slot, ids, rows) in enumerate(works):
         begin = 0
         while begin < len(ids):
             end = min(len(ids), begin + room)
             wanted = max(0, end - max(begin, len(ids) - rows))
-            pieces.append(_Piece(number, slot, ids[begin:end], wanted))
+            pieces.append(_Chunk(number, slot, ids[begin:end], wanted))
             room -= end - begin
             begin = end
             if not room:

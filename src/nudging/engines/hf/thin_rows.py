@@ -8,6 +8,7 @@ would start its threads for each small step.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,9 @@ class LogitRows:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def __iter__(self) -> Iterator[LogitRow]:
+        return (self[place] for place in range(len(self)))
 
     def __getitem__(self, place: int) -> LogitRow:
         return LogitRow(self._pass, self._places[place])

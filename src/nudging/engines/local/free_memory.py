@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def free_memory() -> int | None:
+def free_memory(root: Path = Path("/")) -> int | None:
     """Bytes that this process may still take, without other programs' being moved to the disk.
     None where that is not known."""
-    free = _field(Path("/proc/meminfo"), "MemAvailable:")
+    free = _field(root / "proc/meminfo", "MemAvailable:")
     if free is None:  # not Linux
         return None
     free *= 1024
-    group = Path("/sys/fs/cgroup")
+    group = root / "sys/fs/cgroup"
     try:
         most = int((group / "memory.max").read_text())
     except (OSError, ValueError):  # there is no limit ("max"), or no such file
