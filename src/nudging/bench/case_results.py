@@ -7,11 +7,15 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..storage.nesting import shallow
 
-BASE, NUDGE, GENERATE, OFF, AUTO = "base", "nudge", "generate", "off", "auto"
+BASE: Final = "base"
+NUDGE: Final = "nudge"
+GENERATE: Final = "generate"
+OFF: Final = "off"
+AUTO: Final = "auto"
 """Ways of answering: a model alone, transformers' `generate` of the base model, and nudged without
 and with speculation. A number is a fixed length of drafts."""
 

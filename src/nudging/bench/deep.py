@@ -16,7 +16,6 @@ from typing import Any
 from ..engines import open_engine_async
 from ..engines.base import Engine
 from ..engines.spec import parse_spec
-from .case_results import AUTO
 from .measure import one_by_one
 from .suite import Stage, Workload
 from .together import opened, turns, warmed, ways
@@ -32,7 +31,7 @@ def deep(request: Workload) -> list[Stage[Any]]:
 
 
 def _stage(request: Workload, times: int) -> Stage[Any]:
-    found = ways(request.speculate or [AUTO])
+    found = ways(request.speculate)
     pair = partial(
         opened,
         partial(asyncio.to_thread, _open, times),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ..engines.spec import parse_spec
-from .case_results import AUTO
 from .suite import Stage, Workload
 from .together import opened_specs, turns, warmed, ways
 
@@ -15,6 +14,6 @@ AT_ONCE = (1, 4, 8, 16, 32)
 def many(request: Workload) -> list[Stage[Any]]:
     spec = parse_spec(request.base)
     in_hf = "hf" in (spec.kind, spec.options.get("engine"))
-    found = ways(request.speculate or [AUTO], generate=in_hf)
+    found = ways(request.speculate, generate=in_hf)
     parts = turns("many", "", request, request.at_once or AT_ONCE, found)
     return [Stage(lambda: warmed(opened_specs(request), request.questions[:1], found), parts)]

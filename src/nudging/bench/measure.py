@@ -17,7 +17,7 @@ from ..engines.base import Engine, Want
 from ..model import PREFIX, NudgedModel
 from ..prompts.chat import Prompt, base_prompt, conversation
 from ..values.tokens import Answer, Source
-from .case_results import AUTO, BASE, NUDGE, OFF, CaseResult, RowKey
+from .case_results import BASE, NUDGE, OFF, CaseResult, RowKey
 from .questions import CONTINUED
 from .recording import RecordingEngine, TokenChoice, turned_gap
 from .suite import MEASURED_TOKENS, Speculate, SuitePart, Workload
@@ -76,7 +76,7 @@ def one_by_one(
 
 
 def _ahead(request: Workload) -> list[Speculate]:
-    return [speculate for speculate in request.speculate or [AUTO] if speculate != OFF]
+    return [speculate for speculate in request.speculate if speculate != OFF]
 
 
 async def _compared(

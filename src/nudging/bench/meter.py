@@ -66,7 +66,7 @@ class Meter:
         found.wall, found.cpu = time.perf_counter() - wall, time.process_time() - cpu
         found.passes = {source: made.since(before[source]) for source, made in self._passes.items()}
         if self._own and threads:
-            spent = sum(now - threads.get(id, 0.0) for id, now in _thread_seconds().items())
+            spent = sum(now - threads.get(n, 0.0) for n, now in _thread_seconds().items())
             in_passes = sum(made.seconds for made in found.passes.values())
             found.own = max(0.0, spent - in_passes)
 

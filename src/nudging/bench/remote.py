@@ -9,7 +9,6 @@ from typing import Any
 
 from ..engines.spec import parse_spec
 from ..errors import UsageError
-from .case_results import AUTO
 from .suite import Stage, Workload
 from .together import Ways, opened_specs, turns, warmed, ways
 
@@ -26,7 +25,7 @@ def remote(request: Workload) -> list[Stage[Any]]:
             "the suite remote needs two servers: --base and --nudge",
             hint="nudge bench --suite remote --base http://HOST:PORT/v1#MODEL --nudge ...",
         )
-    return stages(request, ways(request.speculate or [AUTO], nudge=True))
+    return stages(request, ways(request.speculate, nudge=True))
 
 
 def stages(request: Workload, found: Ways) -> list[Stage[Any]]:

@@ -29,8 +29,8 @@ class Workload(NamedTuple):
     """Questions that are answered one at a time."""
     tokens: int | None = None
     """Most tokens of an answer, and of a model alone."""
-    speculate: Sequence[Speculate] | None = None
-    """Lengths of drafts to try. None: the suite's own."""
+    speculate: Sequence[Speculate] = ("auto",)
+    """Lengths of drafts to try."""
     at_once: Sequence[int] | None = None
     """Numbers of answers at once. None: the suite's own."""
     rounds: int = 2
