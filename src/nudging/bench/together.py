@@ -176,19 +176,18 @@ async def nudged(task: Task, speculate: Speculate) -> CaseResult:
 
 async def alone_at_once(task: Task, source: Source) -> CaseResult:
     engine = task.pair.base if source == "base" else task.pair.nudge
-    came = 0
+    came: list[int] = []
 
     def job(prompt: Prompt) -> Callable[[], Awaitable[None]]:
         async def count() -> None:
-            nonlocal came
-            came += await _written(engine, prompt, Want(source), task.tokens)
+            came.append(await _written(engine, prompt, Want(source), task.tokens))
 
         return count
 
     jobs = [job(prompt) for prompt in await prompts(task.pair, task.questions, source)]
     with task.pair.meter.cost() as cost:
         await do_at_once(jobs, task.at_once)
-    return task.row(came, cost)
+    return task.row(sum(came), cost)
 
 
 async def prompts(pair: OpenPair, questions: Sequence[str], source: Source) -> list[Prompt]:
