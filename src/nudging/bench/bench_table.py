@@ -30,7 +30,7 @@ def _ratio(
     """By the clock and in CPU time. `questions`: only where each row is of a question."""
 
     def cell(rows: Sequence[CaseResult]) -> str:
-        if questions and (len(rows) < 2 or not rows[0].sample.startswith("question")):
+        if questions and _kind(rows[0]) != "question":
             return ""
         found = [row.over[name] for row in rows if name in row.over]
         clocks = ([each.wall for each in found], [each.cpu for each in found])
@@ -41,6 +41,15 @@ def _ratio(
 
 def _known(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None]
+
+
+def _kind(row: CaseResult) -> str:
+    """`question` or `round`."""
+    return row.sample.partition(" ")[0]
+
+
+def _samples(rows: Sequence[CaseResult]) -> str:
+    return f"{len(rows)} {_kind(rows[0])}{'s' if len(rows) > 1 else ''}"
 
 
 def _speed(rows: Sequence[CaseResult]) -> str:
@@ -67,6 +76,7 @@ _COLUMNS: dict[str, tuple[_Cell, str]] = {
         "base, nudge: that model alone; generate: transformers' `generate` of the base model; "
         "off, auto, a number: nudged, with speculation so",
     ),
+    "over": (_samples, ""),
     "ms": (_median("ms_per_token", ".3g"), "milliseconds a token, of all answers together"),
     "CPU ms": (_median("cpu_ms_per_token", ".3g"), "CPU time of this process a token"),
     "own ms": (
@@ -114,9 +124,9 @@ def legend(shown: Iterable[str] = HEAD) -> str:
 
 def lines(rows: Iterable[CaseResult]) -> list[list[str]]:
     """A line for each way of answering, in the order in which they came up."""
-    cases: dict[tuple[str, str, str, int, str], list[CaseResult]] = {}
+    cases: dict[tuple[str, str, str, int, str, str], list[CaseResult]] = {}
     for row in with_ratios(rows):
-        case = (row.suite, row.models, row.engine, row.at_once, row.way)
+        case = (row.suite, row.models, row.engine, row.at_once, row.way, _kind(row))
         cases.setdefault(case, []).append(row)
     return [[cell(found) for cell, _ in _COLUMNS.values()] for found in cases.values()]
 

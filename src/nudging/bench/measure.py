@@ -62,16 +62,14 @@ def per_token(times: Sequence[Moment], tokens: int) -> Moment | None:
     return Moment(each * (last.wall - first.wall), each * (last.cpu - first.cpu))
 
 
-def one_by_one(
-    suite: str, models: str, request: Workload, **options: Any
-) -> list[SuitePart[OpenPair]]:
+def one_by_one(suite: str, models: str, request: Workload) -> list[SuitePart[OpenPair]]:
     """A part for each question: each model alone, nudged without speculation, and nudged with each
-    kind that the request names. `options`: those of the rule."""
+    kind that the request names."""
     ways = [BASE, NUDGE, OFF, *map(str, _ahead(request))]
     parts = []
     for number, question in enumerate(request.questions[: request.prompts], 1):
         keys = [RowKey(suite, models, 1, way, f"question {number}") for way in ways]
-        parts.append(SuitePart(keys, partial(_compared, keys[0], question, request, options)))
+        parts.append(SuitePart(keys, partial(_compared, keys[0], question, request)))
     return parts
 
 
@@ -80,12 +78,12 @@ def _ahead(request: Workload) -> list[Speculate]:
 
 
 async def _compared(
-    key: RowKey, question: str, request: Workload, options: dict[str, Any], pair: OpenPair
+    key: RowKey, question: str, request: Workload, pair: OpenPair
 ) -> AsyncGenerator[CaseResult, None]:
     tokens = request.tokens or MEASURED_TOKENS
     choices: list[TokenChoice] = []
     watched = (RecordingEngine(pair.base, choices), RecordingEngine(pair.nudge, choices))
-    model = NudgedModel(*watched, max_tokens=tokens, **options)
+    model = NudgedModel(*watched, max_tokens=tokens, **request.options)
     engine = pair.base.capabilities.kind
     messages = conversation(question)
     times: dict[str, list[Moment]] = {

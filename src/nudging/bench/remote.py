@@ -9,8 +9,8 @@ from typing import Any
 
 from ..engines.spec import parse_spec
 from ..errors import UsageError
-from .suite import Stage, Workload
-from .together import Ways, opened_specs, turns, warmed, ways
+from .suite import MEASURED_TOKENS, Stage, Workload
+from .together import FEWEST_ASKED, Ways, opened_specs, turns, warmed, ways
 
 AT_ONCE = (1, 16)
 
@@ -29,7 +29,10 @@ def remote(request: Workload) -> list[Stage[Any]]:
 
 
 def stages(request: Workload, found: Ways) -> list[Stage[Any]]:
+    request = request._replace(tokens=request.tokens or MEASURED_TOKENS)
     numbers = request.at_once or AT_ONCE
     parts = turns("remote", "", request, numbers, found)
-    asked = request.questions[: max(*numbers, 8)]  # what is measured finds the prompts read
+    asked = request.questions[
+        : max(*numbers, FEWEST_ASKED)
+    ]  # what is measured finds the prompts read
     return [Stage(lambda: warmed(opened_specs(request), asked, found), parts)]

@@ -7,7 +7,7 @@ that are missing, and a run that may take only so long says what it left out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence, Set
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -39,6 +39,8 @@ class Workload(NamedTuple):
     """How many times deeper the base model is made."""
     base: str = "demo:base"
     nudge: str = "demo:nudge"
+    options: Mapping[str, Any] = {}
+    """Of the rule."""
 
 
 class SuitePart(NamedTuple, Generic[T]):

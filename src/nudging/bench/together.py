@@ -67,11 +67,11 @@ async def warmed(
     once only is done."""
     async with opening as pair:
         for name, way in ways.items():
-            await way(Task(pair, questions, 1, 2, RowKey("", "", 1, name, "")))
+            await way(BatchTask(pair, questions, 1, 2, RowKey("", "", 1, name, "")))
         yield pair
 
 
-class Task(NamedTuple):
+class BatchTask(NamedTuple):
     """What is to be answered in one way."""
 
     pair: OpenPair
@@ -79,6 +79,8 @@ class Task(NamedTuple):
     at_once: int
     tokens: int
     key: RowKey
+    options: Mapping[str, Any] = {}
+    """Of the rule."""
 
     def row(self, tokens: int, cost: Cost, answers: Sequence[Answer] = ()) -> CaseResult:
         """What it cost. `answers`: nudged ones."""
@@ -90,7 +92,7 @@ class Task(NamedTuple):
         )
 
 
-AnsweringWay = Callable[[Task], Awaitable[CaseResult]]
+AnsweringWay = Callable[[BatchTask], Awaitable[CaseResult]]
 Ways = Mapping[str, AnsweringWay]
 
 
@@ -156,15 +158,17 @@ async def _rows(
     asked = request.questions[: max(key.at_once, min(FEWEST_ASKED, request.prompts))]
     for engine in (pair.base, pair.nudge):
         await engine.forget()
-    yield await way(Task(pair, asked, key.at_once, request.tokens or TOKENS_AT_ONCE, key))
+    tokens = request.tokens or TOKENS_AT_ONCE
+    yield await way(BatchTask(pair, asked, key.at_once, tokens, key, request.options))
 
 
 # --- ways -----------------------------------------------------------------------------------
 
 
-async def nudged(task: Task, speculate: Speculate) -> CaseResult:
+async def nudged(task: BatchTask, speculate: Speculate) -> CaseResult:
     pair = task.pair
-    model = NudgedModel(pair.base, pair.nudge, max_tokens=task.tokens, speculate=speculate)
+    options = {**task.options, "max_tokens": task.tokens, "speculate": speculate}
+    model = NudgedModel(pair.base, pair.nudge, **options)
     answers: list[Answer] = []
     with pair.meter.cost() as cost:
         async for answer in model.map_async(task.questions, concurrency=task.at_once):
@@ -174,7 +178,7 @@ async def nudged(task: Task, speculate: Speculate) -> CaseResult:
     return task.row(sum(answer.usage.tokens for answer in answers), cost, answers)
 
 
-async def alone_at_once(task: Task, source: Source) -> CaseResult:
+async def alone_at_once(task: BatchTask, source: Source) -> CaseResult:
     engine = task.pair.base if source == "base" else task.pair.nudge
     came: list[int] = []
 
@@ -213,7 +217,7 @@ async def _written(engine: Engine, prompt: Prompt, want: Want, tokens: int) -> i
     return came
 
 
-async def generated(task: Task) -> CaseResult:
+async def generated(task: BatchTask) -> CaseResult:
     """The usual way to have many answers of one model: a batch padded on the left."""
     pair, tokens = task.pair, 0
     asked = [await pair.base.ids(each) for each in await prompts(pair, task.questions, "base")]

@@ -231,7 +231,7 @@ def _print(kept: KeptRows, *, as_json: bool) -> None:
     for name in dict.fromkeys(row.suite for row in rows):
         found = lines(row for row in rows if row.suite == name)
         typer.echo(name)
-        show.table([list(HEAD), *found], left=4)
+        show.table([list(HEAD), *found], left=5)
         shown = [head for place, head in enumerate(HEAD) if any(line[place] for line in found)]
         typer.echo(f"  {legend(shown)}\n")
     typer.echo(f"On {os.cpu_count()} cores of {platform.machine()}.")
