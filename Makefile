@@ -133,7 +133,7 @@ bench-passes: .venv/.all
 bench-plot: ARGS = --prompts 5
 bench-plot: .venv/.all
 	mkdir -p $(BENCH)
-	$(NUDGE_BENCH) --suite deep --deeper 4,8 --speculate 1,2,3,5,8,12 --out $(BENCH)/lengths
+	$(NUDGE_BENCH) --suite deep --deeper 4,8 --rounds 0 --speculate 1,2,3,5,8,12 --out $(BENCH)/lengths
 	$(BIN)/python -m benchmarks.plot $(BENCH)/lengths docs/speculation.svg
 
 # What the server withstands. For tokens a second, let nothing else run.

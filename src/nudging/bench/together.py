@@ -137,7 +137,7 @@ def turns(
     Raises:
         UsageError: there are fewer questions than answers at once.
     """
-    if max(numbers) > len(request.questions):
+    if request.rounds and max(numbers) > len(request.questions):
         raise UsageError(
             f"{max(numbers)} answers at once need as many questions; there are "
             f"{len(request.questions)}",

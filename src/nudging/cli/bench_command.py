@@ -51,7 +51,7 @@ def bench(
         ),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How often each number at once is measured.")
+        int, typer.Option(metavar="N", min=0, help="How often each number at once is measured.")
     ] = 2,
     tokens: Annotated[
         int | None,
