@@ -62,10 +62,11 @@ class Stage(NamedTuple, Generic[T]):
 
 
 async def measured(
-    stages: Sequence[Stage[Any]], done: Set[RowKey] = frozenset(), deadline: float | None = None
+    stages: Sequence[Stage[Any]], done: Set[RowKey] = frozenset(), seconds: float | None = None
 ) -> AsyncGenerator[CaseResult, None]:
-    """The rows that are not done yet, as they come. At the deadline, a time of the event loop,
-    what is being measured is given up."""
+    """The rows that are not done yet, as they come. After so many seconds what is being measured
+    is given up."""
+    deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
     rows = _rows(stages, done)
     async with aclosing(rows):
         while True:

@@ -5,7 +5,6 @@ A suite, and what it needs, is imported only when it is run.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import platform
@@ -207,14 +206,9 @@ def _measure(
 ) -> None:
     done = set(keys) & set(kept.rows)
 
-    async def rows() -> Any:
-        deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
-        async for row in measured(stages, done, deadline):
-            yield row
-
     with (
         show.bar("rows", len(keys), len(done)) as advance,
-        closing(background_loop.iterate(rows())) as coming,
+        closing(background_loop.iterate(measured(stages, done, seconds))) as coming,
     ):
         for row in coming:
             fresh = row.key not in kept.rows
