@@ -53,8 +53,8 @@ def _samples(rows: Sequence[CaseResult]) -> str:
 
 
 def _speed(rows: Sequence[CaseResult]) -> str:
-    values = [1000 / row.ms_per_token for row in rows if row.ms_per_token]
-    return f"{statistics.median(values):.3g}" if values else ""
+    values = _known([row.ms_per_token for row in rows])
+    return f"{1000 / statistics.median(values):.3g}" if any(values) else ""
 
 
 def _identical(rows: Sequence[CaseResult]) -> str:
