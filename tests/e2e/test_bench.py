@@ -46,5 +46,6 @@ def test_a_stop_loses_nothing(tmp_path: Path, sign: signal.Signals, code: int) -
     after = rows(file)
     assert after[: len(before)] == before
     assert len(after) == 8
-    assert len(done.stderr.splitlines()) == 8 - len(before)
+    assert done.stderr.startswith(f"{len(before)} of 8 rows are there already\n")
+    assert len(done.stderr.splitlines()) == 1 + 8 - len(before)
     assert len(json.loads(done.stdout)) == 8

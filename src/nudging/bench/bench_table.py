@@ -76,7 +76,7 @@ _COLUMNS: dict[str, tuple[_Cell, str]] = {
         "base, nudge: that model alone; generate: transformers' `generate` of the base model; "
         "off, auto, a number: nudged, with speculation so",
     ),
-    "over": (_samples, ""),
+    "samples": (_samples, ""),
     "ms": (_median("ms_per_token", ".3g"), "milliseconds a token, of all answers together"),
     "CPU ms": (_median("cpu_ms_per_token", ".3g"), "CPU time of this process a token"),
     "own ms": (

@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -188,24 +189,41 @@ def _suite(name: str, request: Workload) -> list[Stage[Any]]:
 
 
 def _header(names: Sequence[str], request: Workload, busy: int) -> Mapping[str, Any]:
-    """What a run that goes on must have been begun with."""
+    """What a run that goes on must have been begun with. More rounds, numbers of answers or
+    questions one at a time change no row."""
+    from ..bench.together import FEWEST_ASKED
     from ..fingerprint import made_now, versions
 
-    asked = request._asdict()
-    asked["questions"] = hashlib.sha256("\n".join(request.questions).encode()).hexdigest()[:12]
-    asked = {name: str(value) for name, value in asked.items()}
+    asked = request._asdict() | {"prompts": min(request.prompts, FEWEST_ASKED)}
+    for name in ("questions", "rounds", "at_once"):
+        del asked[name]
+    texts = "\n".join(request.questions).encode()
+    package = Path(__file__).parent.parent
+    code = b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))
+    kinds = {"llama": "xllamacpp", "hf": "torch"}
+    installed = [kind for kind, library in kinds.items() if find_spec(library)]
     return {
-        "versions": versions(()),
-        "asked": {"suites": ",".join(names), **asked, "busy": busy},
+        "versions": {**versions(installed), "code": _sum(code)},
+        "asked": {
+            "suites": ",".join(names),
+            **{name: str(value) for name, value in asked.items()},
+            "questions": _sum(texts),
+            "busy": busy,
+        },
         **made_now(),
     }
+
+
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def _measure(
     stages: Sequence[Stage[Any]], keys: Sequence[RowKey], kept: KeptRows, seconds: float | None
 ) -> None:
     done = set(keys) & set(kept.rows)
-
+    if done:
+        show.tell(f"{len(done)} of {show.counted(len(keys), 'row')} are there already")
     with (
         show.bar("rows", len(keys), len(done)) as advance,
         closing(background_loop.iterate(measured(stages, done, seconds))) as coming,

@@ -20,7 +20,7 @@ ROWS = [
 
 def test_a_line_is_of_one_way_and_gives_medians() -> None:
     base, auto = ({**dict(zip(HEAD, line, strict=True))} for line in lines(ROWS))
-    assert (base["way"], base["models"], base["over"], base["ms"]) == (
+    assert (base["way"], base["models"], base["samples"], base["ms"]) == (
         *("base", "x8", "3 questions", "10"),
     )
     assert (auto["ms"], auto["CPU ms"], auto["tokens/s"]) == ("5", "10", "200")
@@ -35,7 +35,7 @@ def test_several_at_once_are_no_questions() -> None:
     key = ("deep", "x8", 1, "auto", "round 1", "hf")
     more = CaseResult(*key, base_passes_per_token=0.25, nudge_passes_per_token=1.5)
     *_, line = (dict(zip(HEAD, line, strict=True)) for line in lines([*ROWS, more]))
-    assert (line["over"], line["passes"], line["least"]) == ("1 round", "0.25 / 1.5", "")
+    assert (line["samples"], line["passes"], line["least"]) == ("1 round", "0.25 / 1.5", "")
 
 
 def test_the_legend_tells_of_what_is_shown() -> None:

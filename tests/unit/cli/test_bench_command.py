@@ -65,13 +65,16 @@ def test_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert file.read_bytes() == kept
     out, err = capsys.readouterr()
     again = json.loads(out)
-    assert err == ""
+    assert err == "4 of 4 rows are there already\n"
     assert [measured(row) for row in again] == [measured(row) for row in whole]
     file.write_bytes(kept.splitlines(keepends=True)[0])
     assert run(command) == 0
     assert [row["way"] for row in json.loads(capsys.readouterr().out)] == [
         row["way"] for row in whole
     ]
+    assert run([*command, "--prompts", "2"]) == 2  # the last of several counts
+    assert "was begun otherwise: asked.prompts was 1, is 2" in capsys.readouterr().err
+    assert run([*command, "--rounds", "3"]) == 0
     assert run([*command, "--speculate", "2"]) == 2
     assert "was begun otherwise: asked.speculate" in capsys.readouterr().err
 
