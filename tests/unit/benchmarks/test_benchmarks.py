@@ -41,7 +41,7 @@ def test_each_suite_is_written_into_its_section(
     text = document.read_text()
     assert text.startswith("before\n<!-- deep -->")
     assert text.endswith("<!-- end of deep -->\nafter\n")
-    head = "| models | engine | at once | way | samples | ms | tokens/s | accepted | over base | mean |"
+    head = "| engine | at once | way | samples | ms | tokens/s | accepted | over base | mean |"
     assert head in text
     assert "| x8 | hf | 1 | 5 | 1 question | 40 | 25 | 20% | 2.50 | 2.50 |" in text
     assert "old" not in text
