@@ -199,4 +199,4 @@ class HostedAnswer(Task):
 
 def _stream(side: Side) -> LocalStream:
     assert isinstance(side.engine, LocalEngine)
-    return LocalStream(side.engine.model, side.prompt, side.want, must_write=side.must_write)
+    return side.engine.own_stream(side.prompt, side.want, must_write=side.must_write)

@@ -83,6 +83,10 @@ class LocalEngine(Engine):
         finally:
             PASSES.call(stream.close)
 
+    def own_stream(self, prompt: Prompt, want: Want, *, must_write: bool) -> LocalStream:
+        """A stream for who is in the pass thread."""
+        return LocalStream(self.model, prompt, want, must_write=must_write)
+
     async def count(self, prompt: Prompt) -> int:
         return len(await self.ids(prompt))
 
