@@ -15,7 +15,7 @@ from typing import Literal
 
 from ..engines.local.local_model import Need
 from ..engines.local.local_stream import LocalStream
-from ..engines.local.task import Price
+from ..engines.local.pass_task import Price
 from ..values.text import common_prefix, complete
 from ..values.tokens import Step
 
@@ -112,7 +112,7 @@ class Drafter:
             self._guess = looked_up or _Guess(text, self._drafts)
 
     def extend(self, price: Price | None) -> tuple[Need, float] | None:
-        """`Task.extend`: one more token of the nudging model's."""
+        """`PassTask.extend`: one more token of the nudging model's."""
         guess = self._guess
         if guess is None or guess.odds is not self._drafts:
             return None
@@ -186,8 +186,10 @@ class Drafter:
         chance = guess.reach * self._drafts.usual
         if price is None:
             return math.inf if chance > _FAIR else 0.0
-        worth = chance * price.share - price.more
-        if not guess.parts and self._base.model.costs.is_due():
+        worth, costs = chance * price.share - price.more, self._base.model.costs
+        if worth > self._nudge.model.costs.by_rows.of(1):
+            costs.has_paid()
+        elif not guess.parts and costs.is_due():
             return math.inf
         return worth
 

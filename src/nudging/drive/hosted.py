@@ -14,8 +14,8 @@ from collections.abc import AsyncGenerator, Sequence
 from ..engines.local.local_engine import LocalEngine
 from ..engines.local.local_model import Need
 from ..engines.local.local_stream import LocalStream
+from ..engines.local.pass_task import Claim, PassTask, Price
 from ..engines.local.pass_thread import PASSES
-from ..engines.local.task import Claim, Price, Task
 from ..rule.draft import Ask
 from ..rule.rule import Rule
 from ..values.tokens import Decision, ModelUsage, Piece, Source, Step, StopReason
@@ -26,7 +26,7 @@ UNREAD = 32
 """Events that an answer may be ahead of its reader."""
 
 
-class HostedAnswer(Task):
+class HostedAnswer(PassTask):
     """One answer, its two streams, and what its reader has not taken yet."""
 
     def __init__(self, rule: Rule, base: Side, nudge: Side) -> None:

@@ -1,4 +1,5 @@
-"""What a forward pass of a model takes, by the number of ids in it, from the passes it has made.
+"""What a forward pass of a model takes, by the rows of logits that it gives and by the ids that it
+reads, from the passes it has made.
 
 A machine that is busy for a moment says nothing of the model, so what counts is the median of many
 passes of about the same size, and never the last one.
@@ -19,10 +20,10 @@ _ENOUGH = 3
 _STEP = 1.3
 """Sizes of passes that count as one lie within this factor."""
 _USUAL = 0.06
-"""What one more id costs of a pass over one, before it is known: so it is for small models on
+"""What one more row costs of a pass with one, before it is known: so it is for small models on
 processors."""
-_MOST_IDS = 1024
-"""A pass over more is not for knowing what an answer costs."""
+_READING = 4
+"""Ids for each row, from which on a pass is one that reads texts."""
 _SOON, _SELDOM = 16, 512
 
 
@@ -30,37 +31,25 @@ _SOON, _SELDOM = 16, 512
 class _Size:
     """Passes of about one size."""
 
-    ids: deque[int] = field(default_factory=lambda: deque(maxlen=_MEMORY))
+    sizes: deque[int] = field(default_factory=lambda: deque(maxlen=_MEMORY))
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_MEMORY))
 
 
-class PassCosts:
-    """Seconds of a pass by the ids in it: points that were measured, and straight lines between."""
+class CostCurve:
+    """Seconds of a pass by its size: points that were measured, and straight lines between."""
 
     def __init__(self) -> None:
-        self.passes = self.answers = self.ids = self.rows = 0
-        """Passes so far, and the answers, ids and rows of logits in them."""
-        self.seconds = 0.0
         self._sizes: list[_Size] = []
         self._points: list[tuple[float, float]] | None = None
-        self._patience, self._since = _SOON, 0
 
-    def observe(self, ids: int, seconds: float, answers: int = 1, rows: int = 1) -> None:
-        """A pass over `ids` new ids of `answers` answers, which gave `rows` rows of logits."""
-        self.passes += 1
-        self.answers += answers
-        self.ids += ids
-        self.rows += rows
-        self.seconds += seconds
-        self._since = 0 if rows > answers else self._since + 1
-        if not 0 < ids <= _MOST_IDS:
-            return
+    def observe(self, size: int, seconds: float) -> None:
+        """A pass of this size, 1 or more."""
         place, top = 0, 1.0
-        while ids > top:
+        while size > top:
             place, top = place + 1, max(top + 1, top * _STEP)
         while len(self._sizes) <= place:
             self._sizes.append(_Size())
-        self._sizes[place].ids.append(ids)
+        self._sizes[place].sizes.append(size)
         self._sizes[place].seconds.append(seconds)
         self._points = None
 
@@ -68,41 +57,69 @@ class PassCosts:
     def known(self) -> bool:
         return bool(self._sizes)
 
-    def of(self, ids: float) -> float:
-        """Seconds of a pass over so many ids; 0 before anything is known."""
-        points = self._curve()
+    def of(self, size: float) -> float:
+        """Seconds of a pass of this size; 0 before anything is known."""
+        points = self.points()
         if not points:
             return 0.0
         (first, least), (last, most) = points[0], points[-1]
-        if ids <= first:
-            return least * (1 + _USUAL * ids) / (1 + _USUAL * first)
+        if size <= first:
+            return least * (1 + _USUAL * size) / (1 + _USUAL * first)
         for (left, low), (right, high) in pairwise(points):
-            if ids <= right:
-                return low + (high - low) * (ids - left) / (right - left)
+            if size <= right:
+                return low + (high - low) * (size - left) / (right - left)
         usual = least * _USUAL / (1 + _USUAL * first)
-        return most + (ids - last) * max(usual, (most - least) / max(1.0, last - first))
+        return most + (size - last) * max(usual, (most - least) / max(1.0, last - first))
 
-    def more(self, ids: float) -> float:
-        """Seconds that one more id takes in a pass over so many."""
-        return max(0.0, self.of(ids + 1) - self.of(ids))
+    def more(self, size: float) -> float:
+        """Seconds that one more takes in a pass of this size."""
+        return max(0.0, self.of(size + 1) - self.of(size))
+
+    def points(self) -> list[tuple[float, float]]:
+        """What was measured, each no lower than the one before: more never costs less."""
+        if self._points is None:
+            enough = min(_ENOUGH, max((len(each.sizes) for each in self._sizes), default=0))
+            self._points = []
+            least = 0.0
+            for size, seconds in _medians(self._sizes, enough):
+                least = max(least, seconds)
+                self._points.append((size, least))
+        return self._points
+
+
+class PassCosts:
+    """The passes of one model: how many there were, and what they cost."""
+
+    def __init__(self) -> None:
+        self.passes = self.answers = self.rows = self.ids = 0
+        """Passes so far, and the answers, rows of logits and ids in them."""
+        self.by_rows = CostCurve()
+        """Of passes in which answers are written; these read a few ids beside."""
+        self.by_ids = CostCurve()
+        """Of all passes."""
+        self._patience, self._since = _SOON, 0
+
+    def observe(self, answers: int, rows: int, ids: int, seconds: float) -> None:
+        """A pass for so many answers, which gave `rows` rows of logits and read `ids` ids."""
+        self.passes += 1
+        self.answers += answers
+        self.rows += rows
+        self.ids += ids
+        self._since = 0 if rows > answers else self._since + 1
+        self.by_ids.observe(ids, seconds)
+        if ids <= _READING * rows:
+            self.by_rows.observe(rows, seconds)
+
+    @property
+    def known(self) -> bool:
+        return self.by_rows.known
 
     def piece(self, ids: int, most: int) -> int:
         """Ids of a long text that a pass over `ids` can take along if it may take twice as long."""
-        bound, size = 2 * self.of(ids), most
-        while size > 1 and self.of(ids + size) > bound:
+        bound, size = 2 * self.by_ids.of(ids), most
+        while size > 1 and self.by_ids.of(ids + size) > bound:
             size //= 2
         return size
-
-    def _curve(self) -> list[tuple[float, float]]:
-        """The points, each no lower than the one before: more ids never cost less."""
-        if self._points is None:
-            enough = min(_ENOUGH, max((len(size.ids) for size in self._sizes), default=0))
-            self._points = []
-            least = 0.0
-            for ids, seconds in _medians(self._sizes, enough):
-                least = max(least, seconds)
-                self._points.append((ids, least))
-        return self._points
 
     # --- trying what seems not to pay ---------------------------------------------------------
 
@@ -122,5 +139,5 @@ class PassCosts:
 
 def _medians(sizes: list[_Size], enough: int) -> Iterator[tuple[float, float]]:
     for size in sizes:
-        if size.ids and len(size.ids) >= enough:
-            yield sum(size.ids) / len(size.ids), median(size.seconds)
+        if size.sizes and len(size.sizes) >= enough:
+            yield sum(size.sizes) / len(size.sizes), median(size.seconds)

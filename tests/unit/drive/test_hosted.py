@@ -190,7 +190,7 @@ def test_no_answer_starves() -> None:
         async with model_of(base, nudge, speculate="off") as model:
             assert isinstance(model.base, LocalEngine)
             for _ in range(9):
-                model.base.costs.observe(1, 1000.0)
+                model.base.costs.observe(1, 1, 1, 1000.0)
             busy = [asyncio.create_task(_drafts(model.nudge, f"n{i}", 3000)) for i in range(8)]
             answer = await asyncio.wait_for(model.answer_async("q", max_tokens=20), 60)
             assert answer.usage.tokens == 20

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +13,6 @@ from nudging import Answer, NudgedModel
 from nudging.drive.drafts import Odds
 from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.pass_costs import PassCosts
 from nudging.errors import ModelError
 from nudging.prompts.chat import Part, Prompt
 from nudging.values.tokens import Step
@@ -145,72 +142,6 @@ def test_one_engine_for_both_is_not_speculated_on() -> None:
 
 
 # --- what the decision rests on -------------------------------------------------------------
-
-
-@given(
-    st.floats(1e-4, 1),
-    st.floats(0, 1),
-    st.lists(st.sampled_from([1, 2, 4, 8, 16, 32, 64]), min_size=60, max_size=200),
-)
-def test_costs_lie_on_the_line_that_passes_lie_on(
-    fixed: float, share: float, sizes: list[int]
-) -> None:
-    costs = PassCosts()
-    for size in sizes:
-        costs.observe(size, fixed * (1 + share * size))
-    for size in sizes:
-        if sizes.count(size) >= 3:
-            assert costs.of(size) == pytest.approx(fixed * (1 + share * size))
-
-
-@given(st.lists(st.tuples(st.integers(1, 100), st.floats(1e-3, 0.1)), min_size=1))
-def test_more_ids_never_cost_less_and_no_pass_is_for_nothing(
-    passes: list[tuple[int, float]],
-) -> None:
-    costs = PassCosts()
-    for ids, seconds in passes:
-        costs.observe(ids, seconds)
-        found = [costs.of(size) for size in range(1, 120)]
-        assert found[0] > 0
-        assert all(high >= low * (1 - 1e-9) for low, high in pairwise(found))
-        assert all(costs.more(size) >= 0 for size in (1, 7, 200))
-
-
-def test_a_moment_of_a_busy_machine_does_not_change_a_cost() -> None:
-    costs = PassCosts()
-    for _ in range(9):
-        costs.observe(1, 0.02)
-        costs.observe(5, 0.03)
-    before = costs.of(1), costs.of(5)
-    for ids in (1, 5, 20):  # the last of a size that was never seen
-        costs.observe(ids, 2.0)
-    assert (costs.of(1), costs.of(5)) == before
-    assert costs.of(20) < 0.2
-
-
-@given(st.integers(1, 64))
-def test_a_piece_of_a_text_at_most_doubles_a_pass(ids: int) -> None:
-    costs = PassCosts()
-    for size in (1, 2, 4, 8, 16, 32, 64, 128):
-        for _ in range(3):
-            costs.observe(size, 0.05 + 0.004 * size)
-    piece = costs.piece(ids, 512)
-    assert costs.of(ids + piece) <= 2 * costs.of(ids)
-    assert costs.of(ids + 2 * piece) > 2 * costs.of(ids) or piece == 512
-
-
-def test_what_did_not_pay_is_tried_ever_more_seldom() -> None:
-    costs = PassCosts()
-    tried = []
-    for place in range(400):
-        costs.observe(1, 0.01)
-        if costs.is_due():
-            tried.append(place)
-    assert len(tried) == 4
-    costs.has_paid()
-    for _ in range(16):
-        costs.observe(1, 0.01)
-    assert costs.is_due()
 
 
 def test_odds_follow_what_is_met() -> None:

@@ -52,6 +52,7 @@ class HfRuntime(Runtime):
         own = self.tokenizer = HfTokenizer(tokenizer, ends)
         # Some tokenizers have tokens of their own, such as one to pad with, that the model lacks.
         own.size = min(own.size, getattr(text, "vocab_size", own.size))
+        self._model = model
         self._passes, notes = passes_of(model, own.size, self.n_ctx)
         self.rewinds = self._passes.rewinds
         self.bytes_per_token = self._passes.bytes_per_token
@@ -108,6 +109,7 @@ class HfRuntime(Runtime):
 
     def close(self) -> None:
         self._passes.close()
+        self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

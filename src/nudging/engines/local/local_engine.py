@@ -23,10 +23,10 @@ from ..pass_costs import PassCosts
 from .local_model import LocalModel, Need
 from .local_stream import LocalStream, unreadable
 from .logits import Logits
+from .pass_task import Claim, PassTask, Price
 from .pass_thread import PASSES
 from .runtime import Runtime
 from .slots import Lease
-from .task import Claim, Price, Task
 from .vocabulary import Vocabulary
 
 P = ParamSpec("P")
@@ -177,7 +177,7 @@ class LocalEngine(Engine):
             raise ModelError(f"{self.spec} is closed")
 
 
-class _Awaited(Task, Generic[T]):
+class _Awaited(PassTask, Generic[T]):
     """One thing that somebody in an event loop waits for."""
 
     comes_back = True

@@ -134,10 +134,10 @@ class LocalModel:
             except Exception as error:  # one answer's, and no other's
                 need.error = error
         self.costs.observe(
-            sum(len(work.ids) for work in works),
-            time.perf_counter() - begun,
             len(works),
             sum(work.rows for work in works),
+            sum(len(work.ids) for work in works),
+            time.perf_counter() - begun,
         )
 
     def _who_reads(self, needs: Sequence[Need]) -> list[Need]:

@@ -17,8 +17,8 @@ from ...values.tokens import Candidate, ModelUsage, Step
 from ..base import Want, no_answer
 from .grown_text import GrownText
 from .local_model import MOST_AHEAD, LocalModel, Need
+from .pass_task import Claim
 from .slots import Lease
-from .task import Claim
 
 
 class LocalStream:

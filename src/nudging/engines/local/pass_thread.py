@@ -18,9 +18,9 @@ from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 from .local_model import LocalModel
+from .pass_task import PassTask, Place
 from .schedule import next_pass
 from .slots import Lease
-from .task import Place, Task
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,10 +36,10 @@ class PassThread:
         self._calls: deque[Callable[[], None]] = deque()
         """What other threads ask of this one."""
         self._thread: threading.Thread | None = None
-        self._entering: deque[Task] = deque()
+        self._entering: deque[PassTask] = deque()
         """Tasks that wait for slots, the first first."""
-        self._ready: list[Task] = []
-        self._waiting: dict[Task, Place] = {}
+        self._ready: list[PassTask] = []
+        self._waiting: dict[PassTask, Place] = {}
         self._freed = False
         """Whether slots may have become free since tasks last tried to enter."""
         self._passes = 0
@@ -78,11 +78,11 @@ class PassThread:
         self.call(called)
         return await asyncio.wrap_future(result)
 
-    def add(self, task: Task) -> None:
+    def add(self, task: PassTask) -> None:
         """Begin a task, or go on with one that waited for its reader."""
         self.call(lambda: self._entering.append(task))
 
-    def remove(self, task: Task) -> None:
+    def remove(self, task: PassTask) -> None:
         """Give a task up."""
         self.call(lambda: self._drop(task))
 
@@ -129,14 +129,14 @@ class PassThread:
             with suppress(RuntimeError):  # the loop is closed, and so is who waited in it
                 loop.call_soon_threadsafe(_call_all, jobs)
 
-    def _end(self, task: Task, error: BaseException | None = None) -> None:
+    def _end(self, task: PassTask, error: BaseException | None = None) -> None:
         """A task no longer waits for a pass: it is over, or waits for its reader."""
         self._waiting.pop(task, None)
         self._freed = True
         if error is not None:
             task.fail(error)
 
-    def _enter(self, task: Task) -> bool:
+    def _enter(self, task: PassTask) -> bool:
         """Give a task all the slots that it needs, or none. Whether it can go on."""
         given: list[Lease] = []
         try:
@@ -168,7 +168,10 @@ class PassThread:
         model.run([member.need for member in members])
         self._ready = [member.task for member in members]
         coming = sum(task.comes_back for task in self._ready)
-        self._coming[model] = (coming, time.perf_counter() + _JOIN_WAIT * model.costs.of(coming))
+        self._coming[model] = (
+            coming,
+            time.perf_counter() + _JOIN_WAIT * model.costs.by_rows.of(coming),
+        )
 
     def _waits_for_more(self, model: LocalModel, members: int) -> bool:
         """Wait a moment for tasks that were in the model's last pass and come back."""
@@ -181,7 +184,7 @@ class PassThread:
                 self._wake.wait(left)
         return True
 
-    def _drop(self, task: Task) -> None:
+    def _drop(self, task: PassTask) -> None:
         self._end(task)
         with suppress(ValueError):
             self._entering.remove(task)

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from .local_model import SHORT, LocalModel, Need
-from .task import Place, Price, Task
+from .local_model import LocalModel, Need
+from .pass_task import PassTask, Place, Price
 
 MOST_WAIT = 8
 """Passes of other models that an answer waits for at most, before its own model is next."""
@@ -24,7 +24,7 @@ Waiting = Mapping[LocalModel, Sequence[Place]]
 class Member(NamedTuple):
     """A task in a pass, and what the pass is to find for it."""
 
-    task: Task
+    task: PassTask
     need: Need
 
 
@@ -48,15 +48,14 @@ def next_pass(waiting: Waiting, now: int) -> list[Member]:
 
 def _seconds(model: LocalModel, waiting: Waiting, known: bool) -> float:
     """Of a pass for all who wait for a model. Before that is known, one pass is like another."""
-    ids = sum(place.size for place in waiting[model])
-    return max(1e-9, model.costs.of(ids)) if known else 1.0
+    return max(1e-9, model.costs.by_rows.of(len(waiting[model]))) if known else 1.0
 
 
 def _price(model: LocalModel, places: Sequence[Place]) -> Price | None:
     if not places or not model.costs.known:
         return None
-    ids = sum(place.size for place in places)
-    return Price(model.costs.of(ids) / len(places), model.costs.more(ids))
+    costs, rows = model.costs.by_rows, len(places)
+    return Price(costs.of(rows) / rows, costs.more(rows))
 
 
 def _drafts(waiting: Waiting, chosen: LocalModel) -> list[Member]:
@@ -71,12 +70,11 @@ def _drafts(waiting: Waiting, chosen: LocalModel) -> list[Member]:
                 need, worth = found
                 wanted.setdefault(need.model, []).append((Member(place.task, need), worth))
     for model, offers in wanted.items():
-        others = sum(place.size for place in waiting.get(model, ()))
-        more = model.costs.more(others + len(offers))
+        costs, others = model.costs.by_rows, len(waiting.get(model, ()))
+        more = costs.more(others + len(offers))
         paying = [(member, worth) for member, worth in offers if worth > more]
-        ids = others + sum(min(member.need.unread, SHORT) for member, _ in paying)
-        alone = model.costs.of(others) if others else 0.0
+        alone = costs.of(others) if others else 0.0
         worth = sum(worth for _, worth in paying)
-        if paying and (model is chosen or worth > model.costs.of(ids) - alone):
+        if paying and (model is chosen or worth > costs.of(others + len(paying)) - alone):
             return [member for member, _ in paying]
     return []

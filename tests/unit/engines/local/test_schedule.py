@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from nudging.engines.base import Want
 from nudging.engines.local.local_model import LocalModel, Need
+from nudging.engines.local.pass_task import Claim, PassTask, Place, Price
 from nudging.engines.local.schedule import MOST_WAIT, next_pass
 from nudging.engines.local.slots import Lease
-from nudging.engines.local.task import Claim, Place, Price, Task
 from tests.toys import EchoRuntime
 
 
-class Waiting(Task):
+class Waiting(PassTask):
     """A task whose draft can be extended by a pass of another model, worth so much."""
 
     def __init__(self, worth: Callable[[Price | None], float] = lambda price: 0.0) -> None:
@@ -48,7 +48,7 @@ def costing(fixed: float, each: float) -> LocalModel:
     model = LocalModel("toy", EchoRuntime(1, 1, slots=64))
     for ids in (1, 2, 4, 8, 16, 32, 64):
         for _ in range(3):
-            model.costs.observe(ids, fixed + each * ids)
+            model.costs.observe(ids, ids, ids, fixed + each * ids)
     return model
 
 

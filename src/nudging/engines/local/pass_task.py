@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .local_model import SHORT, LocalModel, Need
+from .local_model import LocalModel, Need
 from .slots import Lease
 
 
@@ -17,7 +17,7 @@ class Price(NamedTuple):
     share: float
     """Seconds for each of them."""
     more: float
-    """Seconds that one more id in it takes."""
+    """Seconds that one more row of logits in it takes."""
 
 
 class Claim(NamedTuple):
@@ -28,7 +28,7 @@ class Claim(NamedTuple):
     ids: Sequence[int]
 
 
-class Task(ABC):
+class PassTask(ABC):
     """All methods are called in the pass thread."""
 
     comes_back = False
@@ -66,15 +66,7 @@ class Task(ABC):
 class Place:
     """A task that waits for a pass."""
 
-    task: Task
+    task: PassTask
     need: Need
     since: int
     """Passes that had been made when the wait began."""
-    _size: int = 0
-
-    @property
-    def size(self) -> int:
-        """Ids that its next pass reads; of a long text only a few count."""
-        if not self._size:
-            self._size = min(self.need.unread, SHORT)
-        return self._size
