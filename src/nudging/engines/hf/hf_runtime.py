@@ -318,9 +318,10 @@ class HfRuntime(Runtime):
                 self._lengths[slot] = length
         return self._lengths[slot]
 
-    def grow(self, slots: int) -> None:
+    def grow(self, slots: int) -> bool:
         self._caches, self._lengths = [None] * slots, [0] * slots
         self.slots = slots
+        return False
 
     def close(self) -> None:
         self.grow(1)

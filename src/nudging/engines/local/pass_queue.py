@@ -185,12 +185,13 @@ class PassQueue:
         return self.costs.best_share(most) if self._runtime.together else 1
 
     def _make_room(self) -> None:
-        """A slot for each answer, as far as there can be; the answers are then read afresh."""
+        """A slot for each answer, as far as there can be."""
         slots = min(len(self._readers), self._runtime.most_slots)
         if slots > len(self._slots):
-            self._runtime.grow(min(2 * slots, self._runtime.most_slots))
-            if self._runtime.slots != len(self._slots):
-                self._slots = Slots(self._runtime.slots)
+            kept = self._runtime.grow(min(2 * slots, self._runtime.most_slots))
+            for slot in self._slots:
+                slot.cut(len(slot.held) if kept else 0)
+            self._slots.extend(self._runtime.slots)
 
     def _drop(self) -> None:
         for slot in self._slots:

@@ -47,6 +47,8 @@ class Runtime(ABC):
     """Cores that a pass over one id keeps busy, where that is known."""
     together: bool = False
     """Whether `forward_many` computes several slots in one pass."""
+    bytes_per_token: int | None = None
+    """Bytes that one token of a slot takes; None where unknown."""
     rewinds: bool = True
     """A cache can be cut anywhere without being computed again."""
     notes: tuple[str, ...] = ()
@@ -89,9 +91,10 @@ class Runtime(ABC):
     def _end_ids(self) -> npt.NDArray[np.intp]:
         return np.array(sorted(self.tokenizer.ends), dtype=np.intp)
 
-    def grow(self, slots: int) -> None:
-        """Make room for more caches, at most `most_slots`. All are then empty. Where there is no
-        room, `slots` and what they hold stay as they were."""
+    def grow(self, slots: int) -> bool:
+        """Make room for more caches, at most `most_slots`. Returns whether what they hold was kept;
+        if not, all are empty. Where there is no room, `slots` and what they hold stay as they
+        were."""
         raise NotImplementedError  # only where `most_slots` is more than one
 
     @abstractmethod

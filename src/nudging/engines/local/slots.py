@@ -83,6 +83,10 @@ class Slots:
         self._slots = [Slot(number) for number in range(count)]
         self._clock = 0
 
+    def extend(self, count: int) -> None:
+        """Have so many, the new ones empty."""
+        self._slots += [Slot(number) for number in range(len(self._slots), count)]
+
     def __len__(self) -> int:
         return len(self._slots)
 

@@ -1,0 +1,172 @@
+"""A context of llama.cpp's: the caches of all slots, and the decodes that fill them.
+
+The sequences share one pool of cells (llama.cpp calls that unified), so memory is taken for the
+tokens that there are, and a decode takes any ids of any slots at once. The pool begins with room
+for one full cache and doubles when it is full; what the caches hold moves along.
+
+Where that can't be, each sequence has cells of its own: without flash attention, which skips the
+cells of others at next to no cost, in models with a recurrent state, and in versions of llama.cpp
+whose parameters are not known.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+
+import numpy as np
+
+from ...errors import ModelError
+from ..local.logits import Logits
+from .llama_c import TokenBatch, library
+from .llama_log import Log, read_report
+from .llama_open import check_report, open_context
+from .llama_params import Setup, layouts_known
+
+
+class LlamaContext:
+    def __init__(
+        self, model: int, n_ctx: int, sequences: int, setup: Setup, log: Log, *, cuts: bool
+    ) -> None:
+        """`n_ctx`: most tokens of a cache. `sequences`: most caches. `log`: of the opening of the
+        model. `cuts`: whether the model's caches can be cut, that is, have no recurrent state."""
+        self._lib, self._model, self._setup = library(), model, setup
+        self.n_ctx, self.most = n_ctx, sequences
+        self._shared = cuts and setup.flash_attn != "off" and layouts_known(self._lib)
+        self._lengths = [0] * (sequences if self._shared else 1)
+        self._at = self._open(n_ctx, log)
+        self._vocabulary = self._lib.llama_vocab_n_tokens(self._lib.llama_model_get_vocab(model))
+        self.batch = TokenBatch(self._lib.llama_n_batch(self._at))
+        try:
+            self.notes = check_report(setup, read_report(log))
+        except ModelError:
+            self.close()
+            raise
+
+    def _open(self, cells: int, log: Log | None = None) -> int:
+        """A context for as many sequences as there are lengths, in place of the one before."""
+        return open_context(
+            self._model, cells, len(self._lengths), self._setup, log or Log(), self._shared
+        )
+
+    @property
+    def _memory(self) -> int:
+        found: int = self._lib.llama_get_memory(self._at)
+        return found
+
+    # --- what the caches hold -----------------------------------------------------------------
+
+    def length(self, slot: int) -> int:
+        """Tokens that a cache holds."""
+        return self._lengths[slot]
+
+    def first(self, slot: int) -> int:
+        """The position of the first token that a cache still has; negative for none."""
+        return int(self._lib.llama_memory_seq_pos_min(self._memory, slot))
+
+    def last(self, slot: int) -> int:
+        return int(self._lib.llama_memory_seq_pos_max(self._memory, slot))
+
+    def remove(self, slot: int, length: int) -> bool:
+        """Keep the first `length` tokens of a cache. Whether llama.cpp can."""
+        if not self._lib.llama_memory_seq_rm(self._memory, slot, length, -1):
+            return False
+        self._lengths[slot] = length
+        return True
+
+    def clear(self, slot: int) -> None:
+        self._lib.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        self._lengths[slot] = 0
+
+    def size(self, slot: int) -> int:
+        """Bytes of what a cache holds."""
+        return int(self._lib.llama_state_seq_get_size(self._at, slot))
+
+    # --- decodes ------------------------------------------------------------------------------
+
+    def add(self, tokens: Iterable[int], rows: int, slot: int) -> None:
+        """Tokens for the next decode, with logits of the last `rows`."""
+        ids = np.fromiter(tokens, np.int32)
+        self.batch.add(ids, self._lengths[slot], rows, slot)
+        self._lengths[slot] += len(ids)
+
+    def decode(self, slots: Iterable[int], threads: int) -> None:
+        """Compute what was added for these slots. If it raises, their caches are empty."""
+        n = self.batch.struct.n_tokens
+        try:
+            if max(self._lengths[slot] for slot in slots) > self.n_ctx:
+                raise _full(n, self.n_ctx)
+            self._make_room()
+            self._lib.llama_set_n_threads(self._at, threads, threads)
+            code = self._lib.llama_decode(self._at, self.batch.struct)
+            if code == 1:
+                raise _full(n, self.n_ctx)
+            if code:
+                raise ModelError(f"llama.cpp failed to evaluate {n} tokens (code {code})")
+        except BaseException:
+            # What the caches hold after a failure depends on where it happened.
+            for slot in slots:
+                self.clear(slot)
+            raise
+        finally:
+            self.batch.clear()
+
+    def logits(self, rows: int) -> Logits:
+        """A view on the last rows, which llama.cpp keeps one after the other."""
+        address = self._lib.llama_get_logits_ith(self._at, -rows)
+        if not address:
+            raise ModelError("llama.cpp computed no logits")
+        pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
+        return np.ctypeslib.as_array(pointer, (rows, self._vocabulary))
+
+    # --- room ---------------------------------------------------------------------------------
+
+    def grow(self, slots: int) -> None:
+        """Have room for so many caches, at most as many as the context was made for.
+
+        Raises:
+            ModelError: there is no memory for them. All is as it was.
+        """
+        if not self._shared and slots > len(self._lengths):
+            self._replace(self.n_ctx * slots, [*self._lengths, *[0] * (slots - len(self._lengths))])
+
+    def _make_room(self) -> None:
+        """Enlarge the pool if it can't hold what is to be computed."""
+        needed, cells = sum(self._lengths), self._lib.llama_n_ctx(self._at)
+        if self._shared and needed > cells:
+            self._replace(min(max(2 * cells, needed), self.n_ctx * self.most), self._lengths)
+
+    def _replace(self, cells: int, lengths: list[int]) -> None:
+        """Go on in a context of more cells, or for more caches. They keep what they hold."""
+        old, before, self._lengths = self._at, self._lengths, lengths
+        try:
+            new = self._open(cells)
+        except ModelError:
+            self._lengths = before
+            raise
+        for slot in range(len(before)):
+            if self.last(slot) >= 0 and not self._move(slot, new):
+                self._lengths = before
+                self._lib.llama_free(new)
+                raise ModelError("llama.cpp can't move what a cache holds")
+        self._at = new
+        self._lib.llama_free(old)
+
+    def _move(self, slot: int, other: int) -> bool:
+        """Copy a cache into another context. Whether llama.cpp can."""
+        data = np.empty(self.size(slot), np.uint8)
+        at = data.ctypes.data
+        got = self._lib.llama_state_seq_get_data(self._at, at, len(data), slot)
+        return bool(got and self._lib.llama_state_seq_set_data(other, at, got, slot))
+
+    def close(self) -> None:
+        if self._at:
+            self._lib.llama_free(self._at)
+        self._at = 0
+
+
+def _full(tokens: int, n_ctx: int) -> ModelError:
+    return ModelError(
+        f"no room for {tokens} more tokens in a context of {n_ctx}",
+        hint="open the model with a larger one (?n_ctx=...)",
+    )
