@@ -99,9 +99,10 @@ class BigramRuntime(Runtime):
         del self._caches[slot][length:]
         return len(self._caches[slot])
 
-    def grow(self, slots: int) -> None:
+    def grow(self, slots: int) -> bool:
         self._caches: list[list[int]] = [[] for _ in range(slots)]
         self.slots = slots
+        return False
 
     def close(self) -> None:
         self.grow(1)

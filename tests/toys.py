@@ -229,9 +229,10 @@ class EchoRuntime(ToyRuntime):
         self.cache = self.caches[slot]
         return super().cut(length)
 
-    def grow(self, slots: int) -> None:
+    def grow(self, slots: int) -> bool:
         self.caches = [[] for _ in range(slots)]
         self.slots = slots
+        return False
 
     def _logits(self, length: int) -> Logits:
         tail = b"".join(map(self.piece, self.cache[max(0, length - 20) : length]))[-7:]

@@ -244,7 +244,7 @@ def test_odds_follow_what_is_met() -> None:
 
 def test_a_failure_in_the_worker_reaches_who_waits() -> None:
     class NoRoom(EchoRuntime):
-        def grow(self, slots: int) -> None:
+        def grow(self, slots: int) -> bool:
             raise MemoryError("no room for more")
 
     engine = LocalEngine("toy", NoRoom(1, 1, slots=4))

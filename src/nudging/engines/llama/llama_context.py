@@ -121,36 +121,37 @@ class LlamaContext:
 
     # --- room ---------------------------------------------------------------------------------
 
-    def grow(self, slots: int) -> None:
-        """Have room for so many caches, at most as many as the context was made for.
+    def grow(self, slots: int) -> bool:
+        """Have room for so many caches, at most as many as the context was made for. Whether they
+        keep what they hold; otherwise all are empty.
 
         Raises:
             ModelError: there is no memory for them. All is as it was.
         """
-        if not self._shared and slots > len(self._lengths):
-            self._replace(self.n_ctx * slots, [*self._lengths, *[0] * (slots - len(self._lengths))])
+        if self._shared or slots <= len(self._lengths):
+            return True
+        # llama.cpp moves nothing between contexts that are divided otherwise.
+        old, before, self._lengths = self._at, self._lengths, [0] * slots
+        try:
+            self._at = self._open(self.n_ctx * slots)
+        except ModelError:
+            self._lengths = before
+            raise
+        self._lib.llama_free(old)
+        return False
 
     def _make_room(self) -> None:
         """Enlarge the pool if it can't hold what is to be computed."""
         needed, cells = sum(self._lengths), self._lib.llama_n_ctx(self._at)
-        if self._shared and needed > cells:
-            self._replace(min(max(2 * cells, needed), self.n_ctx * self.most), self._lengths)
-
-    def _replace(self, cells: int, lengths: list[int]) -> None:
-        """Go on in a context of more cells, or for more caches. They keep what they hold."""
-        old, before, self._lengths = self._at, self._lengths, lengths
-        try:
-            new = self._open(cells)
-        except ModelError:
-            self._lengths = before
-            raise
-        for slot in range(len(before)):
+        if not self._shared or needed <= cells:
+            return
+        new = self._open(min(max(2 * cells, needed), self.n_ctx * self.most))
+        for slot in range(len(self._lengths)):
             if self.last(slot) >= 0 and not self._move(slot, new):
-                self._lengths = before
                 self._lib.llama_free(new)
                 raise ModelError("llama.cpp can't move what a cache holds")
+        self._lib.llama_free(self._at)
         self._at = new
-        self._lib.llama_free(old)
 
     def _move(self, slot: int, other: int) -> bool:
         """Copy a cache into another context. Whether llama.cpp can."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from ...errors import ModelError, pip
 from .llama_c import library
 from .llama_log import Log, Report, kept_log
 from .llama_params import Setup, context_params, model_params
+
+_REFUSED = re.compile(r"cache type|flash.?attn|flash attention", re.IGNORECASE)
+"""In the reasons why caches can't be what was asked for."""
 
 
 def open_model(path: Path, setup: Setup, log: Log) -> int:
@@ -63,12 +67,14 @@ def open_context(
         context = lib.llama_init_from_model(model, params)
     if not context:
         asked = [name for name in ("flash_attn", "type_k", "type_v") if name in setup.given]
+        if asked and _REFUSED.search(log.reason):
+            raise ModelError(
+                f"llama.cpp can't make such caches: {log.reason}",
+                hint=f"leave {' and '.join(asked)} out",
+            )
         raise ModelError(
-            f"there is no room for {cells} tokens in the caches of {sequences} answers, or "
-            f"llama.cpp can't open them as asked ({log.reason})",
-            hint=f"ask for less with ?n_ctx=..., or leave {' and '.join(asked)} out"
-            if asked
-            else "ask for less with ?n_ctx=...",
+            f"there is no room for {cells} tokens in caches ({log.reason})",
+            hint="ask for a smaller context with ?n_ctx=..., or fewer answers with ?parallel=...",
         )
     return int(context)
 

@@ -222,12 +222,12 @@ class LlamaRuntime(Runtime):
 
     def grow(self, slots: int) -> bool:
         try:
-            self._caches.grow(slots)
+            kept = self._caches.grow(slots)
         except ModelError:  # there is no memory for so many
             self.most_slots = self.slots
-        else:
-            self.slots = slots
-        return True
+            return True
+        self.slots = slots
+        return kept
 
     def close(self) -> None:
         if self._context:

@@ -19,7 +19,6 @@ from nudging.engines import open_engine
 from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.local.logits import Logits
-from nudging.engines.local.runtime import SlotInput
 from nudging.engines.spec import parse_spec
 from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError, install
 from nudging.prompts.chat import Prompt, base_prompt, conversation
@@ -36,57 +35,7 @@ from nudging.engines.llama import llama_c  # noqa: E402
 from nudging.engines.llama.llama_context import LlamaContext  # noqa: E402
 from nudging.engines.llama.llama_runtime import LlamaRuntime, LlamaUnavailable, open_llama  # noqa: E402
 
-LONG = "=" * 100
-MARK = "<mark>"
-WIDTH, HEADS, WINDOW = 32, 2, 8
-
-
-def tiny(path: Path, arch: str = "llama") -> Path:
-    """A model of one layer and random weights over a SentencePiece vocabulary, which puts a space
-    first. `gemma3` sees through a window of 8 tokens."""
-    words = ["▁", *map(chr, range(97, 123)), "he", "ll", "hell", "hello", "▁hello"]
-    normal, control, user, byte = 1, 3, 4, 6
-    kinds = {"<unk>": 2, "<s>": control, "</s>": control, MARK: control, LONG: user}
-    kinds |= {f"<0x{i:02X}>": byte for i in range(256)} | dict.fromkeys(words, normal)
-    writer = gguf.GGUFWriter(path, arch)
-    writer.add_context_length(4096)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(1)
-    writer.add_feed_forward_length(WIDTH)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(HEADS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_key_length(WIDTH // HEADS)
-    writer.add_value_length(WIDTH // HEADS)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
-    writer.add_vocab_size(len(kinds))
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(list(kinds))
-    writer.add_token_scores([float(len(word)) for word in kinds])
-    writer.add_token_types(list(kinds.values()))
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_add_bos_token(True)
-    writer.add_add_space_prefix(True)
-    writer.add_chat_template("{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}")
-    square = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
-    norms = {"attn_norm": WIDTH, "ffn_norm": WIDTH}
-    if arch == "gemma3":
-        writer.add_sliding_window(WINDOW)
-        norms |= {"post_attention_norm": WIDTH, "post_ffw_norm": WIDTH}
-        norms |= {"attn_q_norm": WIDTH // HEADS, "attn_k_norm": WIDTH // HEADS}
-    draw = np.random.default_rng(0).standard_normal
-    writer.add_tensor("token_embd.weight", draw((len(kinds), WIDTH), np.float32))
-    writer.add_tensor("output_norm.weight", np.ones(WIDTH, np.float32))
-    for name in square:
-        writer.add_tensor(f"blk.0.{name}.weight", draw((WIDTH, WIDTH), np.float32))
-    for name, size in norms.items():
-        writer.add_tensor(f"blk.0.{name}.weight", np.ones(size, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+from .tiny_gguf import LONG, MARK, some_ids, tiny  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -246,11 +195,6 @@ def test_typed_control_tokens_stay_text_in_an_engine(tiny_path: Path) -> None:
 # --- forward and cut ------------------------------------------------------------------------
 
 
-def some_ids(runtime: LlamaRuntime, n: int) -> list[int]:
-    text = "hello she sells shells and he tells tales of wells " * n
-    return runtime.tokenizer.tokenize(text, controls=False, begin=True)[:n]
-
-
 def test_a_cut_leaves_what_a_fresh_evaluation_finds(runtime: LlamaRuntime) -> None:
     ids = some_ids(runtime, 60)
     runtime.forward(ids[:20], 1)
@@ -392,14 +336,6 @@ def test_the_template_can_be_named(tiny_path: Path) -> None:
     ("options", "name"),
     [
         ("gpu_layers=3", "gpu_layers"),
-        ("n_gpu_layers=-1", "n_gpu_layers"),
-        ("split=tensor", "split"),
-        ("main_gpu=1", "main_gpu"),
-        ("main_gpu=1&split=layer", "main_gpu"),
-        ("flash_attn=true", "flash_attn"),
-        ("type_k=q4_K", "type_k"),
-        ("type_v=Q8_0", "type_v"),
-        ("type_v=q8_0&flash_attn=off", "type_v|V cache"),
         ("n_ctx=0", "n_ctx"),
         ("n_ctx=many", "n_ctx"),
         ("n_ctx=-1", "n_ctx"),
