@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..base import Want
 
 Logits = npt.NDArray[np.float32]
 """Logits of one position, shape (vocabulary,)."""
+_BLOCK = 4096
 _NO_WEIGHT = np.float32(-200.0)
 """A difference of logits whose exponential is 0."""
 
@@ -48,12 +50,27 @@ def thin_row(
     chosen = best if number is None else draw_row(weights, want.sampling, number)
     prob = float(weights[chosen]) / total
     end = float(weights[ends].sum()) / total
-    top = []
-    for _ in range(min(want.top_k, len(weights))):
-        top.append((best, float(weights[best]) / total))
-        weights[best] = -1.0
-        best = int(weights.argmax())
-    return ThinRow(chosen, prob, end, tuple(top), entropy)
+    top = tuple((token, weight / total) for token, weight in _likeliest(weights, best, want.top_k))
+    return ThinRow(chosen, prob, end, top, entropy)
+
+
+def _likeliest(weights: Logits, best: int, count: int) -> Iterator[tuple[int, float]]:
+    """The largest weights, of equal ones the first, and where they are. `best`: the first of them.
+    Those that were given are overwritten."""
+    if count > 0:
+        yield best, float(weights[best])
+    if count < 2:
+        return
+    # Only the block of the one before is searched again, not the vocabulary.
+    weights[best] = -1.0
+    highs = np.maximum.reduceat(weights, np.arange(0, len(weights), _BLOCK))
+    for _ in range(min(count, len(weights)) - 1):
+        begin = int(highs.argmax()) * _BLOCK
+        block = weights[begin : begin + _BLOCK]
+        place = int(block.argmax())
+        yield begin + place, float(block[place])
+        block[place] = -1.0
+        highs[begin // _BLOCK] = block.max()
 
 
 def entropy_row(below: Logits, weights: Logits, total: float) -> float:
