@@ -12,12 +12,14 @@ whose parameters are not known.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
 from ...errors import ModelError
 from ..local.logits import Logits
+from ..local.runtime import SlotInput
+from .even_rows import Evened, evened
 from .llama_c import TokenBatch, library
 from .llama_log import Log, read_report
 from .llama_open import check_report, open_context
@@ -25,6 +27,9 @@ from .llama_params import Setup, layouts_known
 
 
 class LlamaContext:
+    evens: bool = False
+    """Whether an even number of rows is computed where an odd one takes longer."""
+
     def __init__(
         self, model: int, n_ctx: int, sequences: int, setup: Setup, log: Log, *, cuts: bool
     ) -> None:
@@ -84,35 +89,49 @@ class LlamaContext:
 
     # --- decodes ------------------------------------------------------------------------------
 
-    def add(self, tokens: Iterable[int], rows: int, slot: int) -> None:
-        """Tokens for the next decode, with logits of the last `rows`."""
-        ids = np.fromiter(tokens, np.int32)
-        self.batch.add(ids, self._lengths[slot], rows, slot)
-        self._lengths[slot] += len(ids)
-
-    def decode(self, slots: Iterable[int], threads: int) -> None:
-        """Compute what was added for these slots. If it raises, their caches are empty."""
-        n = self.batch.struct.n_tokens
+    def decode(self, works: Sequence[SlotInput], threads: int) -> list[Logits]:
+        """One decode, and the logits of each work: views on llama.cpp's, which the next decode
+        overwrites. If it raises, the caches of these works are empty."""
+        more = Evened(list(works), [0] * len(works))
+        if self.evens and self._shared:
+            more = evened(works, self._lengths, self.n_ctx, self.batch.size)
         try:
-            if max(self._lengths[slot] for slot in slots) > self.n_ctx:
-                raise _full(n, self.n_ctx)
-            self._make_room()
-            self._lib.llama_set_n_threads(self._at, threads, threads)
-            code = self._lib.llama_decode(self._at, self.batch.struct)
-            if code == 1:
-                raise _full(n, self.n_ctx)
-            if code:
-                raise ModelError(f"llama.cpp failed to evaluate {n} tokens (code {code})")
+            self._compute(more.works, threads)
+            rows = self._logits(sum(work.rows for work in more.works))
+            for work, other in zip(works, more.works, strict=True):
+                if len(other.ids) > len(work.ids):
+                    self.remove(work.slot, self._lengths[work.slot] - 1)
         except BaseException:
             # What the caches hold after a failure depends on where it happened.
-            for slot in slots:
-                self.clear(slot)
+            for work in works:
+                self.clear(work.slot)
             raise
-        finally:
-            self.batch.clear()
+        found = []
+        for work, other, skip in zip(works, more.works, more.skips, strict=True):
+            found.append(rows[skip : skip + work.rows])
+            rows = rows[other.rows :]
+        return found
 
-    def logits(self, rows: int) -> Logits:
-        """A view on the last rows, which llama.cpp keeps one after the other."""
+    def _compute(self, works: Sequence[SlotInput], threads: int) -> None:
+        self.batch.clear()
+        for slot, ids, rows in works:
+            self.batch.add(np.asarray(ids, np.int32), self._lengths[slot], rows, slot)
+            self._lengths[slot] += len(ids)
+        n = self.batch.struct.n_tokens
+        if max(self._lengths[work.slot] for work in works) > self.n_ctx:
+            raise _full(n, self.n_ctx)
+        self._make_room()
+        self._lib.llama_set_n_threads(self._at, threads, threads)
+        code = self._lib.llama_decode(self._at, self.batch.struct)
+        if code == 1:
+            raise _full(n, self.n_ctx)
+        if code:
+            raise ModelError(f"llama.cpp failed to evaluate {n} tokens (code {code})")
+
+    def _logits(self, rows: int) -> Logits:
+        """The last rows, which llama.cpp keeps one after the other in the order of the batch."""
+        if not rows:
+            return np.empty((0, self._vocabulary), np.float32)
         address = self._lib.llama_get_logits_ith(self._at, -rows)
         if not address:
             raise ModelError("llama.cpp computed no logits")

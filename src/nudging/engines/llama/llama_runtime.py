@@ -33,6 +33,8 @@ __all__ = ["LlamaRuntime", "LlamaUnavailable", "open_llama"]
 USUAL_N_CTX = 4096
 PARALLEL = 64
 """Answers at once, each with a cache of its own as long as they are at work."""
+_TRIED = 8
+"""A context that is long enough to try things in."""
 _SHORT = 64
 """Most ids of a pass that waits for memory more than it computes."""
 
@@ -78,6 +80,7 @@ class LlamaRuntime(Runtime):
             self._check()
             self.most_slots = slots or self._slots_that_fit()
             self._choose_threads()
+            self._choose_rows()
         except BaseException:
             self.close()
             raise
@@ -141,15 +144,25 @@ class LlamaRuntime(Runtime):
             return
         took = {}
         for self.cores in (all_cores, all_cores // 2):
-            took[self.cores] = min(self._time_pass() for _ in range(4))
+            took[self.cores] = self._time_pass(1, times=4)
         if took[self.cores] > 1.3 * took[all_cores]:
             self.cores = all_cores
-        self._caches.clear(0)
 
-    def _time_pass(self) -> float:
-        begun = time.perf_counter()
-        self.forward([0], 1)
-        return time.perf_counter() - begun
+    def _choose_rows(self) -> None:
+        """Whether decodes have an even number of rows."""
+        if self.rewinds and self.n_ctx >= _TRIED:
+            self._caches.evens = self._time_pass(3) > 1.1 * self._time_pass(4)
+
+    def _time_pass(self, rows: int, times: int = 2) -> float:
+        """Seconds of the fastest of a few passes."""
+        took = []
+        for _ in range(times):
+            self._caches.clear(0)
+            begun = time.perf_counter()
+            self.forward([0] * rows, rows)
+            took.append(time.perf_counter() - begun)
+        self._caches.clear(0)
+        return min(took)
 
     # --- Runtime ----------------------------------------------------------------------------
 
@@ -160,7 +173,7 @@ class LlamaRuntime(Runtime):
             chunk = ids[start : start + size]
             left = len(ids) - start - len(chunk)
             wanted = max(0, min(len(chunk), rows - left))
-            view = self._decode([SlotInput(slot, chunk, wanted)])
+            (view,) = self._decode([SlotInput(slot, chunk, wanted)])
             if wanted:
                 found.append(view.copy() if left else view)
         return found[0] if len(found) == 1 else np.concatenate(found)
@@ -171,10 +184,8 @@ class LlamaRuntime(Runtime):
         found: dict[int, Rows] = {}
         try:
             for number, batch in enumerate(batches):
-                view = self._pass(batch)
-                logits = view if number == len(batches) - 1 else view.copy()
-                for work in batch:
-                    found[work.slot], logits = logits[: work.rows], logits[work.rows :]
+                for work, rows in zip(batch, self._pass(batch), strict=True):
+                    found[work.slot] = rows if number == len(batches) - 1 else rows.copy()
         except BaseException:
             for work in works:
                 self._caches.clear(work.slot)
@@ -194,21 +205,16 @@ class LlamaRuntime(Runtime):
             room -= len(work.ids)
         return batches
 
-    def _pass(self, batch: Sequence[SlotInput]) -> Logits:
+    def _pass(self, batch: Sequence[SlotInput]) -> list[Logits]:
         if len(batch) > 1:
             return self._decode(batch)
         (work,) = batch
-        return self.forward(work.ids, work.rows, work.slot)
+        return [self.forward(work.ids, work.rows, work.slot)]
 
-    def _decode(self, works: Sequence[SlotInput]) -> Logits:
-        """One decode. The logits come in the order of the works, as a view on llama.cpp's."""
-        for work in works:
-            self._caches.add(work.ids, work.rows, work.slot)
+    def _decode(self, works: Sequence[SlotInput]) -> list[Logits]:
         short = sum(len(work.ids) for work in works) <= _SHORT
         threads = self.cores if short else self._threads or physical_cores()
-        self._caches.decode([work.slot for work in works], threads)
-        rows = sum(work.rows for work in works)
-        return self._caches.logits(rows) if rows else np.empty((0, 0), np.float32)
+        return self._caches.decode(works, threads)
 
     def cut(self, length: int, slot: int = 0) -> int:
         caches = self._caches

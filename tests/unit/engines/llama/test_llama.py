@@ -444,7 +444,7 @@ def test_a_model_that_does_not_compute_is_unavailable(
         return np.full((rows, 5), np.nan, np.float32)
 
     with monkeypatch.context() as patch:
-        patch.setattr(LlamaContext, "logits", nonsense)
+        patch.setattr(LlamaContext, "_logits", nonsense)
         with pytest.raises(LlamaUnavailable, match="self-check"):
             LlamaRuntime(tiny_path)
     monkeypatch.setattr(llama_c.library(), "llama_get_logits_ith", lambda *_: None)

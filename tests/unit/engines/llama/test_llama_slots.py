@@ -15,6 +15,7 @@ if find_spec("xllamacpp") is None:
     pytest.skip("xllamacpp is not installed", allow_module_level=True)
 
 from nudging.engines.llama import llama_context, llama_params, llama_runtime
+from nudging.engines.llama.even_rows import Evened, evened
 from nudging.engines.llama.llama_params import Setup
 from nudging.engines.llama.llama_runtime import PARALLEL, LlamaRuntime
 from nudging.engines.local.logits import Logits
@@ -90,6 +91,7 @@ def test_any_slots_and_lengths_share_a_decode(
     monkeypatch.setattr(runtime._lib, "llama_decode", counted)
     ids = some_ids(runtime, 70)
     works = [SlotInput(7, ids[:1], 1), SlotInput(2, ids, 1), SlotInput(5, ids[:3], 2)]
+    runtime._caches.evens = False
     assert [len(rows) for rows in runtime.forward_many(works)] == [1, 1, 2]
     assert decodes == [74]
     runtime.close()
@@ -152,6 +154,54 @@ def test_a_failed_pass_of_several_leaves_their_caches_empty(runtime: LlamaRuntim
     assert runtime.cut(100, 0) == runtime.cut(100, 1) == 0
     assert runtime.cut(100, 2) == 6
     assert np.isfinite(runtime.forward_many([SlotInput(0, ids, 1), SlotInput(1, ids, 1)])[1]).all()
+
+
+# --- an even number of rows -----------------------------------------------------------------
+
+
+def evened_rows(*works: SlotInput, held: int = 0, most_ids: int = 9) -> Evened:
+    return evened(works, [held] * 3, 10, most_ids)
+
+
+def test_a_row_that_was_not_wanted_makes_the_number_even() -> None:
+    one, prompt = SlotInput(0, [1], 1), SlotInput(1, [1, 2, 3], 2)
+    assert evened_rows(one, prompt) == ([one, prompt._replace(rows=3)], [0, 1])
+
+
+def test_an_id_more_makes_the_number_even() -> None:
+    works = SlotInput(0, [1], 1), SlotInput(1, [5, 6], 2)
+    assert evened_rows(*works) == ([SlotInput(0, [1, 1], 2), works[1]], [0, 0])
+
+
+def test_some_numbers_stay() -> None:
+    draft, one = SlotInput(1, [5, 6], 2), SlotInput(0, [1], 1)
+    assert evened_rows(one) == ([one], [0])
+    assert evened_rows(draft) == ([draft], [0])
+    assert evened_rows(one, draft, held=10) == ([one, draft], [0, 0])
+    assert evened_rows(one, draft, most_ids=3) == ([one, draft], [0, 0])
+    assert evened_rows(one, draft, held=8).works == [SlotInput(0, [1, 1], 2), draft]
+
+
+def test_an_even_number_of_rows_changes_none(tiny_path: Path) -> None:
+    runtime = LlamaRuntime(tiny_path, n_ctx=N_CTX, slots=3)
+    runtime.grow(3)
+    ids = some_ids(runtime, 40)
+    passes = (
+        [SlotInput(slot, ids[slot : slot + 1], 1) for slot in range(3)],
+        [SlotInput(2, ids[:3], 3)],
+        [SlotInput(0, ids[:9], 1), SlotInput(1, ids[9:11], 2)],
+    )
+    found = []
+    for evens in (False, True):
+        runtime._caches.evens = evens
+        for slot in range(3):
+            runtime.cut(0, slot)
+        found.append([rows.copy() for works in passes for rows in runtime.forward_many(works)])
+        assert [runtime._caches.last(slot) for slot in range(3)] == [9, 2, 3]
+    for mine, other in zip(*found, strict=True):
+        assert mine.shape == other.shape
+        np.testing.assert_allclose(mine, other, atol=0.05)
+    runtime.close()
 
 
 # --- memory ---------------------------------------------------------------------------------
