@@ -75,6 +75,12 @@ class CostCurve:
         """Seconds that one more takes in a pass of this size."""
         return max(0.0, self.of(size + 1) - self.of(size))
 
+    def best(self, most: int) -> int:
+        """The size, of those up to `most`, at which each costs least: on some processors two take
+        longer together than one after the other. The largest, unless another is clearly better."""
+        sizes = {most, *(max(1, round(size)) for size, _ in self.points() if size <= most)}
+        return min(sizes, key=lambda size: self.of(size) / size * (0.95 if size == most else 1))
+
     def points(self) -> list[tuple[float, float]]:
         """What was measured, each no lower than the one before: more never costs less."""
         if self._points is None:

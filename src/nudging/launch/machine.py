@@ -6,14 +6,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from ..engines.local.cpu_count import physical_cores
+from ..engines.local.free_memory import free_memory
 from ..errors import NudgingError, UsageError
 
 _FIELDS = "index,uuid,memory.total,memory.free"
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 class Gpu(NamedTuple):
@@ -33,7 +32,7 @@ class Machine(NamedTuple):
 
 def look() -> Machine:
     """The machine as it is now; of its GPUs those that `CUDA_VISIBLE_DEVICES` leaves."""
-    return Machine(_gpus(), _memory(), physical_cores())
+    return Machine(_gpus(), free_memory(), physical_cores())
 
 
 def _gpus() -> tuple[Gpu, ...]:
@@ -72,17 +71,3 @@ def chosen(lines: Iterable[str], visible: str | None) -> tuple[Gpu, ...]:
 
 def _begins(uuid: str, name: str) -> bool:
     return name.startswith("GPU-") and uuid.startswith(name)
-
-
-def _memory() -> int:
-    """What the system can give, or what is left of a container's share."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        most, used = (int((_CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
-        return max(0, min(free, most - used))
-    except (OSError, ValueError):  # there is no limit ("max"), or no such file
-        return free

@@ -82,3 +82,12 @@ def test_what_did_not_pay_is_tried_ever_more_seldom() -> None:
     for _ in range(16):
         costs.observe(1, 1, 1, 0.01)
     assert costs.is_due()
+
+
+def test_as_many_share_a_pass_as_is_cheapest_for_each() -> None:
+    curve = CostCurve()
+    assert curve.best(4) == 4  # not known yet
+    for _ in range(3):
+        for rows, seconds in ((1, 0.021), (2, 0.050), (4, 0.070), (8, 0.090)):
+            curve.observe(rows, seconds)
+    assert [curve.best(most) for most in (1, 2, 4, 8)] == [1, 1, 4, 8]

@@ -10,7 +10,7 @@ import pytest
 
 from nudging import NudgedModel
 from nudging.engines.base import Engine, Want
-from nudging.engines.llama.llama_runtime import llama_options
+from nudging.engines.llama.llama_options import llama_options
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.remote.remote_engine import open_remote
 from nudging.engines.spec import parse_spec

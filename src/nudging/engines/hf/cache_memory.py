@@ -19,13 +19,12 @@ _UNKNOWN = 8
 
 def answers_at_once(model: Any, bytes_per_token: int | None, n_ctx: int) -> int:
     """How many there is room for."""
-    free = _free(model)
-    if free is None or not bytes_per_token:
+    if not bytes_per_token:
         return _UNKNOWN
-    return max(1, min(_MOST, int(SHARE * free / (bytes_per_token * min(n_ctx, ANSWER)))))
+    return max(1, min(_MOST, int(SHARE * _free(model) / (bytes_per_token * min(n_ctx, ANSWER)))))
 
 
-def _free(model: Any) -> int | None:
+def _free(model: Any) -> int:
     """Bytes that are free where the model's weights are, in all."""
     devices = {weight.device for weight in model.parameters()}
     gpus = [device for device in devices if device.type == "cuda"]

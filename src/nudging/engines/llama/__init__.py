@@ -26,6 +26,17 @@ async def _open(spec: Spec) -> Engine:
 KIND = EngineKind(
     form="llama:PATH.gguf",
     who="the llama engine",
-    options=("n_ctx", "parallel", "threads", "template"),
+    options=(
+        "n_ctx",
+        "parallel",
+        "threads",
+        "n_gpu_layers",
+        "split",
+        "main_gpu",
+        "flash_attn",
+        "type_k",
+        "type_v",
+        "template",
+    ),
     open=_open,
 )

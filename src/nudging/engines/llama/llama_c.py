@@ -1,8 +1,7 @@
 """llama.cpp's C API, as far as a runtime needs it, out of the shared object of `xllamacpp`.
 
-Depends on no layout of llama.cpp's parameter structures, which moves between versions: they are
-opaque blocks larger than any version's, which C passes as copies in memory. Only the first four
-words of a context's are used, and checked.
+Of llama.cpp's parameter structures it needs only what a context's begin with, and checks that;
+`llama_params.py` knows more of them.
 """
 
 from __future__ import annotations
@@ -10,27 +9,20 @@ from __future__ import annotations
 import ctypes as c
 import functools
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import MissingExtra, ModelError, pip
+from ...errors import MissingExtra, ModelError
+from .llama_log import drop_log
+from .llama_params import SIZES, Params
 
 
 class LlamaUnavailable(ModelError):
     """This build of xllamacpp can't be bound from here; its own server may still work."""
-
-
-class Params(c.Structure):
-    """`llama_model_params` or `llama_context_params`, unread but for the first four words of the
-    latter: n_ctx, n_batch, n_ubatch, n_seq_max."""
-
-    _fields_ = (("words", c.c_uint32 * 256),)
 
 
 class _BatchStruct(c.Structure):
@@ -78,9 +70,6 @@ class TokenBatch:
         self._logits[end - wanted : end] = 1
 
 
-KNOWN_WORDS = (512, 2048, 512, 1)
-"""What `llama_context_default_params` begins with."""
-
 ATTR_UNKNOWN, ATTR_CONTROL, ATTR_USER_DEFINED = 1, 8, 16
 """Token attributes. The first two are read as special only where `parse_special` says so, the
 third, where it stands alone, everywhere."""
@@ -90,6 +79,7 @@ _SYMBOLS: Mapping[str, tuple[Any, ...]] = {
     "llama_backend_init": (None,),
     "llama_log_set": (None, _AT, _AT),
     "llama_max_devices": (c.c_size_t,),
+    "llama_supports_gpu_offload": (_BOOL,),
     "llama_model_default_params": (Params,),
     "llama_model_load_from_file": (_AT, _TEXT, Params),
     "llama_model_free": (None, _AT),
@@ -115,13 +105,18 @@ _SYMBOLS: Mapping[str, tuple[Any, ...]] = {
     "llama_free": (None, _AT),
     "llama_set_n_threads": (None, _AT, _INT, _INT),
     "llama_n_batch": (c.c_uint32, _AT),
+    "llama_n_ctx": (c.c_uint32, _AT),
     "llama_decode": (_INT, _AT, _BatchStruct),
     "llama_get_logits_ith": (_AT, _AT, _INT),
     "llama_get_memory": (_AT, _AT),
     "llama_memory_clear": (None, _AT, _BOOL),
     "llama_memory_seq_rm": (_BOOL, _AT, _INT, _INT, _INT),
+    "llama_memory_seq_cp": (None, _AT, _INT, _INT, _INT, _INT),
     "llama_memory_seq_pos_min": (_INT, _AT, _INT),
     "llama_memory_seq_pos_max": (_INT, _AT, _INT),
+    "llama_state_seq_get_size": (c.c_size_t, _AT, _INT),
+    "llama_state_seq_get_data": (c.c_size_t, _AT, _AT, c.c_size_t, _INT),
+    "llama_state_seq_set_data": (c.c_size_t, _AT, _AT, c.c_size_t, _INT),
 }
 """Result and arguments of every function used."""
 
@@ -144,10 +139,10 @@ def library() -> c.CDLL:
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
         raise LlamaUnavailable(f"xllamacpp does not export llama.cpp's C API: {error}") from error
-    words = tuple(lib.llama_context_default_params().words[: len(KNOWN_WORDS)])
-    if words != KNOWN_WORDS:
-        raise LlamaUnavailable(f"llama.cpp's context parameters begin with {words}, unknown here")
-    _drop_log(lib)
+    sizes = tuple(lib.llama_context_default_params().words[: len(SIZES)])
+    if sizes != SIZES:
+        raise LlamaUnavailable(f"llama.cpp's context parameters begin with {sizes}, unknown here")
+    drop_log(lib)
     lib.llama_backend_init()
     return lib
 
@@ -168,75 +163,3 @@ def _short_waits() -> Iterator[None]:
     finally:
         if ours:
             del os.environ["GOMP_SPINCOUNT"]
-
-
-def open_model(path: Path) -> int:
-    """The model in a GGUF file that `gguf_file.check_gguf` has found to be one."""
-    lib = library()
-    with _errors(lib) as errors:
-        model = lib.llama_model_load_from_file(os.fsencode(path), lib.llama_model_default_params())
-    if not model:
-        reason = errors[0] if errors else "llama.cpp gives no reason"
-        told, hint = _told(reason)
-        raise ModelError(f"{path} {told} ({reason})", hint=hint)
-    return int(model)
-
-
-def _told(reason: str) -> tuple[str, str]:
-    """What an error of llama.cpp's means, and what to do."""
-    if "failed to read" in reason or "file bounds" in reason:
-        return "is incomplete or damaged", "fetch the file again"
-    if "unknown" in reason or "invalid ggml type" in reason:
-        newer = pip("-U", "xllamacpp")
-        return (
-            "can't be loaded",
-            f"if it is a language model, a newer llama.cpp may know it: {newer}",
-        )
-    return "can't be loaded", "is the file whole, and a language model made for llama.cpp?"
-
-
-def open_context(model: int, n_ctx: int, sequences: int = 1) -> int:
-    """A cache of `n_ctx` tokens for each of so many texts, and all that a decode needs."""
-    lib = library()
-    params = lib.llama_context_default_params()
-    params.words[0], params.words[3] = n_ctx * sequences, sequences
-    with _errors(lib) as errors:
-        context = lib.llama_init_from_model(model, params)
-    if not context:
-        reason = errors[0] if errors else "llama.cpp gives no reason"
-        raise ModelError(
-            f"there is no room for {sequences} contexts of {n_ctx} tokens ({reason})",
-            hint="ask for a smaller one with ?n_ctx=...",
-        )
-    return int(context)
-
-
-# --- the log --------------------------------------------------------------------------------
-
-_Log = c.CFUNCTYPE(None, c.c_int, c.c_char_p, c.c_void_p)
-_LOG_ERROR = 4
-_log_lock = threading.Lock()
-
-
-def _drop_log(lib: c.CDLL) -> None:
-    # The sink is a C function without effect, called with arguments that it ignores: one in
-    # Python could be called by threads of llama.cpp when the interpreter is gone.
-    lib.llama_log_set(c.cast(lib.llama_max_devices, c.c_void_p), None)
-
-
-@contextmanager
-def _errors(lib: c.CDLL) -> Iterator[list[str]]:
-    """What llama.cpp logs as errors meanwhile, without the names of its functions."""
-    found: list[str] = []
-
-    def keep(level: int, text: bytes, _: object) -> None:
-        if level == _LOG_ERROR:
-            found.append(text.decode(errors="replace").strip().split(": ", 1)[-1])
-
-    callback = _Log(keep)
-    with _log_lock:
-        lib.llama_log_set(c.cast(callback, c.c_void_p), None)
-        try:
-            yield found
-        finally:
-            _drop_log(lib)

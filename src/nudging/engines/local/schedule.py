@@ -40,6 +40,8 @@ def next_pass(waiting: Waiting, now: int) -> list[Member]:
     if drafts:
         model = drafts[0].need.model
     places = waiting.get(model, ())
+    if not drafts and len(places) > 1:
+        places = places[: model.costs.by_rows.best(len(places))]
     price = _price(model, places)
     for place in places:
         place.need.ahead = place.task.guess(price)

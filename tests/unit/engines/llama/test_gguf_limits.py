@@ -22,7 +22,7 @@ pytest.importorskip("gguf")
 if find_spec("xllamacpp") is None:
     pytest.skip("xllamacpp is not installed", allow_module_level=True)
 
-from tests.unit.engines.llama.test_llama import tiny
+from tests.unit.engines.llama.tiny_gguf import tiny
 
 Patch = Callable[[bytes, Header], tuple[int, int, bytes]]
 """From a file and its header, what to replace in it: from where to where, by what."""

@@ -19,7 +19,6 @@ from nudging.engines import open_engine
 from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.local.logits import Logits
-from nudging.engines.local.runtime import SlotInput
 from nudging.engines.spec import parse_spec
 from nudging.errors import ContextOverflow, MissingExtra, ModelError, SpecError, install
 from nudging.prompts.chat import Prompt, base_prompt, conversation
@@ -33,59 +32,10 @@ if find_spec("xllamacpp") is None:
     pytest.skip("xllamacpp is not installed", allow_module_level=True)
 
 from nudging.engines.llama import llama_c  # noqa: E402
+from nudging.engines.llama.llama_context import LlamaContext  # noqa: E402
 from nudging.engines.llama.llama_runtime import LlamaRuntime, LlamaUnavailable, open_llama  # noqa: E402
 
-LONG = "=" * 100
-MARK = "<mark>"
-WIDTH, HEADS, WINDOW = 32, 2, 8
-
-
-def tiny(path: Path, arch: str = "llama") -> Path:
-    """A model of one layer and random weights over a SentencePiece vocabulary, which puts a space
-    first. `gemma3` sees through a window of 8 tokens."""
-    words = ["▁", *map(chr, range(97, 123)), "he", "ll", "hell", "hello", "▁hello"]
-    normal, control, user, byte = 1, 3, 4, 6
-    kinds = {"<unk>": 2, "<s>": control, "</s>": control, MARK: control, LONG: user}
-    kinds |= {f"<0x{i:02X}>": byte for i in range(256)} | dict.fromkeys(words, normal)
-    writer = gguf.GGUFWriter(path, arch)
-    writer.add_context_length(4096)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(1)
-    writer.add_feed_forward_length(WIDTH)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(HEADS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_key_length(WIDTH // HEADS)
-    writer.add_value_length(WIDTH // HEADS)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
-    writer.add_vocab_size(len(kinds))
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(list(kinds))
-    writer.add_token_scores([float(len(word)) for word in kinds])
-    writer.add_token_types(list(kinds.values()))
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_add_bos_token(True)
-    writer.add_add_space_prefix(True)
-    writer.add_chat_template("{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}")
-    square = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
-    norms = {"attn_norm": WIDTH, "ffn_norm": WIDTH}
-    if arch == "gemma3":
-        writer.add_sliding_window(WINDOW)
-        norms |= {"post_attention_norm": WIDTH, "post_ffw_norm": WIDTH}
-        norms |= {"attn_q_norm": WIDTH // HEADS, "attn_k_norm": WIDTH // HEADS}
-    draw = np.random.default_rng(0).standard_normal
-    writer.add_tensor("token_embd.weight", draw((len(kinds), WIDTH), np.float32))
-    writer.add_tensor("output_norm.weight", np.ones(WIDTH, np.float32))
-    for name in square:
-        writer.add_tensor(f"blk.0.{name}.weight", draw((WIDTH, WIDTH), np.float32))
-    for name, size in norms.items():
-        writer.add_tensor(f"blk.0.{name}.weight", np.ones(size, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+from .tiny_gguf import LONG, MARK, some_ids, tiny  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -245,11 +195,6 @@ def test_typed_control_tokens_stay_text_in_an_engine(tiny_path: Path) -> None:
 # --- forward and cut ------------------------------------------------------------------------
 
 
-def some_ids(runtime: LlamaRuntime, n: int) -> list[int]:
-    text = "hello she sells shells and he tells tales of wells " * n
-    return runtime.tokenizer.tokenize(text, controls=False, begin=True)[:n]
-
-
 def test_a_cut_leaves_what_a_fresh_evaluation_finds(runtime: LlamaRuntime) -> None:
     ids = some_ids(runtime, 60)
     runtime.forward(ids[:20], 1)
@@ -292,7 +237,7 @@ def test_rows_are_those_of_the_last_ids(spm: LlamaRuntime) -> None:
 
 
 def test_rows_may_lie_in_several_batches(spm: LlamaRuntime) -> None:
-    size = spm._batch.size
+    size = spm._caches.batch.size
     ids = some_ids(spm, size + 10)
     spm.cut(0)
     found = spm.forward(ids, 20).copy()
@@ -323,90 +268,6 @@ def test_a_window_needs_no_more_than_itself(windowed: LlamaRuntime) -> None:
     fresh = windowed.forward(ids[-4:], 1).copy()
     assert windowed.cut(len(ids) - 4) == len(ids) - 4
     np.testing.assert_allclose(windowed.forward(ids[-4:], 1), fresh, atol=0.05)
-
-
-# --- several sequences ----------------------------------------------------------------------
-
-
-def alike(rows: Logits, others: Logits) -> None:
-    """The same rows, as far as quantised models round a batch otherwise."""
-    assert rows.shape == others.shape
-    for row, other in zip(rows, others, strict=True):
-        assert np.corrcoef(row, other)[0, 1] > 0.99
-
-
-def test_sequences_in_one_pass_are_what_each_is_alone(runtime: LlamaRuntime) -> None:
-    texts = [some_ids(runtime, n)[n // 3 :] for n in (9, 20, 33, 12)]
-    longer = some_ids(runtime, 120)
-    alone = []
-    for ids in [*texts, longer]:
-        runtime.cut(0)
-        runtime.forward(ids[:-3], 1)
-        alone.append(runtime.forward(ids[-3:], 2).copy())
-    try:
-        runtime.most_slots = 5
-        runtime.grow(5)
-        assert runtime.slots == 5
-        runtime.forward_many(
-            [SlotInput(slot, ids[:-3], 1) for slot, ids in enumerate([*texts, longer])]
-        )
-        found = runtime.forward_many(
-            [SlotInput(slot, ids[-3:], 2) for slot, ids in enumerate([*texts, longer])]
-        )
-        for mine, other in zip(found, alone, strict=True):
-            alike(mine, other)
-        assert runtime.cut(4, 2) == 4
-        again = runtime.forward_many([SlotInput(2, texts[2][4:], 1), SlotInput(0, [5], 1)])
-        alike(again[0], alone[2][1:])
-    finally:
-        runtime.grow(1)
-
-
-def test_more_sequences_than_a_batch_holds(tiny_path: Path) -> None:
-    runtime = LlamaRuntime(tiny_path, n_ctx=128, slots=6)
-    assert runtime._batch.size == 128  # two short works
-    works = [some_ids(runtime, 20)[k : k + 4] for k in range(6)]
-    alone = []
-    for ids in works:
-        runtime.cut(0)
-        alone.append(runtime.forward(ids, 1).copy())
-    runtime.grow(6)
-    found = runtime.forward_many([SlotInput(slot, ids, 1) for slot, ids in enumerate(works)])
-    for mine, other in zip(found, alone, strict=True):
-        np.testing.assert_allclose(mine, other, atol=0.05)
-    runtime.close()
-
-
-def test_a_failed_pass_of_several_leaves_their_caches_empty(spm: LlamaRuntime) -> None:
-    spm.grow(3)
-    try:
-        ids = some_ids(spm, 6)
-        spm.forward(ids, 1, 2)
-        with pytest.raises(ModelError, match="code -1"):
-            spm.forward_many([SlotInput(0, ids, 1), SlotInput(1, [10**6], 1)])
-        assert spm.cut(100, 0) == spm.cut(100, 1) == 0
-        assert spm.cut(100, 2) == 6
-        assert np.isfinite(spm.forward_many([SlotInput(0, ids, 1), SlotInput(1, ids, 1)])[1]).all()
-    finally:
-        spm.grow(1)
-
-
-def test_without_memory_for_more_caches_there_is_one_still(
-    tiny_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runtime = LlamaRuntime(tiny_path, slots=8)
-    real = llama_c.open_context
-
-    def scarce(model: int, n_ctx: int, sequences: int = 1) -> int:
-        if sequences > 1:
-            raise ModelError("no room")
-        return real(model, n_ctx, sequences)
-
-    monkeypatch.setattr("nudging.engines.llama.llama_runtime.open_context", scarce)
-    runtime.grow(4)
-    assert (runtime.slots, runtime.most_slots) == (1, 1)
-    assert np.isfinite(runtime.forward(some_ids(runtime, 5), 1)).all()
-    runtime.close()
 
 
 # --- as an engine ---------------------------------------------------------------------------
@@ -497,7 +358,7 @@ def test_a_context_beyond_training_is_noted(tiny_path: Path) -> None:
 
 def test_a_context_too_large_for_memory(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama_c.library(), "llama_init_from_model", lambda *_: None)
-    with pytest.raises(ModelError, match="no room for 1 contexts of 100 tokens"):
+    with pytest.raises(ModelError, match="no room for 100 tokens"):
         LlamaRuntime(tiny_path, n_ctx=100)
 
 
@@ -567,7 +428,7 @@ def test_an_unknown_api_is_unavailable(
     request.addfinalizer(llama_c.library.cache_clear)
     with monkeypatch.context() as patch:
         llama_c.library.cache_clear()
-        patch.setattr(llama_c, "KNOWN_WORDS", (512, 2048, 512, 4))
+        patch.setattr(llama_c, "SIZES", (512, 2048, 512, 4))
         with pytest.raises(LlamaUnavailable, match="512"):
             LlamaRuntime(tiny_path)
     with monkeypatch.context() as patch:
@@ -579,11 +440,11 @@ def test_an_unknown_api_is_unavailable(
 def test_a_model_that_does_not_compute_is_unavailable(
     tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nonsense(self: LlamaRuntime, rows: int) -> Logits:
+    def nonsense(self: LlamaContext, rows: int) -> Logits:
         return np.full((rows, 5), np.nan, np.float32)
 
     with monkeypatch.context() as patch:
-        patch.setattr(LlamaRuntime, "_logits", nonsense)
+        patch.setattr(LlamaContext, "_logits", nonsense)
         with pytest.raises(LlamaUnavailable, match="self-check"):
             LlamaRuntime(tiny_path)
     monkeypatch.setattr(llama_c.library(), "llama_get_logits_ith", lambda *_: None)
