@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import weakref
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,12 +19,15 @@ from .hf_tokenizer import HfTokenizer
 try:
     import torch
 
-    from .cache_memory import answers_at_once
+    from .cache_memory import answers_at_once, room_of
     from .ragged_probe import passes_of
     from .thin_rows import LogitRow, LogitRows, PassLogits
 except ImportError:
     raise MissingExtra("the hf engine", "hf") from None
 
+_WHOLE = 4
+"""Latest passes whose logits are kept as they are. Of older ones, rows are held for long of which
+the others are gone."""
 _SERIAL = 32_000
 """Numbers that torch converts without waking its threads, which costs more than it saves."""
 
@@ -57,8 +62,10 @@ class HfRuntime(Runtime):
         self.together = self._passes.together
         self.rewinds = self._passes.rewinds
         self.bytes_per_token = self._passes.bytes_per_token
-        self.most_slots = slots or answers_at_once(model, self.bytes_per_token, self.n_ctx)
+        self.room = room_of(model, self.bytes_per_token)
+        self.most_slots = slots or answers_at_once(self.room, self.n_ctx)
         self.notes = (*own.notes, *notes)
+        self._latest: deque[weakref.ref[PassLogits]] = deque()
         self._buffer = np.empty(0, np.float32)
 
     def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Rows:
@@ -73,16 +80,21 @@ class HfRuntime(Runtime):
                 hint="lower ?parallel= or ?n_ctx=, or use ?dtype=bfloat16",
             ) from None
         passes: dict[int, PassLogits] = {}
-        rows = []
+        rows: list[Rows] = []
         for logits, begin, end in found:
             if id(logits) not in passes:
                 passes[id(logits)] = PassLogits(logits, self._end_ids)
             rows.append(LogitRows(passes[id(logits)], begin, end))
+        self._latest += map(weakref.ref, passes.values())
+        while len(self._latest) > _WHOLE:
+            older = self._latest.popleft()()
+            if older is not None:
+                older.part()
         return rows
 
     def thin(self, row: Any, want: Want, number: float | None) -> ThinRow:
         if isinstance(row, LogitRow):
-            if number is None and row.logits.device.type != "cpu":
+            if number is None and row.logits.is_cuda:
                 return row.thin(want)
             row = _single(row.logits, self._scratch(len(row)))
         return super().thin(row, want, number)

@@ -23,6 +23,6 @@ def free_memory(root: Path = Path("/")) -> int | None:
 def _field(file: Path, name: str) -> int | None:
     try:
         lines = [line.split() for line in file.read_text().splitlines()]
-        return next((int(line[1]) for line in lines if line[0] == name), None)
+        return next((int(line[1]) for line in lines if line[:1] == [name]), None)
     except (OSError, ValueError, IndexError):
         return None

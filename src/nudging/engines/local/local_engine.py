@@ -61,6 +61,8 @@ class LocalEngine(Engine):
             at_once=runtime.at_once,
             cores=runtime.cores,
             n_ctx=runtime.n_ctx,
+            token_bytes=runtime.bytes_per_token,
+            room=runtime.room,
             notes=runtime.notes,
         )
 
