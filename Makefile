@@ -119,6 +119,7 @@ bench-remote: .venv/.all .venv-vllm/.done
 # What one forward pass takes.
 bench-passes: .venv/.all
 	$(BIN)/python -m benchmarks.passes --doc docs/performance.md
+	$(BIN)/python -m benchmarks.shared_passes --doc docs/performance.md
 
 # Drafts of fixed lengths, drawn.
 bench-plot: ARGS = --prompts 5
