@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: demo unit test test-scale test-vllm browser clients lint format docs site fidelity answers results \
-	bench bench-passes bench-remote bench-plot lab lab-checks lab-results picture reliability \
+	bench bench-passes bench-peers bench-remote bench-plot lab lab-checks lab-results picture reliability \
 	capacity clean
 
 demo: .venv/.demo
@@ -89,24 +89,26 @@ results:
 	@echo "(docs/evaluation.md says what is in it)"
 endif
 
-# What nudging costs beside the base model alone. Rows go to build/, tables to the documents.
-NUDGE_BENCH = $(BIN)/nudge bench --json $(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) $(ARGS)
-IN_HF := --base 'demo:base?engine=hf' --nudge 'demo:nudge?engine=hf'
-LENGTHS := $(addprefix --speculate ,1 2 3 5 8 12)
+# What nudging costs beside the base model alone. Rows go to build/, tables to the documents. Gone
+# on with where it was left.
+NUDGE_BENCH = $(BIN)/nudge bench $(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) $(ARGS)
+IN_HF := --base 'demo:base?engine=hf&dtype=bfloat16&parallel=32' \
+	--nudge 'demo:nudge?engine=hf&dtype=bfloat16&parallel=32'
+IN_LLAMA := --base 'demo:base?parallel=32' --nudge 'demo:nudge?parallel=32'
+LENGTHS := 1,2,4,8,auto
+BENCH := build/bench
 bench: .venv/.all
 	$(BIN)/nudge pull demo
-	mkdir -p build
-	$(NUDGE_BENCH) --suite overhead > build/bench-overhead.json
-	$(NUDGE_BENCH) --suite pair > build/bench-pair.json
-	$(NUDGE_BENCH) --suite pair $(IN_HF) > build/bench-pair-hf.json
-	$(NUDGE_BENCH) --suite deep > build/bench-deep.json
-	$(NUDGE_BENCH) --suite many --prompts 12 > build/bench-many.json
-	$(NUDGE_BENCH) --suite many --prompts 12 $(IN_HF) > build/bench-many-hf.json
-	$(BIN)/python -m benchmarks.tables docs/performance.md build/bench-overhead.json \
-		build/bench-pair.json build/bench-pair-hf.json build/bench-deep.json \
-		build/bench-many.json build/bench-many-hf.json
-	$(BIN)/python -m benchmarks.tables --brief README.md \
-		build/bench-pair.json build/bench-pair-hf.json build/bench-deep.json
+	mkdir -p $(BENCH)
+	$(NUDGE_BENCH) --suite overhead --out $(BENCH)/overhead
+	$(NUDGE_BENCH) --suite pair --speculate $(LENGTHS) --out $(BENCH)/pair
+	$(NUDGE_BENCH) --suite pair --speculate $(LENGTHS) $(IN_HF) --out $(BENCH)/pair-hf
+	$(NUDGE_BENCH) --suite deep --speculate $(LENGTHS) --out $(BENCH)/deep
+	$(NUDGE_BENCH) --suite many $(IN_LLAMA) --out $(BENCH)/many
+	$(NUDGE_BENCH) --suite many $(IN_HF) --out $(BENCH)/many-hf
+	$(BIN)/python -m benchmarks.tables docs/performance.md \
+		$(addprefix $(BENCH)/,overhead pair pair-hf deep many many-hf)
+	$(BIN)/python -m benchmarks.tables --brief README.md $(addprefix $(BENCH)/,pair pair-hf deep)
 
 # The same between two real vLLM servers.
 bench-remote: .venv/.all .venv-vllm/.done
@@ -116,6 +118,13 @@ bench-remote: .venv/.all .venv-vllm/.done
 		$(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) $(ARGS) > build/bench-remote.json
 	$(BIN)/python -m benchmarks.tables docs/performance.md build/bench-remote.json
 
+# Answers at once beside MoCo's, the same pair and prompts in one run.
+bench-peers: .venv/.all .venv-peers/.done
+	$(BIN)/nudge pull demo
+	mkdir -p build
+	.venv-peers/bin/python -m benchmarks.peers --json build/bench-peers.json \
+		$(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) $(ARGS)
+
 # What one forward pass takes.
 bench-passes: .venv/.all
 	$(BIN)/python -m benchmarks.passes --doc docs/performance.md
@@ -124,9 +133,9 @@ bench-passes: .venv/.all
 # Drafts of fixed lengths, drawn.
 bench-plot: ARGS = --prompts 5
 bench-plot: .venv/.all
-	mkdir -p build
-	$(NUDGE_BENCH) --suite deep $(LENGTHS) > build/bench-lengths.json
-	$(BIN)/python -m benchmarks.plot build/bench-lengths.json docs/speculation.svg
+	mkdir -p $(BENCH)
+	$(NUDGE_BENCH) --suite deep --deeper 4,8 --rounds 0 --speculate 1,2,3,5,8,12 --out $(BENCH)/lengths
+	$(BIN)/python -m benchmarks.plot $(BENCH)/lengths docs/speculation.svg
 
 # What the server withstands. For tokens a second, let nothing else run.
 reliability: .venv/.all
@@ -192,6 +201,15 @@ VLLM := 0.32.0
 		> vllm-$(VLLM)+cpu.dist-info/METADATA
 	touch $@
 
+# MoCo pins an older torch and much that its nudging does not need: it gets the packages of .venv.
+.venv-peers/.done: .venv/.all
+	$(BIN)/python -m venv .venv-peers
+	.venv-peers/bin/pip install --disable-pip-version-check --quiet --no-deps modelco==1.1.2
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' \
+		% sysconfig.get_path('purelib'))" > .venv-peers/nudging.pth
+	mv .venv-peers/nudging.pth .venv-peers/lib/python3*/site-packages/
+	touch $@
+
 # litellm wants another version of openai than our own tests. The bare package is there for lm_eval.
 .venv-clients/.done: $(CLIENTS)/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv-clients
@@ -206,4 +224,4 @@ build/clients/.done: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
 	touch $@
 
 clean:
-	rm -rf .venv .venv-site .venv-vllm .venv-clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-site .venv-vllm .venv-peers .venv-clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

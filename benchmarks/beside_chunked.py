@@ -1,10 +1,10 @@
 """Preset `official` beside the authors' way of calling (`chunked.py`), on two vLLM servers.
 
-    python -m benchmarks.beside_chunked BASE NUDGE [--questions FILE] [--prompts 20] > ROWS.json
+    python -m benchmarks.beside_chunked BASE NUDGE [--questions FILE] > ROWS.json
 
-Suite `remote` of `nudge bench`, with two more rows at each number of answers at once, `official`
-and `chunked`. Both must give the same answers; where one differs, the row says how near a tie it
-was.
+Suite `remote` of `nudge bench`, with two more ways at each number of answers at once, `official`
+and `chunked`. Both must give the same answers; where one differs, the row of `chunked` says how
+near a tie it was.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from nudging import NudgedModel
-from nudging.bench.case_results import CaseResult, Workload
+from nudging.bench.bench_table import told
+from nudging.bench.case_results import CaseResult, with_ratios
 from nudging.bench.questions import QUESTIONS
-from nudging.bench.recording import RecordingEngine, TokenChoice
-from nudging.bench.remote import Measure, ServerPair, default_rows, row_of, rows, timed
+from nudging.bench.recording import TokenChoice, recorded
+from nudging.bench.remote import stages
+from nudging.bench.suite import Stage, Workload, measured
+from nudging.bench.together import BatchTask, Ways, do_at_once, prompts, ways
 from nudging.engines.spec import parse_spec
 from nudging.rule.config import Config
 from nudging.storage.text_files import read_questions
@@ -57,76 +61,86 @@ def _gap(choice: TokenChoice, gamma: float) -> float:
     return min(step.margin, abs(step.top1 - gamma)) if choice.source == "base" else step.margin
 
 
-async def _official(
-    request: Workload, servers: ServerPair, at_once: int
-) -> tuple[float, list[Answer], list[list[TokenChoice]]]:
-    """Seconds, the answers in the order of the questions, and the choices of each."""
-    answers: dict[int, Answer] = {}
-    choices: list[list[TokenChoice]] = [[] for _ in request.questions]
+class BesideChunked:
+    """Preset `official`, and the authors' way of calling, which must give the same answers."""
 
-    def job(place: int, question: str) -> Callable[[], Awaitable[None]]:
-        async def answer() -> None:
-            base, nudge = (
-                RecordingEngine(engine, choices[place]) for engine in (servers.base, servers.nudge)
-            )
-            model = NudgedModel(base, nudge, preset="official", max_tokens=request.tokens)
-            answers[place] = await model.answer_async(question)
+    def __init__(self) -> None:
+        self._official: dict[int, tuple[list[Answer], list[list[TokenChoice]]]] = {}
+        """By the number at once: answers in the order of the questions, the choices of each."""
 
-        return answer
+    @property
+    def ways(self) -> Ways:
+        return {"official": self.official, "chunked": self.chunked}
 
-    seconds = await timed([job(*each) for each in enumerate(request.questions)], at_once)
-    return seconds, [answers[place] for place in sorted(answers)], choices
+    async def official(self, task: BatchTask) -> CaseResult:
+        answers: dict[int, Answer] = {}
+        choices: list[list[TokenChoice]] = [[] for _ in task.questions]
 
-
-async def beside_chunked(request: Workload, servers: ServerPair, at_once: int) -> list[CaseResult]:
-    """Preset `official` and the authors' way of calling, which must give the same answers."""
-    seconds, answers, choices = await _official(request, servers, at_once)
-    ours = row_of("official", servers, seconds, answers)
-    gamma = Config.of("official").gamma
-    specs = [
-        parse_spec(engine.spec)._replace(model=engine.model)
-        for engine in (servers.base, servers.nudge)
-    ]
-    texts: dict[int, str] = {}
-    async with Chunked(specs[0], specs[1], gamma, request.tokens) as client:
-
-        def job(place: int) -> Callable[[], Awaitable[None]]:
+        def job(place: int, question: str) -> Callable[[], Awaitable[None]]:
             async def answer() -> None:
-                prompts = servers.base_prompts[place], servers.nudge_prompts[place]
-                texts[place] = await client.answer(*(prompt.text for prompt in prompts))
+                pair = task.pair.base, task.pair.nudge
+                base, nudge = (recorded(engine, choices[place]) for engine in pair)
+                model = NudgedModel(base, nudge, preset="official", max_tokens=task.tokens)
+                answers[place] = await model.answer_async(question)
 
             return answer
 
-        seconds = await timed([job(place) for place in range(len(answers))], at_once)
-    gaps = [
-        gap
-        for place, answer in enumerate(answers)
-        if (gap := tie_gap(answer.text, texts[place], choices[place], gamma)) is not None
-    ]
-    same = all(answer.text == texts[place] for place, answer in enumerate(answers))
-    # A text has no tokens any more: it is given as many as official's answers have for its length.
-    length = sum(len(answer.text) for answer in answers)
-    share = sum(map(len, texts.values())) / max(1, length)
-    tokens = max(1.0, share * sum(answer.usage.tokens for answer in answers))
-    theirs = CaseResult(
-        "remote",
-        "chunked",
-        ours.engine,
-        nudged_ms_per_token=1000 * seconds / tokens,
-        base_passes_per_token=client.tally["base"].tokens / tokens,
-        drafted_per_token=client.tally["nudge"].tokens / tokens,
-    )
-    return [replace(ours, identical=same, tie_gap=max(gaps, default=None)), theirs]
+        with task.pair.meter.cost() as cost:
+            await do_at_once([job(*each) for each in enumerate(task.questions)], task.at_once)
+        found = [answers[place] for place in sorted(answers)]
+        self._official[task.at_once] = found, choices
+        return task.row(sum(answer.usage.tokens for answer in found), cost, found)
+
+    async def chunked(self, task: BatchTask) -> CaseResult:
+        pair, gamma = task.pair, Config.of("official").gamma
+        base_prompts = await prompts(pair, task.questions, "base")
+        nudge_prompts = await prompts(pair, task.questions, "nudge")
+        base, nudge = (
+            parse_spec(engine.spec)._replace(model=getattr(engine, "model", ""))
+            for engine in (pair.base, pair.nudge)
+        )
+        texts: dict[int, str] = {}
+        async with Chunked(base, nudge, gamma, task.tokens) as client:
+
+            def job(place: int) -> Callable[[], Awaitable[None]]:
+                async def answer() -> None:
+                    texts[place] = await client.answer(
+                        base_prompts[place].text, nudge_prompts[place].text
+                    )
+
+                return answer
+
+            with pair.meter.cost() as cost:
+                await do_at_once([job(place) for place in range(len(base_prompts))], task.at_once)
+        answers, choices = self._official[task.at_once]
+        gaps = [
+            gap
+            for place, answer in enumerate(answers)
+            if (gap := tie_gap(answer.text, texts[place], choices[place], gamma)) is not None
+        ]
+        # A text has no tokens any more: it is given as many as official's answers have for its
+        # length.
+        share = sum(map(len, texts.values())) / max(1, sum(len(each.text) for each in answers))
+        tokens = max(1, round(share * sum(answer.usage.tokens for answer in answers)))
+        return replace(
+            task.row(tokens, cost),
+            base_passes_per_token=client.tally["base"].tokens / tokens,
+            drafted_per_token=client.tally["nudge"].tokens / tokens,
+            identical=all(answer.text == texts[place] for place, answer in enumerate(answers)),
+            tie_gap=max(gaps, default=None),
+        )
 
 
-MEASURES: Sequence[Measure] = (default_rows, beside_chunked)
+def beside_chunked(request: Workload) -> list[Stage[Any]]:
+    """Suite `remote` with both."""
+    return stages(request, {**ways(request.speculate, nudge=True), **BesideChunked().ways})
 
 
 async def _measured(request: Workload) -> list[CaseResult]:
     found = []
-    async with contextlib.aclosing(rows(request, MEASURES)) as coming:
+    async with contextlib.aclosing(measured(beside_chunked(request))) as coming:
         async for row in coming:
-            print(row.case, file=sys.stderr, flush=True)
+            print(told(row), file=sys.stderr, flush=True)
             found.append(row)
     return found
 
@@ -136,12 +150,11 @@ def main() -> None:
     parser.add_argument("base")
     parser.add_argument("nudge")
     parser.add_argument("--questions", type=Path)
-    parser.add_argument("--prompts", type=int, default=20)
     given = parser.parse_args()
     asked = read_questions(given.questions) if given.questions else list(QUESTIONS)
-    request = Workload(asked[: given.prompts], base=given.base, nudge=given.nudge)
+    request = Workload(asked, base=given.base, nudge=given.nudge)
     found = asyncio.run(_measured(request))
-    print(json.dumps([row.as_dict() for row in found], indent=2))
+    print(json.dumps([row.as_dict() for row in with_ratios(found)], indent=2))
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nudging import Answer, Config, Decision, Engine, NudgedModel, open_engine_async
-from nudging.bench.recording import RecordingEngine, TokenChoice
+from nudging.bench.recording import TokenChoice, recorded
 from nudging.drive.driver import drive
-from nudging.drive.streams import Side
+from nudging.drive.side import Side
 from nudging.engines.base import Want
 from nudging.engines.spec import Spec, parse_spec
 from nudging.prompts.chat import Part, Prompt
@@ -119,7 +119,7 @@ async def rounds_of(record: dict[str, Any], pair: Pair, servers: Servers) -> lis
         zip(record["nudging_words"], record["completions"], strict=True)
     ):
         choices: list[TokenChoice] = []
-        watched = Pair(RecordingEngine(pair.base, choices), RecordingEngine(pair.nudge, choices))
+        watched = Pair(recorded(pair.base, choices), recorded(pair.nudge, choices))
         our_words, our_text = await one_round(record, place, watched)
         # The last round of an answer is trimmed with it, in theirs and in ours.
         last = place == len(record["completions"]) - 1

@@ -1,25 +1,28 @@
 """Nudging on an accelerator beside the base model alone, with models that need no weights.
 
-    python -m benchmarks.gpu [--prompts 4] [--tokens 96] [--noise 0,0.1,0.3] [--toy] [--json FILE]
+    python -m benchmarks.gpu [--time 330] [--noise 0.1,0.3] [--toy] [--json FILE]
 
 The models are random, of the shapes of Llama 7B and 1B, and write words that mean nothing: THE
-FIGURES COME FROM NO REAL TEXT. What they show is what passes cost, and what drafts save when both
-models agree as often as is said. Two pairs:
+FIGURES COME FROM NO REAL TEXT. What they show is what passes cost, what sharing them saves, and
+what drafts save when both models agree as often as is said. Two pairs:
 
 * `deepened`: the 1B model made seven times deeper by layers that add nothing, and the same 1B
-  model as it is. They agree everywhere, but at a share of the positions (`--noise`) where the
-  nudging model is made to prefer another token.
+  model, but that it prefers another token in place of a share of all (`--noise`).
 * `apart`: the random 7B and 1B models, which never agree: the worst case.
+
+Each is measured one answer at a time and several at once, as `nudge bench` does. Where torch sees
+no GPU it says so, and exits with 2.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import itertools
 import json
-from collections.abc import AsyncGenerator, Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +31,18 @@ import torch
 import transformers
 from tokenizers import decoders, models, pre_tokenizers
 
-from nudging.bench.case_results import HEAD, CaseResult, Workload, lines
+from nudging.bench.bench_table import HEAD, legend, lines, told
+from nudging.bench.case_results import CaseResult, with_ratios
 from nudging.bench.deep import deepen
-from nudging.bench.measure import compared
 from nudging.bench.questions import QUESTIONS
+from nudging.bench.suite import Stage, Workload, measured
+from nudging.bench.together import opened, turns, warmed, ways
 from nudging.engines.hf.hf_runtime import HfRuntime
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.local.runtime import Rows, SlotInput
-from nudging.values.sampling import uniform
 
 from .sections import table
 
+Model = Callable[[], Any]
 VOCABULARY = 32000
 SHAPES: dict[str, dict[str, int]] = {
     "7b": {
@@ -66,31 +70,22 @@ SHAPES: dict[str, dict[str, int]] = {
 TIMES = 7
 SHARPNESS = 8.0
 """Deviation of the logits: the best token of a random model then stands out as in a real one."""
-GAMMA = 0.4
+AT_ONCE = (1, 8, 32)
+OPTIONS = {"gamma": 0.4, "guards": "none"}
+"""A random model runs into loops, and the guard against them would end its answers."""
 CHAT = (
     "{% for m in messages %}{{ 'Instruction: ' if m.role == 'user' }}{{ m.content }}\n{% endfor %}"
 )
 """The text that the base model reads too: two equal models agree only after equal texts."""
 
 
-class Noisy(HfRuntime):
-    """A model that at a known share of the positions prefers another token."""
-
-    def __init__(self, model: Any, tokenizer: Any, share: float) -> None:
-        super().__init__(model, tokenizer, n_ctx=2048)
-        self._share = share
-
-    def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
-        begins = [self.cut(self.n_ctx, slot) + len(ids) - rows for slot, ids, rows in works]
-        found = super().forward_many(works)
-        for rows, begin in zip(found, begins, strict=True):
-            for place, row in enumerate(rows.logits):
-                if uniform(0, "nudge", begin + place) < self._share:
-                    best = int(row.argmax())
-                    other = 256 + (best + 1) % (len(row) - 256)
-                    with torch.inference_mode():
-                        row[other] = row[best] + 1
-        return found
+def disagree(model: Any, share: float) -> None:
+    """Have a share of the tokens exchanged for others, in pairs, wherever the model writes them."""
+    torch.manual_seed(2)
+    some = 256 + torch.randperm(VOCABULARY - 256)[: int(share * (VOCABULARY - 256)) // 2 * 2]
+    with torch.no_grad():
+        head = model.lm_head.weight
+        head[some] = head[some.roll(len(some) // 2)].clone()
 
 
 def word_tokenizer() -> Any:
@@ -132,62 +127,83 @@ def random_model(shape: str, device: str) -> Any:
     return model
 
 
-async def measure(
+def suite(
     request: Workload, noises: Sequence[float], *, device: str, toy: bool
-) -> AsyncGenerator[CaseResult, None]:
-    tokenizer = word_tokenizer()
+) -> list[Stage[Any]]:
+    """The pairs, each with its models made when it is measured."""
     large, small = ("toy", "toy") if toy else ("7b", "1b")
 
-    async def rows(
-        label: str, base: Any, nudge: Any, share: float
-    ) -> AsyncGenerator[CaseResult, None]:
-        engines = (
-            LocalEngine("hf:base", HfRuntime(base, tokenizer, n_ctx=2048)),
-            LocalEngine("hf:nudge", Noisy(nudge, tokenizer, share)),
-        )
-        async with contextlib.aclosing(engines[0]), contextlib.aclosing(engines[1]):
-            # A random model runs into loops, and the guard against them would end its answers.
-            options: dict[str, Any] = {"gamma": GAMMA, "guards": "none"}
-            async for row in compared("gpu", label, *engines, request, **options):
-                yield row
+    def deepened() -> Any:
+        model = random_model(small, device)
+        deepen(model, TIMES)
+        return model
 
-    small_model = random_model(small, device)
-    base = random_model(small, device)
-    deepen(base, TIMES)
-    for share in noises:
-        async for row in rows(f"deepened, noise {share:g}", base, small_model, share):
-            yield row
-    del base
-    large_model = random_model(large, device)
-    with torch.no_grad():  # at toy size both are the same model until they are told apart
-        large_model.lm_head.weight.copy_(large_model.lm_head.weight.roll(1000, 0))
-        large_model.lm_head.weight[:256] = 0
-    async for row in rows("apart", large_model, small_model, 0.0):
-        yield row
+    def noisy(share: float) -> Any:
+        model = random_model(small, device)
+        disagree(model, share)
+        return model
+
+    def other() -> Any:
+        model = random_model(large, device)
+        with torch.no_grad():  # at toy size both are the same model until they are told apart
+            model.lm_head.weight.copy_(model.lm_head.weight.roll(1000, 0))
+            model.lm_head.weight[:256] = 0
+        return model
+
+    pairs = {f"deepened, noise {share:g}": (deepened, partial(noisy, share)) for share in noises}
+    pairs["apart"] = (other, partial(random_model, small, device))
+    return [_stage(label, *models, request) for label, models in pairs.items()]
+
+
+def _stage(label: str, base: Model, nudge: Model, request: Workload) -> Stage[Any]:
+    found = ways(request.speculate, generate=True)
+
+    async def engine(name: str, make: Model) -> LocalEngine:
+        runtime = HfRuntime(
+            await asyncio.to_thread(make), word_tokenizer(), n_ctx=2048, slots=max(AT_ONCE)
+        )
+        return LocalEngine(f"hf:{name}", runtime)
+
+    pair = partial(opened, partial(engine, "base", base), partial(engine, "nudge", nudge))
+    return Stage(
+        lambda: warmed(pair(), request.questions[:1], found),
+        turns("gpu", label, request, request.at_once or AT_ONCE, found),
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--prompts", type=int, default=4)
-    parser.add_argument("--tokens", type=int, default=96)
-    parser.add_argument("--noise", default="0,0.1,0.3", help="shares of positions, with commas")
+    parser.add_argument("--prompts", type=int, default=4, help="questions, at least")
+    parser.add_argument("--noise", default="0.1,0.3", help="shares of tokens, with commas")
+    parser.add_argument("--time", type=float, default=330, help="seconds for all")
     parser.add_argument("--toy", action="store_true", help="tiny models on the CPU, as a check")
     parser.add_argument("--json", type=Path, help="a file for the rows")
     given = parser.parse_args()
     if not given.toy and not torch.cuda.is_available():
-        raise SystemExit("torch sees no GPU here; --toy runs tiny models on the CPU")
-    device = "cpu" if given.toy else "cuda"
-    request = Workload(QUESTIONS[: given.prompts], tokens=given.tokens)
+        print("torch sees no GPU here; --toy runs tiny models on the CPU", file=sys.stderr)
+        raise SystemExit(2)
+    request = Workload(
+        QUESTIONS, given.prompts, speculate=("off", "auto"), rounds=1, options=OPTIONS
+    )
     noises = [float(share) for share in given.noise.split(",")]
+    stages = suite(request, noises, device="cpu" if given.toy else "cuda", toy=given.toy)
+    rows: list[CaseResult] = []
 
-    async def collect() -> list[CaseResult]:
-        return [row async for row in measure(request, noises, device=device, toy=given.toy)]
+    async def collect() -> None:
+        async for row in measured(stages, seconds=given.time):
+            print(told(row), file=sys.stderr, flush=True)
+            rows.append(row)
 
-    rows = asyncio.run(collect())
-    print(table(list(HEAD), [[*line] for line in lines(rows)]))
-    print("\nFrom random models: no figure comes from real text.")
+    asyncio.run(collect())
+    found = lines(rows)
+    kept = [place for place in range(len(HEAD)) if any(line[place] for line in found)]
+    print(table([HEAD[i] for i in kept], [[line[i] for i in kept] for line in found]))
+    missing = sum(len(stage.keys) for stage in stages) - len(rows)
+    print(f"\n{legend(HEAD[i] for i in kept)} From random models: no figure comes from real text.")
+    if missing:
+        print(f"Left out for want of time: {missing} rows.")
     if given.json:
-        given.json.write_text(json.dumps([row.as_dict() for row in rows], indent=1))
+        given.json.write_text(json.dumps([row.as_dict() for row in with_ratios(rows)], indent=1))
 
 
 if __name__ == "__main__":

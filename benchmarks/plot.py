@@ -1,21 +1,20 @@
 """What speculation gives, as a picture: the ratio against the length of drafts, and agreement.
 
-    python -m benchmarks.plot ROWS.json docs/speculation.svg
+    python -m benchmarks.plot RUN docs/speculation.svg
 
-ROWS.json: what `nudge bench --json` printed for a run with fixed lengths, such as
-`--speculate 1 --speculate 2 --speculate 3 --speculate 5 --speculate 8 --speculate 12`.
+RUN: the folder of `nudge bench --out` for a run with fixed lengths, such as
+`--speculate 1,2,3,5,8,12`.
 """
 
 from __future__ import annotations
 
-import re
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nudging.bench.case_results import CaseResult
+from nudging.bench.case_results import CaseResult, with_ratios
 from nudging.eval.report.svg import Svg
 
 from .svg_file import as_file
@@ -42,11 +41,9 @@ class Panel(NamedTuple):
 def lengths(rows: Iterable[CaseResult]) -> dict[str, list[Point]]:
     """Of each model, the median ratio at each fixed length."""
     found: dict[str, dict[int, list[float]]] = {}
-    for row in rows:
-        fixed = re.fullmatch(r"(?:(.*) )?(\d+)", row.case)
-        if fixed and row.ratio_vs_base is not None:
-            of_model = found.setdefault(f"{row.suite} {fixed[1] or ''}".strip(), {})
-            of_model.setdefault(int(fixed[2]), []).append(row.ratio_vs_base)
+    for row in with_ratios(rows):
+        if row.way.isdecimal() and (ratio := _over_base(row)) is not None:
+            found.setdefault(_name(row), {}).setdefault(int(row.way), []).append(ratio)
     return {
         name: [(float(k), statistics.median(at[k])) for k in sorted(at)]
         for name, at in found.items()
@@ -56,12 +53,19 @@ def lengths(rows: Iterable[CaseResult]) -> dict[str, list[Point]]:
 def agreement(rows: Iterable[CaseResult]) -> dict[str, list[Point]]:
     """Of each model, the ratio of each answer against the share of its drafts that was met."""
     found: dict[str, list[Point]] = {}
-    for row in rows:
-        if row.accepted_rate is not None and row.ratio_vs_base is not None:
-            model = row.case.split()[0] if row.suite == "deep" else ""
-            name = f"{row.suite} {model}".strip()
-            found.setdefault(name, []).append((row.accepted_rate, row.ratio_vs_base))
+    for row in with_ratios(rows):
+        if row.accepted_rate is not None and (ratio := _over_base(row)) is not None:
+            found.setdefault(_name(row), []).append((row.accepted_rate, ratio))
     return found
+
+
+def _over_base(row: CaseResult) -> float | None:
+    """Of one answer at a time."""
+    return row.over["base"].wall if row.at_once == 1 and "base" in row.over else None
+
+
+def _name(row: CaseResult) -> str:
+    return f"{row.suite} {row.models}".strip()
 
 
 def picture(panels: Sequence[Panel]) -> str:

@@ -1,8 +1,9 @@
-"""The tables of `nudge bench --json` put into a document, each suite in its section.
+"""The tables of `nudge bench` put into a document, each suite in its section.
 
-    python -m benchmarks.tables DOCUMENT.md ROWS.json ...
-    python -m benchmarks.tables --brief DOCUMENT.md ROWS.json ...
+    python -m benchmarks.tables DOCUMENT.md RUN ...
+    python -m benchmarks.tables --brief DOCUMENT.md RUN ...
 
+RUN: a folder (`nudge bench --out`), or a file of what `nudge bench --json` printed.
 Brief: one small table in the section `speed`, for readers who want to know no more.
 """
 
@@ -15,14 +16,24 @@ import statistics
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from nudging.bench.case_results import HEAD, CaseResult, legend, lines
+from nudging.bench.bench_folder import ROWS
+from nudging.bench.bench_table import HEAD, legend, lines
+from nudging.bench.case_results import AUTO, BASE, OFF, CaseResult, with_ratios
 
 from .sections import table, write_section
 
 
 def read_rows(paths: Iterable[Path]) -> list[CaseResult]:
-    return [CaseResult(**row) for path in paths for row in json.loads(path.read_text())]
+    """Rows of what `nudge bench` wrote to a folder (`--out`) or printed (`--json`)."""
+    found: list[dict[str, Any]] = []
+    for path in paths:
+        if path.is_dir():
+            found += map(json.loads, (path / ROWS).read_text().splitlines())
+        else:
+            found += json.loads(path.read_text())
+    return [CaseResult.from_dict(row) for row in found]
 
 
 def drawn(suite: str, rows: Iterable[CaseResult]) -> str:
@@ -30,30 +41,26 @@ def drawn(suite: str, rows: Iterable[CaseResult]) -> str:
     cells = lines(row for row in rows if row.suite == suite)
     kept = [place for place in range(len(HEAD)) if any(line[place] for line in cells)]
     text = table([HEAD[i] for i in kept], [[line[i] for i in kept] for line in cells])
-    return f"{text}\n\n{legend(suite)} On {os.cpu_count()} cores of {platform.machine()}."
+    told = legend(HEAD[i] for i in kept)
+    return f"{text}\n\n{told} On {os.cpu_count()} cores of {platform.machine()}."
 
 
 def brief(rows: Iterable[CaseResult]) -> str:
-    """A line a pair: each model alone, and nudged with and without speculation."""
+    """A line a pair: the base model alone, and nudged with and without speculation."""
     found: dict[tuple[str, str], dict[str, list[CaseResult]]] = {}
-    for row in rows:
-        pair = row.case.removesuffix("off").removesuffix("auto").strip()
-        kind = "off" if row.case.endswith("off") else "auto"
-        found.setdefault((pair, row.engine), {}).setdefault(kind, []).append(row)
+    for row in with_ratios(rows):
+        if row.at_once == 1:
+            found.setdefault((row.models, row.engine), {}).setdefault(row.way, []).append(row)
     cells: list[list[object]] = []
-    for (pair, engine), cases in found.items():
-        name = f"base model {pair[1:]} times deeper" if pair else "built-in pair"
+    for (models, engine), ways in found.items():
+        name = f"base model {models[1:]} times deeper" if models else "built-in pair"
         alone, nudged, plain = (
-            statistics.median(filter(None, values))
-            for values in (
-                [row.base_ms_per_token for row in cases["auto"]],
-                [row.nudged_ms_per_token for row in cases["auto"]],
-                [row.nudged_ms_per_token for row in cases["off"]],
-            )
+            f"{statistics.median(filter(None, (row.ms_per_token for row in ways[way]))):.3g} ms"
+            for way in (BASE, AUTO, OFF)
         )
-        ratio = statistics.median(filter(None, (row.ratio_vs_base for row in cases["auto"])))
-        times = [f"{ms:.3g} ms" for ms in (alone, nudged)]
-        cells.append([name, f"`{engine}`", *times, f"{ratio:.2f}", f"{plain:.3g} ms"])
+        ratios = [row.over["base"].wall for row in ways[AUTO]]
+        speed = f"{statistics.median(filter(None, ratios)):.2f}"
+        cells.append([name, f"`{engine}`", alone, nudged, speed, plain])
     head = ["", "engine", "base model alone", "nudged", "speed over base alone"]
     return table([*head, "nudged, without speculation"], cells)
 

@@ -80,7 +80,7 @@ class BigramRuntime(Runtime):
         self._counts = np.zeros((own.size, own.size))
         np.add.at(self._counts, (ids[:-1], ids[1:]), 1)
         self._counts[:, -1] = self._counts.mean()  # it may end anywhere
-        self.grow(1)
+        self._caches: list[list[int]] = [[]]
 
     def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Logits:
         cache = self._caches[slot]
@@ -100,12 +100,12 @@ class BigramRuntime(Runtime):
         return len(self._caches[slot])
 
     def grow(self, slots: int) -> bool:
-        self._caches: list[list[int]] = [[] for _ in range(slots)]
+        self._caches += [[] for _ in range(slots - len(self._caches))]
         self.slots = slots
-        return False
+        return True
 
     def close(self) -> None:
-        self.grow(1)
+        self._caches.clear()
 
 
 async def open_bigram(spec: Spec) -> Engine:

@@ -1,26 +1,41 @@
-"""Scripted models in place of two servers, and the rows of a suite gathered."""
+"""Made-up models in place of a pair, or of two servers, and the rows of a suite gathered."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from nudging.bench import remote
-from nudging.bench.case_results import CaseResult, Workload
+from nudging.bench import together
+from nudging.bench.case_results import CaseResult
+from nudging.bench.suite import Stage, Workload, measured
+from nudging.bench.together import OpenPair, opened
+from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.scripted import ScriptedEngine, open_scripted
-from nudging.engines.spec import Spec, parse_spec
+from nudging.engines.spec import parse_spec
+from tests.toys import ToyRuntime
 
 
-def gathered(rows: AsyncGenerator[CaseResult, None]) -> list[CaseResult]:
+def gathered(stages: Sequence[Stage[Any]]) -> list[CaseResult]:
     async def collect() -> list[CaseResult]:
-        async with contextlib.aclosing(rows):
+        async with contextlib.aclosing(measured(stages)) as rows:
             return [row async for row in rows]
 
     return asyncio.run(collect())
+
+
+async def _toy(seed: int) -> LocalEngine:
+    return LocalEngine(f"toy:{seed}", ToyRuntime(seed))
+
+
+@contextlib.asynccontextmanager
+async def toy_pair() -> AsyncIterator[OpenPair]:
+    async with opened(lambda: _toy(1), lambda: _toy(2)) as pair:
+        yield pair
 
 
 class Server(ScriptedEngine):
@@ -34,10 +49,12 @@ class Server(ScriptedEngine):
 
 
 def servers(monkeypatch: pytest.MonkeyPatch, kind: str) -> Workload:
-    async def opened(spec: Spec) -> Server:
-        return Server(spec.model, kind)
+    async def opened_server(spec: str) -> Server:
+        return Server(parse_spec(spec).model, kind)
 
-    monkeypatch.setattr(remote, "open_remote", opened)
+    monkeypatch.setattr(together, "open_engine_async", opened_server)
     url = "http://127.0.0.1:1/v1#"
     questions = ["What is the capital of France?", "And the capital of France?"]
-    return Workload(questions, 24, base=url + "base", nudge=url + "nudge")
+    return Workload(
+        questions, tokens=24, at_once=(1, 2), rounds=1, base=url + "base", nudge=url + "nudge"
+    )

@@ -207,13 +207,9 @@ class EchoRuntime(ToyRuntime):
         agreement: float = 1.0,
         slots: int = 1,
         end: float = 0.0,
-        cores: int | None = None,
         words: Sequence[str] = WORDS,
     ) -> None:
-        """`cores`: 0 lets two of them compute at the same time on any machine."""
         super().__init__(seed, words=words)
-        self.cores = cores
-        self.together = True
         self._plan, self._agreement, self._end = plan, agreement, end
         self._rows: dict[bytes, Logits] = {}
         self.most_slots = slots
@@ -229,10 +225,14 @@ class EchoRuntime(ToyRuntime):
         self.cache = self.caches[slot]
         return super().cut(length)
 
+    def copy(self, source: int, target: int, length: int) -> int:
+        self.caches[target][:] = self.caches[source][:length]
+        return length
+
     def grow(self, slots: int) -> bool:
-        self.caches = [[] for _ in range(slots)]
+        self.caches += [[] for _ in range(slots - len(self.caches))]
         self.slots = slots
-        return False
+        return True
 
     def _logits(self, length: int) -> Logits:
         tail = b"".join(map(self.piece, self.cache[max(0, length - 20) : length]))[-7:]

@@ -21,7 +21,7 @@ from typing import Any, Unpack
 
 from .aio import background_loop
 from .drive.driver import drive, map_ordered
-from .drive.streams import Side
+from .drive.side import Side
 from .engines import open_engine, open_engine_async
 from .engines.base import Engine, Want, answers_at_once
 from .errors import ConfigError, NudgingError

@@ -71,6 +71,10 @@ class Commands:
                 *("eval", "--tasks", f"a={self._rows}?score=open&question=prompt"),
                 *("--out", str(out)),
             ],
+            "bench": [
+                *("bench", "--suite", "many", "--at-once", "1", "--rounds", "1"),
+                *("--tokens", "4", "--prompts", "1", "--out", str(out)),
+            ],
         }
         return subprocess.run(
             [sys.executable, "-c", INJECTED, str(at), *rest[name], *MODELS],
@@ -81,7 +85,7 @@ class Commands:
         )
 
 
-@pytest.mark.parametrize("name", ["ask", "batch", "check", "eval"])
+@pytest.mark.parametrize("name", ["ask", "batch", "bench", "check", "eval"])
 def test_an_interrupt_at_any_call(tmp_path: Path, name: str) -> None:
     commands = Commands(tmp_path)
     whole = commands.run(name, 0)

@@ -1,35 +1,68 @@
-"""Measured figures of a case, and several put together as the lines of a table."""
+"""What a measurement gives: one way of answering, measured once, as a row; and ratios of rows."""
 
 from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
-Speculate = Literal["auto", "off"] | int
-"""Values of the option `speculate`."""
+from ..storage.nesting import shallow
+
+BASE: Final = "base"
+NUDGE: Final = "nudge"
+GENERATE: Final = "generate"
+OFF: Final = "off"
+AUTO: Final = "auto"
+"""Ways of answering: a model alone, transformers' `generate` of the base model, and nudged without
+and with speculation. A number is a fixed length of drafts."""
+
+
+class RowKey(NamedTuple):
+    """Which measurement a row is of."""
+
+    suite: str
+    models: str
+    """What was done to the pair's models, such as `x8`; empty for the pair as it is."""
+    at_once: int
+    """Answers at once."""
+    way: str
+    sample: str
+    """Which question, or which round."""
+
+
+class Ratio(NamedTuple):
+    """Above 1: faster than what it is compared with."""
+
+    wall: float | None
+    cpu: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """One case, once. Times in milliseconds; None where a figure has no meaning."""
+    """One way of answering, measured once. None where a figure has no meaning."""
 
     suite: str
-    case: str
+    models: str
+    at_once: int
+    way: str
+    sample: str
     engine: str
-    base_ms_per_token: float | None = None
-    """The base model alone."""
-    nudge_ms_per_token: float | None = None
-    """The nudging model alone."""
-    nudged_ms_per_token: float | None = None
+    tokens: int = 0
+    ms_per_token: float | None = None
+    """By the clock; of several answers at once that of all of them together."""
     cpu_ms_per_token: float | None = None
     """CPU time of this process."""
-    ratio_vs_base: float | None = None
-    """Above 1: faster than the base model alone."""
+    own_ms_per_token: float | None = None
+    """Of it, what was spent outside of the models' passes (`meter.py`)."""
     base_passes_per_token: float | None = None
     """Forward passes of the base model for a token of the answer; of a server its tokens."""
+    nudge_passes_per_token: float | None = None
+    base_texts_per_pass: float | None = None
+    """Texts that shared a forward pass of the base model: the rows of its batch."""
+    nudge_texts_per_pass: float | None = None
     drafted_per_token: float | None = None
     """Tokens of the nudging model, computed for a token of the answer."""
     accepted_rate: float | None = None
@@ -39,104 +72,103 @@ class CaseResult:
     tie_gap: float | None = None
     """Where it is not: how near the choice was that parted them, as a difference of
     probabilities. Rounding can turn one that is near."""
+    over: Mapping[str, Ratio] = field(default_factory=dict)
+    """Ratios to other rows (`with_ratios`): `base` and `generate` at the same number of answers,
+    `one`, the same way one answer at a time, and `best fixed`, of `auto`."""
+
+    @property
+    def key(self) -> RowKey:
+        return RowKey(self.suite, self.models, self.at_once, self.way, self.sample)
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            name: round(value, 6) if isinstance(value, float) else value
-            for name, value in dataclasses.asdict(self).items()
+        found = {
+            each.name: _rounded(getattr(self, each.name))
+            for each in dataclasses.fields(self)
+            if each.name != "over"
         }
+        over = {
+            name: {"wall": _rounded(both.wall), "cpu": _rounded(both.cpu)}
+            for name, both in self.over.items()
+        }
+        return found | {"over": over}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> CaseResult:
+        """
+        Raises:
+            TypeError, ValueError: it is no row.
+        """
+        over = {name: Ratio(**both) for name, both in shallow(data.get("over", {})).items()}
+        return cls(**{**data, "over": over})
 
 
-def ratio(base: float | None, nudged: float | None) -> float | None:
-    return base / nudged if base and nudged else None
+def _rounded(value: Any) -> Any:
+    return round(value, 6) if isinstance(value, float) else value
 
 
-class Workload(NamedTuple):
-    """What to measure on."""
-
-    questions: Sequence[str]
-    tokens: int = 96
-    """Most tokens of an answer, and of a model alone."""
-    speculate: Sequence[Speculate] = ("auto",)
-    """Compared with `off`, which is always run."""
-    base: str = "demo:base"
-    nudge: str = "demo:nudge"
+# --- ratios ---------------------------------------------------------------------------------
 
 
-class Suite(NamedTuple):
-    """Rows in the making."""
+def with_ratios(rows: Iterable[CaseResult]) -> list[CaseResult]:
+    """Rows with their ratios to others: to those of the same question or round."""
+    found = {row.key: row for row in rows}
+    best = _best_fixed(found.values())
 
-    total: int
-    """Most rows that will come."""
-    rows: AsyncGenerator[CaseResult, None]
+    def over(row: CaseResult) -> dict[str, Ratio]:
+        others = {
+            "base": row.key._replace(way=BASE),
+            "generate": row.key._replace(way=GENERATE),
+            "one": row.key._replace(at_once=1),
+        }
+        ratios = {
+            name: _ratio(found[key], row)
+            for name, key in others.items()
+            if key != row.key and key in found
+        }
+        if row.way == AUTO and (ways := best.get(_group(row))):
+            clocks = [_of(found.get(row.key._replace(way=way)), row) for way in ways]
+            ratios["best fixed"] = Ratio(clocks[0].wall, clocks[1].cpu)
+        return ratios
 
-
-# --- as a table -----------------------------------------------------------------------------
-
-HEAD = (
-    "case",
-    "engine",
-    "base ms",
-    "nudging ms",
-    "nudged ms",
-    "CPU ms",
-    "ratio",
-    "mean",
-    "least",
-    "passes",
-    "drafted",
-    "accepted",
-    "identical",
-    "tie gap",
-)
-LEGEND = (
-    "Medians. Milliseconds a token of the base model alone, the nudging model alone, and nudged; "
-    "ratio: base over nudged, above 1 is faster than the base model alone, with its geometric "
-    "mean and the least of a question; passes of the base model and tokens drafted by the nudging "
-    "model for a token of the answer; accepted: of the positions computed ahead, those asked for; "
-    "identical: answers that are, byte for byte, and the largest gap of the choices that parted "
-    "the others."
-)
-MANY_LEGEND = (
-    "Medians of two rounds. Milliseconds a token, prompts included: all answers together, by the "
-    "clock, and in CPU time of this process."
-)
-CPU_LEGEND = (
-    "nudged ms is the CPU time of this library for a token, scripted models included: no model is "
-    "run and no clock on the wall is read."
-)
+    return [dataclasses.replace(row, over=over(row)) for row in found.values()]
 
 
-def legend(suite: str) -> str:
-    return {"overhead": CPU_LEGEND, "many": MANY_LEGEND}.get(suite, LEGEND)
+def _of(other: CaseResult | None, row: CaseResult) -> Ratio:
+    return Ratio(None, None) if other is None else _ratio(other, row)
 
 
-def lines(rows: Iterable[CaseResult]) -> list[list[str]]:
-    """A line a case, in the order in which cases came up."""
-    cases: dict[tuple[str, str, str], list[CaseResult]] = {}
+def _ratio(other: CaseResult, row: CaseResult) -> Ratio:
+    return Ratio(
+        ratio(other.ms_per_token, row.ms_per_token),
+        ratio(other.cpu_ms_per_token, row.cpu_ms_per_token),
+    )
+
+
+def ratio(other: float | None, own: float | None) -> float | None:
+    return other / own if other and own else None
+
+
+def _group(row: CaseResult) -> tuple[str, str, int]:
+    return row.suite, row.models, row.at_once
+
+
+def _best_fixed(rows: Iterable[CaseResult]) -> dict[tuple[str, str, int], tuple[str, str]]:
+    """The fixed length of drafts, `off` among them, that took the least time over all samples, by
+    the clock and in CPU time, where at least two were measured."""
+    times: defaultdict[tuple[str, str, int], dict[str, list[CaseResult]]] = defaultdict(dict)
     for row in rows:
-        cases.setdefault((row.suite, row.case, row.engine), []).append(row)
-    return [_line(found) for found in cases.values()]
+        if row.way == OFF or row.way.isdecimal():
+            times[_group(row)].setdefault(row.way, []).append(row)
+    return {
+        group: (_least(ways, "ms_per_token"), _least(ways, "cpu_ms_per_token"))
+        for group, ways in times.items()
+        if len(ways) > 1
+    }
 
 
-def _line(rows: Sequence[CaseResult]) -> list[str]:
-    def of(field: str, style: str, together: Callable[[list[float]], float]) -> str:
-        values = [value for row in rows if (value := getattr(row, field)) is not None]
-        return format(together(values), style) if values else ""
+def _least(ways: Mapping[str, Sequence[CaseResult]], clock: str) -> str:
+    def mean(way: str) -> float:
+        values = [value for row in ways[way] if (value := getattr(row, clock))]
+        return statistics.geometric_mean(values) if values else float("inf")
 
-    compared = [row.identical for row in rows if row.identical is not None]
-    return [
-        rows[0].case,
-        rows[0].engine,
-        *(of(f"{who}_ms_per_token", ".3g", statistics.median) for who in ("base", "nudge")),
-        of("nudged_ms_per_token", ".3g", statistics.median),
-        of("cpu_ms_per_token", ".3g", statistics.median),
-        of("ratio_vs_base", ".2f", statistics.median),
-        of("ratio_vs_base", ".2f", statistics.geometric_mean),
-        of("ratio_vs_base", ".2f", min),
-        of("base_passes_per_token", ".2f", statistics.median),
-        of("drafted_per_token", ".2f", statistics.median),
-        of("accepted_rate", ".0%", statistics.median),
-        f"{sum(compared)}/{len(compared)}" if compared else "",
-        of("tie_gap", ".2g", max),
-    ]
+    return min(ways, key=mean)

@@ -9,37 +9,41 @@ several times larger than the nudging model, without having one.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
-from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any
 
 from ..engines import open_engine_async
 from ..engines.base import Engine
 from ..engines.spec import parse_spec
-from .case_results import CaseResult, Suite, Workload
-from .measure import cases, compared
+from .measure import one_by_one
+from .suite import Stage, Workload
+from .together import opened, turns, warmed, ways
 
-TIMES = (4, 8)
+AT_ONCE = (16,)
 OPTIONS = "engine=hf&dtype=bfloat16"
 
 
-def deep(request: Workload) -> Suite:
-    """The pair that the request names is not looked at: what is made deeper is the built-in one."""
-    return Suite(len(TIMES) * len(request.questions) * cases(request), _rows(request))
+def deep(request: Workload) -> list[Stage[Any]]:
+    """One answer at a time and several at once. The pair that the request names is not looked at:
+    what is made deeper is the built-in one."""
+    return [_stage(request, times) for times in request.deeper]
 
 
-async def _rows(request: Workload) -> AsyncGenerator[CaseResult, None]:
-    nudge = await open_engine_async(f"demo:nudge?{OPTIONS}")
-    async with contextlib.AsyncExitStack() as opened:
-        opened.push_async_callback(nudge.aclose)
-        for times in TIMES:
-            base = await asyncio.to_thread(_open, times)
-            async with contextlib.aclosing(base):
-                rows = compared("deep", f"x{times}", base, nudge, request)
-                async with contextlib.aclosing(rows):
-                    async for row in rows:
-                        yield row
+def _stage(request: Workload, times: int) -> Stage[Any]:
+    found = ways(request.speculate)
+    pair = partial(
+        opened,
+        partial(asyncio.to_thread, _open, times),
+        partial(open_engine_async, f"demo:nudge?{OPTIONS}"),
+    )
+    return Stage(
+        lambda: warmed(pair(), request.questions[:1], found),
+        [
+            *turns("deep", f"x{times}", request, request.at_once or AT_ONCE, found),
+            *one_by_one("deep", f"x{times}", request),
+        ],
+    )
 
 
 def _open(times: int) -> Engine:

@@ -9,110 +9,118 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from ..engines import open_engine_async
 from ..engines.base import Engine, Want
 from ..model import PREFIX, NudgedModel
 from ..prompts.chat import Prompt, base_prompt, conversation
 from ..values.tokens import Answer, Source
-from .case_results import CaseResult, Speculate, Workload, ratio
-from .recording import RecordingEngine, TokenChoice, turned_gap
+from .case_results import BASE, NUDGE, OFF, CaseResult, RowKey
+from .questions import CONTINUED
+from .recording import TokenChoice, recorded, turned_gap
+from .suite import MEASURED_TOKENS, Speculate, SuitePart, Workload
+from .together import OpenPair, costs
 
 FEWEST = 8
 """Tokens that a time a token is taken over, at least."""
-CONTINUED = b"There is a lot to say about this. First of all, it is important to know that the"
-"""Where a model has nothing to say of its own, it continues from here."""
 
 
-@contextlib.asynccontextmanager
-async def opened(request: Workload) -> AsyncIterator[tuple[Engine, Engine]]:
-    """Both models of a request."""
-    async with contextlib.AsyncExitStack() as stack:
-        base = await open_engine_async(request.base)
-        stack.push_async_callback(base.aclose)
-        nudge = await open_engine_async(request.nudge)
-        stack.push_async_callback(nudge.aclose)
-        yield base, nudge
+class Moment(NamedTuple):
+    """When a token came, in seconds."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        return cls(time.perf_counter(), time.process_time())
 
 
-class TokenTimes(NamedTuple):
-    """When each token of each model alone came, in seconds."""
-
-    base: list[float]
-    nudge: list[float]
-
-
-async def alone(engine: Engine, prompt: Prompt, source: Source, tokens: int) -> list[float]:
-    """When each token of one model came, in seconds."""
-    longest: list[float] = []
+async def alone(engine: Engine, prompt: Prompt, source: Source, tokens: int) -> list[Moment]:
+    """When each token of one model came."""
+    longest: list[Moment] = []
     for start in (b"", CONTINUED):
         times = []
         steps = engine.stream(prompt, start, tokens, Want(source))
         async with engine.permit(), contextlib.aclosing(steps):
             async for _ in steps:
-                times.append(time.perf_counter())
+                times.append(Moment.now())
         longest = max(longest, times, key=len)
         if len(longest) > FEWEST:
             break
     return longest
 
 
-def per_token(times: Sequence[float], tokens: int) -> float | None:
+def per_token(times: Sequence[Moment], tokens: int) -> Moment | None:
     """Milliseconds a token after the first, over as many tokens as an answer has."""
     counted = times[: max(tokens, FEWEST) + 1]
     if len(counted) < 2:
         return None
-    return 1000 * (counted[-1] - counted[0]) / (len(counted) - 1)
+    first, last, each = counted[0], counted[-1], 1000 / (len(counted) - 1)
+    return Moment(each * (last.wall - first.wall), each * (last.cpu - first.cpu))
 
 
-async def compared(
-    suite: str, label: str, base: Engine, nudge: Engine, request: Workload, **options: Any
-) -> AsyncGenerator[CaseResult, None]:
-    """Rows of each question: without speculation, and with each kind that the request names.
-
-    `options`: those of the rule.
-    """
-    choices: list[TokenChoice] = []
-    watched = (RecordingEngine(base, choices), RecordingEngine(nudge, choices))
-    model = NudgedModel(*watched, max_tokens=request.tokens, **options)
-    kind, gamma = base.capabilities.kind, model.config.gamma
-    for question in request.questions:
-        times = await _both_alone(base, nudge, question, request.tokens)
-        await prepare(base, nudge, question)
-        choices.clear()
-        plain = await model.answer_async(question, speculate="off")
-        chosen = choices.copy()
-        yield _row(CaseResult(suite, _case(label, "off"), kind), times, plain)
-        for speculate in _ahead(request):
-            await prepare(base, nudge, question)
-            choices.clear()
-            answer = await model.answer_async(question, speculate=speculate)
-            same = answer.text == plain.text
-            gap = turned_gap(plain.text, answer.text, chosen, choices, gamma)
-            case = CaseResult(suite, _case(label, speculate), kind, identical=same, tie_gap=gap)
-            yield _row(case, times, answer)
-
-
-def cases(request: Workload) -> int:
-    """How many rows `compared` gives for a question."""
-    return 1 + len(_ahead(request))
+def one_by_one(suite: str, models: str, request: Workload) -> list[SuitePart[OpenPair]]:
+    """A part for each question: each model alone, nudged without speculation, and nudged with each
+    kind that the request names."""
+    ways = [BASE, NUDGE, OFF, *map(str, _ahead(request))]
+    parts = []
+    for number, question in enumerate(request.questions[: request.prompts], 1):
+        keys = [RowKey(suite, models, 1, way, f"question {number}") for way in ways]
+        parts.append(SuitePart(keys, partial(_compared, keys[0], question, request)))
+    return parts
 
 
 def _ahead(request: Workload) -> list[Speculate]:
-    return [speculate for speculate in request.speculate if speculate != "off"]
+    return [speculate for speculate in request.speculate if speculate != OFF]
 
 
-def _case(label: str, speculate: Speculate) -> str:
-    return label if label and speculate == "auto" else f"{label} {speculate}".strip()
-
-
-async def _both_alone(base: Engine, nudge: Engine, question: str, tokens: int) -> TokenTimes:
+async def _compared(
+    key: RowKey, question: str, request: Workload, pair: OpenPair
+) -> AsyncGenerator[CaseResult, None]:
+    tokens = request.tokens or MEASURED_TOKENS
+    choices: list[TokenChoice] = []
+    watched = (recorded(pair.base, choices), recorded(pair.nudge, choices))
+    model = NudgedModel(*watched, max_tokens=tokens, **request.options)
+    engine = pair.base.capabilities.kind
     messages = conversation(question)
-    base_times = await alone(base, base_prompt(messages, prefix=PREFIX), "base", tokens)
-    return TokenTimes(base_times, await alone(nudge, await nudge.render(messages), "nudge", tokens))
+    times: dict[str, list[Moment]] = {
+        BASE: await alone(pair.base, base_prompt(messages, prefix=PREFIX), "base", tokens),
+        NUDGE: await alone(pair.nudge, await pair.nudge.render(messages), "nudge", tokens),
+    }
+
+    async def nudged(speculate: Speculate) -> tuple[Answer, dict[str, Any]]:
+        await prepare(pair.base, pair.nudge, question)
+        choices.clear()
+        with pair.meter.cost() as cost:
+            answer = await model.answer_async(question, speculate=speculate)
+        return answer, costs(answer.usage.tokens, cost, [answer])
+
+    plain, cost = await nudged(OFF)
+    chosen = choices.copy()
+    length = plain.usage.tokens
+    for way, came in times.items():
+        each = per_token(came, max(1, length))
+        yield CaseResult(
+            *key._replace(way=way),
+            engine=engine,
+            tokens=length,
+            ms_per_token=each and each.wall,
+            cpu_ms_per_token=each and each.cpu,
+        )
+    yield CaseResult(*key._replace(way=OFF), engine=engine, tokens=length, **cost)
+    for speculate in _ahead(request):
+        answer, cost = await nudged(speculate)
+        yield CaseResult(
+            *key._replace(way=str(speculate)),
+            engine=engine,
+            tokens=answer.usage.tokens,
+            identical=answer.text == plain.text,
+            tie_gap=turned_gap(plain.text, answer.text, chosen, choices, model.config.gamma),
+            **cost,
+        )
 
 
 async def prepare(base: Engine, nudge: Engine, question: str) -> None:
@@ -124,18 +132,3 @@ async def prepare(base: Engine, nudge: Engine, question: str) -> None:
         await engine.forget()
         async with contextlib.aclosing(engine.stream(prompt, b"", 1, Want(source))) as steps:
             await anext(steps, None)
-
-
-def _row(case: CaseResult, times: TokenTimes, answer: Answer) -> CaseResult:
-    usage, tokens = answer.usage, max(1, answer.usage.tokens)
-    base, nudged = per_token(times.base, tokens), 1000 * usage.seconds / tokens
-    return replace(
-        case,
-        base_ms_per_token=base,
-        nudge_ms_per_token=per_token(times.nudge, tokens),
-        nudged_ms_per_token=nudged,
-        ratio_vs_base=ratio(base, nudged),
-        base_passes_per_token=usage.base.forwards / tokens,
-        drafted_per_token=usage.nudge.drafted / tokens,
-        accepted_rate=usage.base.met / usage.base.ahead if usage.base.ahead else None,
-    )

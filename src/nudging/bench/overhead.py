@@ -10,27 +10,30 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import nullcontext
+from functools import partial
 from itertools import cycle, islice
+from typing import Any
 
 from ..engines.scripted import Distribution, ScriptedEngine
 from ..model import NudgedModel
 from ..values.tokens import Answer, Candidate
-from .case_results import CaseResult, Suite, Workload
+from .case_results import CaseResult, RowKey
 from .questions import QUESTIONS
+from .suite import MEASURED_TOKENS, Stage, SuitePart, Workload
 
 AT_ONCE = 64
 DOUBT_EVERY = 8
 """Words from one that the base model is in doubt of to the next."""
 
 
-def overhead(request: Workload) -> Suite:
-    return Suite(3, _rows(request))
-
-
-async def _rows(request: Workload) -> AsyncGenerator[CaseResult, None]:
-    pair = ScriptedEngine(_base), ScriptedEngine(_nudge)
-    model = NudgedModel(*pair, max_tokens=request.tokens)
-    questions = list(request.questions)
+def overhead(request: Workload) -> list[Stage[Any]]:
+    model = NudgedModel(
+        ScriptedEngine(_base),
+        ScriptedEngine(_nudge),
+        max_tokens=request.tokens or MEASURED_TOKENS,
+    )
+    questions = list(request.questions[: request.prompts])
     many = list(islice(cycle(questions), max(AT_ONCE, len(questions))))
 
     def one_by_one() -> int:
@@ -43,19 +46,26 @@ async def _rows(request: Workload) -> AsyncGenerator[CaseResult, None]:
         answers = [answer async for answer in model.map_async(many, concurrency=AT_ONCE)]
         return sum(answer.usage.tokens for answer in answers if isinstance(answer, Answer))
 
-    cases: dict[str, Callable[[], Awaitable[int]]] = {
-        "sync": lambda: asyncio.to_thread(one_by_one),
-        "async": awaited,
-        f"{AT_ONCE} at once": at_once,
+    cases: dict[tuple[int, str], Callable[[], Awaitable[int]]] = {
+        (1, "sync"): lambda: asyncio.to_thread(one_by_one),
+        (1, "async"): awaited,
+        (AT_ONCE, "map"): at_once,
     }
-    for case, run in cases.items():
-        yield CaseResult("overhead", case, "scripted", nudged_ms_per_token=await _cpu_ms(run))
+    parts = []
+    for turn in range(request.rounds):
+        for (number, way), run in cases.items():
+            key = RowKey("overhead", "", number, way, f"round {turn + 1}")
+            parts.append(SuitePart([key], partial(_rows, key, run)))
+    return [Stage(nullcontext, parts)]
 
 
-async def _cpu_ms(run: Callable[[], Awaitable[int]]) -> float:
+async def _rows(
+    key: RowKey, run: Callable[[], Awaitable[int]], _: None
+) -> AsyncGenerator[CaseResult, None]:
     begun = time.process_time()
     tokens = await run()
-    return 1000 * (time.process_time() - begun) / max(1, tokens)
+    own = 1000 * (time.process_time() - begun) / max(1, tokens)
+    yield CaseResult(*key, engine="scripted", tokens=tokens, own_ms_per_token=own)
 
 
 _WORDS = {word.start(): word[0].encode() for word in re.finditer(r"\s*\S+", " ".join(QUESTIONS))}

@@ -1,22 +1,14 @@
-"""Suite `pair`: a pair as it is, the built-in one or another."""
+"""Suite `pair`: a pair as it is, the built-in one or another, one answer at a time."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
+from functools import partial
+from typing import Any
 
-from .case_results import CaseResult, Suite, Workload
-from .measure import cases, compared, opened
-
-
-def pair(request: Workload) -> Suite:
-    return Suite(len(request.questions) * cases(request), _rows(request))
+from .measure import one_by_one
+from .suite import Stage, Workload
+from .together import opened_specs
 
 
-async def _rows(request: Workload) -> AsyncGenerator[CaseResult, None]:
-    async with (
-        opened(request) as (base, nudge),
-        contextlib.aclosing(compared("pair", "", base, nudge, request)) as rows,
-    ):
-        async for row in rows:
-            yield row
+def pair(request: Workload) -> list[Stage[Any]]:
+    return [Stage(partial(opened_specs, request), one_by_one("pair", "", request))]

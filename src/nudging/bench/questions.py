@@ -1,4 +1,5 @@
-"""The questions of a benchmark where no file is given: ours, short and of varied kinds."""
+"""The questions of a benchmark where no file is given: ours, short and of varied kinds. As many as
+answers at once are measured."""
 
 from __future__ import annotations
 
@@ -23,4 +24,18 @@ QUESTIONS = (
     "Give me five names for a small bakery.",
     "Who invented the printing press, and what changed because of it?",
     "Make this sentence more polite: Send me the report now.",
+    "Why do leaves change colour in autumn?",
+    "How do I remove a stain of coffee from a shirt?",
+    "Write the first paragraph of a story about a lighthouse.",
+    "What are the advantages of a small car?",
+    "How many minutes are there in a week?",
+    "Explain to a child why the sea is salty.",
+    "Suggest three games for a rainy afternoon.",
+    "What does a heart do?",
+    "Write a short notice that the lift is out of order.",
+    "How is paper made?",
+    "Give me some advice for a first job interview.",
+    "Which languages are spoken in Switzerland?",
 )
+CONTINUED = b"There is a lot to say about this. First of all, it is important to know that the"
+"""Where a model has nothing more to say of its own, it continues from here."""

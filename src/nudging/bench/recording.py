@@ -10,9 +10,11 @@ import contextlib
 import itertools
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..engines.base import Engine, Want
+from ..engines.local.local_engine import LocalEngine
+from ..engines.local.local_stream import LocalStream
 from ..prompts.chat import Message, Prompt
 from ..rule.config import Config
 from ..rule.stop import CONSENT
@@ -66,6 +68,34 @@ class RecordingEngine(Engine):
 
     async def render(self, messages: Sequence[Message], variables: Variables = NONE) -> Prompt:
         return await self._inner.render(messages, variables)
+
+
+class RecordingLocalEngine(LocalEngine):
+    """The same of a model in this process: it is the other engine, but for its streams."""
+
+    def __init__(self, inner: LocalEngine, choices: list[TokenChoice]) -> None:
+        vars(self).update(vars(inner))
+        self._choices = choices
+
+    def own_stream(self, prompt: Prompt, want: Want, *, must_write: bool) -> LocalStream:
+        return _RecordedStream(self._choices, self.model, prompt, want, must_write=must_write)
+
+
+class _RecordedStream(LocalStream):
+    def __init__(self, choices: list[TokenChoice], *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._choices = choices
+
+    def _take(self, step: Step) -> None:
+        self._choices.append(TokenChoice(self._want.source, self._data, step))
+        super()._take(step)
+
+
+def recorded(engine: Engine, choices: list[TokenChoice]) -> Engine:
+    """An engine that is used unchanged, and records its choices."""
+    if isinstance(engine, LocalEngine):
+        return RecordingLocalEngine(engine, choices)
+    return RecordingEngine(engine, choices)
 
 
 def turned_gap(

@@ -201,7 +201,7 @@ async def _nudge(base: Engine, nudge: Engine, variables: Variables, found: Nudge
     found.share, found.notes = answer.nudge_rate, answer.notes
     both = (per_token(alone_before, tokens), per_token(alone_after, tokens))
     found.base_ms = (
-        statistics.fmean(time for time in both if time is not None) if all(both) else None
+        statistics.fmean(time.wall for time in both if time is not None) if all(both) else None
     )
     found.token_ms = 1000 * answer.usage.seconds / tokens if tokens else None
     if found.base_ms and found.token_ms:

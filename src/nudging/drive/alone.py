@@ -14,7 +14,7 @@ from ..rule.rule import Rule
 from ..values.text import complete
 from ..values.tokens import Answer, Candidate, Handover, Piece, Source, StopReason
 from .driver import drive
-from .streams import Side
+from .side import Side
 
 
 @dataclass(frozen=True, slots=True)

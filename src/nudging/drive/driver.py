@@ -1,7 +1,10 @@
-"""Run a rule on two engines: each ask answered from a stream, closed where the rule leaves it.
+"""Run a rule on two engines, and run many.
 
-This is async, and `background_loop.py` runs it for the synchronous API. What an answer is does not
-depend on anything here, only what it costs.
+Models in this process share their passes with all other answers (`hosted.py`); from engines of
+other kinds each answer has streams of its own (`apart.py`). What an answer is does not depend on
+anything here, only what it costs.
+
+This is async, and `background_loop.py` runs it for the synchronous API.
 """
 
 from __future__ import annotations
@@ -10,17 +13,18 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import TypeVar, cast
 
 from ..engines.base import Engine
+from ..engines.local.local_engine import LocalEngine
 from ..errors import NudgingError
-from ..rule.draft import Ask
 from ..rule.rule import Rule
-from ..values.tokens import Answer, Decision, Piece, Step, Usage
-from .ahead import Models
-from .streams import Side
+from ..values.tokens import Answer, Decision, Piece, Usage
+from .apart import ApartAnswer
+from .hosted import HostedAnswer
+from .side import Side
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,38 +47,22 @@ async def drive(
         base, nudge = (replace(side, engine=granted[side.engine]) for side in (base, nudge))
         for side in dict.fromkeys((base, nudge)):
             await side.engine.check_room(side.prompt)
-        models = Models(rule, base, nudge)
-        held.push_async_callback(models.close)
-        decisions: list[Decision] = []
-        run = rule.run()
-        reply: Step | None = None
-        try:
-            while True:
-                try:
-                    event = run.send(reply)
-                except StopIteration as stop:
-                    reason = stop.value
-                    break
-                reply = None
-                if isinstance(event, Ask):
-                    reply = await models.step(event)
-                    continue
-                if isinstance(event, Decision):
-                    decisions.append(event)
+        here = isinstance(base.engine, LocalEngine) and isinstance(nudge.engine, LocalEngine)
+        answer = HostedAnswer(rule, base, nudge) if here else ApartAnswer(rule, base, nudge)
+        async with aclosing(answer.events()) as events:
+            async for event in events:
                 yield event
-        finally:
-            run.close()
     transcript = rule.transcript
     yield Answer(
         transcript.spans(),
-        reason,
+        answer.reason,
         Usage(
-            models.usage("base", transcript.emitted("base")),
-            models.usage("nudge", transcript.emitted("nudge")),
+            answer.usage("base", transcript.emitted("base")),
+            answer.usage("nudge", transcript.emitted("nudge")),
             rule.rounds,
             time.perf_counter() - begun,
         ),
-        tuple(decisions),
+        tuple(answer.decisions),
     )
 
 

@@ -1,7 +1,7 @@
-"""One model's part in an answer: its open stream, what was drawn from it, and what that cost.
+"""The stream of an engine of any kind in one answer, what was drawn from it, and what that cost.
 
-Steps may be drawn before the rule asks for them, and a stream may be begun in the background where
-the rule may ask next; it is then given what is there.
+A stream may be begun in the background where the rule may ask next. Models in this process have
+streams of their own kind (`hosted.py`).
 """
 
 from __future__ import annotations
@@ -9,26 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
-from ..engines.base import Engine, Want, no_answer
-from ..prompts.chat import Prompt
+from ..engines.base import no_answer
 from ..rule.draft import Ask
 from ..values.text import complete
 from ..values.tokens import ModelUsage, Step
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One model's part in an answer."""
-
-    engine: Engine
-    prompt: Prompt
-    want: Want
-    must_write: bool = False
-    """A control token in place of the first word is an error, for there would be no answer."""
+from .side import Side
 
 
 class _Source:
@@ -155,11 +142,6 @@ class Stream:
     def _has_ended(self) -> bool:
         return bool(self._steps) and self._steps[-1].is_end
 
-    def needs(self, ask: Ask) -> bool:
-        """Whether the model has to be waited for to answer."""
-        index = self._index(ask.start, ask.text)
-        return index is None or index == len(self._steps)
-
     async def draw(self) -> Step | None:
         """One more step of the open stream, asked for or not. None where it has ended."""
         if self._source is None:
@@ -193,14 +175,6 @@ class Stream:
     def rest(self, text: bytes) -> bytes:
         """What was drawn beyond a text on its way."""
         return self._data[len(text) :]
-
-    def beyond(self, text: bytes) -> Sequence[tuple[int, Step]]:
-        """The steps drawn that end after `text`, each with where it ends, counted from there."""
-        return [
-            (end - len(text), step)
-            for end, step in zip(self._ends[1:], self._steps, strict=True)
-            if end > len(text) and not step.is_end
-        ]
 
     async def close(self) -> None:
         async with AsyncExitStack() as both:  # one that fails to close does not keep the other open

@@ -9,7 +9,7 @@ drivers read (`Capabilities`), never a method that raises.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,9 +20,6 @@ from ..values.sampling import GREEDY, Sampling
 from ..values.tokens import Source, Step
 from ..values.variables import NONE, Variables
 from .pass_costs import PassCosts
-
-Propose = Callable[[bytes], Awaitable[bytes]]
-"""What may follow an answer so far: a guess, empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +35,10 @@ class Want:
     stop_below: float = field(default=0.0, compare=False)
     """The caller will most likely leave the stream at the first step whose top-1 is below this. An
     engine may end it after that step; a caller that wants more begins another."""
-    propose: Propose | None = field(default=None, compare=False)
-    """Called before a forward pass. The pass then computes the guess as well, and steps that it
-    covers cost nothing. Only where `Capabilities.looks_ahead`. It is no part of a step's value, so
-    it is not compared."""
+    follows: bytes = field(default=b"", compare=False)
+    """A guess of the whole answer. One forward pass then computes many steps, as far as the guess
+    is met. Only where `Capabilities.looks_ahead`. It is no part of a step's value, so it is not
+    compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class Capabilities:
     keyed_draws: bool = False
     """Draws are keyed by seed and position: the same seed gives the same answer on any path."""
     looks_ahead: bool = False
-    """One forward pass can answer for many positions of a guessed text (`Want.propose`)."""
+    """One forward pass can answer for many positions of a guessed text (`Want.follows`)."""
     gate: bool | None = None
     """Whether the server ends greedy streams by itself at `Want.stop_below`. None: it is a kind of
     server that can't learn to, or no server."""
@@ -67,8 +64,6 @@ class Capabilities:
     """Streams that make progress at the same time."""
     at_once: int | None = None
     """Answers at once that are fastest, if fewer than `concurrency`."""
-    cores: int | None = None
-    """Cores of this machine that a pass keeps busy, where known."""
     n_ctx: int | None = None
     """Context length in tokens, where known."""
     token_bytes: int | None = None
@@ -179,12 +174,12 @@ class Engine(ABC):
         """Give everything back. The engine can't be used afterwards."""
 
 
-def answers_at_once(base: Engine, nudge: Engine) -> int:
-    """How many answers of a pair to have at work at once, unless somebody says: as many as is
-    fastest. One of the two that waits for the other is no reason to have fewer."""
-    both = (base.capabilities, nudge.capabilities)
-    most = min(each.concurrency for each in both)
-    return min(most, max(each.at_once or each.concurrency for each in both))
+def answers_at_once(*engines: Engine) -> int:
+    """How many answers to have at work at once, unless somebody says: as many as is fastest. One
+    model that waits for another is no reason to have fewer."""
+    found = [engine.capabilities for engine in engines]
+    most = min(each.concurrency for each in found)
+    return min(most, max(each.at_once or each.concurrency for each in found))
 
 
 def no_answer(spec: str, control: str) -> ModelError:

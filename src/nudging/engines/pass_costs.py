@@ -1,121 +1,143 @@
-"""What a forward pass of a model takes, from the passes that it has made."""
+"""What a forward pass of a model takes, by the rows of logits that it gives and by the ids that it
+reads, from the passes it has made.
+
+A machine that is busy for a moment says nothing of the model, so what counts is the median of many
+passes of about the same size, and never the last one.
+"""
 
 from __future__ import annotations
 
-_MEMORY = 0.95
-_MOST_IDS = 64
-"""Passes over more are the reading of prompts."""
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+
+_MEMORY = 15
+"""Latest passes of each size that count."""
+_ENOUGH = 3
+"""Passes after which a size is known."""
+_STEP = 1.3
+"""Sizes of passes that count as one lie within this factor."""
+_USUAL = 0.06
+"""What one more row costs of a pass with one, before it is known: so it is for small models on
+processors."""
+_READING = 4
+"""Ids for each row, from which on a pass is one that reads texts."""
 _SOON, _SELDOM = 16, 512
-_AGAIN = 256
-"""Each number of answers in a pass is tried again once in so many passes: a machine that was busy
-when it was first tried says little."""
 
 
-class PassCosts:
-    """Seconds of a pass as `fixed + each * ids + row * (rows - 1)`, by what has been seen; the
-    past fades. The rows are the positions that are computed ahead, which on some processors cost
-    more than all the rest."""
+@dataclass(slots=True)
+class _Size:
+    """Passes of about one size."""
+
+    sizes: deque[int] = field(default_factory=lambda: deque(maxlen=_MEMORY))
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_MEMORY))
+
+
+class CostCurve:
+    """Seconds of a pass by its size: points that were measured, and straight lines between."""
 
     def __init__(self) -> None:
-        self._weight = self._ids = self._seconds = self._squares = self._products = 0.0
-        self._row: float | None = None
-        self._answers = 1.0
-        self._passes = 0
-        self._patience = _SOON
-        self._asked = 0
-        self._shared: dict[int, tuple[int, float]] = {}
-        """By the number of answers in a pass: how often that was, and seconds for each answer."""
+        self._sizes: list[_Size] = []
+        self._points: list[tuple[float, float]] | None = None
 
-    def observe(self, ids: int, seconds: float, answers: int = 1, ahead: int = 0) -> None:
-        """A pass over `ids` new ids, those of `answers` answers together, which computed `ahead`
-        positions beyond those asked for."""
-        if not 0 < ids <= _MOST_IDS:
-            return
-        self._passes += 1
-        self._answers += (answers - self._answers) * (1 - _MEMORY)
-        if ids <= 3 * answers:
-            tries, each = self._shared.get(answers, (0, seconds / answers))
-            each += 0.2 * (seconds / answers - each)
-            self._shared[answers] = (tries + 1, each)
-        if self._weight > 3:  # a machine that was busy for a moment says nothing of the model
-            seconds = min(seconds, 3 * (self._of(ids) + ahead * (self._row or self.once)))
-        if ahead:
-            self._passes = 0
-            over = max(0.0, (seconds - self._of(ids)) / ahead) if self.known else 0.0
-            self._row = over if self._row is None else self._row + 0.2 * (over - self._row)
-            # A row can cost less than it did on average, but a pass is never for nothing.
-            seconds = max(seconds - ahead * self._row, 0.3 * seconds)
-        for name, value in (
-            ("_weight", 1.0),
-            ("_ids", ids),
-            ("_seconds", seconds),
-            ("_squares", ids * ids),
-            ("_products", ids * seconds),
-        ):
-            setattr(self, name, _MEMORY * getattr(self, name) + value)
-
-    def best_share(self, most: int) -> int:
-        """How many answers to take into one pass, of `most` that there are: what was the fastest
-        for each. On some processors many rows at once take longer than one after the other."""
-        self._asked += 1
-        numbers = range(max(1, most), 0, -1)
-        for number in numbers:
-            tries, _ = self._shared.get(number, (0, 0.0))
-            if tries < 3 or self._asked % _AGAIN == number:
-                return number
-        return min(numbers, key=lambda number: self._shared[number][1])
-
-    @property
-    def answers(self) -> float:
-        """Answers that have shared a pass, of late."""
-        return self._answers
+    def observe(self, size: int, seconds: float) -> None:
+        """A pass of this size, 1 or more."""
+        place, top = 0, 1.0
+        while size > top:
+            place, top = place + 1, max(top + 1, top * _STEP)
+        while len(self._sizes) <= place:
+            self._sizes.append(_Size())
+        self._sizes[place].sizes.append(size)
+        self._sizes[place].seconds.append(seconds)
+        self._points = None
 
     @property
     def known(self) -> bool:
-        return self._weight > 0
+        return bool(self._sizes)
 
-    @property
-    def each(self) -> float:
-        """Seconds that one more id in a pass takes."""
-        if not self.known:
+    def of(self, size: float) -> float:
+        """Seconds of a pass of this size; 0 before anything is known."""
+        points = self.points()
+        if not points:
             return 0.0
-        ids, seconds = self._ids / self._weight, self._seconds / self._weight
-        spread = self._squares / self._weight - ids * ids
-        usual = 0.1 * seconds / (0.9 + 0.1 * ids)  # of small models on processors
-        if spread < 0.5 or self._weight < 4:
-            return usual
-        slope = (self._products / self._weight - ids * seconds) / spread
-        return min(max(slope, 0.05 * usual), seconds / ids)
+        (first, least), (last, most) = points[0], points[-1]
+        if size <= first:
+            return least * (1 + _USUAL * size) / (1 + _USUAL * first)
+        for (left, low), (right, high) in pairwise(points):
+            if size <= right:
+                return low + (high - low) * (size - left) / (right - left)
+        usual = least * _USUAL / (1 + _USUAL * first)
+        return most + (size - last) * max(usual, (most - least) / max(1.0, last - first))
+
+    def more(self, size: float) -> float:
+        """Seconds that one more takes in a pass of this size."""
+        return max(0.0, self.of(size + 1) - self.of(size))
+
+    def points(self) -> list[tuple[float, float]]:
+        """What was measured, each no lower than the one before: more never costs less."""
+        if self._points is None:
+            enough = min(_ENOUGH, max((len(each.sizes) for each in self._sizes), default=0))
+            self._points = []
+            least = 0.0
+            for size, seconds in _medians(self._sizes, enough):
+                least = max(least, seconds)
+                self._points.append((size, least))
+        return self._points
+
+
+class PassCosts:
+    """The passes of one model: how many there were, and what they cost."""
+
+    def __init__(self) -> None:
+        self.passes = self.answers = self.rows = self.ids = 0
+        """Passes so far, and the answers, rows of logits and ids in them."""
+        self.by_rows = CostCurve()
+        """Of passes in which answers are written; these read a few ids beside."""
+        self.by_ids = CostCurve()
+        """Of all passes."""
+        self._patience, self._since = _SOON, 0
+
+    def observe(self, answers: int, rows: int, ids: int, seconds: float) -> None:
+        """A pass for so many answers, which gave `rows` rows of logits and read `ids` ids."""
+        self.passes += 1
+        self.answers += answers
+        self.rows += rows
+        self.ids += ids
+        self._since = 0 if rows > answers else self._since + 1
+        self.by_ids.observe(ids, seconds)
+        if ids <= _READING * rows:
+            self.by_rows.observe(rows, seconds)
 
     @property
-    def ahead(self) -> float:
-        """Seconds that looking one position further takes."""
-        return self.each + (self._row or 0.0)
+    def known(self) -> bool:
+        return self.by_rows.known
 
-    @property
-    def fixed(self) -> float:
-        """Seconds that a pass takes however many ids are in it."""
-        if not self.known:
-            return 0.0
-        return max(0.0, self._seconds / self._weight - self.each * self._ids / self._weight)
+    def piece(self, ids: int, most: int) -> int:
+        """Ids of a long text that a pass over `ids` can take along if it may take twice as long."""
+        bound, size = 2 * self.by_ids.of(ids), most
+        while size > 1 and self.by_ids.of(ids + size) > bound:
+            size //= 2
+        return size
 
-    @property
-    def once(self) -> float:
-        """Seconds of a pass over one id: for one answer, its share if several go together."""
-        return self.fixed / self._answers + self.each
+    # --- trying what seems not to pay ---------------------------------------------------------
 
     def is_due(self) -> bool:
         """Whether to look ahead though it seems not to pay, for the sake of knowing: soon after
         it last paid, ever more seldom after that."""
-        if self._passes < self._patience:
+        if self._since < self._patience:
             return False
         self._patience = min(2 * self._patience, _SELDOM)
-        self._passes = 0
+        self._since = 0
         return True
 
     def has_paid(self) -> None:
         """Looking ahead pays at the moment."""
         self._patience = _SOON
 
-    def _of(self, ids: int) -> float:
-        return self.fixed + self.each * ids
+
+def _medians(sizes: list[_Size], enough: int) -> Iterator[tuple[float, float]]:
+    for size in sizes:
+        if size.sizes and len(size.sizes) >= enough:
+            yield sum(size.sizes) / len(size.sizes), median(size.seconds)

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..drive.alone import AnswerToken, alone
 from ..drive.driver import map_ordered
-from ..engines.base import Engine, Want
+from ..engines.base import Engine, Want, answers_at_once
 from ..errors import NudgingError
 from ..prompts.chat import Prompt, base_prompt, conversation
 from ..prompts.sandbox import aside
@@ -26,8 +26,6 @@ CANDIDATES = 20
 TOP = 3
 """Ranks that count as a weak disagreement; and of the small model, as covered."""
 BINS = 10
-_AHEAD = 96
-"""Bytes of the answer that one pass looks through."""
 
 Kind = Literal["agree", "weak", "disagree"]
 KINDS: tuple[Kind, ...] = ("agree", "weak", "disagree")
@@ -63,11 +61,8 @@ class Trio:
 
     @property
     def at_once(self) -> int:
-        """One answer at a time where a model is in this process."""
-        engines = [engine for engine in (self.base, self.aligned, self.small) if engine]
-        if any(engine.costs is not None for engine in engines):
-            return 1
-        return min(engine.capabilities.concurrency for engine in engines)
+        """Answers at work at once."""
+        return answers_at_once(self.base, self.aligned, *([self.small] if self.small else []))
 
     async def choices(self, question: str) -> list[AlignedChoice]:
         """All choices of the aligned model in its answer to a question."""
@@ -127,11 +122,8 @@ async def _steps(
 ) -> AsyncGenerator[tuple[int, Step], None]:
     """What a model would write at each of these places of a text."""
 
-    async def propose(before: bytes) -> bytes:
-        return text[len(before) : len(before) + _AHEAD].decode(errors="ignore").encode()
-
     top_k = min(CANDIDATES, engine.capabilities.max_top_k)
-    want = Want(source, top_k=top_k, propose=propose)
+    want = Want(source, top_k=top_k, follows=text)
     async with engine.permit():
         for start in starts:
             async with aclosing(engine.stream(prompt, text[:start], 1, want)) as steps:

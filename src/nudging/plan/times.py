@@ -7,7 +7,8 @@ what each further sequence adds.
 from __future__ import annotations
 
 import json
-import re
+import statistics
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -47,14 +48,19 @@ def _of_report(report: dict[str, Any]) -> Times:
 
 
 def _of_bench(rows: Iterable[dict[str, Any]]) -> dict[Source, Times]:
-    """From the suite `remote`, whose cases end in how many answers were at work."""
-    steps: dict[Source, dict[int, float]] = {"base": {}, "nudge": {}}
+    """From the suite `remote`, which measures each server alone at several numbers of answers."""
+    sources: tuple[Source, Source] = ("base", "nudge")
+    steps: dict[Source, defaultdict[int, list[float]]] = {
+        source: defaultdict(list) for source in sources
+    }
     for row in rows:
-        if found := re.search(r" c(\d+)$", row["case"]):
-            for source, of_source in steps.items():
-                # So many sequences share a step.
-                of_source[int(found[1])] = row[f"{source}_ms_per_token"] * int(found[1])
-    return {source: _slope(of_source) for source, of_source in steps.items()}
+        if row["suite"] == "remote" and row["way"] in steps:
+            # So many sequences share a step.
+            steps[row["way"]][row["at_once"]].append(row["ms_per_token"] * row["at_once"])
+    return {
+        source: _slope({number: statistics.median(found) for number, found in of_source.items()})
+        for source, of_source in steps.items()
+    }
 
 
 def _slope(steps: dict[int, float]) -> Times:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import get_args
 
 from ..values.tokens import HandoverReason, Source, StopReason
@@ -25,14 +24,16 @@ from .json_schema import (
     ref,
     table,
 )
+from .served_models import MODEL_NAMES
 
 SOURCE: Schema = {"enum": list(get_args(Source))}
+MODEL: Schema = {"enum": list(MODEL_NAMES)}
 NOTHING: Schema = {"type": "array", "maxItems": 0}
 
 
-def answer_schemas(models: Sequence[str]) -> dict[str, Schema]:
+def answer_schemas() -> dict[str, Schema]:
     """Every schema that answers of the paths refer to."""
-    return {**_authors(), **_completions(models), **_responses(models), **_others()}
+    return {**_authors(), **_completions(), **_responses(), **_others()}
 
 
 def _authors() -> dict[str, Schema]:
@@ -75,7 +76,7 @@ def _authors() -> dict[str, Schema]:
     }
 
 
-def _completions(models: Sequence[str]) -> dict[str, Schema]:
+def _completions() -> dict[str, Schema]:
     said = table(role=const("assistant"), content=TEXT, refusal=NULL)
     delta = table("role", "content", role=const("assistant"), content=TEXT)
     chosen = {"token": TEXT, "logprob": NUMBER, "bytes": array(COUNT)}
@@ -90,7 +91,7 @@ def _completions(models: Sequence[str]) -> dict[str, Schema]:
             finish_reason=finishes,
             nudging=ref("Nudging"),
         )
-        return _completion(models, kind, choices=array(choice), usage=ref("Usage"))
+        return _completion(kind, choices=array(choice), usage=ref("Usage"))
 
     def chunk(kind: str, logprobs: str, **text: Schema) -> Schema:
         """Has a choice's opening, a piece of its text with the author, or its end."""
@@ -103,9 +104,7 @@ def _completions(models: Sequence[str]) -> dict[str, Schema]:
             nudging=author,
         )
         # its usage is named only where it was asked for
-        return _completion(
-            models, kind, "usage", choices=array(choice), usage=nullable(ref("Usage"))
-        )
+        return _completion(kind, "usage", choices=array(choice), usage=nullable(ref("Usage")))
 
     return {
         "ChatCompletion": whole("chat.completion", "ChatLogprobs", message=said),
@@ -131,12 +130,11 @@ def _completions(models: Sequence[str]) -> dict[str, Schema]:
     }
 
 
-def _completion(models: Sequence[str], kind: str, *optional: str, **fields: Schema) -> Schema:
-    model: Schema = {"enum": list(models)}
-    return table(*optional, id=TEXT, created=WHOLE, model=model, object=const(kind), **fields)
+def _completion(kind: str, *optional: str, **fields: Schema) -> Schema:
+    return table(*optional, id=TEXT, created=WHOLE, model=MODEL, object=const(kind), **fields)
 
 
-def _responses(models: Sequence[str]) -> dict[str, Schema]:
+def _responses() -> dict[str, Schema]:
     status = ["in_progress", "completed", "incomplete"]
     usage = table(
         input_tokens=COUNT,
@@ -161,7 +159,7 @@ def _responses(models: Sequence[str]) -> dict[str, Schema]:
             temperature=nullable(NUMBER),
             top_p=nullable(NUMBER),
             top_logprobs=COUNT,
-            model={"enum": list(models)},
+            model=MODEL,
             output=array(ref("ResponseMessage")),
             parallel_tool_calls=BOOL,
             previous_response_id=NULL,

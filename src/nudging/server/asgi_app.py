@@ -15,7 +15,6 @@ from starlette.types import ASGIApp
 
 from ..engines.base import Engine
 from ..errors import NudgingError
-from ..version import __version__
 from .answer_endpoint import AnswerEndpoint, ServerState
 from .answer_queue import AnswerQueue
 from .api_keys import ApiKeys
@@ -55,7 +54,7 @@ def make_app(
             metrics.watch(f"nudging_{source}_servers", "Servers in use.", partial(_up, engine))
     state = ServerState(served, queue, metrics, log_text)
     models = models_data(MODEL_NAMES, int(time.time()), served.config(), served.bounds)
-    described = document(MODEL_NAMES, __version__, ignore_unsupported=ignore_unsupported)
+    described = document(ignore_unsupported=ignore_unsupported)
     chat, text, response = [
         partial(read, ignore_unsupported=ignore_unsupported)
         for read in (chat_request, text_request, response_request)

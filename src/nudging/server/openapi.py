@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..version import __version__
 from .answer_schemas import answer_schemas
 from .json_schema import TEXT, Schema, ref, table
 from .request_schemas import request_schemas
-from .unsupported import IN_RESPONSES, UNSUPPORTED
 
 JSON = "application/json"
 ASKING = (400, 401, 403, 404, 408, 413, 429, 500, 502, 503, 504)
@@ -40,9 +40,9 @@ RESPONDING = (
 Data = dict[str, Any]
 
 
-def document(models: Sequence[str], version: str, *, ignore_unsupported: bool = False) -> Data:
-    """The document of a server with these models. `ignore_unsupported`: as of the server."""
-    refused = ({}, {}) if ignore_unsupported else (UNSUPPORTED, IN_RESPONSES)
+def document(*, ignore_unsupported: bool = False) -> Data:
+    """`ignore_unsupported`: as of the server."""
+    requests = request_schemas(ignore_unsupported=ignore_unsupported)
     header = {
         "RequestId": {
             "description": "The client's own x-request-id, or a new one.",
@@ -57,7 +57,7 @@ def document(models: Sequence[str], version: str, *, ignore_unsupported: bool = 
         "openapi": "3.1.0",
         "info": {
             "title": "nudging",
-            "version": version,
+            "version": __version__,
             "description": "A base model, nudged by a small aligned one, as one model. OpenAI's "
             "API, and what only a nudged answer has under `nudging`.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -65,7 +65,7 @@ def document(models: Sequence[str], version: str, *, ignore_unsupported: bool = 
         "security": [{"key": []}, {}],
         "paths": _paths(),
         "components": {
-            "schemas": {**request_schemas(models, *refused), **answer_schemas(models)},
+            "schemas": {**requests, **answer_schemas()},
             "headers": header,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },

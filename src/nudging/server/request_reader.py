@@ -17,7 +17,7 @@ from ..rule.config import Config
 from ..values.declared import declared
 from ..values.sampling import Sampling
 from .openai_errors import ApiError
-from .unsupported import IN_RESPONSES, UNSUPPORTED, check_supported
+from .unsupported import ELSEWHERE, IN_RESPONSES, UNSUPPORTED, check_supported
 
 Kind = Literal["chat", "text", "response"]
 
@@ -44,14 +44,6 @@ UNSET_BY_MINUS_ONE = ("max_tokens", "max_completion_tokens", "max_output_tokens"
 where they want no limit, and no certain seed."""
 RESPONSE_PARTS = ("input_text", "output_text", "text")
 PROBABILITIES = "message.output_text.logprobs"
-_GONE = "this server keeps no answers; send the whole conversation as input"
-ELSEWHERE: Mapping[str, str] = {
-    "previous_response_id": _GONE,
-    "conversation": _GONE,
-    "prompt": "this server keeps no prompts; send the text as instructions or input",
-    "background": "this server keeps no answers; leave it out and wait, or stream",
-}
-"""Fields of a response that name what another request left, or would leave, at the server."""
 OPTIONS = sorted({*declared(Config), *declared(Sampling)})
 """What a request may set under `nudging`."""
 ROLES: Mapping[str, Role] = {
@@ -128,10 +120,7 @@ def text_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -
 
 def response_request(body: Mapping[str, Any], *, ignore_unsupported: bool = False) -> AnswerRequest:
     """`ignore_unsupported`: as of `chat_request`."""
-    for name, why in ELSEWHERE.items():  # an answer would be one to another question
-        if body.get(name):
-            what = f"{name} is not supported: {why}"
-            raise ApiError(what, param=name, code="unsupported_parameter")
+    check_supported(body, ELSEWHERE, hint="")
     text = _field(body, "text", dict, "an object") or {}
     if not ignore_unsupported:
         check_supported({**body, "text.format": text.get("format")}, IN_RESPONSES)

@@ -6,7 +6,7 @@ server's answer shows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ..prompts.chat import MOST_MESSAGES
 from ..rule.config import Config
@@ -29,25 +29,49 @@ from .json_schema import (
     sampling_schema,
     table,
 )
-from .request_reader import ELSEWHERE, MOST_CHOICES, MOST_TOP, RESPONSE_PARTS, ROLES
-from .unsupported import Unsupported
+from .request_reader import MOST_CHOICES, MOST_TOP, RESPONSE_PARTS, ROLES
+from .served_models import MODEL_NAMES
+from .unsupported import ELSEWHERE, IN_RESPONSES, UNSUPPORTED, Unsupported
 
-Refusals = Mapping[str, Unsupported]
-"""Fields that are refused."""
 SAID: Schema = {"type": "string", "pattern": r"\S"}
 """A text that asks something."""
 TOP: Schema = {"type": "integer", "minimum": 0, "maximum": MOST_TOP}
 LENGTH: Schema = {"anyOf": [option_schema(declared(Config)["max_tokens"]), const(-1)]}
 """-1 counts as not given."""
+SHARED: Mapping[str, Schema] = {
+    **{name: option_schema(option) for name, option in declared(Sampling).items()},
+    "model": {"enum": list(MODEL_NAMES), "default": MODEL_NAMES[0]},
+    "max_tokens": {
+        **LENGTH,
+        "description": "Tokens of both models together. Not looked at beside the next.",
+    },
+    "max_completion_tokens": {**LENGTH, "description": "The same by its newer name."},
+    "seed": {
+        **WHOLE,
+        "description": "The same request with the same seed has the same answers, as far as "
+        "the engines repeat themselves. -1 counts as not given.",
+    },
+    "stop": {"anyOf": [TEXTS["items"], TEXTS]},
+    "stream": BOOL,
+    "stream_options": table("include_usage", include_usage=nullable(BOOL)),
+    "chat_template_kwargs": {
+        **VARIABLES,
+        "description": "Variables of the nudging model's chat template, such as "
+        "enable_thinking. The same as nudging.template_variables.",
+    },
+    "nudging": {
+        **ref("Options"),
+        "description": "Options of the rule and of sampling. Fields above that set the same "
+        "are not looked at.",
+    },
+}
+"""Fields that every request for an answer may have."""
+CHOICES: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_CHOICES}
 
 
-def request_schemas(
-    models: Sequence[str], unsupported: Refusals, in_responses: Refusals
-) -> dict[str, Schema]:
-    """Every schema that requests to the paths refer to. `in_responses`: fields that are refused in
-    a request for a response."""
-    refused = {name: field.schema() for name, field in unsupported.items()}
-    shared = {**_shared_fields(models), **refused}
+def request_schemas(*, ignore_unsupported: bool = False) -> dict[str, Schema]:
+    """Every schema that requests to the paths refer to. `ignore_unsupported`: as of the server."""
+    refused = {} if ignore_unsupported else _refused(UNSUPPORTED)
     messages = array(
         ref("Message"),
         minItems=1,
@@ -55,6 +79,7 @@ def request_schemas(
         description="A user's message last, but for system texts, which are joined into one.",
     )
     prompt = {"anyOf": [SAID, array(SAID, minItems=1)]}
+    shared = {**SHARED, "n": CHOICES, **refused}
     chat = {"logprobs": BOOL, "top_logprobs": {**TOP, "description": "Needs logprobs: true."}}
     text = {"logprobs": {"anyOf": [TOP, const(False)]}}
     conversation = {"model": TEXT, "chat_template_kwargs": VARIABLES, **refused}
@@ -71,51 +96,20 @@ def request_schemas(
         "TextPart": table(type=const("text"), text=TEXT),
         "TokenizeRequest": {"anyOf": tokenized},
         "DetokenizeRequest": _request({"tokens": array(WHOLE)}, {"model": TEXT}),
-        "ResponseRequest": _response_request(models, in_responses),
+        "ResponseRequest": _response({} if ignore_unsupported else _refused(IN_RESPONSES)),
         "ResponseItem": {"anyOf": [*map(_turn, ROLES), table(type=const("reasoning"))]},
         "ResponseTextPart": table(type={"enum": list(RESPONSE_PARTS)}, text=TEXT),
     }
 
 
-def _shared_fields(models: Sequence[str]) -> dict[str, Schema]:
-    """Fields that every request for an answer may have."""
-    drawn = {name: option_schema(option) for name, option in declared(Sampling).items()}
-    return {
-        **drawn,
-        "model": {"enum": list(models), "default": models[0]},
-        "max_tokens": {
-            **LENGTH,
-            "description": "Tokens of both models together. Not looked at beside the next.",
-        },
-        "max_completion_tokens": {**LENGTH, "description": "The same by its newer name."},
-        "seed": {
-            **WHOLE,
-            "description": "The same request with the same seed has the same answers, as far as "
-            "the engines repeat themselves. -1 counts as not given.",
-        },
-        "n": {"type": "integer", "minimum": 1, "maximum": MOST_CHOICES},
-        "stop": {"anyOf": [TEXTS["items"], TEXTS]},
-        "stream": BOOL,
-        "stream_options": table("include_usage", include_usage=nullable(BOOL)),
-        "chat_template_kwargs": {
-            **VARIABLES,
-            "description": "Variables of the nudging model's chat template, such as "
-            "enable_thinking. The same as nudging.template_variables.",
-        },
-        "nudging": {
-            **ref("Options"),
-            "description": "Options of the rule and of sampling. Fields above that set the same "
-            "are not looked at.",
-        },
-    }
+def _refused(fields: Mapping[str, Unsupported]) -> dict[str, Schema]:
+    return {name: field.schema() for name, field in fields.items()}
 
 
-def _response_request(models: Sequence[str], unsupported: Refusals) -> Schema:
-    shared = _shared_fields(models)
-    del shared["n"]  # it is refused, or ignored as any unknown field
+def _response(refused: dict[str, Schema]) -> Schema:
     text: Schema = {"type": "object"}
-    if "text.format" in unsupported:
-        text["properties"] = {"format": nullable(unsupported["text.format"].schema())}
+    if "text.format" in refused:
+        text["properties"] = {"format": nullable(refused.pop("text.format"))}
     own = {
         "instructions": {**TEXT, "description": "A system text."},
         "max_output_tokens": {**LENGTH, "description": "Tokens of both models together."},
@@ -126,15 +120,14 @@ def _response_request(models: Sequence[str], unsupported: Refusals) -> Schema:
         },
         "top_logprobs": TOP,
         "text": text,
-        **{name: Unsupported(why).schema() for name, why in ELSEWHERE.items()},
+        **_refused(ELSEWHERE),
     }
-    refused = {name: unsupported[name].schema() for name in unsupported if "." not in name}
     asked = {
         "anyOf": [SAID, array(ref("ResponseItem"), minItems=1, maxItems=MOST_MESSAGES)],
         "description": "A user's message last. Thoughts of other models (`reasoning`) are left "
         "out.",
     }
-    return _request({"input": asked}, {**shared, **refused, **own})
+    return _request({"input": asked}, {**SHARED, **refused, **own})
 
 
 def _request(needed: Mapping[str, Schema], others: Mapping[str, Schema]) -> Schema:

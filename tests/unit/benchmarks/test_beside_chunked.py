@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 from benchmarks import beside_chunked
-from benchmarks.beside_chunked import MEASURES, tie_gap
+from benchmarks.beside_chunked import tie_gap
 from benchmarks.chunked import Tally
 
-from nudging.bench import remote
 from nudging.bench.recording import TokenChoice
 from nudging.engines.spec import Spec
 from nudging.errors import ServerDown
@@ -63,12 +62,12 @@ class Client:
 def test_servers_are_compared_at_each_concurrency(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("bpe_openai")
     monkeypatch.setattr(beside_chunked, "Chunked", Client)
-    rows = gathered(remote.rows(servers(monkeypatch, "vllm"), MEASURES))
-    ways = ("default", "official", "chunked")
-    assert [row.case for row in rows] == [f"{way} c{c}" for c in (1, 16) for way in ways]
-    assert all(row.ratio_vs_base and row.base_passes_per_token for row in rows)
-    assert [row.identical for row in rows[:3]] == [None, False, None]
-    assert rows[1].tie_gap is not None
+    rows = gathered(beside_chunked.beside_chunked(servers(monkeypatch, "vllm")))
+    ways = ("base", "nudge", "auto", "official", "chunked")
+    assert [(row.at_once, row.way) for row in rows] == [(n, way) for n in (1, 2) for way in ways]
+    assert all(row.ms_per_token for row in rows)
+    assert [row.identical for row in rows[:5]] == [None, None, None, None, False]
+    assert rows[4].tie_gap is not None
 
 
 def test_a_server_that_fails_is_told_as_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,4 +78,4 @@ def test_a_server_that_fails_is_told_as_one_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(beside_chunked, "Chunked", Client)
     monkeypatch.setattr(Client, "answer", failing)
     with pytest.raises(ServerDown, match="no connection"):
-        gathered(remote.rows(servers(monkeypatch, "vllm"), MEASURES))
+        gathered(beside_chunked.beside_chunked(servers(monkeypatch, "vllm")))

@@ -18,7 +18,7 @@ import pytest
 from nudging import Answer, NudgedModel, Piece
 from nudging.aio import background_loop
 from nudging.drive.driver import drive
-from nudging.drive.streams import Side
+from nudging.drive.side import Side
 from nudging.engines.base import Want
 from nudging.engines.scripted import ScriptedEngine
 from nudging.errors import ConfigError, ContextOverflow, InputError, ServerDown

@@ -6,15 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nudging import Answer, NudgedModel
-from nudging.drive.speculate import Odds
+from nudging.drive.drafts import Odds
 from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
-from nudging.engines.pass_costs import PassCosts
 from nudging.errors import ModelError
 from nudging.prompts.chat import Part, Prompt
 from nudging.values.tokens import Step
@@ -49,11 +47,9 @@ def pair(
     agreement: float,
     *,
     slots: int = 1,
-    together: bool = False,
     words: Sequence[str] = WORDS,
 ) -> tuple[LocalEngine, LocalEngine]:
-    """`together`: both may compute at the same time."""
-    both: dict[str, Any] = {"slots": slots, "cores": 0 if together else None, "words": words}
+    both: dict[str, Any] = {"slots": slots, "words": words}
     base = EchoRuntime(seed, seed, **both)
     nudge = EchoRuntime(seed + 1, seed, agreement=agreement, end=0.02, **both)
     return LocalEngine("toy:base", base), LocalEngine("toy:nudge", nudge)
@@ -65,26 +61,26 @@ def same(one: Answer, other: Answer) -> None:
     assert one.decisions == other.decisions
 
 
-@given(seeds, options, depths, st.sampled_from([0.0, 0.5, 0.8, 1.0]), st.booleans())
+@given(seeds, options, depths, st.sampled_from([0.0, 0.5, 0.8, 1.0]))
 @settings(max_examples=400)
 def test_every_answer_is_the_same_with_and_without(
-    seed: int, options: dict[str, Any], depth: Any, agreement: float, together: bool
+    seed: int, options: dict[str, Any], depth: Any, agreement: float
 ) -> None:
-    base, nudge = pair(seed, agreement, together=together)
+    base, nudge = pair(seed, agreement)
     with NudgedModel(base, nudge, **options) as model:
         plain = model.answer("why 東?", speculate="off")
         same(model.answer("why 東?", speculate=depth), plain)
         same(model.answer("why 東?", speculate=depth), plain)  # with a warm cache
-    base, nudge = pair(seed, agreement, together=together)
+    base, nudge = pair(seed, agreement)
     same(NudgedModel(base, nudge, **options).answer("why 東?", speculate=depth), plain)
 
 
-@given(seeds, options, depths, st.sampled_from([0.5, 1.0]), st.booleans())
+@given(seeds, options, depths, st.sampled_from([0.5, 1.0]))
 @settings(max_examples=80)
 def test_and_so_in_scripts_without_spaces(
-    seed: int, options: dict[str, Any], depth: Any, agreement: float, together: bool
+    seed: int, options: dict[str, Any], depth: Any, agreement: float
 ) -> None:
-    base, nudge = pair(seed, agreement, together=together, words=UNSPACED)
+    base, nudge = pair(seed, agreement, words=UNSPACED)
     with NudgedModel(base, nudge, **options) as model:
         plain = model.answer("ไหน 東?", speculate="off")
         same(model.answer("ไหน 東?", speculate=depth), plain)
@@ -101,15 +97,15 @@ def test_models_that_never_agree_lose_time_only(
     same(model.answer("q", speculate=depth), model.answer("q", speculate="off"))
 
 
-@given(seeds, options, depths, st.integers(2, 5), st.booleans())
+@given(seeds, options, depths, st.integers(2, 5))
 @settings(max_examples=50)
 def test_many_at_once_are_what_each_is_alone(
-    seed: int, options: dict[str, Any], depth: Any, slots: int, together: bool
+    seed: int, options: dict[str, Any], depth: Any, slots: int
 ) -> None:
     questions = [f"question {i % 5}" for i in range(7)]
     with NudgedModel(*pair(seed, 0.8), **options) as alone:
         wanted = [alone.answer(question, speculate="off") for question in questions]
-    with NudgedModel(*pair(seed, 0.8, slots=slots, together=together), **options) as model:
+    with NudgedModel(*pair(seed, 0.8, slots=slots), **options) as model:
         found = list(model.map(questions, concurrency=6, speculate=depth))
     for one, other in zip(found, wanted, strict=True):
         assert isinstance(one, Answer)
@@ -131,12 +127,6 @@ def test_models_that_agree_save_passes() -> None:
     assert passes[8] < 0.5 * passes["off"]
 
 
-def test_models_that_compute_together_wait_for_each_other_less() -> None:
-    answer = NudgedModel(*pair(3, 0.7, together=True), guards="none").answer("q", max_tokens=80)
-    # What one made in vain while the other was asked counts as drafted.
-    assert answer.usage.nudge.drafted > answer.usage.nudge.emitted > 0
-
-
 def test_a_fixed_length_is_the_length() -> None:
     base, nudge = pair(3, 1.0)
     usage = NudgedModel(base, nudge, guards="none").answer("q", speculate=1, max_tokens=60).usage
@@ -152,80 +142,6 @@ def test_one_engine_for_both_is_not_speculated_on() -> None:
 
 
 # --- what the decision rests on -------------------------------------------------------------
-
-
-@given(st.floats(1e-4, 1), st.floats(0, 1), st.lists(st.integers(1, 16), min_size=20))
-def test_a_pace_finds_the_line_that_passes_lie_on(
-    fixed: float, share: float, sizes: list[int]
-) -> None:
-    costs = PassCosts()
-    for size in sizes:
-        costs.observe(size, fixed * (1 + share * size))
-    if max(sizes[-8:]) - min(sizes[-8:]) >= 4 and share >= 0.02:
-        assert costs.fixed + 4 * costs.each == pytest.approx(fixed * (1 + 4 * share), rel=0.15)
-    assert costs.once > 0
-
-
-def test_a_moment_of_a_busy_machine_does_not_change_a_pace() -> None:
-    costs = PassCosts()
-    for _ in range(30):
-        costs.observe(1, 0.02)
-        costs.observe(5, 0.03)
-    before = costs.once
-    costs.observe(1, 2.0)
-    assert costs.once < 1.5 * before
-
-
-def test_looking_ahead_costs_what_it_was_seen_to_cost() -> None:
-    costs = PassCosts()
-    for _ in range(30):
-        costs.observe(1, 0.010)
-        costs.observe(4, 0.013)
-        costs.observe(4, 0.073, ahead=3)
-    assert costs.once == pytest.approx(0.010, rel=0.1)
-    assert costs.ahead == pytest.approx(0.021, rel=0.15)
-
-
-@given(st.lists(st.tuples(st.integers(1, 17), st.floats(1e-3, 0.1), st.booleans()), min_size=5))
-def test_no_pass_is_ever_thought_to_be_for_nothing(
-    passes: list[tuple[int, float, bool]],
-) -> None:
-    costs = PassCosts()
-    for ids, seconds, looks in passes:
-        costs.observe(ids, seconds, ahead=ids - 1 if looks else 0)
-        assert costs.once > 0
-        assert costs.each >= 0
-        assert costs.ahead >= 0
-        assert costs.best_share(0) == 1
-
-
-def test_what_did_not_pay_is_tried_ever_more_seldom() -> None:
-    costs = PassCosts()
-    tried = []
-    for place in range(400):
-        costs.observe(1, 0.01)
-        if costs.is_due():
-            tried.append(place)
-    assert len(tried) == 4
-    costs.has_paid()
-    for _ in range(16):
-        costs.observe(1, 0.01)
-    assert costs.is_due()
-
-
-def test_as_many_share_a_pass_as_is_fastest() -> None:
-    costs = PassCosts()
-    assert costs.best_share(4) == 4  # not known yet
-    for _ in range(4):
-        for answers, seconds in ((1, 0.010), (2, 0.024), (3, 0.040), (4, 0.030)):
-            costs.observe(answers, seconds, answers)
-    assert [costs.best_share(most) for most in (1, 2, 3, 4)] == [1, 1, 1, 4]
-
-
-def test_reading_a_prompt_is_no_measure() -> None:
-    costs = PassCosts()
-    costs.observe(500, 3.0)
-    assert not costs.known
 
 
 def test_odds_follow_what_is_met() -> None:

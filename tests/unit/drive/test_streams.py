@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from nudging.drive.streams import Side, Stream
+from nudging.drive.side import Side
+from nudging.drive.streams import Stream
 from nudging.engines.base import Engine, Want
 from nudging.prompts.chat import Part, Prompt
 from nudging.rule.draft import Ask
@@ -171,8 +172,4 @@ def test_a_stream_that_is_full_stays_ended() -> None:
 
 def test_wants_differ_only_in_what_they_ask_for() -> None:
     """What an engine may do with a stream is no part of what a step is."""
-
-    async def nothing(text: bytes) -> bytes:
-        return b""
-
-    assert replace(Want(), stop_below=0.4, propose=nothing) == Want()
+    assert replace(Want(), stop_below=0.4, follows=b"this") == Want()

@@ -90,8 +90,12 @@ CHECKED = {
     "nudge": {"token_ms": 6.0, "again_ms": 5.0, "first_ms": 9.0},
 }
 BENCHED = [
-    {"case": f"default c{n}", "base_ms_per_token": b, "nudge_ms_per_token": s}
-    for n, b, s in ((1, 26.0, 17.0), (16, 5.0, 2.0))
+    {"suite": suite, "at_once": n, "way": way, "ms_per_token": ms}
+    for suite, n, way, ms in (
+        *(("remote", 1, "base", 26.0), ("remote", 1, "nudge", 17.0), ("remote", 1, "auto", 90.0)),
+        *(("remote", 16, "base", 4.0), ("remote", 16, "nudge", 2.0), ("many", 16, "base", 99.0)),
+        ("remote", 16, "base", 6.0),  # of another round
+    )
 ]
 
 

@@ -12,7 +12,6 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from nudging import __version__
 from nudging.rule.config import Config
 from nudging.server.answer_queue import Limits
 from nudging.server.bounds import read_bounds
@@ -24,7 +23,7 @@ from nudging.values.sampling import Sampling
 from tests.servers import CHAT, RESPONSES, TEXT, client, events, question
 
 ASKS = client(limits=Limits(128, 1024), max_tokens=20)
-DOCUMENT = document(MODEL_NAMES, __version__)
+DOCUMENT = document()
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 SCHEMA.app = ASKS.app
 PAGES = {"/"}

@@ -11,6 +11,7 @@ import pytest
 from starlette.types import Message as Sent
 
 from nudging.engines.local.local_engine import LocalEngine
+from nudging.engines.local.pass_thread import PASSES
 from nudging.engines.scripted import ScriptedEngine
 from nudging.server.answer_queue import AnswerQueue
 from nudging.server.api_keys import ApiKeys
@@ -104,8 +105,11 @@ def test_nothing_is_read_for_a_client_that_has_left(path: str, body: dict[str, A
     engine = LocalEngine("toy", Slow(1, 1), template="chatml")
     app = make_app(ServedModels(engine, engine), AnswerQueue(LIMITS), ApiKeys([]))
 
+    def hold() -> None:
+        free.wait()
+
     async def main() -> None:
-        engine._queue.submit(free.wait)
+        PASSES.call(hold)
         came = asyncio.Queue[Sent]()
         came.put_nowait({"type": "http.request", "body": json.dumps(body).encode()})
         came.put_nowait({"type": "http.disconnect"})

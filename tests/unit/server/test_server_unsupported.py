@@ -11,10 +11,8 @@ import openai.types
 import pytest
 from starlette.testclient import TestClient
 
-from nudging import __version__
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.server.openapi import document
-from nudging.server.served_models import MODEL_NAMES
 from nudging.server.unsupported import UNSUPPORTED
 from tests.servers import CHAT, TEXT, client, question
 from tests.toys import EchoRuntime
@@ -123,7 +121,7 @@ def tokens(*, ignored: bool = False) -> TestClient:
 
 @pytest.mark.parametrize("ignored", [False, True])
 def test_the_document_says_the_same(ignored: bool) -> None:
-    told = document(MODEL_NAMES, __version__, ignore_unsupported=ignored)
+    told = document(ignore_unsupported=ignored)
     for name in ("ChatCompletionRequest", "CompletionRequest"):
         whole = {"$ref": f"#/components/schemas/{name}", "components": told["components"]}
         for fields in ASKS:

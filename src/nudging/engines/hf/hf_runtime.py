@@ -37,7 +37,6 @@ class HfRuntime(Runtime):
 
     kind = "hf"
     at_once = 4  # docs/performance.md has what fewer and more of them cost
-    rows_last = True
 
     def __init__(self, model: Any, tokenizer: Any, *, n_ctx: int, slots: int | None = None) -> None:
         """`slots`: most answers at once; None for as many as there is memory for."""
@@ -58,8 +57,8 @@ class HfRuntime(Runtime):
         own = self.tokenizer = HfTokenizer(tokenizer, ends)
         # Some tokenizers have tokens of their own, such as one to pad with, that the model lacks.
         own.size = min(own.size, getattr(text, "vocab_size", own.size))
+        self._model = model
         self._passes, notes = passes_of(model, own.size, self.n_ctx)
-        self.together = self._passes.together
         self.rewinds = self._passes.rewinds
         self.bytes_per_token = self._passes.bytes_per_token
         self.room = room_of(model, self.bytes_per_token)
@@ -112,6 +111,9 @@ class HfRuntime(Runtime):
     def cut(self, length: int, slot: int = 0) -> int:
         return self._passes.cut(length, slot)
 
+    def copy(self, source: int, target: int, length: int) -> int:
+        return self._passes.copy(source, target, length)
+
     def grow(self, slots: int) -> bool:
         self._passes.grow(slots)
         self.slots = slots
@@ -119,6 +121,7 @@ class HfRuntime(Runtime):
 
     def close(self) -> None:
         self._passes.close()
+        self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

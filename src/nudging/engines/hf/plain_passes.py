@@ -25,7 +25,6 @@ class FoundRows(NamedTuple):
 class PlainPasses:
     """The caches of a model, and passes over them."""
 
-    together = False
     bytes_per_token: int | None = None
     """Known after a first pass."""
 
@@ -84,6 +83,9 @@ class PlainPasses:
                 self._caches[slot].crop(-surplus)
                 self._lengths[slot] = length
         return self._lengths[slot]
+
+    def copy(self, source: int, target: int, length: int) -> int:
+        return self.cut(0, target)
 
     def grow(self, slots: int) -> None:
         more = slots - len(self._caches)

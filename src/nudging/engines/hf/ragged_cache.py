@@ -91,6 +91,16 @@ class RaggedCache:
                 self._rebuild(lengths)
                 return
 
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Have a slot hold what another begins with."""
+        self.slots[target].length = 0
+        self.make_room({target: length})
+        old, new = self.slots[source].begin, self.slots[target].begin
+        for held in self._layers.values():
+            for store in held:
+                store[new : new + length] = store[old : old + length]
+        self.slots[target].length = length
+
     def _place(self, slot: Stretch, room: int) -> bool:
         """Find a gap for a slot that needs more room, and move it there."""
         others = sorted(

@@ -28,7 +28,6 @@ class _Chunk(NamedTuple):
 class RaggedPasses:
     """The caches of a model, and passes over them."""
 
-    together = True
     rewinds = True
 
     def __init__(self, model: Any, *, padded: bool = False) -> None:
@@ -98,6 +97,11 @@ class RaggedPasses:
         stretch = self._cache.slots[slot]
         stretch.length = min(length, stretch.length)
         return stretch.length
+
+    def copy(self, source: int, target: int, length: int) -> int:
+        with torch.inference_mode():
+            self._cache.copy(source, target, length)
+        return length
 
     def clear(self) -> None:
         """As new, but what is known of the model."""

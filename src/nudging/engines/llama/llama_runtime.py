@@ -85,7 +85,6 @@ class LlamaRuntime(Runtime):
     """A GGUF model in memory."""
 
     kind = "llama"
-    together = True
     at_once = 4  # docs/performance.md has what fewer and more of them cost
 
     def __init__(

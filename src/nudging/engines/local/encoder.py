@@ -6,6 +6,7 @@ no cache, no pass and no stream.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
@@ -17,6 +18,10 @@ from .vocabulary import Tokenizer
 _SHORT = 16
 """Bytes of a token: few texts have as many on average. To look for the longest takes a while."""
 
+_CROSSING = re.compile(rb"[a-z] [a-z]")
+_AT_A_TIME = 2048
+"""Tokens that are looked at in one go."""
+
 
 class PromptEncoder:
     """How one model reads texts. Called from its thread only."""
@@ -24,6 +29,8 @@ class PromptEncoder:
     def __init__(self, tokenizer: Tokenizer, n_ctx: int) -> None:
         self._tokenizer, self._n_ctx = tokenizer, n_ctx
         self.controls = any_of(tokenizer.controls)
+        self._seen = 0
+        self._crosses = any(_CROSSING.search(control.encode()) for control in tokenizer.controls)
 
     @cached_property
     def _pads(self) -> bool:
@@ -42,8 +49,21 @@ class PromptEncoder:
     def ids(self, prompt: Prompt, start: str) -> list[int]:
         """Those of the prompt and the answer so far, read as one text. Control tokens count only
         where they are not literal, so the text is divided around those that are."""
+        parts = (*prompt.parts, Part(start, literal=True))
+        written = not start and not prompt.parts[-1].literal  # by a template
+        return self._read(parts, prompt.add_special, written)
+
+    def more(self, text: str) -> list[int]:
+        """Those of a text that goes on with an answer, read from a seam (`grown_text.py`)."""
+        return self._read((Part(text, literal=True),), None)
+
+    def _read(
+        self, parts: Sequence[Part], add_special: bool | None, written: bool = False
+    ) -> list[int]:
+        """`add_special`: None for a text that is no beginning. `written`: white space at its end is
+        the template's."""
         ids: list[int] = []
-        plain, begins = "", True
+        plain, begins = "", add_special is not None
 
         def add(text: str, controls: bool) -> None:
             nonlocal begins
@@ -51,11 +71,11 @@ class PromptEncoder:
                 # To look for each of thousands of control tokens takes ten times as long.
                 controls = controls and self.controls.search(text) is not None
                 ids.extend(self._tokenizer.tokenize(text, controls=controls, begin=begins))
-                if begins and not prompt.add_special:
+                if begins and not add_special:
                     del ids[: len(self._tokenizer.tokenize("", controls=False, begin=True))]
                 begins = False
 
-        for part in (*prompt.parts, Part(start, literal=True)):
+        for part in parts:
             if not part.literal:
                 plain += part.text
                 continue
@@ -65,7 +85,6 @@ class PromptEncoder:
                 add(found[0], controls=False)
                 plain, rest = "", found.end()
             plain += part.text[rest:]
-        written = not start and not prompt.parts[-1].literal  # by a template
         if plain and plain[-1].isspace() and not written:
             # At the very end, some vocabularies (GPT-2's) read white space otherwise than before
             # a word, and their models then go on with more of it: so it is read before one.
@@ -77,6 +96,17 @@ class PromptEncoder:
             begins = before[1]
         add(plain, controls=True)
         return ids
+
+    def divides(self) -> bool:
+        """Whether no token goes on past a letter and the space after it, so that texts can be read
+        in parts that are divided there (`grown_text.py`). Looks at some more of the vocabulary at
+        each call, since all of it would hold others up; False until it has seen the whole."""
+        tokenizer, seen = self._tokenizer, self._seen
+        if seen < tokenizer.size:
+            self._seen = min(seen + _AT_A_TIME, tokenizer.size)
+            pieces = map(tokenizer.piece, range(seen, self._seen))
+            self._crosses = self._crosses or any(map(_CROSSING.search, pieces))
+        return self._seen == tokenizer.size and not self._crosses
 
     def has_one_of(self, words: Iterable[str]) -> bool:
         """Whether the vocabulary has a token for one of these."""

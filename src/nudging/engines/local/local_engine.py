@@ -1,32 +1,36 @@
 """What every engine with logits shares: streams of steps over a runtime and its tokenizer.
 
-The ids of a stream are those of the whole text, tokenised afresh where the stream begins, then the
-model's own. Who shares a pass is `pass_queue.py`'s to say.
+Who shares a pass is `schedule.py`'s to say, and `local_stream.py` keeps a stream's books.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Future
 from contextlib import aclosing
-from dataclasses import replace
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar
 
-from ...errors import TemplateError
+from ...errors import ModelError, TemplateError
 from ...prompts.chat import Message, Part, Prompt
 from ...prompts.chat_renderer import OPENINGS, ChatRenderer
 from ...prompts.sandbox import aside
 from ...prompts.templates import named_template, render
-from ...values.tokens import Candidate, Step
+from ...values.tokens import Step
 from ...values.variables import NONE, Variables
 from ..base import Capabilities, Engine, Want
 from ..pass_costs import PassCosts
-from .encoder import PromptEncoder
+from .local_model import LocalModel, Need
+from .local_stream import LocalStream, unreadable
 from .logits import Logits
-from .pass_queue import PassQueue, PassRequest
+from .pass_task import Claim, PassTask, Price
+from .pass_thread import PASSES
 from .runtime import Runtime
-from .slots import Slot
-from .steps import StepReader
+from .slots import Lease
 from .vocabulary import Vocabulary
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class LocalEngine(Engine):
@@ -45,10 +49,8 @@ class LocalEngine(Engine):
         self._runtime, self._tokenizer = runtime, runtime.tokenizer
         self._own_template = template is None
         self._template = named_template(template) if template else self._tokenizer.template
-        self._read = StepReader(runtime, spec).step
-        self._encoder = PromptEncoder(runtime.tokenizer, runtime.n_ctx)
-        self._queue = PassQueue(spec, runtime, self._encoder)
-        self.costs: PassCosts = self._queue.costs
+        self.model = LocalModel(spec, runtime)
+        self.costs: PassCosts = self.model.costs
         self._renderer = ChatRenderer(
             spec, self._rendered, self._first, variables, add_special=not self._own_template
         )
@@ -59,7 +61,6 @@ class LocalEngine(Engine):
             looks_ahead=runtime.rewinds,
             concurrency=runtime.most_slots,
             at_once=runtime.at_once,
-            cores=runtime.cores,
             n_ctx=runtime.n_ctx,
             token_bytes=runtime.bytes_per_token,
             room=runtime.room,
@@ -71,31 +72,28 @@ class LocalEngine(Engine):
     async def stream(
         self, prompt: Prompt, start: bytes, n: int, want: Want
     ) -> AsyncGenerator[Step, None]:
-        ids = await self._queue.run(self._encoder.ids, prompt, start.decode())
-        if len(ids) >= self._runtime.n_ctx and not start:
-            raise self._queue.overflow(len(ids))
-        text = start
-        spaced = not start and await self._queue.run(self._encoder.opens_with_space, prompt)
-        with self._queue.reading(prompt):
-            for _ in range(min(n, self._runtime.n_ctx - len(ids))):
-                guess = b""
-                if want.propose and not self._queue.knows(ids, len(text), want):
-                    guess = await want.propose(text)
-                find = self._step_finder(len(ids), len(text), want)
-                step = await self._queue.answer(PassRequest(ids, prompt, find, text, guess))
-                if spaced:
-                    step, spaced = _without_space(step), False
-                yield step
-                if step.is_end or step.id is None:
+        stream = LocalStream(self.model, prompt, want)
+        await self._run(stream.begin, start, n)
+        try:
+            for _ in range(n):
+                step = await self._task(NextStep(stream, want.follows))
+                if step is None:
                     return
-                ids.append(step.id)
-                text += step.text
+                yield step
+                if step.is_end:
+                    return
+        finally:
+            PASSES.call(stream.close)
+
+    def own_stream(self, prompt: Prompt, want: Want, *, must_write: bool) -> LocalStream:
+        """A stream for who is in the pass thread."""
+        return LocalStream(self.model, prompt, want, must_write=must_write)
 
     async def count(self, prompt: Prompt) -> int:
         return len(await self.ids(prompt))
 
     async def text_of(self, ids: Sequence[int]) -> str:
-        return await self._queue.run(self._encoder.text, ids)
+        return await self._run(self.model.encoder.text, ids)
 
     async def tokenizer_info(self) -> dict[str, Any]:
         found = {"tokenizer_class": self._runtime.kind, **self._tokenizer.template_tokens}
@@ -113,29 +111,31 @@ class LocalEngine(Engine):
             render,
             self._template,
             messages,
-            controls=self._encoder.controls,
+            controls=self.model.encoder.controls,
             tokens=self._tokenizer.template_tokens if self._own_template else {},
             variables=variables,
         )
 
     async def _first(self, prompt: Prompt) -> str:
         """Asked only of a model that could open a thought: it has a token for it."""
-        if await self._queue.run(self._encoder.has_one_of, OPENINGS):
+        if await self._run(self.model.encoder.has_one_of, OPENINGS):
             async with aclosing(self.stream(prompt, b"", 1, Want("nudge"))) as steps:
                 async for step in steps:
                     return step.control or step.text.decode(errors="replace")
         return ""
 
     async def forget(self) -> None:
-        await self._queue.forget()
+        await self._run(self.model.forget)
 
     async def aclose(self) -> None:
-        await self._queue.aclose()
+        if not self.model.closed:
+            self.model.closed = True  # now, for whoever asks before the thread gets to it
+            await PASSES.run(self._runtime.close)
 
     # --- whole distributions ----------------------------------------------------------------
 
     async def vocabulary(self) -> Vocabulary:
-        return await self._queue.run(self._tokenizer.vocabulary)
+        return await self._run(self._tokenizer.vocabulary)
 
     async def ids(self, prompt: Prompt) -> list[int]:
         """A prompt in the model's own tokens.
@@ -144,38 +144,105 @@ class LocalEngine(Engine):
             ContextOverflow: it can't fit, by its length alone. To read megabytes takes seconds, in
                 which all other answers wait.
         """
-        if tokens := await self._queue.run(self._encoder.too_long, prompt):
-            raise self._queue.overflow(tokens)
-        return await self._queue.run(self._encoder.ids, prompt, "")
+        if tokens := await self._run(self.model.encoder.too_long, prompt):
+            raise self.model.overflow(tokens)
+        return await self._run(self.model.encoder.ids, prompt, "")
 
     async def logits(self, prompt: Prompt, ids: Sequence[int]) -> Logits:
         """The raw logits after `ids`: a prompt and what was written after it, by whomever."""
-
-        def find(slot: Slot, _: int) -> Logits | None:
-            row = slot.row(len(ids))
-            return None if row is None else self._runtime.whole(row).copy()
-
-        with self._queue.reading(prompt):
-            return await self._queue.answer(PassRequest(ids, prompt, find))
+        if not ids:
+            raise unreadable()
+        if len(ids) > self._runtime.n_ctx:
+            raise self.model.overflow(len(ids))
+        return await self._task(WholeRow(Need(self.model, Lease(), ids, None)))
 
     async def read(self, logits: Logits, position: int, want: Want) -> Step:
         """The step at a position of the answer, in bytes, that a row of logits amounts to: one that
         was put together from rows of this model and others."""
-        return await self._queue.run(self._read, logits, position, want)
+        return await self._run(self.model.read, logits, position, want)
 
-    def _step_finder(self, n: int, position: int, want: Want) -> Callable[[Slot, int], Step | None]:
-        def find(slot: Slot, rows: int) -> Step | None:
-            step = slot.recall(n, position, want, self._read)
-            return None if step is None else replace(step, pass_rows=rows)
+    async def _run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._check_open()
+        return await PASSES.run(job, *args, **kwargs)
 
-        return find
+    async def _task(self, task: _Awaited[T]) -> T:
+        self._check_open()
+        PASSES.add(task)
+        try:
+            return await asyncio.wrap_future(task.result)
+        finally:
+            if not task.result.done() or task.result.cancelled():
+                PASSES.remove(task)
+
+    def _check_open(self) -> None:
+        if self.model.closed:
+            raise ModelError(f"{self.spec} is closed")
 
 
-def _without_space(step: Step) -> Step:
-    """A step whose tokens begin with a space that is the vocabulary's. A space alone is text."""
+class _Awaited(PassTask, Generic[T]):
+    """One thing that somebody in an event loop waits for."""
 
-    def bare(text: bytes) -> bytes:
-        return text[1:] if text.startswith(b" ") and len(text) > 1 else text
+    comes_back = True
 
-    top = tuple(Candidate(bare(text), prob) for text, prob in step.top)
-    return replace(step, text=bare(step.text), top=top)
+    def __init__(self) -> None:
+        self.result: Future[T] = Future()
+
+    def _give(self, found: T) -> None:
+        if not self.result.done():
+            self.result.set_result(found)
+
+    def fail(self, error: BaseException) -> None:
+        self.close()
+        if not self.result.done():
+            self.result.set_exception(error)
+
+
+class NextStep(_Awaited[Step | None]):
+    """The next step of a stream, None at its end."""
+
+    def __init__(self, stream: LocalStream, follows: bytes) -> None:
+        super().__init__()
+        self._stream, self._follows = stream, follows
+        self._need: Need | None = None
+
+    def claims(self) -> Sequence[Claim]:
+        return [self._stream.claim()]
+
+    def advance(self) -> Need | None:
+        found = self._stream.draw(self._need)
+        if isinstance(found, Need):
+            self._need = found
+            return found
+        self.close()
+        self._give(found)
+        return None
+
+    def guess(self, price: Price | None) -> Sequence[int]:
+        written = self._stream.written
+        follows = self._follows if self._follows.startswith(written) else b""
+        return self._stream.ahead(follows[len(written) :])
+
+    def close(self) -> None:
+        self._stream.lease.at_work = False
+
+
+class WholeRow(_Awaited[Logits]):
+    """A whole row of logits."""
+
+    def __init__(self, need: Need) -> None:
+        super().__init__()
+        self._need = need
+
+    def claims(self) -> Sequence[Claim]:
+        return [Claim(self._need.model, self._need.lease, self._need.ids)]
+
+    def advance(self) -> Need | None:
+        if self._need.row is None:
+            return self._need
+        self.close()
+        self._give(self._need.row)
+        return None
+
+    def close(self) -> None:
+        if self._need.lease.slot is not None:
+            self._need.lease.slot.free()

@@ -43,14 +43,8 @@ class Runtime(ABC):
     """Caches that there can be."""
     at_once: int | None = None
     """Answers at once that are fastest, where that is fewer than there can be caches."""
-    cores: int | None = None
-    """Cores that a pass over one id keeps busy, where that is known."""
-    together: bool = False
-    """Whether `forward_many` computes several slots in one pass."""
     rewinds: bool = True
     """A cache can be cut anywhere without being computed again."""
-    rows_last: bool = False
-    """Rows of a pass stay readable after the next one."""
     bytes_per_token: int | None = None
     """Memory that a cache takes for each id that it holds, where that is known."""
     room: int | None = None
@@ -60,7 +54,7 @@ class Runtime(ABC):
     @abstractmethod
     def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Rows:
         """Append `ids`, at least one, to a cache. Logits of the last `rows` of them, at least one,
-        shape (rows, vocabulary); may be a view that the next call overwrites, unless `rows_last`.
+        shape (rows, vocabulary); may be a view that the next call overwrites.
         If it raises, that cache is empty."""
 
     def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
@@ -81,6 +75,11 @@ class Runtime(ABC):
         """Keep the first `length` ids of a cache, or fewer if the model can't go back so far.
         The number kept."""
 
+    def copy(self, source: int, target: int, length: int) -> int:
+        """Have a cache begin with what another begins with, and hold nothing else. `length`: ids
+        that are wanted of it. The number that it then holds; the default can't, so none."""
+        return self.cut(0, target)
+
     def thin(self, row: Any, want: Want, number: float | None) -> ThinRow:
         """What a step needs of a row, computed where the row is. `number`: what a draw is made
         by, from 0 to 1; None for the likeliest token. The default takes a whole row of numpy's."""
@@ -96,8 +95,9 @@ class Runtime(ABC):
         return np.array(sorted(self.tokenizer.ends), dtype=np.intp)
 
     def grow(self, slots: int) -> bool:
-        """Make room for more caches, at most `most_slots`. Whether those that there were hold what
-        they held; if not, all are empty. Where there is no room, `slots` stays as it was."""
+        """Make room for more caches, at most `most_slots`. Returns whether what they hold was kept;
+        if not, all are empty. Where there is no room, `slots` and what they hold stay as they
+        were."""
         raise NotImplementedError  # only where `most_slots` is more than one
 
     @abstractmethod

@@ -1,79 +1,70 @@
-"""The books of a runtime's caches: which ids each holds, and which steps are known on them."""
+"""The caches of a runtime: which ids each holds, which steps are known on them, and whose they are.
+
+An answer holds a slot for each of its models until it ends, so that its text is read once. While
+it is not at work (its reader pauses), another answer may take the slot; it then reads its text
+again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ...values.text import common_prefix
 from ...values.tokens import Step
 from ..base import Want
-from .runtime import Rows
 
-Read = Callable[[Any, int, Want], Step]
-"""A row of logits, at a position of the answer, as a step."""
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """Somebody's claim to one slot of a model."""
+
+    slot: Slot | None = None
+    at_work: bool = False
+    """Whether the slot is needed now. If not, it can be given to others."""
 
 
 @dataclass(slots=True, eq=False)
 class Slot:
+    """One cache, and what is known of the text in it."""
+
     number: int
     held: list[int] = field(default_factory=list)
     """Ids that the cache holds."""
+    lease: Lease | None = None
     used: int = 0
-    """When it was last worked on."""
+    """When it was last given to somebody."""
     _steps: dict[int, tuple[int, Want, Step]] = field(default_factory=dict)
-    """Steps that were read, by the number of ids before them."""
-    _first: int = 0
-    _rows: Rows | None = None
-    """Logits of the latest pass, of which the first stands after `_first` ids."""
+    """Steps that were computed, by the number of ids before them."""
 
     def shares(self, ids: Sequence[int]) -> int:
         return common_prefix(self.held, ids)
 
-    def knows(self, ids: Sequence[int], position: int, want: Want) -> bool:
-        """Whether the step after `ids` is there without a pass."""
+    def recall(self, ids: Sequence[int], position: int, want: Want) -> Step | None:
+        """The step after these ids, if it is known."""
         n = len(ids)
-        if n > len(self.held) or self.shares(ids) < n:
-            return False
-        return self._has_row(n) or self._steps.get(n, ())[:2] == (position, want)
-
-    def recall(self, n: int, position: int, want: Want, read: Read) -> Step | None:
-        """The step after the first `n` ids of the cache, if it is known."""
         found = self._steps.get(n)
-        if found is not None and found[:2] == (position, want):
-            return replace(found[2], pass_rows=-1)
-        row = self.row(n)
-        if row is None:
+        if found is None or found[:2] != (position, want) or self.shares(ids) < n:
             return None
-        step = replace(read(row, position, want), pass_rows=0)
-        self._steps[n] = (position, want, step)
+        step = found[2]
+        if step.pass_rows >= 0:
+            self._steps[n] = (position, want, replace(step, pass_rows=-1))
         return step
 
-    def row(self, n: int) -> Any | None:
-        """The logits after the first `n` ids, if they are there; the next pass overwrites them."""
-        rows = self._rows  # another thread may drop them meanwhile
-        return rows[n - self._first] if rows is not None and self._has_row(n) else None
-
-    def _has_row(self, n: int) -> bool:
-        rows = self._rows
-        return rows is not None and 0 <= n - self._first < len(rows)
+    def learn(self, n: int, position: int, want: Want, step: Step) -> None:
+        """What a pass says of the step after the first `n` ids."""
+        self._steps[n] = (position, want, step)
 
     def cut(self, length: int) -> None:
         """The cache holds its first `length` ids only."""
         if length < len(self.held):
             del self.held[length:]
             self._steps = {n: found for n, found in self._steps.items() if n <= length}
-        self.drop_rows()
 
-    def add(self, ids: Iterable[int], rows: Rows) -> None:
-        """A pass has added ids; `rows` are the logits after the last of them."""
-        self.held.extend(ids)
-        self._rows, self._first = rows, len(self.held) - len(rows) + 1
-
-    def drop_rows(self) -> None:
-        """The next pass overwrites the logits of the one before."""
-        self._rows = None
+    def free(self) -> None:
+        if self.lease is not None:
+            self.lease.slot = None
+            self.lease = None
 
 
 class Slots:
@@ -89,21 +80,37 @@ class Slots:
     def __iter__(self) -> Iterator[Slot]:
         return iter(self._slots)
 
-    def grow(self, count: int) -> None:
+    def extend(self, count: int) -> None:
+        """There are so many slots now."""
         self._slots += [Slot(number) for number in range(len(self._slots), count)]
 
-    def knows(self, ids: Sequence[int], position: int, want: Want) -> bool:
-        return any(slot.knows(ids, position, want) for slot in self._slots)
-
-    def choose(self, ids: Sequence[int], taken: Collection[Slot]) -> Slot | None:
-        """The slot to continue in, but none of `taken`: the one that holds most of the text, unless
-        that is but a beginning that it shares with another text; then the one longest unused."""
+    def give(self, lease: Lease, ids: Sequence[int], *, idle: bool = False) -> bool:
+        """Give a slot to a lease, for a text that begins with `ids`: one that nobody holds, or,
+        with `idle`, one whose holder is not at work. Whether there was one."""
+        slot = self._best(
+            [
+                slot
+                for slot in self._slots
+                if slot.lease is None or (idle and not slot.lease.at_work)
+            ],
+            ids,
+        )
+        if slot is None:
+            return False
+        slot.free()
         self._clock += 1
-        free = [slot for slot in self._slots if slot not in taken]
-        if not free:
+        slot.used = self._clock
+        slot.lease, lease.slot = lease, slot
+        return True
+
+    @staticmethod
+    def _best(slots: Iterable[Slot], ids: Sequence[int]) -> Slot | None:
+        """The slot that holds most of a text, unless that is but a beginning that it shares with
+        another text; then the one that has not been used for longest."""
+        slots = list(slots)
+        if not slots:
             return None
-        best = max(free, key=lambda slot: (slot.shares(ids), -slot.used))
+        best = max(slots, key=lambda slot: (slot.shares(ids), -slot.used))
         if 2 * best.shares(ids) < len(best.held):
-            best = min(free, key=lambda slot: (bool(slot.held), slot.used))
-        best.used = self._clock
+            return min(slots, key=lambda slot: (bool(slot.held), slot.used))
         return best

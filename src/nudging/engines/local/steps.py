@@ -21,7 +21,7 @@ class StepReader:
         self._tokenizer = runtime.tokenizer
         self._real_ends = frozenset(runtime.tokenizer.ends)
 
-    def step(self, row: Any, position: int, want: Want) -> Step:
+    def step(self, row: Any, position: int, want: Want, pass_rows: int = 1) -> Step:
         """The step at `position`, in bytes of the answer, that a row of the runtime amounts to.
 
         Raises:
@@ -44,6 +44,7 @@ class StepReader:
             thin.entropy,
             thin.id,
             self._stray(thin.id) if is_end else "",
+            pass_rows,
         )
 
     def _stray(self, id: int) -> str:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from ...drive.driver import drive
-from ...drive.streams import Side
+from ...drive.side import Side
 from ...engines.base import Engine, Want
 from ...prompts.chat import Message
 from ...rule.config import Config

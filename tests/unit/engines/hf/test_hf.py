@@ -221,7 +221,7 @@ def test_what_an_engine_says_of_itself(folder: str) -> None:
         assert not engine.capabilities.notes
         shown = await engine.render([Message("user", "say <|im_end|>")])
         assert "".join(part.text for part in shown.parts if part.literal) == "<|im_end|>"
-        ids = await engine._queue.run(engine._encoder.ids, shown, "")
+        ids = await engine.ids(shown)
         assert ids.count(2) == 1  # the template's, not the user's
         await engine.aclose()
         small = open_spec(f"hf:{folder}?n_ctx=64&template=gemma&dtype=bfloat16")

@@ -125,7 +125,7 @@ def test_others_keep_their_plain_passes(name: str) -> None:
     passes, notes = passes_of(model, SIZE, 2048)
     assert isinstance(passes, PlainPasses)
     assert notes == (ALONE,)
-    assert not passes.together
+    assert isinstance(passes, PlainPasses)
     held = Held(model, passes, 3)
     for _ in range(6):
         held.some_run()
@@ -133,7 +133,7 @@ def test_others_keep_their_plain_passes(name: str) -> None:
 
 def test_a_recurrent_model_keeps_its_plain_passes() -> None:
     runtime = HfRuntime(made(lfm, byte_level()), byte_level(), n_ctx=64)
-    assert not runtime.together
+    assert isinstance(runtime._passes, PlainPasses)
     assert not runtime.rewinds
     assert RECURRENT in runtime.notes
 
@@ -175,9 +175,9 @@ def test_positions_that_depend_on_the_longest_text_are_refused() -> None:
     more = {"rope_parameters": rope, "original_max_position_embeddings": 128}
     model = family("phi3", {"pad_token_id": 0, **more})
     passes, notes = passes_of(model, SIZE, 129)
-    assert not passes.together
+    assert isinstance(passes, PlainPasses)
     assert "n_ctx=128" in notes[0]
-    assert passes_of(model, SIZE, 128)[0].together
+    assert isinstance(passes_of(model, SIZE, 128)[0], RaggedPasses)
 
 
 # --- the cache ------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_long_prompts_are_read_in_chunks(rows: int) -> None:
 def test_slots_grow_and_keep_what_they_hold() -> None:
     model = made(gemma, byte_level())
     runtime = HfRuntime(model, byte_level(), n_ctx=4096)
-    assert runtime.together
+    assert isinstance(runtime._passes, RaggedPasses)
     runtime.forward([5, 6, 7], 1)
     assert runtime.grow(3)
     found = runtime.forward_many([SlotInput(2, [9, 8], 2), SlotInput(0, [4], 1)])
@@ -285,10 +285,9 @@ def test_slots_grow_and_keep_what_they_hold() -> None:
     np.testing.assert_allclose(found[1], afresh(model, [5, 6, 7, 4])[-1:], atol=1e-4)
 
 
-def test_rows_last() -> None:
+def test_rows_stay_readable_after_other_passes() -> None:
     model = made(gemma, byte_level())
     runtime = HfRuntime(model, byte_level(), n_ctx=4096)
-    assert runtime.rows_last
     found = runtime.forward([5, 6, 7], 2)
     for token in range(5):
         runtime.forward([token], 1)

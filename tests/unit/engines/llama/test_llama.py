@@ -232,7 +232,7 @@ def test_typed_control_tokens_stay_text_in_an_engine(tiny_path: Path) -> None:
     async def read() -> list[int]:
         engine = open_llama(parse_spec(f"llama:{tiny_path}"))
         try:
-            return engine._encoder.ids(await engine.render(conversation(f"{MARK}hello", "")), "")
+            return await engine.ids(await engine.render(conversation(f"{MARK}hello", "")))
         finally:
             await engine.aclose()
 

@@ -9,10 +9,8 @@ import pytest
 
 from nudging import NudgedModel
 from nudging.engines.base import Want
-from nudging.engines.local.encoder import PromptEncoder
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.local.logits import Logits
-from nudging.engines.local.pass_queue import PassQueue, PassRequest
 from nudging.engines.local.runtime import Rows, SlotInput
 from nudging.errors import InputError, ModelError
 from nudging.prompts.chat import Part, Prompt
@@ -21,10 +19,6 @@ from tests.toys import ToyRuntime
 
 ASKED = Prompt((Part("why?"),))
 WANT = Want()
-
-
-async def guess(_: bytes) -> bytes:
-    return b"abc"
 
 
 def steps(engine: LocalEngine, prompt: Prompt = ASKED, want: Want = WANT) -> list[Step]:
@@ -67,7 +61,7 @@ class ShortRows(ToyRuntime):
     ],
 )
 def test_rows_that_were_not_asked_for_are_an_error(runtime: type[ToyRuntime], says: str) -> None:
-    want = Want(propose=guess if runtime is OneRow else None)
+    want = Want(follows=b"abc" if runtime is OneRow else b"")
     engine = LocalEngine("own:toy", runtime(1))
     for _ in range(2):  # nor is anything kept of them
         with pytest.raises(ModelError, match=f"own:toy {says}"):
@@ -81,15 +75,6 @@ def test_a_pass_that_lacks_an_answer_is_an_error() -> None:
 
     with pytest.raises(ValueError, match="shorter"):
         steps(LocalEngine("own:toy", Fewer(1)))
-
-
-def test_what_a_pass_does_not_answer_is_an_error() -> None:
-    """Whatever the cause: it must not be waited for."""
-    runtime = ToyRuntime(1)
-    queue = PassQueue("own:toy", runtime, PromptEncoder(runtime, runtime.n_ctx))
-    request: PassRequest[int] = PassRequest([1, 2], ASKED, lambda slot, rows: None)
-    with pytest.raises(ModelError, match="own:toy did not compute"):
-        asyncio.run(asyncio.wait_for(queue.answer(request), 20))
 
 
 # --- a prompt of nothing --------------------------------------------------------------------

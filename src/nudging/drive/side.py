@@ -1,0 +1,19 @@
+"""One model's part in an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..engines.base import Engine, Want
+from ..prompts.chat import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One model's part in an answer."""
+
+    engine: Engine
+    prompt: Prompt
+    want: Want
+    must_write: bool = False
+    """A control token in place of the first word is an error, for there would be no answer."""

@@ -1,0 +1,59 @@
+"""The suites, each on models that cost nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from nudging.bench.bench_table import lines
+from nudging.bench.deep import deep
+from nudging.bench.overhead import overhead
+from nudging.bench.pair import pair
+from nudging.bench.questions import QUESTIONS
+from nudging.bench.remote import remote
+from nudging.bench.suite import Workload
+from nudging.errors import UsageError
+from tests.bench_servers import gathered, servers
+
+
+def test_a_pair_is_the_one_that_is_named() -> None:
+    request = Workload(QUESTIONS, 1, 8, base="scripted:base", nudge="scripted:nudge")
+    rows = gathered(pair(request))
+    assert [row.way for row in rows] == ["base", "nudge", "off", "auto"]
+    assert all(row.ms_per_token for row in rows)
+    assert rows[-1].identical is True
+
+
+def test_overhead_is_measured_in_each_way_of_calling() -> None:
+    stages = overhead(Workload(QUESTIONS, 1, 24))
+    rows = gathered(stages)
+    assert [row.way for row in rows] == ["sync", "async", "map"] * 2
+    assert [row.key for row in rows] == stages[0].keys
+    assert all(row.own_ms_per_token and row.ms_per_token is None for row in rows)
+    assert len(lines(rows)) == 3
+
+
+def test_servers_are_measured_alone_and_nudged(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = gathered(remote(servers(monkeypatch, "llamacpp")))
+    ways = ["base", "nudge", "auto"]
+    assert [(row.at_once, row.way) for row in rows] == [(n, way) for n in (1, 2) for way in ways]
+    assert all(row.ms_per_token and row.engine == "llamacpp" for row in rows)
+    assert all(row.base_passes_per_token for row in rows[2::3])
+
+
+def test_two_servers_are_needed() -> None:
+    with pytest.raises(UsageError, match="needs two servers"):
+        remote(Workload(QUESTIONS, base="http://127.0.0.1:1/v1"))
+
+
+def test_a_deeper_base_model_is_measured_at_once_and_one_by_one() -> None:
+    stages = deep(Workload(QUESTIONS, 2, deeper=(4, 8), rounds=1))  # no model is opened
+    assert [stage.keys[0].models for stage in stages] == ["x4", "x8"]
+    for stage in stages:
+        assert [(key.at_once, key.way, key.sample) for key in stage.keys] == [
+            *((16, way, "round 1") for way in ("base", "auto")),
+            *(
+                (1, way, f"question {number}")
+                for number in (1, 2)
+                for way in ("base", "nudge", "off", "auto")
+            ),
+        ]

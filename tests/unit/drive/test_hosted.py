@@ -1,0 +1,253 @@
+"""Answers of models in this process share their passes, and each is what it is alone."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nudging import Answer, NudgedModel, Piece
+from nudging.drive.hosted import UNREAD
+from nudging.engines.base import Want
+from nudging.engines.local.local_engine import LocalEngine
+from nudging.engines.local.pass_thread import PASSES
+from nudging.engines.local.runtime import Rows, SlotInput
+from nudging.errors import ModelError, NudgingError
+from nudging.prompts.chat import Part, Prompt
+from tests.toys import EchoRuntime
+
+seeds = st.integers(0, 10**6)
+
+
+class Watched(EchoRuntime):
+    """Says what its passes were over, and can be held up."""
+
+    def __init__(self, seed: int, slots: int = 64, **options: Any) -> None:
+        super().__init__(seed, 1, slots=slots, **options)
+        self.works: list[list[SlotInput]] = []
+        self.free = threading.Event()
+        self.free.set()
+
+    def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
+        self.free.wait()
+        self.works.append(list(works))
+        return super().forward_many(works)
+
+
+def pair(slots: int = 64, agreement: float = 0.7, **options: Any) -> tuple[Watched, Watched]:
+    return Watched(1, slots, **options), Watched(2, slots, agreement=agreement, **options)
+
+
+def model_of(base: Watched, nudge: Watched, **options: Any) -> NudgedModel:
+    engines = LocalEngine("base", base), LocalEngine("nudge", nudge)
+    return NudgedModel(*engines, guards="none", **options)
+
+
+plans = st.lists(
+    st.tuples(
+        st.integers(0, 9),  # question
+        st.integers(1, 60),  # tokens
+        st.sampled_from(["auto", "off", 1, 3]),
+        st.sampled_from([0.2, 0.4, 0.7]),
+        st.integers(0, 12),  # turns of the event loop before it comes
+        st.none() | st.integers(0, 20),  # pieces after which its reader leaves
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(plans, st.integers(1, 48), st.sampled_from(["default", "paper", "official"]))
+@settings(max_examples=60)
+def test_answers_that_come_and_go_are_what_each_is_alone(
+    plan: list[Any], slots: int, preset: Any
+) -> None:
+    wanted: dict[Any, Answer] = {}
+    with model_of(*pair(1), preset=preset) as alone:
+        for question, tokens, _, gamma, _, _ in plan:
+            key = (question, tokens, gamma)
+            if key not in wanted:
+                wanted[key] = alone.answer(
+                    f"q{question}", max_tokens=tokens, gamma=gamma, speculate="off"
+                )
+
+    async def one(model: NudgedModel, each: Any) -> None:
+        question, tokens, speculate, gamma, turns, leaves = each
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        stream = model.stream(f"q{question}", max_tokens=tokens, gamma=gamma, speculate=speculate)
+        full = wanted[question, tokens, gamma]
+        text, pieces = "", 0
+        async with stream:
+            async for piece in stream:
+                if leaves is not None and pieces >= leaves:
+                    break
+                assert isinstance(piece, Piece)
+                text += piece.text
+                pieces += 1
+            else:
+                assert stream.answer.spans == full.spans
+                assert stream.answer.stop_reason == full.stop_reason
+                assert stream.answer.decisions == full.decisions
+        assert full.text.startswith(text)
+
+    async def all_of_them() -> None:
+        base, nudge = pair(slots)
+        async with model_of(base, nudge, preset=preset) as model:
+            await asyncio.wait_for(asyncio.gather(*(one(model, each) for each in plan)), 120)
+            for engine in (model.base, model.nudge):  # nothing is held any more
+                assert isinstance(engine, LocalEngine)
+                assert await PASSES.run(_held, engine) == 0
+            await asyncio.wait_for(model.answer_async("q", max_tokens=3), 30)
+
+    asyncio.run(all_of_them())
+
+
+def _held(engine: LocalEngine) -> int:
+    return sum(slot.lease is not None for slot in engine.model._slots)
+
+
+def test_many_answers_share_passes() -> None:
+    alone, together = pair(), pair()
+    with model_of(*alone, max_tokens=40, speculate="off") as model:
+        list(model.map([f"q{i}" for i in range(16)], concurrency=1))
+    with model_of(*together, max_tokens=40, speculate="off") as model:
+        list(model.map([f"q{i}" for i in range(16)], concurrency=16))
+    for one, many in zip(alone, together, strict=True):
+        assert len(many.works) < 0.7 * len(one.works)
+        rows = sum(len(works) for works in many.works)
+        assert rows <= 1.1 * sum(len(works) for works in one.works)
+
+
+def test_a_reader_that_stays_away_pauses_its_answer_and_no_other() -> None:
+    base, nudge = pair(slots=2)
+
+    async def run() -> None:
+        async with model_of(base, nudge, max_tokens=400, speculate="off") as model:
+            first = model.stream("first")
+            pieces = aiter(first)
+            await anext(pieces)
+            for question in ("second", "third"):
+                answer = model.answer_async(question, max_tokens=300)
+                assert (await asyncio.wait_for(answer, 60)).usage.tokens == 300
+            made = len(base.works)
+            await asyncio.sleep(0.05)
+            assert len(base.works) == made  # nothing is computed for who does not read
+            rest = [piece async for piece in pieces]
+            assert len(rest) > UNREAD
+            assert first.answer.usage.tokens == 400
+
+    asyncio.run(run())
+    with model_of(*pair(), max_tokens=400, speculate="off") as model:
+        assert model.answer("first").usage.tokens == 400
+
+
+def test_a_long_prompt_is_read_in_pieces_beside_others() -> None:
+    base, nudge = pair()
+    base.n_ctx = nudge.n_ctx = 40_000
+
+    async def run() -> None:
+        async with model_of(base, nudge, speculate="off") as model:
+            others = [
+                asyncio.create_task(model.answer_async(f"q{i}", max_tokens=200)) for i in range(3)
+            ]
+            await asyncio.sleep(0.02)
+            long = model.answer_async("why " * 1500, max_tokens=5)
+            await asyncio.wait_for(asyncio.gather(long, *others), 120)
+
+    asyncio.run(run())
+    for runtime in (base, nudge):
+        mixed = [works for works in runtime.works if len(works) > 1]
+        assert mixed
+        assert max(len(work.ids) for works in mixed for work in works) <= 512
+        assert max(len(work.ids) for works in runtime.works for work in works) <= 512
+
+
+def test_a_beginning_that_many_share_is_read_once() -> None:
+    base, nudge = pair()
+    with model_of(base, nudge, speculate="off", max_tokens=5) as model:
+        found = list(model.map(["why " * 200 + f"q{i}" for i in range(20)], concurrency=20))
+    with model_of(*pair(slots=1), speculate="off", max_tokens=5) as model:
+        wanted = [model.answer("why " * 200 + f"q{i}") for i in range(20)]
+    for one, other in zip(found, wanted, strict=True):
+        assert isinstance(one, Answer)
+        assert one.spans == other.spans
+    for runtime in (base, nudge):
+        assert 400 < runtime.computed < 2 * 800 + 20 * 100  # bytes are tokens here
+
+
+def test_no_answer_starves() -> None:
+    """A model that seems dear runs in the end, though another always has more to do."""
+    base, nudge = pair()
+
+    async def run() -> None:
+        async with model_of(base, nudge, speculate="off") as model:
+            assert isinstance(model.base, LocalEngine)
+            for _ in range(9):
+                model.base.costs.observe(1, 1, 1, 1000.0)
+            busy = [asyncio.create_task(_drafts(model.nudge, f"n{i}", 3000)) for i in range(8)]
+            answer = await asyncio.wait_for(model.answer_async("q", max_tokens=20), 60)
+            assert answer.usage.tokens == 20
+            assert not all(task.done() for task in busy)
+            for task in busy:
+                task.cancel()
+            await asyncio.gather(*busy, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+async def _drafts(engine: Any, text: str, steps: int) -> None:
+    prompt = Prompt((Part(text),))
+    async with aclosing(engine.stream(prompt, b"", steps, Want("nudge"))) as found:
+        async for _ in found:
+            pass
+
+
+def test_leaving_frees_the_slot_at_once() -> None:
+    base, nudge = pair(slots=1)
+
+    async def run() -> None:
+        async with model_of(base, nudge, max_tokens=3000) as model:
+            first = asyncio.create_task(model.answer_async("first"))
+            await asyncio.sleep(0.02)
+            second = asyncio.create_task(model.answer_async("second", max_tokens=4))
+            await asyncio.sleep(0.02)
+            assert not second.done()  # there is no slot
+            first.cancel()
+            assert (await asyncio.wait_for(second, 30)).usage.tokens == 4
+
+    asyncio.run(run())
+
+
+def test_a_failing_pass_ends_those_in_it_and_no_others() -> None:
+    class Failing(Watched):
+        def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
+            if len(self.works) == 5:
+                self.works.append([])
+                raise ModelError("out of memory")
+            return super().forward_many(works)
+
+    base, nudge = Failing(1), Watched(2, agreement=0.5)
+    with model_of(base, nudge, max_tokens=40) as model:
+        found = list(model.map(["q"] * 3, concurrency=3))
+        assert any(isinstance(each, NudgingError) for each in found)
+        again = list(model.map(["q"] * 3, concurrency=3))
+    with model_of(*pair(agreement=0.5), max_tokens=40) as sound:
+        wanted = sound.answer("q")
+    assert all(isinstance(each, Answer) and each.spans == wanted.spans for each in again)
+
+
+def test_a_trigger_of_ones_own_that_fails_fails_its_answer_only() -> None:
+    def trigger(step: Any) -> bool:
+        raise ZeroDivisionError
+
+    with model_of(*pair(), max_tokens=40) as model:
+        with pytest.raises(ZeroDivisionError):
+            model.answer("q", trigger=trigger)
+        assert model.answer("q").usage.tokens == 40
