@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import weakref
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,11 +11,13 @@ import numpy as np
 from ...errors import MissingExtra, ModelError
 from ..base import Want
 from ..local.logits import Logits, ThinRow
+from ..local.openmp import short_waits
 from ..local.runtime import Rows, Runtime, SlotInput
 from .hf_tokenizer import HfTokenizer
 
 try:
-    import torch
+    with short_waits():
+        import torch
 
     from .cache_memory import answers_at_once, room_of
     from .ragged_probe import passes_of
@@ -25,9 +25,6 @@ try:
 except ImportError:
     raise MissingExtra("the hf engine", "hf") from None
 
-_WHOLE = 4
-"""Latest passes whose logits are kept as they are. Of older ones, rows are held for long of which
-the others are gone."""
 _SERIAL = 32_000
 """Numbers that torch converts without waking its threads, which costs more than it saves."""
 
@@ -64,7 +61,6 @@ class HfRuntime(Runtime):
         self.room = room_of(model, self.bytes_per_token)
         self.most_slots = slots or answers_at_once(self.room, self.n_ctx)
         self.notes = (*own.notes, *notes)
-        self._latest: deque[weakref.ref[PassLogits]] = deque()
         self._buffer = np.empty(0, np.float32)
 
     def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Rows:
@@ -79,16 +75,11 @@ class HfRuntime(Runtime):
                 hint="lower ?parallel= or ?n_ctx=, or use ?dtype=bfloat16",
             ) from None
         passes: dict[int, PassLogits] = {}
-        rows: list[Rows] = []
+        rows = []
         for logits, begin, end in found:
             if id(logits) not in passes:
                 passes[id(logits)] = PassLogits(logits, self._end_ids)
             rows.append(LogitRows(passes[id(logits)], begin, end))
-        self._latest += map(weakref.ref, passes.values())
-        while len(self._latest) > _WHOLE:
-            older = self._latest.popleft()()
-            if older is not None:
-                older.part()
         return rows
 
     def thin(self, row: Any, want: Want, number: float | None) -> ThinRow:
@@ -112,7 +103,10 @@ class HfRuntime(Runtime):
         return self._passes.cut(length, slot)
 
     def copy(self, source: int, target: int, length: int) -> int:
-        return self._passes.copy(source, target, length)
+        try:
+            return self._passes.copy(source, target, length)
+        except torch.OutOfMemoryError:
+            return self.cut(0, target)
 
     def grow(self, slots: int) -> bool:
         self._passes.grow(slots)

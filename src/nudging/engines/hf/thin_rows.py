@@ -8,7 +8,6 @@ would start its threads for each small step.
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,7 +34,6 @@ class PassLogits:
         """`ends`: ids by which the model ends its turn."""
         self.logits = logits
         self._ends = ends
-        self._rows: weakref.WeakSet[LogitRows] = weakref.WeakSet()
         self._thin: list[ThinRow] = []
         self._top_k, self._entropy = 0, False
 
@@ -50,16 +48,6 @@ class PassLogits:
         return found._replace(
             top=found.top[: want.top_k], entropy=found.entropy if want.entropy else None
         )
-
-    def add(self, rows: LogitRows) -> None:
-        self._rows.add(rows)
-
-    def part(self) -> None:
-        """Give rows that are still held a tensor of their own, where most of the pass is not."""
-        held = list(self._rows)
-        if 2 * sum(map(len, held)) <= len(self.logits):
-            for rows in held:
-                rows.move(PassLogits(rows.logits.clone(), self._ends), 0, len(rows))
 
 
 class LogitRow:
@@ -83,11 +71,7 @@ class LogitRows:
     """Those of one slot."""
 
     def __init__(self, passed: PassLogits, begin: int, end: int) -> None:
-        self.move(passed, begin, end)
-
-    def move(self, passed: PassLogits, begin: int, end: int) -> None:
         self._pass, self._places = passed, range(begin, end)
-        passed.add(self)
 
     def __len__(self) -> int:
         return len(self._places)

@@ -84,17 +84,3 @@ def test_all_rows_are_reduced_by_the_first_that_is_read(monkeypatch: pytest.Monk
     assert rows[0].thin(Want(entropy=True)).entropy
     assert rows[1].thin(Want(top_k=5)).top
     assert reduced == [(3, False), (5, False), (5, True)]
-
-
-def test_a_row_that_is_held_for_long_does_not_hold_its_pass() -> None:
-    passed = PassLogits(torch.arange(12.0).reshape(6, 2), ENDS[:1])
-    rows = [LogitRows(passed, place, place + 1) for place in range(6)]
-    passed.part()
-    assert len(rows[4].logits.untyped_storage()) == 12 * 4
-    kept = rows[4]
-    del rows
-    passed.part()
-    assert len(kept.logits.untyped_storage()) == 2 * 4
-    assert kept.logits.tolist() == [[8.0, 9.0]]
-    assert len(kept) == 1
-    assert kept[0].thin(Want()).id == 1
