@@ -19,8 +19,6 @@ from ..engines.local.pass_task import Price
 from ..values.text import common_prefix, complete
 from ..values.tokens import Step
 
-_FAIR = 0.5
-"""Before anything is measured: a chance that is worth a draft."""
 MOST = 16
 """Most tokens that are drafted ahead where measurement decides."""
 TAIL = 16
@@ -184,8 +182,8 @@ class Drafter:
         if len(guess.parts) >= MOST:
             return 0.0
         chance = guess.reach * self._drafts.usual
-        if price is None:
-            return math.inf if chance > _FAIR else 0.0
+        if price is None:  # a few passes without drafts say what one costs
+            return 0.0
         worth, costs = chance * price.share - price.more, self._base.model.costs
         if worth > self._nudge.model.costs.by_rows.of(1):
             costs.has_paid()
@@ -197,7 +195,7 @@ class Drafter:
         """Whether to look at one more token, of which `reach` is the chance that it is met."""
         if self._how != "auto":
             return taken < self._how
-        return price is None or reach * price.share > price.more
+        return price is not None and reach * price.share > price.more
 
     # --- look-up in the text --------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 from .local_model import LocalModel
-from .pass_task import PassTask, Place
+from .pass_task import Made, PassTask, Place
 from .schedule import next_pass
 from .slots import Lease
 
@@ -42,7 +42,7 @@ class PassThread:
         self._waiting: dict[PassTask, Place] = {}
         self._freed = False
         """Whether slots may have become free since tasks last tried to enter."""
-        self._passes = 0
+        self._made = Made()
         self._coming: dict[LocalModel, tuple[int, float]] = {}
         """How many tasks in the last pass of a model come back, and until when they are waited
         for."""
@@ -123,7 +123,8 @@ class PassThread:
             if need is None or error is not None:
                 self._end(task, error)
             elif task not in self._waiting or self._waiting[task].need is not need:
-                self._waiting[task] = Place(task, need, self._passes)
+                self._waiting.pop(task, None)  # the first are those that have waited for longest
+                self._waiting[task] = Place(task, need, self._made)
         news, self._news = self._news, {}
         for loop, jobs in news.items():
             with suppress(RuntimeError):  # the loop is closed, and so is who waited in it
@@ -160,12 +161,13 @@ class PassThread:
         waiting: dict[LocalModel, list[Place]] = {}
         for place in self._waiting.values():
             waiting.setdefault(place.need.model, []).append(place)
-        members = next_pass(waiting, self._passes)
+        members = next_pass(waiting, self._made)
         model = members[0].need.model
         if self._waits_for_more(model, len(members)):
             return
-        self._passes += 1
         model.run([member.need for member in members])
+        usual = model.costs.by_rows.of(len(members))
+        self._made = Made(self._made.passes + 1, self._made.seconds + usual)
         self._ready = [member.task for member in members]
         coming = sum(task.comes_back for task in self._ready)
         self._coming[model] = (
