@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
@@ -20,34 +19,7 @@ from nudging.engines.local.pass_thread import PASSES
 from nudging.engines.local.runtime import Rows, SlotInput
 from nudging.errors import ModelError, NudgingError
 from nudging.prompts.chat import Part, Prompt
-from tests.toys import EchoRuntime
-
-seeds = st.integers(0, 10**6)
-
-
-class Watched(EchoRuntime):
-    """Says what its passes were over, and can be held up."""
-
-    def __init__(self, seed: int, slots: int = 64, **options: Any) -> None:
-        super().__init__(seed, 1, slots=slots, **options)
-        self.works: list[list[SlotInput]] = []
-        self.free = threading.Event()
-        self.free.set()
-
-    def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
-        self.free.wait()
-        self.works.append(list(works))
-        return super().forward_many(works)
-
-
-def pair(slots: int = 64, agreement: float = 0.7, **options: Any) -> tuple[Watched, Watched]:
-    return Watched(1, slots, **options), Watched(2, slots, agreement=agreement, **options)
-
-
-def model_of(base: Watched, nudge: Watched, **options: Any) -> NudgedModel:
-    engines = LocalEngine("base", base), LocalEngine("nudge", nudge)
-    return NudgedModel(*engines, guards="none", **options)
-
+from tests.hosted_toys import Watched, held, model_of, pair
 
 plans = st.lists(
     st.tuples(
@@ -103,14 +75,10 @@ def test_answers_that_come_and_go_are_what_each_is_alone(
             await asyncio.wait_for(asyncio.gather(*(one(model, each) for each in plan)), 120)
             for engine in (model.base, model.nudge):  # nothing is held any more
                 assert isinstance(engine, LocalEngine)
-                assert await PASSES.run(_held, engine) == 0
+                assert await PASSES.run(held, engine) == 0
             await asyncio.wait_for(model.answer_async("q", max_tokens=3), 30)
 
     asyncio.run(all_of_them())
-
-
-def _held(engine: LocalEngine) -> int:
-    return sum(slot.lease is not None for slot in engine.model._slots)
 
 
 def test_many_answers_share_passes() -> None:
