@@ -22,6 +22,8 @@ _STEP = 1.3
 _USUAL = 0.06
 """What one more row costs of a pass with one, before it is known: so it is for small models on
 processors."""
+_CLEARLY = 0.85
+"""What is cheaper by less than this may be so by chance."""
 _READING = 4
 """Ids for each row, from which on a pass is one that reads texts."""
 _SOON, _SELDOM = 16, 512
@@ -80,7 +82,7 @@ class CostCurve:
         """The size, of those up to `most`, at which each costs least: on some processors two take
         longer together than one after the other. The largest, unless another is clearly better."""
         sizes = {most, *(max(1, round(size)) for size, _ in self.points() if size <= most)}
-        return min(sizes, key=lambda size: self.of(size) / size * (0.95 if size == most else 1))
+        return min(sizes, key=lambda size: self.of(size) / size * (_CLEARLY if size == most else 1))
 
     def points(self) -> list[tuple[float, float]]:
         """What was measured, each no lower than the one before: more never costs less."""

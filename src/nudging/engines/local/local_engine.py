@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import Future
-from contextlib import aclosing
+from concurrent.futures import Future, InvalidStateError
+from contextlib import aclosing, suppress
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from ...errors import ModelError, TemplateError
+from ...errors import TemplateError
 from ...prompts.chat import Message, Part, Prompt
 from ...prompts.chat_renderer import OPENINGS, ChatRenderer
 from ...prompts.sandbox import aside
@@ -129,8 +129,7 @@ class LocalEngine(Engine):
 
     async def aclose(self) -> None:
         if not self.model.closed:
-            self.model.closed = True  # now, for whoever asks before the thread gets to it
-            await PASSES.run(self._runtime.close)
+            await PASSES.close(self.model)
 
     # --- whole distributions ----------------------------------------------------------------
 
@@ -154,7 +153,7 @@ class LocalEngine(Engine):
             raise unreadable()
         if len(ids) > self._runtime.n_ctx:
             raise self.model.overflow(len(ids))
-        return await self._task(WholeRow(Need(self.model, Lease(), ids, None)))
+        return await self._task(WholeRow(Need(self.model, Lease(), tuple(ids), None)))
 
     async def read(self, logits: Logits, position: int, want: Want) -> Step:
         """The step at a position of the answer, in bytes, that a row of logits amounts to: one that
@@ -162,11 +161,13 @@ class LocalEngine(Engine):
         return await self._run(self.model.read, logits, position, want)
 
     async def _run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        self._check_open()
-        return await PASSES.run(job, *args, **kwargs)
+        def checked() -> T:
+            self.model.check_open()
+            return job(*args, **kwargs)
+
+        return await PASSES.run(checked)
 
     async def _task(self, task: _Awaited[T]) -> T:
-        self._check_open()
         PASSES.add(task)
         try:
             return await asyncio.wrap_future(task.result)
@@ -174,26 +175,23 @@ class LocalEngine(Engine):
             if not task.result.done() or task.result.cancelled():
                 PASSES.remove(task)
 
-    def _check_open(self) -> None:
-        if self.model.closed:
-            raise ModelError(f"{self.spec} is closed")
-
 
 class _Awaited(PassTask, Generic[T]):
     """One thing that somebody in an event loop waits for."""
 
     comes_back = True
 
-    def __init__(self) -> None:
+    def __init__(self, model: LocalModel, lease: Lease) -> None:
+        self.models, self.leases = {model}, [lease]
         self.result: Future[T] = Future()
 
     def _give(self, found: T) -> None:
-        if not self.result.done():
+        with suppress(InvalidStateError):  # who waited has just left
             self.result.set_result(found)
 
     def fail(self, error: BaseException) -> None:
         self.close()
-        if not self.result.done():
+        with suppress(InvalidStateError):
             self.result.set_exception(error)
 
 
@@ -201,7 +199,7 @@ class NextStep(_Awaited[Step | None]):
     """The next step of a stream, None at its end."""
 
     def __init__(self, stream: LocalStream, follows: bytes) -> None:
-        super().__init__()
+        super().__init__(stream.model, stream.lease)
         self._stream, self._follows = stream, follows
         self._need: Need | None = None
 
@@ -230,7 +228,7 @@ class WholeRow(_Awaited[Logits]):
     """A whole row of logits."""
 
     def __init__(self, need: Need) -> None:
-        super().__init__()
+        super().__init__(need.model, need.lease)
         self._need = need
 
     def claims(self) -> Sequence[Claim]:

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ...errors import InputError, ModelError
+from ...errors import InputError
 from ...prompts.chat import Prompt
 from ...values.text import complete
 from ...values.tokens import Candidate, ModelUsage, Step
@@ -63,12 +63,12 @@ class LocalStream:
             ContextOverflow: the prompt does not fit. InputError: there is nothing to continue.
         """
         model = self.model
-        self._ids = self._text.ids(start.decode())
-        if not self._ids:
+        ids = self._text.ids(start.decode())
+        if not ids:
             raise unreadable()
-        if len(self._ids) >= model.runtime.n_ctx and not start:
-            raise model.overflow(len(self._ids))
-        self._limit = min(n, model.runtime.n_ctx - len(self._ids))
+        if len(ids) >= model.runtime.n_ctx and not start:
+            raise model.overflow(len(ids))
+        self._ids, self._limit = ids, min(n, model.runtime.n_ctx - len(ids))
         self._spaced = not start and model.encoder.opens_with_space(self._prompt)
         self._start, self._data = len(start), start
         self.steps, self._ends = [], [len(start)]
@@ -93,12 +93,12 @@ class LocalStream:
         this said before, if it is asked for again."""
         if self.has_ended:
             return None
-        if self.model.closed:
-            raise ModelError(f"{self.model.spec} is closed")
         slot = self.lease.slot
         step = slot.recall(self._ids, len(self._data), self._want) if slot else None
         if step is None:
-            return need or Need(self.model, self.lease, self._ids, self._want, len(self._data))
+            if need is None or need.ids is not self._ids:
+                need = Need(self.model, self.lease, self._ids, self._want, len(self._data))
+            return need
         if self._spaced:
             step, self._spaced = _without_space(step), False
         if step.control and self._must_write and not self._data.strip():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +31,10 @@ class Claim(NamedTuple):
 class PassTask(ABC):
     """All methods are called in the pass thread."""
 
+    models: Set[LocalModel]
+    """Those that it needs."""
+    leases: Collection[Lease]
+    """Of the slots that it needs."""
     comes_back = False
     """Once it is over, its owner is likely to bring another at once."""
 

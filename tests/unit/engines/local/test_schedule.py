@@ -22,6 +22,7 @@ class Waiting(PassTask):
     """A task whose draft can be extended by a pass of another model, worth so much."""
 
     def __init__(self, worth: Callable[[Price | None], float] = lambda price: 0.0) -> None:
+        self.models, self.leases = set[LocalModel](), list[Lease]()
         self._worth = worth
         self.draft: Need | None = None
         self.price: Price | None = None
