@@ -60,7 +60,7 @@ class LocalEngine(Engine):
             keyed_draws=True,
             looks_ahead=runtime.rewinds,
             concurrency=runtime.most_slots,
-            at_once=runtime.at_once,
+            at_once=runtime.at_once and min(runtime.at_once, runtime.most_slots),
             n_ctx=runtime.n_ctx,
             token_bytes=runtime.bytes_per_token,
             room=runtime.room,
