@@ -150,6 +150,8 @@ class HostedAnswer(PassTask):
                 raise RuntimeError("a rule asked for the middle of a stream that is not open")
             stream.begin(ask.start, ask.n)
             index = 0
+        if self._drafter is not None and ask.source == "base":
+            self._drafter.asked(ask.text)
         if index < len(stream.steps):
             return stream.steps[index]
         found = stream.draw(self._need)
@@ -157,7 +159,7 @@ class HostedAnswer(PassTask):
             if self._need is None:
                 self._since = time.perf_counter()
                 if self._drafter is not None and ask.source == "base":
-                    self._drafter.asked(ask.text)
+                    self._drafter.needs_pass(ask.text)
             self._need = found
         elif self._need is not None:
             stream.seconds += time.perf_counter() - self._since

@@ -62,6 +62,8 @@ class LocalEngine(Engine):
             concurrency=runtime.most_slots,
             at_once=runtime.at_once,
             n_ctx=runtime.n_ctx,
+            token_bytes=runtime.bytes_per_token,
+            room=runtime.room,
             notes=runtime.notes,
         )
 

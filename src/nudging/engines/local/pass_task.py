@@ -66,11 +66,19 @@ class PassTask(ABC):
         return ()
 
 
+class Made(NamedTuple):
+    """Passes that were made up to some moment, of all models."""
+
+    passes: int = 0
+    seconds: float = 0.0
+    """By what such passes usually take."""
+
+
 @dataclass(slots=True, eq=False)
 class Place:
     """A task that waits for a pass."""
 
     task: PassTask
     need: Need
-    since: int
-    """Passes that had been made when the wait began."""
+    since: Made
+    """What had been made when the wait began."""

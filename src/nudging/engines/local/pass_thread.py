@@ -25,7 +25,7 @@ from ...aio import background_loop
 from ...errors import ModelError
 from .entrance import Entrance
 from .local_model import LocalModel, own_error
-from .pass_task import PassTask, Place
+from .pass_task import Made, PassTask, Place
 from .schedule import next_pass
 
 P = ParamSpec("P")
@@ -51,7 +51,7 @@ class PassThread:
         """Who waits for a pass; of those that wait for one model, the longest first."""
         self._freed = False
         """Whether slots may have become free since tasks were last let in."""
-        self._passes = 0
+        self._made = Made()
         self._put_off = False
         """Whether the next pass has been put off, for others to join it."""
         self._coming: WeakKeyDictionary[LocalModel, tuple[int, float]] = WeakKeyDictionary()
@@ -93,7 +93,7 @@ class PassThread:
     def add(self, task: PassTask) -> None:
         """Begin a task, or go on with one that waited for its reader."""
         self._refuse_itself()
-        self.call(lambda: self._entrance.come(task, self._passes))
+        self.call(lambda: self._entrance.come(task, self._made.passes))
 
     def remove(self, task: PassTask) -> None:
         """Give a task up."""
@@ -164,7 +164,7 @@ class PassThread:
 
     def _let_in(self) -> None:
         self._freed = False
-        for task, error in self._entrance.let_in(self._passes):
+        for task, error in self._entrance.let_in(self._made.passes):
             if error is None:
                 self._ready.append(task)
             else:
@@ -181,7 +181,7 @@ class PassThread:
                 before = self._waiting.get(task)
                 if need is not None and (before is None or before.need is not need):
                     self._waiting.pop(task, None)
-                    self._waiting[task] = Place(task, need, self._passes)
+                    self._waiting[task] = Place(task, need, self._made)
             except BaseException as error:
                 self._end(task, error)
             else:
@@ -213,14 +213,15 @@ class PassThread:
         waiting: dict[LocalModel, list[Place]] = {}
         for place in self._waiting.values():
             waiting.setdefault(place.need.model, []).append(place)
-        members = next_pass(waiting, self._passes)
+        members = next_pass(waiting, self._made)
         model = members[0].need.model
         if self._waits_for_more(model, len(members)):
             return
-        self._passes += 1
         model.run([member.need for member in members])
+        usual = model.costs.by_rows.of(len(members))
+        self._made = Made(self._made.passes + 1, self._made.seconds + usual)
         for place in waiting.get(model, ()):
-            place.since = self._passes  # also of a text of which only a piece was read
+            place.since = self._made  # also of a text of which only a piece was read
         self._ready.extend(member.task for member in members)
         coming = sum(task.comes_back for task in self._ready)
         until = time.perf_counter() + _JOIN_WAIT * model.costs.by_rows.of(coming)
