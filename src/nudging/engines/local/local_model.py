@@ -157,7 +157,7 @@ class LocalModel:
             need.slot.held.extend(work.ids)
             try:
                 self._learn(need, rows)
-            except Exception as error:  # one answer's, and no other's
+            except Exception as error:  # one answer's, unless it is in what was but guessed
                 need.error = error
         self.costs.observe(
             len(works),
@@ -227,15 +227,10 @@ class LocalModel:
             return
         position = need.position
         for place in range(len(rows)):
-            try:
-                step = self.read(rows[place], position, need.want, 0 if place else len(rows))
-                slot.learn(n + place, position, need.want, step)
-                if place < len(need.ahead):
-                    position += len(self.runtime.tokenizer.piece(need.ahead[place]))
-            except Exception:
-                if place:  # nobody may ever ask for it; who does meets the error then
-                    return
-                raise
+            step = self.read(rows[place], position, need.want, 0 if place else len(rows))
+            slot.learn(n + place, position, need.want, step)
+            if place < len(need.ahead):
+                position += len(self.runtime.tokenizer.piece(need.ahead[place]))
 
     def _check(self, work: SlotInput, rows: Rows) -> None:
         """Refuse rows that were not asked for: who waits for the others would wait for ever."""
