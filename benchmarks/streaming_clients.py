@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nudging import NudgedModel
 from nudging.bench.questions import QUESTIONS
@@ -102,7 +102,7 @@ class Clients:
         client.hang_up(rudely=False)
 
 
-def events(piece: bytes) -> Iterator[dict[str, object]]:
+def events(piece: bytes) -> Iterator[dict[str, Any]]:
     """The data of the events in one write of the server's, which holds whole ones."""
     for line in piece.decode().split("\n\n"):
         if line.startswith("data: {"):

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 
-from ..engines.local.local_engine import LocalEngine
+from ..engines.local.in_process import InProcess
 from ..engines.local.local_model import Need
 from ..engines.local.local_stream import LocalStream
 from ..engines.local.pass_task import Claim, PassTask, Price
@@ -101,7 +101,7 @@ class HostedAnswer(PassTask):
     # --- in the pass thread -------------------------------------------------------------------
 
     def claims(self) -> Sequence[Claim]:
-        return [stream.claim() for stream in self._asked]
+        return [claim for stream in self._asked for claim in stream.claims()]
 
     def advance(self) -> Need | None:
         while not self._over:
@@ -130,12 +130,12 @@ class HostedAnswer(PassTask):
 
     def _pause(self) -> None:
         for stream in self._streams.values():
-            stream.lease.at_work = False
+            stream.set_at_work(False)
         self._paused = True
         if self._said - self._taken <= UNREAD:  # it has just been read
             self._paused = False
             for stream in self._streams.values():
-                stream.lease.at_work = True
+                stream.set_at_work(True)
 
     def _answer(self, ask: Ask) -> Step | Need | None:
         stream = self._streams[ask.source]
@@ -198,5 +198,5 @@ class HostedAnswer(PassTask):
 
 
 def _stream(side: Side) -> LocalStream:
-    assert isinstance(side.engine, LocalEngine)
+    assert isinstance(side.engine, InProcess)
     return side.engine.own_stream(side.prompt, side.want, must_write=side.must_write)

@@ -99,8 +99,8 @@ class Nudging(Rule):
 
         begin = 0
         while (at := (yield from draft.next_word(begin, self.config.words))) is not None:
-            if (stopped := (yield from self._take_early(draft, at, handover))) is not None:
-                return stopped
+            if (over := (yield from self._take_early(draft, at, handover))) is not None:
+                return over
             if self.config.takeover == "word":
                 stopped = yield from self._take(draft, at, handover)
                 return stopped or (yield from self._base_turn(None))

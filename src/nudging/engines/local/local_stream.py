@@ -46,10 +46,15 @@ class LocalStream:
         self._spaced = False
         self._calls = self._drafted = self._forwards = self._ahead = self._met = 0
 
-    def claim(self) -> Claim:
-        """The slot that the stream needs."""
+    def claims(self) -> Sequence[Claim]:
+        """The slots that the stream needs."""
+        self._check_open()
         self._ids = self._ids or self._text.ids("")
-        return Claim(self.model, self.lease, self._ids)
+        return [Claim(self.model, self.lease, self._ids)]
+
+    def set_at_work(self, at_work: bool) -> None:
+        """Whether its slots are needed now."""
+        self.lease.at_work = at_work
 
     @property
     def written(self) -> bytes:
@@ -62,6 +67,7 @@ class LocalStream:
         Raises:
             ContextOverflow: the prompt does not fit. InputError: there is nothing to continue.
         """
+        self._check_open()
         model = self.model
         self._ids = self._text.ids(start.decode())
         if not self._ids:
@@ -93,8 +99,7 @@ class LocalStream:
         this said before, if it is asked for again."""
         if self.has_ended:
             return None
-        if self.model.closed:
-            raise ModelError(f"{self.model.spec} is closed")
+        self._check_open()
         slot = self.lease.slot
         step = slot.recall(self._ids, len(self._data), self._want) if slot else None
         if step is None:
@@ -105,6 +110,10 @@ class LocalStream:
             raise no_answer(self.model.spec, step.control)
         self._take(step)
         return step
+
+    def _check_open(self) -> None:
+        if self.model.closed:
+            raise ModelError(f"{self.model.spec} is closed")
 
     def _take(self, step: Step) -> None:
         self.steps.append(step)
