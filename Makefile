@@ -128,6 +128,7 @@ bench-peers: .venv/.all .venv-peers/.done
 # What one forward pass takes.
 bench-passes: .venv/.all
 	$(BIN)/python -m benchmarks.passes --doc docs/performance.md
+	$(BIN)/python -m benchmarks.shared_passes --doc docs/performance.md
 
 # Drafts of fixed lengths, drawn.
 bench-plot: ARGS = --prompts 5

@@ -20,6 +20,16 @@ T = TypeVar("T")
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _thread: threading.Thread | None = None
+_here = threading.local()
+
+
+def never_wait_here() -> None:
+    """Say of this thread that answers wait for it: synchronous calls from it would never end."""
+    _here.must_not_wait = True
+
+
+def _must_not_wait() -> bool:
+    return threading.current_thread() is _thread or getattr(_here, "must_not_wait", False)
 
 
 def _forget() -> None:
@@ -45,9 +55,11 @@ def _running() -> asyncio.AbstractEventLoop:
 def call(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end and give the result. An interrupt (Ctrl-C) cancels the work, and waits until
     its `finally` blocks have put things right; a second one does not wait."""
-    if threading.current_thread() is _thread:
+    if _must_not_wait():
         work.close()
-        raise RuntimeError("a synchronous call from within an asynchronous one would never end")
+        raise RuntimeError(
+            "a synchronous call from within an answer, or an asynchronous call, would never end"
+        )
     settled = threading.Event()
     stopped = False
     task: asyncio.Task[T] | None = None
@@ -105,9 +117,8 @@ def iterate(items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         while (item := call(following())) is not None:
             yield item[0]
     finally:
-        if threading.current_thread() is _thread:
-            # Collected as garbage while the loop runs: it can't wait for itself.
-            asyncio.get_running_loop().create_task(_close(items))
+        if _must_not_wait():  # collected as garbage here
+            start(_close(items))
         elif not sys.is_finalizing():  # else the loop's thread is gone, and all that it held
             call(_close(items))
 

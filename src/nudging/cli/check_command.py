@@ -27,6 +27,8 @@ QUESTION = "Tell me about the history of bread."
 TOKENS = 16
 NUDGED = 48
 """Tokens of the answer that is nudged, at most."""
+LONG = 4096
+"""Tokens of a long answer with its prompt."""
 RAW = {
     True: "raw",
     False: "not raw: gamma means something else here",
@@ -45,6 +47,10 @@ class ModelCheck:
     spec: str
     kind: str = ""
     n_ctx: int | None = None
+    token_bytes: int | None = None
+    """Memory that a token takes in the model's cache."""
+    room: int | None = None
+    """Tokens that there is memory for, of all answers at once."""
     raw: bool | None = None
     entropy: bool = False
     gate: bool | None = None
@@ -159,6 +165,7 @@ def _examine(engine: Engine, source: Source, report: ModelCheck, variables: Vari
     try:
         capabilities = engine.capabilities
         report.kind, report.n_ctx = capabilities.kind, capabilities.n_ctx
+        report.token_bytes, report.room = capabilities.token_bytes, capabilities.room
         report.raw, report.entropy = capabilities.raw, capabilities.entropy
         report.concurrency, report.notes = capabilities.concurrency, capabilities.notes
         report.gate = None if nudges else capabilities.gate
@@ -241,6 +248,8 @@ def _lines(source: str, report: ModelCheck) -> list[str]:
         if report.gate is not None:
             line("stops", GATE[report.gate])
         line("at once", f"{report.concurrency} answers")
+        if report.token_bytes:
+            line("cache", _cache(report.token_bytes, report.room, report.n_ctx))
     if report.token_ms is not None:
         line("speed", f"{report.token_ms:.1f} ms a token")
         line("first token", f"{report.first_ms:.0f} ms; {report.again_ms:.0f} ms when going on")
@@ -251,6 +260,14 @@ def _lines(source: str, report: ModelCheck) -> list[str]:
     for problem in report.problems:
         line("problem", problem)
     return found
+
+
+def _cache(token_bytes: int, room: int | None, n_ctx: int | None) -> str:
+    told = f"{round(token_bytes / 1024, 2):g} KiB a token"
+    if room is None:
+        return told
+    length = min(n_ctx or LONG, LONG)
+    return f"{told}, room for {room // length:,} answers of {length:,} tokens"
 
 
 def _verdict(found: PairCheck) -> str:

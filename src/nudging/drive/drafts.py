@@ -11,16 +11,15 @@ Speculative decoding: arXiv 2211.17192; look-up in the text: apoorvumang/prompt-
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
-from ..engines.local.local_model import Need
+from ..engines.local.local_model import LocalModel, Need
 from ..engines.local.local_stream import LocalStream
 from ..engines.local.pass_task import Price
 from ..values.text import common_prefix, complete
 from ..values.tokens import Step
 
-_FAIR = 0.5
-"""Before anything is measured: a chance that is worth a draft."""
 MOST = 16
 """Most tokens that are drafted ahead where measurement decides."""
 TAIL = 16
@@ -33,11 +32,12 @@ _SURE = 0.6
 
 
 class Odds:
-    """How often guessed tokens were met, by how sure their writer was of each. The past fades."""
+    """How often guessed tokens saved a pass, if all before them were met, by how sure their writer
+    was of each. The past fades."""
 
     _EDGES = (0.3, 0.5, 0.7, 0.9)
     _PRIOR = (0.5, 0.5, 0.55, 0.65, 0.85)
-    _MEMORY = 0.93
+    _MEMORY = 0.985
 
     def __init__(self) -> None:
         self._met = [2 * share for share in self._PRIOR]
@@ -59,6 +59,23 @@ class Odds:
 
     def _bin(self, top1: float) -> int:
         return sum(top1 >= edge for edge in self._EDGES)
+
+
+class Learned(NamedTuple):
+    """What all answers of a pair have learned of guesses."""
+
+    drafts: Odds
+    look_ups: Odds
+
+
+_learned: WeakKeyDictionary[LocalModel, WeakKeyDictionary[LocalModel, Learned]]
+_learned = WeakKeyDictionary()
+
+
+def learned(base: LocalModel, nudge: LocalModel) -> Learned:
+    """Of one answer there is too little to learn from."""
+    found = _learned.setdefault(base, WeakKeyDictionary())
+    return found.setdefault(nudge, Learned(Odds(), Odds()))
 
 
 class _Guess:
@@ -93,14 +110,20 @@ class Drafter:
         opened."""
         self._base, self._nudge, self._context = base, nudge, context.encode()
         self._how, self._lookahead = how, lookahead
-        self._drafts, self._look_ups = Odds(), Odds()
+        self._drafts, self._look_ups = learned(base.model, nudge.model)
         self._guess: _Guess | None = None
         self._need: Need | None = None
+        self._asked: set[int] = set()
+        """Lengths of the texts at which the base model was asked since the last guess."""
         self._looked_through = 0
         """Tokens of the guess that the last pass was to look through."""
 
     def asked(self, text: bytes) -> None:
-        """The base model is asked at `text`, and a pass is needed."""
+        """The base model is asked at `text`."""
+        self._asked.add(len(text))
+
+    def needs_pass(self, text: bytes) -> None:
+        """What the base model says at `text` is not known."""
         if self._guess is not None and self._guess.text == text:
             return
         self._learn(text)
@@ -140,13 +163,17 @@ class Drafter:
     def _learn(self, text: bytes) -> None:
         """What has become of the last guess, now that the base model is asked at `text`."""
         last, self._guess, self._need = self._guess, None, None
+        asked, self._asked = self._asked, set()
         if last is None or not text.startswith(last.text):
             return
-        since = text[len(last.text) :]
+        since, before = text[len(last.text) :], 0
         met = common_prefix(since, last.words)
         for end, top1 in last.parts[: self._looked_through]:
             if end <= met:
-                last.odds.learn(top1, True)
+                # What the nudging model put in itself was met too, but saved no pass.
+                saved = range(len(last.text) + before + 1, len(last.text) + end + 1)
+                last.odds.learn(top1, not asked.isdisjoint(saved))
+                before = end
             else:
                 if len(since) > met:
                     last.odds.learn(top1, False)
@@ -184,8 +211,8 @@ class Drafter:
         if len(guess.parts) >= MOST:
             return 0.0
         chance = guess.reach * self._drafts.usual
-        if price is None:
-            return math.inf if chance > _FAIR else 0.0
+        if price is None:  # a few passes without drafts say what one costs
+            return 0.0
         worth, costs = chance * price.share - price.more, self._base.model.costs
         if worth > self._nudge.model.costs.by_rows.of(1):
             costs.has_paid()
@@ -197,7 +224,7 @@ class Drafter:
         """Whether to look at one more token, of which `reach` is the chance that it is met."""
         if self._how != "auto":
             return taken < self._how
-        return price is None or reach * price.share > price.more
+        return price is not None and reach * price.share > price.more
 
     # --- look-up in the text --------------------------------------------------------------------
 

@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from typing import TypeVar
 
 from ..engines.local.in_process import InProcess
 from ..engines.local.local_model import Need
 from ..engines.local.local_stream import LocalStream
 from ..engines.local.pass_task import Claim, PassTask, Price
 from ..engines.local.pass_thread import PASSES
+from ..engines.local.slots import Lease
 from ..rule.draft import Ask
 from ..rule.rule import Rule
 from ..values.tokens import Decision, ModelUsage, Piece, Source, Step, StopReason
 from .drafts import Drafter
 from .side import Side
 
+T = TypeVar("T")
 UNREAD = 32
 """Events that an answer may be ahead of its reader."""
 
@@ -36,7 +39,10 @@ class HostedAnswer(PassTask):
         self.error: BaseException | None = None
         self._rule = rule
         self._streams: dict[Source, LocalStream] = {"base": _stream(base), "nudge": _stream(nudge)}
-        self._asked = self._shared_slots(base, nudge)
+        own = [base.want.source] if base == nudge else list(self._streams)
+        self._asked = [self._streams[source] for source in own]
+        """One, of a rule that asks one model."""
+        self.models = {model for stream in self._asked for model in stream.models}
         self._run = rule.run()
         self._ask: Ask | None = None
         self._need: Need | None = None
@@ -48,16 +54,6 @@ class HostedAnswer(PassTask):
         self._said = self._taken = 0
         self._events: deque[Piece | Decision] = deque()
         self._paused = self._over = False
-
-    def _shared_slots(self, base: Side, nudge: Side) -> Sequence[LocalStream]:
-        """The streams that need slots: one, of a rule that asks one model. Two of a model that has
-        but one slot share it."""
-        first, second = self._streams["base"], self._streams["nudge"]
-        if base == nudge:
-            return [self._streams[base.want.source]]
-        if first.model is second.model and first.model.most_slots < 2:
-            second.lease = first.lease
-        return [first, second]
 
     def _make_drafter(self, base: Side) -> Drafter | None:
         how, lookahead = self._rule.config.speculate, self._rule.config.lookahead
@@ -84,8 +80,7 @@ class HostedAnswer(PassTask):
                 while self._events:
                     event = self._events.popleft()
                     self._taken += 1
-                    if self._paused and self._said - self._taken <= UNREAD // 2:
-                        self._paused = False
+                    if self._paused and self._said - self._taken == UNREAD // 2:
                         PASSES.add(self)
                     yield event
             if self.error is not None:
@@ -100,10 +95,20 @@ class HostedAnswer(PassTask):
 
     # --- in the pass thread -------------------------------------------------------------------
 
+    @property
+    def leases(self) -> Collection[Lease]:  # type: ignore[override]
+        return [lease for stream in self._asked for lease in stream.leases]
+
     def claims(self) -> Sequence[Claim]:
+        if self._over:
+            return ()
+        first, *others = self._asked
+        if others and len(self.models) == 1 and not first.model.has_slots(2):
+            others[0].lease = first.lease
         return [claim for stream in self._asked for claim in stream.claims()]
 
     def advance(self) -> Need | None:
+        self._paused = False
         while not self._over:
             if self._ask is not None:
                 found = self._answer(self._ask)
@@ -122,20 +127,20 @@ class HostedAnswer(PassTask):
                 self.close()
                 return None
             self._ask = event
-            if self._said - self._taken > UNREAD:
-                self._pause()
-                if self._paused:
-                    break
+            if self._said - self._taken > UNREAD and self._pauses():
+                break
         return None
 
-    def _pause(self) -> None:
-        for stream in self._streams.values():
-            stream.set_at_work(False)
+    def _pauses(self) -> bool:
+        """Wait for the reader, who sees `_paused` when half of the events are taken. If they were
+        taken before it was set, there is nothing to wait for."""
         self._paused = True
-        if self._said - self._taken <= UNREAD:  # it has just been read
+        if self._said - self._taken <= UNREAD:
             self._paused = False
-            for stream in self._streams.values():
-                stream.set_at_work(True)
+            return False
+        for lease in self.leases:
+            lease.at_work = False
+        return True
 
     def _answer(self, ask: Ask) -> Step | Need | None:
         stream = self._streams[ask.source]
@@ -145,6 +150,8 @@ class HostedAnswer(PassTask):
                 raise RuntimeError("a rule asked for the middle of a stream that is not open")
             stream.begin(ask.start, ask.n)
             index = 0
+        if self._drafter is not None and ask.source == "base":
+            self._drafter.asked(ask.text)
         if index < len(stream.steps):
             return stream.steps[index]
         found = stream.draw(self._need)
@@ -152,7 +159,7 @@ class HostedAnswer(PassTask):
             if self._need is None:
                 self._since = time.perf_counter()
                 if self._drafter is not None and ask.source == "base":
-                    self._drafter.asked(ask.text)
+                    self._drafter.needs_pass(ask.text)
             self._need = found
         elif self._need is not None:
             stream.seconds += time.perf_counter() - self._since
@@ -176,14 +183,21 @@ class HostedAnswer(PassTask):
         self._news.set()
 
     def extend(self, price: Price | None) -> tuple[Need, float] | None:
-        if self._drafter is None or self._ask is None or self._ask.source != "base":
-            return None
-        return self._drafter.extend(price)
+        return self._guessed(lambda drafter: drafter.extend(price), None)
 
     def guess(self, price: Price | None) -> Sequence[int]:
-        if self._drafter is None or self._ask is None or self._ask.source != "base":
-            return ()
-        return self._streams["base"].ahead(self._drafter.guess(price))
+        base = self._streams["base"]
+        return self._guessed(lambda drafter: base.ahead(drafter.guess(price)), ())
+
+    def _guessed(self, ask: Callable[[Drafter], T], nothing: T) -> T:
+        """What the drafter says, if the base model is waited for. An error in a guess is none in
+        the answer: the rule meets it itself, if it ever asks for what was guessed."""
+        if self._drafter is not None and self._ask is not None and self._ask.source == "base":
+            try:
+                return ask(self._drafter)
+            except Exception:
+                self._drafter = None
+        return nothing
 
     def fail(self, error: BaseException) -> None:
         self.error = error
@@ -191,10 +205,10 @@ class HostedAnswer(PassTask):
 
     def close(self) -> None:
         self._over = True
-        self._run.close()
         for stream in self._streams.values():
             stream.close()
         self._tell()
+        self._run.close()
 
 
 def _stream(side: Side) -> LocalStream:

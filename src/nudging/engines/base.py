@@ -66,6 +66,10 @@ class Capabilities:
     """Answers at once that are fastest, if fewer than `concurrency`."""
     n_ctx: int | None = None
     """Context length in tokens, where known."""
+    token_bytes: int | None = None
+    """Memory that a token takes in the model's cache, where known."""
+    room: int | None = None
+    """Tokens that there is memory for, of all answers at once, where known."""
     tokenizer: bool = True
     """It has `ids`, `text_of` and `tokenizer_info`."""
     notes: tuple[str, ...] = ()

@@ -22,6 +22,8 @@ _STEP = 1.3
 _USUAL = 0.06
 """What one more row costs of a pass with one, before it is known: so it is for small models on
 processors."""
+_CLEARLY = 0.85
+"""What is cheaper by less than this may be so by chance."""
 _READING = 4
 """Ids for each row, from which on a pass is one that reads texts."""
 _SOON, _SELDOM = 16, 512
@@ -55,7 +57,7 @@ class CostCurve:
 
     @property
     def known(self) -> bool:
-        return bool(self._sizes)
+        return bool(self.points())
 
     def of(self, size: float) -> float:
         """Seconds of a pass of this size; 0 before anything is known."""
@@ -72,22 +74,22 @@ class CostCurve:
         return most + (size - last) * max(usual, (most - least) / max(1.0, last - first))
 
     def more(self, size: float) -> float:
-        """Seconds that one more takes in a pass of this size."""
-        return max(0.0, self.of(size + 1) - self.of(size))
+        """Seconds that one more takes in a pass of this size, 1 or more: of as many more, for from
+        one size to the next a measurement says little."""
+        return (self.of(2 * size) - self.of(size)) / size
 
     def best(self, most: int) -> int:
         """The size, of those up to `most`, at which each costs least: on some processors two take
         longer together than one after the other. The largest, unless another is clearly better."""
         sizes = {most, *(max(1, round(size)) for size, _ in self.points() if size <= most)}
-        return min(sizes, key=lambda size: self.of(size) / size * (0.95 if size == most else 1))
+        return min(sizes, key=lambda size: self.of(size) / size * (_CLEARLY if size == most else 1))
 
     def points(self) -> list[tuple[float, float]]:
         """What was measured, each no lower than the one before: more never costs less."""
         if self._points is None:
-            enough = min(_ENOUGH, max((len(each.sizes) for each in self._sizes), default=0))
             self._points = []
             least = 0.0
-            for size, seconds in _medians(self._sizes, enough):
+            for size, seconds in _medians(self._sizes):
                 least = max(least, seconds)
                 self._points.append((size, least))
         return self._points
@@ -143,7 +145,7 @@ class PassCosts:
         self._patience = _SOON
 
 
-def _medians(sizes: list[_Size], enough: int) -> Iterator[tuple[float, float]]:
+def _medians(sizes: list[_Size]) -> Iterator[tuple[float, float]]:
     for size in sizes:
-        if size.sizes and len(size.sizes) >= enough:
+        if len(size.sizes) >= _ENOUGH:
             yield sum(size.sizes) / len(size.sizes), median(size.seconds)

@@ -17,17 +17,14 @@ _MOST = 64
 _UNKNOWN = 8
 
 
-def answers_at_once(model: Any, bytes_per_token: int | None, n_ctx: int) -> int:
-    """How many there is room for."""
-    if not bytes_per_token:
-        return _UNKNOWN
-    return max(1, min(_MOST, int(SHARE * _free(model) / (bytes_per_token * min(n_ctx, ANSWER)))))
-
-
-def _free(model: Any) -> int:
-    """Bytes that are free where the model's weights are, in all."""
+def room_of(model: Any, bytes_per_token: int | None) -> int | None:
+    """Tokens that there is room for, where that is known."""
     devices = {weight.device for weight in model.parameters()}
     gpus = [device for device in devices if device.type == "cuda"]
-    if gpus:
-        return sum(int(torch.cuda.mem_get_info(device)[0]) for device in gpus)
-    return free_memory()
+    free = sum(int(torch.cuda.mem_get_info(gpu)[0]) for gpu in gpus) if gpus else free_memory()
+    return int(SHARE * free / bytes_per_token) if bytes_per_token else None
+
+
+def answers_at_once(room: int | None, n_ctx: int) -> int:
+    """How many answers that is."""
+    return _UNKNOWN if room is None else max(1, min(_MOST, room // min(n_ctx, ANSWER)))

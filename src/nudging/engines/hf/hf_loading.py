@@ -22,11 +22,13 @@ from ...errors import MissingExtra, ModelError, NudgingError, SpecError, install
 from ...prompts.templates import NAMED
 from ..demo import cache_root
 from ..local.local_engine import LocalEngine
+from ..local.openmp import short_waits
 from ..options import spec_number, template_variables
 from ..spec import Spec
 
 try:
-    import torch
+    with short_waits():
+        import torch
     import transformers
 except ImportError:
     raise MissingExtra("the hf engine", "hf") from None

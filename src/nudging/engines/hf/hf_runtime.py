@@ -11,13 +11,15 @@ import numpy as np
 from ...errors import MissingExtra, ModelError
 from ..base import Want
 from ..local.logits import Logits, ThinRow
+from ..local.openmp import short_waits
 from ..local.runtime import Rows, Runtime, SlotInput
 from .hf_tokenizer import HfTokenizer
 
 try:
-    import torch
+    with short_waits():
+        import torch
 
-    from .cache_memory import answers_at_once
+    from .cache_memory import answers_at_once, room_of
     from .ragged_probe import passes_of
     from .thin_rows import LogitRow, LogitRows, PassLogits
 except ImportError:
@@ -56,7 +58,8 @@ class HfRuntime(Runtime):
         self._passes, notes = passes_of(model, own.size, self.n_ctx)
         self.rewinds = self._passes.rewinds
         self.bytes_per_token = self._passes.bytes_per_token
-        self.most_slots = slots or answers_at_once(model, self.bytes_per_token, self.n_ctx)
+        self.room = room_of(model, self.bytes_per_token)
+        self.most_slots = slots or answers_at_once(self.room, self.n_ctx)
         self.notes = (*own.notes, *notes)
         self._buffer = np.empty(0, np.float32)
 
@@ -81,7 +84,7 @@ class HfRuntime(Runtime):
 
     def thin(self, row: Any, want: Want, number: float | None) -> ThinRow:
         if isinstance(row, LogitRow):
-            if number is None and row.logits.device.type != "cpu":
+            if number is None and row.logits.is_cuda:
                 return row.thin(want)
             row = _single(row.logits, self._scratch(len(row)))
         return super().thin(row, want, number)
@@ -100,7 +103,10 @@ class HfRuntime(Runtime):
         return self._passes.cut(length, slot)
 
     def copy(self, source: int, target: int, length: int) -> int:
-        return self._passes.copy(source, target, length)
+        try:
+            return self._passes.copy(source, target, length)
+        except torch.OutOfMemoryError:
+            return self.cut(0, target)
 
     def grow(self, slots: int) -> bool:
         self._passes.grow(slots)

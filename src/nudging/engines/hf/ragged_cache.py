@@ -8,7 +8,7 @@ smaller number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,19 +127,33 @@ class RaggedCache:
         return True
 
     def _rebuild(self, lengths: Mapping[int, int]) -> None:
-        """Move all slots into larger tensors, one behind the other."""
-        kept = [(slot.begin, slot.length) for slot in self.slots]
+        """Move all slots into larger tensors, one behind the other. If there is no memory for
+        those, all stays as it was."""
+        moved: list[Stretch] = []
         begin = 0
         for number, slot in enumerate(self.slots):
-            length = max(slot.length, lengths.get(number, 0))
-            slot.begin, slot.room = begin, -(-length // STEP) * STEP
-            begin = slot.end
-        self.places = max(self.places, -(-int(begin * _SPARE) // STEP) * STEP)
-        for layer, held in self._layers.items():  # one by one: the old ones go meanwhile
-            stores = []
-            for store in held:
-                new = store.new_zeros(self.places, *store.shape[1:])
-                for slot, (old, length) in zip(self.slots, kept, strict=True):
-                    new[slot.begin : slot.begin + length] = store[old : old + length]
-                stores.append(new)
-            self._layers[layer] = (stores[0], stores[1])
+            room = -(-max(slot.length, lengths.get(number, 0)) // STEP) * STEP
+            moved.append(Stretch(begin, room, slot.length))
+            begin += room
+        places = max(self.places, -(-int(begin * _SPARE) // STEP) * STEP)
+        done = []
+        try:
+            for layer in self._layers:  # one by one: the old ones go meanwhile
+                self._move(layer, self.slots, moved, places)
+                done.append(layer)
+        except BaseException:
+            for layer in done:
+                self._move(layer, moved, self.slots, self.places)
+            raise
+        self.slots[:], self.places = moved, places
+
+    def _move(
+        self, layer: int, old: Sequence[Stretch], new: Sequence[Stretch], places: int
+    ) -> None:
+        keys, values = (store.new_zeros(places, *store.shape[1:]) for store in self._layers[layer])
+        for target, store in zip((keys, values), self._layers[layer], strict=True):
+            for one, other in zip(old, new, strict=True):
+                target[other.begin : other.begin + other.length] = store[
+                    one.begin : one.begin + one.length
+                ]
+        self._layers[layer] = (keys, values)

@@ -32,6 +32,9 @@ class RaggedPasses:
 
     def __init__(self, model: Any, *, padded: bool = False) -> None:
         self._model, self._padded = model, padded
+        spread = len({weight.device for weight in model.parameters()}) > 1
+        self._last = "cpu" if spread else model.device
+        """Where the places of wanted rows are told: any device takes them from the CPU."""
         self._cache = RaggedCache([Stretch()])
         self.windows: list[int | None] = []
         """Of each layer, as the latest pass told them to its attention."""
@@ -82,7 +85,7 @@ class RaggedPasses:
                 past_key_values=cache,
                 use_cache=True,
                 # A pass of which no row is wanted computes one: 0 would mean all of them.
-                logits_to_keep=0 if every else torch.tensor(keep or [0], device=device),
+                logits_to_keep=0 if every else torch.tensor(keep or [0], device=self._last),
             )
         for piece in pieces:
             slots[piece.slot].length += len(piece.ids)

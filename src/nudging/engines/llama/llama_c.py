@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import ctypes as c
 import functools
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import MissingExtra, ModelError
+from ..local.openmp import short_waits
 from .llama_log import drop_log
 from .llama_params import SIZES, Params
 
@@ -125,7 +124,7 @@ _SYMBOLS: Mapping[str, tuple[Any, ...]] = {
 def library() -> c.CDLL:
     """The C API, loaded once, checked, and silent."""
     try:
-        with _short_waits():
+        with short_waits():
             import xllamacpp.xllamacpp as extension
     except ModuleNotFoundError:
         raise MissingExtra("the llama engine", "llama") from None
@@ -145,21 +144,3 @@ def library() -> c.CDLL:
     drop_log(lib)
     lib.llama_backend_init()
     return lib
-
-
-@contextmanager
-def _short_waits() -> Iterator[None]:
-    """Set how long OpenMP's threads spin before they sleep, which libgomp reads as it loads.
-
-    By default they spin for milliseconds, some hundred times a token: where another process wants
-    a core, a token that takes 23 ms takes seconds. A thousand turns (51 ms then) cost nothing
-    measurable where nobody does; none at all (39 ms) would cost half of the speed.
-    """
-    ours = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ)
-    if ours:
-        os.environ["GOMP_SPINCOUNT"] = "1000"
-    try:
-        yield
-    finally:
-        if ours:
-            del os.environ["GOMP_SPINCOUNT"]

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from ...prompts.chat import Prompt
 from ...values.tokens import Step
 from ..base import Engine, Want
-from .local_model import Need
+from .local_model import LocalModel, Need
 from .local_stream import LocalStream
 from .pass_task import Claim, PassTask, Price
 from .pass_thread import PASSES
+from .slots import Lease
 
 T = TypeVar("T")
 
@@ -52,16 +54,17 @@ class AwaitedTask(PassTask, Generic[T]):
 
     comes_back = True
 
-    def __init__(self) -> None:
+    def __init__(self, models: Iterable[LocalModel], leases: Collection[Lease]) -> None:
+        self.models, self.leases = {*models}, leases
         self.result: Future[T] = Future()
 
     def _give(self, found: T) -> None:
-        if not self.result.done():
+        with suppress(InvalidStateError):  # who waited has just left
             self.result.set_result(found)
 
     def fail(self, error: BaseException) -> None:
         self.close()
-        if not self.result.done():
+        with suppress(InvalidStateError):
             self.result.set_exception(error)
 
 
@@ -79,7 +82,7 @@ class _NextStep(AwaitedTask[Step | None]):
     """The next step of a stream, None at its end."""
 
     def __init__(self, stream: LocalStream, follows: bytes) -> None:
-        super().__init__()
+        super().__init__(stream.models, stream.leases)
         self._stream, self._follows = stream, follows
         self._need: Need | None = None
 
@@ -101,4 +104,5 @@ class _NextStep(AwaitedTask[Step | None]):
         return self._stream.ahead(follows[len(written) :])
 
     def close(self) -> None:
-        self._stream.set_at_work(False)
+        for lease in self.leases:
+            lease.at_work = False

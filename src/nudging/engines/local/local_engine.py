@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any, ParamSpec, TypeVar
 
-from ...errors import ModelError, TemplateError
+from ...errors import TemplateError
 from ...prompts.chat import Message, Part, Prompt
 from ...prompts.chat_renderer import OPENINGS, ChatRenderer
 from ...prompts.sandbox import aside
@@ -59,8 +59,10 @@ class LocalEngine(InProcess):
             keyed_draws=True,
             looks_ahead=runtime.rewinds,
             concurrency=runtime.most_slots,
-            at_once=runtime.at_once,
+            at_once=runtime.at_once and min(runtime.at_once, runtime.most_slots),
             n_ctx=runtime.n_ctx,
+            token_bytes=runtime.bytes_per_token,
+            room=runtime.room,
             notes=runtime.notes,
         )
 
@@ -109,8 +111,7 @@ class LocalEngine(InProcess):
 
     async def aclose(self) -> None:
         if not self.model.closed:
-            self.model.closed = True  # now, for whoever asks before the thread gets to it
-            await PASSES.run(self._runtime.close)
+            await PASSES.close(self.model)
 
     # --- whole distributions ----------------------------------------------------------------
 
@@ -134,8 +135,7 @@ class LocalEngine(InProcess):
             raise unreadable()
         if len(ids) > self._runtime.n_ctx:
             raise self.model.overflow(len(ids))
-        self._check_open()
-        return await done(WholeRow(Need(self.model, Lease(), ids, None)))
+        return await done(WholeRow(Need(self.model, Lease(), tuple(ids), None)))
 
     async def read(self, logits: Logits, position: int, want: Want) -> Step:
         """The step at a position of the answer, in bytes, that a row of logits amounts to: one that
@@ -143,19 +143,18 @@ class LocalEngine(InProcess):
         return await self._run(self.model.read, logits, position, want)
 
     async def _run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        self._check_open()
-        return await PASSES.run(job, *args, **kwargs)
+        def checked() -> T:
+            self.model.check_open()
+            return job(*args, **kwargs)
 
-    def _check_open(self) -> None:
-        if self.model.closed:
-            raise ModelError(f"{self.spec} is closed")
+        return await PASSES.run(checked)
 
 
 class WholeRow(AwaitedTask[Logits]):
     """A whole row of logits."""
 
     def __init__(self, need: Need) -> None:
-        super().__init__()
+        super().__init__([need.model], [need.lease])
         self._need = need
 
     def claims(self) -> Sequence[Claim]:

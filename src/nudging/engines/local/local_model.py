@@ -6,8 +6,11 @@ guess of what follows, if there is one: the steps that it covers are then known.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 
 from ...errors import ContextOverflow, ModelError
@@ -66,6 +69,9 @@ class LocalModel:
         self.read = StepReader(runtime, spec).step
         self.closed = False
         self._slots = Slots(runtime.slots)
+        self._process = os.getpid()
+        self._copies = True
+        """Whether the runtime copies a cache's beginning; False once it did not."""
 
     @property
     def most_slots(self) -> int:
@@ -75,10 +81,19 @@ class LocalModel:
 
     def give(self, lease: Lease, ids: Sequence[int]) -> bool:
         """Give a lease a slot for a text that begins with `ids`. Whether there was one."""
+        self._notice_fork()
         if lease.slot is not None or self._slots.give(lease, ids):
             return True
         self._grow()
         return self._slots.give(lease, ids) or self._slots.give(lease, ids, idle=True)
+
+    def has_slots(self, count: int) -> bool:
+        """Whether there are so many slots, or can be."""
+        before = 0
+        while before < len(self._slots) < count:
+            before = len(self._slots)
+            self._grow()
+        return len(self._slots) >= count
 
     def _grow(self) -> None:
         count = min(2 * len(self._slots), self.runtime.most_slots)
@@ -91,14 +106,25 @@ class LocalModel:
                     slot.cut(0)
             self._slots.extend(self.runtime.slots)
 
+    def _notice_fork(self) -> None:
+        """In a forked child, those who hold slots are gone, perhaps in the midst of a pass."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            for slot in self._slots:
+                slot.free()
+            self.forget()
+
     def forget(self) -> None:
         """Empty all caches."""
         for slot in self._slots:
             slot.cut(self.runtime.cut(0, slot.number))
 
-    def close(self) -> None:
-        self.closed = True
-        self.runtime.close()
+    def closed_error(self) -> ModelError:
+        return ModelError(f"{self.spec} is closed")
+
+    def check_open(self) -> None:
+        if self.closed:
+            raise self.closed_error()
 
     def overflow(self, tokens: int) -> ContextOverflow:
         """The error of a text of so many tokens, at least."""
@@ -124,8 +150,10 @@ class LocalModel:
                 self._check(work, rows)
         except BaseException as error:
             for need in needs:
-                need.error = error
-                need.slot.cut(self.runtime.cut(0, need.slot.number))
+                need.error = own_error(error)
+                with suppress(Exception):  # it should be empty already (`Runtime.forward_many`)
+                    self.runtime.cut(0, need.slot.number)
+                need.slot.cut(0)
             return
         for need, work, rows in zip(needs, works, found, strict=True):
             need.slot.held.extend(work.ids)
@@ -149,7 +177,9 @@ class LocalModel:
                 own = need.slot.shares(need.ids)
                 shared = (common_prefix(need.ids, leader.ids[:-1]) for leader in leaders)
                 ahead = zip(leaders, shared, strict=True)
-                if any(n > max(own + SHORT, leader.slot.shares(leader.ids)) for leader, n in ahead):
+                if self._copies and any(
+                    n > max(own + SHORT, leader.slot.shares(leader.ids)) for leader, n in ahead
+                ):
                     continue
                 self._copy_beginning(need.slot, need.ids)
                 if need.unread > SHORT:
@@ -158,13 +188,18 @@ class LocalModel:
         return found
 
     def _copy_beginning(self, slot: Slot, ids: Sequence[int]) -> None:
-        """Take over the beginning of a text from a slot that holds more of it, if one does."""
+        """Take over the beginning of a text from a slot that holds more of it, if one does. Where
+        less comes of it than was asked for, that is not done again: what was read since would be
+        lost each time, and those who wait to copy would wait for nothing."""
+        if not self._copies:
+            return
         donor = max(self._slots, key=lambda other: other.shares(ids))
         length = min(donor.shares(ids), len(ids) - 1)
         if length > slot.shares(ids) + SHORT:
             slot.cut(0)
             kept = self.runtime.copy(donor.number, slot.number, length)
             slot.held.extend(ids[:kept])
+            self._copies = kept == length
 
     def _works(self, needs: Sequence[Need]) -> list[SlotInput]:
         unread = [need.unread for need in needs]
@@ -194,10 +229,15 @@ class LocalModel:
             return
         position = need.position
         for place in range(len(rows)):
-            step = self.read(rows[place], position, need.want, len(rows) if place == 0 else 0)
-            slot.learn(n + place, position, need.want, step)
-            if place < len(need.ahead):
-                position += len(self.runtime.tokenizer.piece(need.ahead[place]))
+            try:
+                step = self.read(rows[place], position, need.want, 0 if place else len(rows))
+                slot.learn(n + place, position, need.want, step)
+                if place < len(need.ahead):
+                    position += len(self.runtime.tokenizer.piece(need.ahead[place]))
+            except Exception:
+                if place:  # nobody may ever ask for it; who does meets the error then
+                    return
+                raise
 
     def _check(self, work: SlotInput, rows: Rows) -> None:
         """Refuse rows that were not asked for: who waits for the others would wait for ever."""
@@ -206,3 +246,15 @@ class LocalModel:
             raise ModelError(f"{self.spec} returned {len(rows)} rows of logits, not {work.rows}")
         if len(rows[0]) < size:
             raise ModelError(f"{self.spec} returned {len(rows[0])} logits for {size} tokens")
+
+
+def own_error(error: BaseException) -> BaseException:
+    """A copy of an error: each who raises one adds to it where that was."""
+    try:
+        found = copy(error)
+    except Exception:  # it takes other arguments than it keeps
+        return error
+    if type(found) is not type(error):
+        return error
+    found.__cause__, found.__context__ = error.__cause__, error.__context__
+    return found.with_traceback(error.__traceback__)

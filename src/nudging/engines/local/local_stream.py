@@ -7,10 +7,10 @@ model's own. What was drawn can be asked for again. Used from the pass thread on
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from ...errors import InputError, ModelError
+from ...errors import InputError
 from ...prompts.chat import Prompt
 from ...values.text import complete
 from ...values.tokens import Candidate, ModelUsage, Step
@@ -46,15 +46,20 @@ class LocalStream:
         self._spaced = False
         self._calls = self._drafted = self._forwards = self._ahead = self._met = 0
 
+    @property
+    def models(self) -> Collection[LocalModel]:
+        """Those that it needs."""
+        return (self.model,)
+
+    @property
+    def leases(self) -> Collection[Lease]:
+        """Of the slots that it needs."""
+        return (self.lease,)
+
     def claims(self) -> Sequence[Claim]:
-        """The slots that the stream needs."""
-        self._check_open()
+        """These slots."""
         self._ids = self._ids or self._text.ids("")
         return [Claim(self.model, self.lease, self._ids)]
-
-    def set_at_work(self, at_work: bool) -> None:
-        """Whether its slots are needed now."""
-        self.lease.at_work = at_work
 
     @property
     def written(self) -> bytes:
@@ -67,14 +72,14 @@ class LocalStream:
         Raises:
             ContextOverflow: the prompt does not fit. InputError: there is nothing to continue.
         """
-        self._check_open()
         model = self.model
-        self._ids = self._text.ids(start.decode())
-        if not self._ids:
+        model.check_open()
+        ids = self._text.ids(start.decode())
+        if not ids:
             raise unreadable()
-        if len(self._ids) >= model.runtime.n_ctx and not start:
-            raise model.overflow(len(self._ids))
-        self._limit = min(n, model.runtime.n_ctx - len(self._ids))
+        if len(ids) >= model.runtime.n_ctx and not start:
+            raise model.overflow(len(ids))
+        self._ids, self._limit = ids, min(n, model.runtime.n_ctx - len(ids))
         self._spaced = not start and model.encoder.opens_with_space(self._prompt)
         self._start, self._data = len(start), start
         self.steps, self._ends = [], [len(start)]
@@ -99,21 +104,18 @@ class LocalStream:
         this said before, if it is asked for again."""
         if self.has_ended:
             return None
-        self._check_open()
         slot = self.lease.slot
         step = slot.recall(self._ids, len(self._data), self._want) if slot else None
         if step is None:
-            return need or Need(self.model, self.lease, self._ids, self._want, len(self._data))
+            if need is None or need.ids is not self._ids:
+                need = Need(self.model, self.lease, self._ids, self._want, len(self._data))
+            return need
         if self._spaced:
             step, self._spaced = _without_space(step), False
         if step.control and self._must_write and not self._data.strip():
             raise no_answer(self.model.spec, step.control)
         self._take(step)
         return step
-
-    def _check_open(self) -> None:
-        if self.model.closed:
-            raise ModelError(f"{self.model.spec} is closed")
 
     def _take(self, step: Step) -> None:
         self.steps.append(step)
@@ -154,8 +156,9 @@ class LocalStream:
     def close(self) -> None:
         """Give the slot back; what it holds stays until somebody else needs it."""
         self.is_open = False
-        if self.lease.slot is not None:
-            self.lease.slot.free()
+        for lease in self.leases:
+            if lease.slot is not None:
+                lease.slot.free()
 
     def usage(self, emitted: int) -> ModelUsage:
         """What the model did, `emitted` of its tokens being in the answer."""

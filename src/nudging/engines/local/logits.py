@@ -41,7 +41,8 @@ def thin_row(
 ) -> ThinRow:
     """Reduce a row. `ends`: ids by which the model ends its turn. `number`: what a draw is made
     by, from 0 to 1; None for the likeliest token."""
-    best = int(logits.argmax())
+    top = largest(logits, max(1, want.top_k))
+    best = top[0]
     high = logits[best]
     if not np.isfinite(high):
         return ThinRow(best, math.nan, math.nan, (), None)
@@ -50,11 +51,12 @@ def thin_row(
     below = logits if usual else np.subtract(logits, high, dtype=np.float32)
     weights = np.exp(below, dtype=np.float32)
     total = _sum(weights)
+    if math.isnan(total):  # not all are numbers
+        return ThinRow(best, math.nan, math.nan, (), None)
     entropy = entropy_row(below, weights, total) if want.entropy else None
     chosen = best if number is None else draw_row(weights, want.sampling, number)
     prob = float(weights[chosen]) / total
     end = float(weights[ends].sum()) / total
-    top = [best] if want.top_k == 1 else largest(logits, want.top_k)
     return ThinRow(
         chosen, prob, end, tuple((each, float(weights[each]) / total) for each in top), entropy
     )
@@ -63,6 +65,8 @@ def thin_row(
 def largest(logits: Logits, k: int) -> list[int]:
     """The ids of the `k` largest, of equal ones the lowest first."""
     width = len(logits) // _FOLDS
+    if k == 1:
+        return [int(logits.argmax())]
     if width <= k:
         kept = np.arange(len(logits))
     else:
@@ -74,6 +78,8 @@ def largest(logits: Logits, k: int) -> list[int]:
         rows, places = np.nonzero(folded[:, columns] >= least)
         rest = np.flatnonzero(logits[_FOLDS * width :] >= least)
         kept = np.concatenate([rows * width + columns[places], rest + _FOLDS * width])
+        if not len(kept):  # too many are not numbers
+            return largest(logits, 1)
     order = np.lexsort((kept, -logits[kept]))
     return [int(each) for each in kept[order[:k]]]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +31,10 @@ class Claim(NamedTuple):
 class PassTask(ABC):
     """All methods are called in the pass thread."""
 
+    models: Set[LocalModel]
+    """Those that it needs."""
+    leases: Collection[Lease]
+    """Of the slots that it needs."""
     comes_back = False
     """Once it is over, its owner is likely to bring another at once."""
 
@@ -62,11 +66,19 @@ class PassTask(ABC):
         return ()
 
 
+class Made(NamedTuple):
+    """Passes that were made up to some moment, of all models."""
+
+    passes: int = 0
+    seconds: float = 0.0
+    """By what such passes usually take."""
+
+
 @dataclass(slots=True, eq=False)
 class Place:
     """A task that waits for a pass."""
 
     task: PassTask
     need: Need
-    since: int
-    """Passes that had been made when the wait began."""
+    since: Made
+    """What had been made when the wait began."""

@@ -47,6 +47,8 @@ class Runtime(ABC):
     """A cache can be cut anywhere without being computed again."""
     bytes_per_token: int | None = None
     """Memory that a cache takes for each id that it holds, where that is known."""
+    room: int | None = None
+    """Ids that there is memory for, in all caches, where that is known."""
     notes: tuple[str, ...] = ()
 
     @abstractmethod

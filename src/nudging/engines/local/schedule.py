@@ -14,10 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .local_model import LocalModel, Need
-from .pass_task import PassTask, Place, Price
+from .pass_task import Made, PassTask, Place, Price
 
 MOST_WAIT = 8
-"""Passes of other models that an answer waits for at most, before its own model is next."""
+MOST_COST = 4
+"""Passes that an answer waits for at most before its own model is next; more of them, if together
+they take less than so many of its own."""
 Waiting = Mapping[LocalModel, Sequence[Place]]
 
 
@@ -28,9 +30,9 @@ class Member(NamedTuple):
     need: Need
 
 
-def next_pass(waiting: Waiting, now: int) -> list[Member]:
-    """Who is in the next pass; all need the same model. `now`: passes made so far."""
-    late = [model for model, places in waiting.items() if now - places[0].since > MOST_WAIT]
+def next_pass(waiting: Waiting, now: Made) -> list[Member]:
+    """Who is in the next pass; all need the same model. `now`: the passes made so far."""
+    late = [model for model in waiting if _is_late(model, waiting[model][0].since, now)]
     if late:
         model, drafts = min(late, key=lambda each: waiting[each][0].since), list[Member]()
     else:
@@ -46,6 +48,11 @@ def next_pass(waiting: Waiting, now: int) -> list[Member]:
     for place in places:
         place.need.ahead = place.task.guess(price)
     return [*(Member(place.task, place.need) for place in places), *drafts]
+
+
+def _is_late(model: LocalModel, since: Made, now: Made) -> bool:
+    most = MOST_COST * model.costs.by_rows.of(1)
+    return now.passes - since.passes > MOST_WAIT and now.seconds - since.seconds > most
 
 
 def _seconds(model: LocalModel, waiting: Waiting, known: bool) -> float:

@@ -11,8 +11,7 @@ wait for the same model, and share its passes.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import replace
 
 from ...engines.base import Capabilities, Want
@@ -23,7 +22,6 @@ from ...engines.local.local_stream import LocalStream
 from ...engines.local.logits import Logits
 from ...engines.local.pass_task import Claim
 from ...engines.local.slots import Lease
-from ...errors import ModelError
 from ...prompts.chat import Part, Prompt
 from ...values.text import complete
 from ...values.tokens import ModelUsage, Step
@@ -65,8 +63,6 @@ class TokenReader:
         return self._row(self.ids)
 
     def _row(self, ids: Sequence[int]) -> Reading:
-        if self.model.closed:
-            raise ModelError(f"{self.model.spec} is closed")
         need, begun = Need(self.model, self.lease, ids, None), time.perf_counter()
         self._passes += 1
         while need.row is None:
@@ -142,19 +138,22 @@ class JointStream(LocalStream):
         self._readers, self._combination = readers, combination
         self._step: Generator[Need, None, Step | None] | None = None
         self._waits_for: Need | None = None
-        for model, texts in Counter(reader.model for reader in readers).items():
-            if model.most_slots < texts:  # they take turns on a slot
-                shared = Lease()
-                for reader in readers:
-                    reader.lease = shared if reader.model is model else reader.lease
+
+    @property
+    def models(self) -> Collection[LocalModel]:
+        return [reader.model for reader in self._readers]
+
+    @property
+    def leases(self) -> Collection[Lease]:
+        return [reader.lease for reader in self._readers]
 
     def claims(self) -> Sequence[Claim]:
-        self._check_open()
+        for model in self.models:
+            first, *others = (reader for reader in self._readers if reader.model is model)
+            if not model.has_slots(1 + len(others)):  # they take turns on one
+                for reader in others:
+                    reader.lease = first.lease
         return [reader.claim() for reader in self._readers]
-
-    def set_at_work(self, at_work: bool) -> None:
-        for reader in self._readers:
-            reader.lease.at_work = at_work
 
     def begin(self, start: bytes, n: int) -> None:
         super().begin(start, n)
@@ -187,9 +186,3 @@ class JointStream(LocalStream):
         for reader in self._readers:
             rows.append((yield from reader.logits()))
         return self.model.read(self._combination(rows), len(self._data), self._want)
-
-    def close(self) -> None:
-        self.is_open = False
-        for reader in self._readers:
-            if reader.lease.slot is not None:
-                reader.lease.slot.free()

@@ -222,6 +222,30 @@ def test_room_of_an_empty_slot_is_used_again() -> None:
     assert passes._cache.places == before
 
 
+def test_growth_that_finds_no_memory_leaves_others_as_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = made(llama, byte_level())
+    passes = RaggedPasses(model)
+    held = Held(model, passes, 3)
+    held.run([(0, 5), (1, 9), (2, 3)])
+    held.cut(0)
+    move = ragged_cache.RaggedCache._move
+    calls = []
+
+    def short_of_memory(*told: Any) -> None:
+        calls.append(told)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("no room")
+        move(*told)
+
+    monkeypatch.setattr(ragged_cache.RaggedCache, "_move", short_of_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        passes.run([SlotInput(0, [7] * 5000, 1)])
+    held.texts[0] = []
+    held.run([(0, 2), (1, 4), (2, 1)])
+
+
 @pytest.mark.parametrize("rows", [1, 40])
 def test_long_prompts_are_read_in_chunks(rows: int) -> None:
     model = made(llama, byte_level())

@@ -10,16 +10,19 @@ from hypothesis import strategies as st
 
 from nudging.engines.base import Want
 from nudging.engines.local.local_model import LocalModel, Need
-from nudging.engines.local.pass_task import Claim, PassTask, Place, Price
+from nudging.engines.local.pass_task import Claim, Made, PassTask, Place, Price
 from nudging.engines.local.schedule import MOST_WAIT, next_pass
 from nudging.engines.local.slots import Lease
 from tests.toys import EchoRuntime
+
+NOTHING = Made()
 
 
 class Waiting(PassTask):
     """A task whose draft can be extended by a pass of another model, worth so much."""
 
     def __init__(self, worth: Callable[[Price | None], float] = lambda price: 0.0) -> None:
+        self.models, self.leases = set[LocalModel](), list[Lease]()
         self._worth = worth
         self.draft: Need | None = None
         self.price: Price | None = None
@@ -58,11 +61,11 @@ def need_of(model: LocalModel) -> Need:
     return Need(model, lease, [1], Want())
 
 
-def places(model: LocalModel, count: int, since: int = 0) -> list[Place]:
+def places(model: LocalModel, count: int, since: Made = NOTHING) -> list[Place]:
     return [Place(Waiting(), need_of(model), since) for _ in range(count)]
 
 
-def chosen(waiting: dict[LocalModel, list[Place]], now: int = 0) -> tuple[LocalModel, int]:
+def chosen(waiting: dict[LocalModel, list[Place]], now: Made = NOTHING) -> tuple[LocalModel, int]:
     members = next_pass(waiting, now)
     (model,) = {member.need.model for member in members}
     return model, len(members)
@@ -85,10 +88,11 @@ def test_a_cheap_model_runs_until_nearly_all_wait_for_the_other(a: int, b: int) 
 
 def test_nobody_waits_for_long() -> None:
     base, nudge = costing(1000.0, 0.0), costing(1.0, 0.0)
-    waiting = {base: places(base, 1, since=3), nudge: places(nudge, 9, since=3)}
-    assert chosen(waiting, MOST_WAIT + 3)[0] is nudge
-    waiting[nudge] = places(nudge, 9, since=MOST_WAIT + 3)
-    assert chosen(waiting, MOST_WAIT + 4)[0] is base
+    waiting = {base: places(base, 1), nudge: places(nudge, 9)}
+    assert chosen(waiting, Made(MOST_WAIT, 9000))[0] is nudge
+    assert chosen(waiting, Made(MOST_WAIT + 1, 3999))[0] is nudge  # many, but cheap ones
+    waiting[nudge] = places(nudge, 9, Made(MOST_WAIT, 4000))
+    assert chosen(waiting, Made(MOST_WAIT + 1, 4001))[0] is base
 
 
 def drafting(
@@ -98,7 +102,7 @@ def drafting(
     for _ in range(count):
         task = Waiting(worth)
         task.draft = need_of(nudge)
-        found.append(Place(task, need_of(base), 0))
+        found.append(Place(task, need_of(base), Made()))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The binding of llama.cpp's C API."""
+"""How long OpenMP's threads wait."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import os
 
 import pytest
 
-pytest.importorskip("xllamacpp")
-
-from nudging.engines.llama import llama_c
+from nudging.engines.local.openmp import short_waits
 
 
 def test_waits_are_short_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    with llama_c._short_waits():
+    with short_waits():
         assert os.environ["GOMP_SPINCOUNT"] == "1000"
     assert "GOMP_SPINCOUNT" not in os.environ
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    with llama_c._short_waits():
+    with short_waits():
         assert "GOMP_SPINCOUNT" not in os.environ
