@@ -272,7 +272,7 @@ class NudgedModel:
     ) -> AsyncGenerator[Answer | NudgingError, None]:
         """Answer many, in their order. A question that fails gives its error in its place.
 
-        `concurrency`: answers at work at once; None for as many as is fastest: four where both
+        `concurrency`: answers at work at once; None for as many as is fastest: 16 or 32 where both
         models are in this process, or as many as both engines can do. With 1, answers repeat
         exactly; answers that share passes are rounded otherwise.
         """

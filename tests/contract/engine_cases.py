@@ -58,7 +58,7 @@ def _llama(request: pytest.FixtureRequest) -> Case:
     lab: Lab = request.getfixturevalue("lab")
     _need("xllamacpp")
     spec = f"llama:{lab('b-small.gguf')}?n_ctx={N_CTX}"
-    return _opened("llama", spec, control=ASSISTANT, at_once=4)
+    return _opened("llama", spec, control=ASSISTANT, at_once=16)
 
 
 def _llama_gemma(request: pytest.FixtureRequest) -> Case:
@@ -66,7 +66,7 @@ def _llama_gemma(request: pytest.FixtureRequest) -> Case:
     demo: Demo = request.getfixturevalue("demo")
     _need("xllamacpp")
     spec = f"llama:{demo('base')}?n_ctx={N_CTX}&template=gemma"
-    return _opened("llama", spec, control="<end_of_turn>", chats=False, at_once=4)
+    return _opened("llama", spec, control="<end_of_turn>", chats=False, at_once=16)
 
 
 def _llama_server(request: pytest.FixtureRequest) -> Case:
@@ -83,20 +83,20 @@ def _hf_tiny(request: pytest.FixtureRequest) -> Case:
     factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
     folder = _tiny(factory.mktemp("tiny"))
     spec = f"hf:{folder}?n_ctx={N_CTX}&dtype=float32&template=chatml"
-    return _opened("hf", spec, exact=True, chats=False, at_once=4)
+    return _opened("hf", spec, exact=True, chats=False, at_once=32)
 
 
 def _hf(request: pytest.FixtureRequest) -> Case:
     lab: Lab = request.getfixturevalue("lab")
     _need("torch", "transformers")
-    return _opened("hf", f"hf:{lab('b-small')}?n_ctx={N_CTX}", control=ASSISTANT, at_once=4)
+    return _opened("hf", f"hf:{lab('b-small')}?n_ctx={N_CTX}", control=ASSISTANT, at_once=32)
 
 
 def _hf_smol(request: pytest.FixtureRequest) -> Case:
     """A vocabulary with added tokens, unpacked from GGUF; half precision."""
     demo: Demo = request.getfixturevalue("demo")
     _need("torch", "transformers")
-    return _opened("hf", f"hf:{demo('nudge')}?n_ctx={N_CTX}&dtype=bfloat16", at_once=4)
+    return _opened("hf", f"hf:{demo('nudge')}?n_ctx={N_CTX}&dtype=bfloat16", at_once=32)
 
 
 def _remote_smol(request: pytest.FixtureRequest) -> Case:

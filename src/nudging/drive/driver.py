@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import TypeVar, cast
 
 from ..engines.base import Engine
-from ..engines.local.local_engine import LocalEngine
+from ..engines.local.in_process import InProcess
 from ..errors import NudgingError
 from ..rule.rule import Rule
 from ..values.tokens import Answer, Decision, Piece, Usage
@@ -47,7 +47,7 @@ async def drive(
         base, nudge = (replace(side, engine=granted[side.engine]) for side in (base, nudge))
         for side in dict.fromkeys((base, nudge)):
             await side.engine.check_room(side.prompt)
-        here = isinstance(base.engine, LocalEngine) and isinstance(nudge.engine, LocalEngine)
+        here = isinstance(base.engine, InProcess) and isinstance(nudge.engine, InProcess)
         answer = HostedAnswer(rule, base, nudge) if here else ApartAnswer(rule, base, nudge)
         async with aclosing(answer.events()) as events:
             async for event in events:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import TypeVar
 
-from ..engines.local.local_engine import LocalEngine
+from ..engines.local.in_process import InProcess
 from ..engines.local.local_model import Need
 from ..engines.local.local_stream import LocalStream
 from ..engines.local.pass_task import Claim, PassTask, Price
@@ -42,7 +42,7 @@ class HostedAnswer(PassTask):
         own = [base.want.source] if base == nudge else list(self._streams)
         self._asked = [self._streams[source] for source in own]
         """One, of a rule that asks one model."""
-        self.models = {stream.model for stream in self._asked}
+        self.models = {model for stream in self._asked for model in stream.models}
         self._run = rule.run()
         self._ask: Ask | None = None
         self._need: Need | None = None
@@ -97,15 +97,15 @@ class HostedAnswer(PassTask):
 
     @property
     def leases(self) -> Collection[Lease]:  # type: ignore[override]
-        return [stream.lease for stream in self._asked]
+        return [lease for stream in self._asked for lease in stream.leases]
 
     def claims(self) -> Sequence[Claim]:
         if self._over:
             return ()
         first, *others = self._asked
-        if others and len(self.models) == 1 and not first.model.has_two():
+        if others and len(self.models) == 1 and not first.model.has_slots(2):
             others[0].lease = first.lease
-        return [stream.claim() for stream in self._asked]
+        return [claim for stream in self._asked for claim in stream.claims()]
 
     def advance(self) -> Need | None:
         self._paused = False
@@ -212,5 +212,5 @@ class HostedAnswer(PassTask):
 
 
 def _stream(side: Side) -> LocalStream:
-    assert isinstance(side.engine, LocalEngine)
+    assert isinstance(side.engine, InProcess)
     return side.engine.own_stream(side.prompt, side.want, must_write=side.must_write)

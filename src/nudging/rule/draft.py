@@ -47,6 +47,8 @@ class Draft:
         """The end of the text before it."""
         self.limit = limit
         self.steps: list[Step] = []
+        self.taken = self.taken_bytes = 0
+        """Of the steps, and of their text, what is in the answer already."""
         self.data = b""
         self.text = ""
         """The whole characters of `data`."""

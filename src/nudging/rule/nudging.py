@@ -99,6 +99,8 @@ class Nudging(Rule):
 
         begin = 0
         while (at := (yield from draft.next_word(begin, self.config.words))) is not None:
+            if (over := (yield from self._take_early(draft, at, handover))) is not None:
+                return over
             if self.config.takeover == "word":
                 stopped = yield from self._take(draft, at, handover)
                 return stopped or (yield from self._base_turn(None))
@@ -117,7 +119,7 @@ class Nudging(Rule):
 
         if draft.ended:
             return (yield from self._take(draft, len(draft.text), handover)) or StopReason.NUDGE
-        length = whole_words(draft.text, self.config.words, draft.token_starts())
+        length = self._whole_words(draft)
         return (yield from self._take(draft, length, handover)) or Handover("more")
 
     def _ends_here(self, draft: Draft, reason: HandoverReason) -> Asking[bool]:
@@ -153,28 +155,53 @@ class Nudging(Rule):
         yield Decision("keep", position, "in doubt", step)
         return False
 
+    def _whole_words(self, draft: Draft) -> int:
+        """Length of a draft without its last word, which may be cut."""
+        return whole_words(draft.text, self.config.words, draft.token_starts())
+
+    def _take_early(self, draft: Draft, at: int, handover: Handover) -> Asking[StopReason | None]:
+        """Take, and show, what will be taken whatever the base model says at the word that begins
+        at `at`: readers need not wait for the whole turn. Why the answer is over, if it is."""
+        left = draft.text[: min(at, self._whole_words(draft))].encode()[draft.taken_bytes :]
+        stopped = None
+        for step in draft.steps[draft.taken :]:
+            if len(step.text) > len(left):  # a part of a token is taken where it is known to be one
+                break
+            if self._room <= 0:
+                stopped = StopReason.LENGTH
+                break
+            left = left[len(step.text) :]
+            self._take_step(draft, step, step.text, handover)
+        stopped = self._stopped(len(draft.start)) or stopped
+        if stopped is not None:
+            self._drop_half()
+        yield from self._flush()
+        return stopped
+
     def _take(
         self, draft: Draft, length: int, handover: Handover
     ) -> Asking[Handover | StopReason | None]:
         """Take the first `length` characters of a draft. Why the answer is over, or a handover if
         it now repeats itself; None where the caller decides what follows."""
-        before = len(self._answer)
-        room = self._room
-        left = draft.text[:length].encode()
-        for step in draft.steps:
-            if not left or room <= 0:
+        left = draft.text[:length].encode()[draft.taken_bytes :]
+        for step in draft.steps[draft.taken :]:
+            if not left or self._room <= 0:
                 break
-            self.transcript.add("nudge", step, left[: len(step.text)], handover)
+            self._take_step(draft, step, left[: len(step.text)], handover)
             left = left[len(step.text) :]
-            room -= 1
         self._drop_half()
-        stopped: Handover | StopReason | None = self._stopped(before)
+        stopped: Handover | StopReason | None = self._stopped(len(draft.start))
         if stopped is None and left:
             stopped = StopReason.LENGTH
         if stopped is None and not draft.ended and self._loop() is not None:
             stopped = Handover("loop")
         yield from self._flush()
         return stopped
+
+    def _take_step(self, draft: Draft, step: Step, text: bytes, handover: Handover) -> None:
+        self.transcript.add("nudge", step, text, handover)
+        draft.taken += 1
+        draft.taken_bytes += len(text)
 
     # --- base turn --------------------------------------------------------------------------
 

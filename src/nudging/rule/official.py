@@ -55,6 +55,10 @@ class Official(Nudging):
     def stop_below(self) -> float:
         return 0.0  # a call is read on to its end
 
+    def _take_early(self, draft: Draft, at: int, handover: Handover) -> Asking[StopReason | None]:
+        yield from ()
+        return None  # nothing of it may be
+
     def _take(
         self, draft: Draft, length: int, handover: Handover
     ) -> Asking[Handover | StopReason | None]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from nudging.rule import rule_of
 from nudging.rule.config import Config
 from nudging.rule.draft import Ask
 from nudging.rule.stop import CONSENT
-from nudging.values.tokens import Step, StopReason
+from nudging.values.tokens import Piece, Step, StopReason
 from tests.played import (
     DEFAULT,
     GO,
@@ -531,8 +533,29 @@ def test_max_tokens_is_exact(most: int, takeover: str, stop: str) -> None:
 
 def test_a_word_that_does_not_fit_is_cut_at_its_token() -> None:
     config = Config.of(max_tokens=2)
-    found = played(config, *drafts("", "un", "der", "stand", " me"), base("understand", " x", 0.9))
+    found = played(config, *drafts("", "un", "der", "stand", " me"))
     assert (found.text, found.stop) == ("under", StopReason.LENGTH)
+
+
+def test_a_word_is_shown_before_the_base_model_is_asked_about_the_next() -> None:
+    shown: list[str] = []
+    seen: list[tuple[str, list[str]]] = []
+    words = iter([step(" one"), step(" tw"), step("o"), step(" three"), step("")])
+    run = rule_of(Config.of(), ()).run()
+    event = next(run)
+    with suppress(StopIteration):
+        while True:
+            reply: Step | None = None
+            if isinstance(event, Piece):
+                shown.append(event.text)
+            elif isinstance(event, Ask) and event.source == "base":
+                seen.append((event.text.decode(), [*shown]))
+                reply = step(" x", 0.1)
+            elif isinstance(event, Ask):
+                reply = next(words)
+            event = run.send(reply)
+    assert seen == [(" one", [" one"]), (" one two", [" one", " tw", "o"])]
+    assert "".join(shown) == " one two three"
 
 
 def test_an_end_that_just_fits_is_an_end() -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from nudging import Answer, NudgedModel, Piece
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.rule.config import Preset, StopRule
+from nudging.rule.nudging import Nudging
+from nudging.rule.official import Official
 from tests.toys import Prefetching, ToyRuntime, looping_engine, random_engine
 
 seeds = st.integers(0, 10**6)
@@ -113,6 +115,16 @@ def test_answers_that_repeat_themselves_are_whole(
 @given(seeds, options, st.integers(1, 20))
 def test_any_chunking_gives_the_same_answer(seed: int, options: dict[str, Any], block: int) -> None:
     same(model(seed).answer("q", **options), model(seed, block).answer("q", **options))
+
+
+@given(seeds, rules)
+def test_words_that_are_shown_early_are_those_of_the_whole_turn(
+    seed: int, rules: dict[str, Any]
+) -> None:
+    found = model(seed).answer("q", **rules)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Nudging, "_take_early", Official._take_early)  # which takes nothing
+        same(found, model(seed).answer("q", **rules))
 
 
 @given(seeds, options)

@@ -33,7 +33,7 @@ class HfRuntime(Runtime):
     """A transformers model, and passes over its caches: ragged ones, or plain ones."""
 
     kind = "hf"
-    at_once = 4  # docs/performance.md has what fewer and more of them cost
+    at_once = 32  # docs/performance.md has what fewer and more of them cost
 
     def __init__(self, model: Any, tokenizer: Any, *, n_ctx: int, slots: int | None = None) -> None:
         """`slots`: most answers at once; None for as many as there is memory for."""

@@ -57,7 +57,7 @@ class LlamaRuntime(Runtime):
 
     kind = "llama"
     together = True
-    at_once = 4  # docs/performance.md has what fewer and more of them cost
+    at_once = 16  # docs/performance.md has what fewer and more of them cost
 
     def __init__(
         self,

@@ -5,11 +5,9 @@ Who shares a pass is `schedule.py`'s to say, and `local_stream.py` keeps a strea
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import aclosing, suppress
-from typing import Any, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from typing import Any, ParamSpec, TypeVar
 
 from ...errors import TemplateError
 from ...prompts.chat import Message, Part, Prompt
@@ -18,12 +16,13 @@ from ...prompts.sandbox import aside
 from ...prompts.templates import named_template, render
 from ...values.tokens import Step
 from ...values.variables import NONE, Variables
-from ..base import Capabilities, Engine, Want
+from ..base import Capabilities, Want
 from ..pass_costs import PassCosts
+from .in_process import AwaitedTask, InProcess, done
 from .local_model import LocalModel, Need
 from .local_stream import LocalStream, unreadable
 from .logits import Logits
-from .pass_task import Claim, PassTask, Price
+from .pass_task import Claim
 from .pass_thread import PASSES
 from .runtime import Runtime
 from .slots import Lease
@@ -33,7 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class LocalEngine(Engine):
+class LocalEngine(InProcess):
     """A runtime as an engine."""
 
     def __init__(
@@ -60,7 +59,7 @@ class LocalEngine(Engine):
             keyed_draws=True,
             looks_ahead=runtime.rewinds,
             concurrency=runtime.most_slots,
-            at_once=runtime.at_once,
+            at_once=runtime.at_once and min(runtime.at_once, runtime.most_slots),
             n_ctx=runtime.n_ctx,
             token_bytes=runtime.bytes_per_token,
             room=runtime.room,
@@ -69,24 +68,7 @@ class LocalEngine(Engine):
 
     # --- Engine -----------------------------------------------------------------------------
 
-    async def stream(
-        self, prompt: Prompt, start: bytes, n: int, want: Want
-    ) -> AsyncGenerator[Step, None]:
-        stream = LocalStream(self.model, prompt, want)
-        await self._run(stream.begin, start, n)
-        try:
-            for _ in range(n):
-                step = await self._task(NextStep(stream, want.follows))
-                if step is None:
-                    return
-                yield step
-                if step.is_end:
-                    return
-        finally:
-            PASSES.call(stream.close)
-
     def own_stream(self, prompt: Prompt, want: Want, *, must_write: bool) -> LocalStream:
-        """A stream for who is in the pass thread."""
         return LocalStream(self.model, prompt, want, must_write=must_write)
 
     async def count(self, prompt: Prompt) -> int:
@@ -153,7 +135,7 @@ class LocalEngine(Engine):
             raise unreadable()
         if len(ids) > self._runtime.n_ctx:
             raise self.model.overflow(len(ids))
-        return await self._task(WholeRow(Need(self.model, Lease(), tuple(ids), None)))
+        return await done(WholeRow(Need(self.model, Lease(), tuple(ids), None)))
 
     async def read(self, logits: Logits, position: int, want: Want) -> Step:
         """The step at a position of the answer, in bytes, that a row of logits amounts to: one that
@@ -167,68 +149,12 @@ class LocalEngine(Engine):
 
         return await PASSES.run(checked)
 
-    async def _task(self, task: _Awaited[T]) -> T:
-        PASSES.add(task)
-        try:
-            return await asyncio.wrap_future(task.result)
-        finally:
-            if not task.result.done() or task.result.cancelled():
-                PASSES.remove(task)
 
-
-class _Awaited(PassTask, Generic[T]):
-    """One thing that somebody in an event loop waits for."""
-
-    comes_back = True
-
-    def __init__(self, model: LocalModel, lease: Lease) -> None:
-        self.models, self.leases = {model}, [lease]
-        self.result: Future[T] = Future()
-
-    def _give(self, found: T) -> None:
-        with suppress(InvalidStateError):  # who waited has just left
-            self.result.set_result(found)
-
-    def fail(self, error: BaseException) -> None:
-        self.close()
-        with suppress(InvalidStateError):
-            self.result.set_exception(error)
-
-
-class NextStep(_Awaited[Step | None]):
-    """The next step of a stream, None at its end."""
-
-    def __init__(self, stream: LocalStream, follows: bytes) -> None:
-        super().__init__(stream.model, stream.lease)
-        self._stream, self._follows = stream, follows
-        self._need: Need | None = None
-
-    def claims(self) -> Sequence[Claim]:
-        return [self._stream.claim()]
-
-    def advance(self) -> Need | None:
-        found = self._stream.draw(self._need)
-        if isinstance(found, Need):
-            self._need = found
-            return found
-        self.close()
-        self._give(found)
-        return None
-
-    def guess(self, price: Price | None) -> Sequence[int]:
-        written = self._stream.written
-        follows = self._follows if self._follows.startswith(written) else b""
-        return self._stream.ahead(follows[len(written) :])
-
-    def close(self) -> None:
-        self._stream.lease.at_work = False
-
-
-class WholeRow(_Awaited[Logits]):
+class WholeRow(AwaitedTask[Logits]):
     """A whole row of logits."""
 
     def __init__(self, need: Need) -> None:
-        super().__init__(need.model, need.lease)
+        super().__init__([need.model], [need.lease])
         self._need = need
 
     def claims(self) -> Sequence[Claim]:

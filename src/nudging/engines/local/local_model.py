@@ -87,11 +87,13 @@ class LocalModel:
         self._grow()
         return self._slots.give(lease, ids) or self._slots.give(lease, ids, idle=True)
 
-    def has_two(self) -> bool:
-        """Whether there are two slots, or can be."""
-        if len(self._slots) < 2:
+    def has_slots(self, count: int) -> bool:
+        """Whether there are so many slots, or can be."""
+        before = 0
+        while before < len(self._slots) < count:
+            before = len(self._slots)
             self._grow()
-        return len(self._slots) > 1
+        return len(self._slots) >= count
 
     def _grow(self) -> None:
         count = min(2 * len(self._slots), self.runtime.most_slots)

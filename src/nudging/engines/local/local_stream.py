@@ -7,7 +7,7 @@ model's own. What was drawn can be asked for again. Used from the pass thread on
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ...errors import InputError
@@ -46,10 +46,20 @@ class LocalStream:
         self._spaced = False
         self._calls = self._drafted = self._forwards = self._ahead = self._met = 0
 
-    def claim(self) -> Claim:
-        """The slot that the stream needs."""
+    @property
+    def models(self) -> Collection[LocalModel]:
+        """Those that it needs."""
+        return (self.model,)
+
+    @property
+    def leases(self) -> Collection[Lease]:
+        """Of the slots that it needs."""
+        return (self.lease,)
+
+    def claims(self) -> Sequence[Claim]:
+        """These slots."""
         self._ids = self._ids or self._text.ids("")
-        return Claim(self.model, self.lease, self._ids)
+        return [Claim(self.model, self.lease, self._ids)]
 
     @property
     def written(self) -> bytes:
@@ -63,6 +73,7 @@ class LocalStream:
             ContextOverflow: the prompt does not fit. InputError: there is nothing to continue.
         """
         model = self.model
+        model.check_open()
         ids = self._text.ids(start.decode())
         if not ids:
             raise unreadable()
@@ -145,8 +156,9 @@ class LocalStream:
     def close(self) -> None:
         """Give the slot back; what it holds stays until somebody else needs it."""
         self.is_open = False
-        if self.lease.slot is not None:
-            self.lease.slot.free()
+        for lease in self.leases:
+            if lease.slot is not None:
+                lease.slot.free()
 
     def usage(self, emitted: int) -> ModelUsage:
         """What the model did, `emitted` of its tokens being in the answer."""
