@@ -55,14 +55,16 @@ def half_character(data: bytes) -> bytes:
 
 def common_prefix(a: Sequence[object], b: Sequence[object]) -> int:
     """Length of the longest common prefix, of two lists of token ids above all."""
+    if type(a) is not type(b):
+        a, b = list(a), list(b)
     if len(a) > len(b):
         a, b = b, a
-    if list(b[: len(a)]) == list(a):
+    if b[: len(a)] == a:
         return len(a)
     low, high = 0, len(a)
     while low + 1 < high:  # a[:low] is common, a[:high] is not: slices compare in C
         mid = (low + high) // 2
-        if list(a[low:mid]) == list(b[low:mid]):
+        if a[low:mid] == b[low:mid]:
             low = mid
         else:
             high = mid

@@ -156,7 +156,7 @@ class LocalModel:
                 need.slot.cut(0)
             return
         for need, work, rows in zip(needs, works, found, strict=True):
-            need.slot.held.extend(work.ids)
+            need.slot.extend(work.ids, need.ids)
             try:
                 self._learn(need, rows)
             except Exception as error:  # one answer's, unless it is in what was but guessed
@@ -198,7 +198,7 @@ class LocalModel:
         if length > slot.shares(ids) + SHORT:
             slot.cut(0)
             kept = self.runtime.copy(donor.number, slot.number, length)
-            slot.held.extend(ids[:kept])
+            slot.extend(ids[:kept], ids)
             self._copies = kept == length
 
     def _works(self, needs: Sequence[Need]) -> list[SlotInput]:

@@ -14,6 +14,9 @@ from ...values.text import common_prefix
 from ...values.tokens import Step
 from ..base import Want
 
+_KEPT = 128
+"""Latest steps that are kept, at least: what is asked again lies but a few back."""
+
 
 @dataclass(slots=True, eq=False)
 class Lease:
@@ -22,6 +25,16 @@ class Lease:
     slot: Slot | None = None
     at_work: bool = False
     """Whether the slot is needed now. If not, it can be given to others."""
+
+
+@dataclass(slots=True, eq=False)
+class _Known:
+    position: int
+    """Bytes of the answer before it."""
+    want: Want
+    step: Step
+    told: bool = False
+    """Its pass has been counted."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,32 +47,48 @@ class Slot:
     lease: Lease | None = None
     used: int = 0
     """When it was last given to somebody."""
-    _steps: dict[int, tuple[int, Want, Step]] = field(default_factory=dict)
+    _steps: dict[int, _Known] = field(default_factory=dict)
     """Steps that were computed, by the number of ids before them."""
+    _asked: Sequence[int] = ()
+    """The text that was last compared with what the cache holds, and how much they share: it is
+    asked several times in each pass, of texts that grow long. Nobody changes these lists."""
+    _shared: int = 0
 
     def shares(self, ids: Sequence[int]) -> int:
-        return common_prefix(self.held, ids)
+        if ids is not self._asked:
+            self._asked, self._shared = ids, common_prefix(self.held, ids)
+        return self._shared
+
+    def extend(self, ids: Sequence[int], text: Sequence[int]) -> None:
+        """A pass has read `ids`: what was left of `text`, or a piece of that, and perhaps more."""
+        self.held += ids
+        self._asked, self._shared = text, min(len(self.held), len(text))
+
+    def cut(self, length: int) -> None:
+        """The cache holds its first `length` ids only."""
+        for n in range(length + 1, len(self.held) + 1):
+            self._steps.pop(n, None)
+        del self.held[length:]
+        self._shared = min(self._shared, length)
 
     def recall(self, ids: Sequence[int], position: int, want: Want) -> Step | None:
         """The step after these ids, if it is known."""
         n = len(ids)
-        found = self._steps.get(n)
-        if found is None or found[:2] != (position, want) or self.shares(ids) < n:
+        known = self._steps.get(n)
+        if known is None or known.position != position or known.want != want:
             return None
-        step = found[2]
-        if step.pass_rows >= 0:
-            self._steps[n] = (position, want, replace(step, pass_rows=-1))
-        return step
+        if self.held[n - 1 : n] != [ids[-1]] or self.shares(ids) < n:  # the former is quick
+            return None
+        if known.told:
+            return replace(known.step, pass_rows=-1)
+        known.told = True
+        return known.step
 
     def learn(self, n: int, position: int, want: Want, step: Step) -> None:
         """What a pass says of the step after the first `n` ids."""
-        self._steps[n] = (position, want, step)
-
-    def cut(self, length: int) -> None:
-        """The cache holds its first `length` ids only."""
-        if length < len(self.held):
-            del self.held[length:]
-            self._steps = {n: found for n, found in self._steps.items() if n <= length}
+        self._steps[n] = _Known(position, want, step)
+        if len(self._steps) > 2 * _KEPT:
+            self._steps = {m: known for m, known in self._steps.items() if m > n - _KEPT}
 
     def free(self) -> None:
         if self.lease is not None:
