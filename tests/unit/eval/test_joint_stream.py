@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
+from nudging.drive.alone import alone
+from nudging.engines.base import Want
 from nudging.engines.local.local_engine import LocalEngine
+from nudging.engines.local.pass_thread import PASSES
 from nudging.eval.methods import Role, open_method
+from nudging.eval.methods.combination import Mean
+from nudging.eval.methods.joint_stream import JointEngine, TokenReader
+from nudging.eval.methods.method import answer_of
+from nudging.prompts.chat import base_prompt, conversation
 from nudging.values.tokens import Answer
 from tests.toys import EchoRuntime
 
@@ -42,15 +50,49 @@ def answers(name: str, models: dict[Role, str | LocalEngine], at_once: int) -> l
 
 
 @pytest.mark.parametrize("name", ["ensemble", "proxy-tuning"])
-def test_answers_at_once_are_what_each_is_alone_and_share_passes(name: str) -> None:
-    shared, alone = engines(8), engines(8)
-    found = answers(name, shared, at_once=8)
-    assert [each.spans for each in found] == [each.spans for each in answers(name, alone, 1)]
+def test_answers_at_once_are_what_each_is_alone(name: str) -> None:
+    found, alone = (answers(name, engines(8), at_once) for at_once in (8, 1))
+    assert [each.spans for each in found] == [each.spans for each in alone]
     assert max(each.usage.tokens for each in found) == MOST
-    for role in ("base", "nudge"):
-        together, apart = (models[role].costs for models in (shared, alone))  # type: ignore[union-attr]
-        assert apart.answers == apart.passes
-        assert together.answers > 1.5 * together.passes
+
+
+def _wait(gate: threading.Event) -> None:
+    gate.wait(60)
+
+
+def test_answers_that_begin_together_share_all_passes() -> None:
+    toys = [EchoRuntime(seed, 1, slots=8) for seed in (1, 2)]
+    models = [LocalEngine("toy", toy).model for toy in toys]
+    mean = Mean(*(toy.vocabulary() for toy in toys))
+    prompt = base_prompt(conversation("why?", ""), "text")
+
+    async def ask() -> None:
+        gate = threading.Event()
+        PASSES.call(lambda: _wait(gate))  # until all are there
+        asked = [
+            asyncio.create_task(
+                answer_of(
+                    alone(
+                        JointEngine([TokenReader(model, prompt) for model in models], mean),
+                        prompt,
+                        Want("base"),
+                        MOST,
+                        (),
+                    )
+                )
+            )
+            for _ in range(8)
+        ]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        gate.set()
+        found = await asyncio.gather(*asked)
+        assert {each.usage.tokens for each in found} == {MOST}
+
+    asyncio.run(ask())
+    for model in models:
+        assert model.costs.answers == 8 * MOST
+        assert model.costs.passes <= MOST + 1
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])
