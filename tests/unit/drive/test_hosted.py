@@ -93,12 +93,20 @@ def test_many_answers_share_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     alone, together = pair(), pair()
     with model_of(*alone, max_tokens=40, speculate="off") as model:
         list(model.map([f"q{i}" for i in range(16)], concurrency=1))
-    with model_of(*together, max_tokens=40, speculate="off") as model:
-        list(model.map([f"q{i}" for i in range(16)], concurrency=16))
+    asyncio.run(_all_at_once(*together))
     for one, many in zip(alone, together, strict=True):
         assert len(many.works) < 0.4 * len(one.works)
         rows = sum(len(works) for works in many.works)
         assert rows <= 1.1 * sum(len(works) for works in one.works)
+
+
+async def _all_at_once(base: Watched, nudge: Watched) -> None:
+    async with model_of(base, nudge, max_tokens=40, speculate="off") as model:
+        nudge.free.clear()  # until all have come
+        tasks = [asyncio.create_task(model.answer_async(f"q{i}")) for i in range(16)]
+        await asyncio.sleep(0.5)
+        nudge.free.set()
+        await asyncio.gather(*tasks)
 
 
 def test_a_reader_that_stays_away_pauses_its_answer_and_no_other() -> None:
