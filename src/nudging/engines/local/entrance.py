@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 
 from .local_model import LocalModel
@@ -62,6 +63,9 @@ def _give_slots(task: PassTask) -> bool:
         model.check_open()
     given: list[Lease] = []
     claims = task.claims()
+    missing = Counter(claim.model for claim in claims if claim.lease.slot is None)
+    if any(model.spare_slots < count for model, count in missing.items()):
+        return False  # before a slot is taken, in vain, from who has paused
     for model, lease, ids in claims:
         new = lease.slot is None
         lease.at_work = True  # not to be given away again to its own neighbour

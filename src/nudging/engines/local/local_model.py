@@ -79,6 +79,13 @@ class LocalModel:
 
     # --- slots ------------------------------------------------------------------------------
 
+    @property
+    def spare_slots(self) -> int:
+        """Slots that nobody needs now, and those that there can be."""
+        self._notice_fork()
+        idle = sum(slot.lease is None or not slot.lease.at_work for slot in self._slots)
+        return idle + self.most_slots - len(self._slots)
+
     def give(self, lease: Lease, ids: Sequence[int]) -> bool:
         """Give a lease a slot for a text that begins with `ids`. Whether there was one."""
         self._notice_fork()
