@@ -15,16 +15,17 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from ..engines.base import Engine
-from ..engines.local.in_process import InProcess
 from ..errors import NudgingError
 from ..rule.rule import Rule
 from ..values.tokens import Answer, Decision, Piece, Usage
 from .apart import ApartAnswer
-from .hosted import HostedAnswer
 from .side import Side
+
+if TYPE_CHECKING:
+    from .hosted import HostedAnswer
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,8 +48,8 @@ async def drive(
         base, nudge = (replace(side, engine=granted[side.engine]) for side in (base, nudge))
         for side in dict.fromkeys((base, nudge)):
             await side.engine.check_room(side.prompt)
-        here = isinstance(base.engine, InProcess) and isinstance(nudge.engine, InProcess)
-        answer = HostedAnswer(rule, base, nudge) if here else ApartAnswer(rule, base, nudge)
+        here = base.engine.in_process and nudge.engine.in_process
+        answer = _hosted(rule, base, nudge) if here else ApartAnswer(rule, base, nudge)
         async with aclosing(answer.events()) as events:
             async for event in events:
                 yield event
@@ -64,6 +65,12 @@ async def drive(
         ),
         tuple(answer.decisions),
     )
+
+
+def _hosted(rule: Rule, base: Side, nudge: Side) -> HostedAnswer:
+    from .hosted import HostedAnswer  # needs numpy, which only such engines bring
+
+    return HostedAnswer(rule, base, nudge)
 
 
 async def map_ordered(

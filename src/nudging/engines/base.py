@@ -81,6 +81,8 @@ class Engine(ABC):
 
     spec: str
     capabilities: Capabilities
+    in_process: bool = False
+    """It runs in this process and shares its passes (`local/in_process.py`)."""
     costs: PassCosts | None = None
     """What its passes take, of engines that look ahead."""
 

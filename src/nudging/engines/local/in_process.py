@@ -28,6 +28,8 @@ T = TypeVar("T")
 class InProcess(Engine):
     """An engine with streams of its own."""
 
+    in_process = True
+
     @abstractmethod
     def own_stream(self, prompt: Prompt, want: Want, *, must_write: bool) -> LocalStream:
         """A stream for who is in the pass thread."""
