@@ -71,8 +71,9 @@ def test_types_are_shipped() -> None:
 
 
 def test_import_brings_no_library_of_an_engine_or_a_screen() -> None:
-    code = "import sys, nudging; print(*(m for m in sys.argv[1:] if m in sys.modules))"
-    assert python(code, *HEAVY).split() == []
+    for what in ("nudging", "nudging.model"):
+        code = f"import sys, {what}; print(*(m for m in sys.argv[1:] if m in sys.modules))"
+        assert python(code, *HEAVY).split() == []
 
 
 def test_import_takes_less_than_a_fifth_of_a_second() -> None:
