@@ -63,7 +63,9 @@ def _give_slots(task: PassTask) -> bool:
         model.check_open()
     given: list[Lease] = []
     claims = task.claims()
-    missing = Counter(claim.model for claim in claims if claim.lease.slot is None)
+    # Two streams of a model with room for one text share a lease.
+    without = {id(claim.lease): claim.model for claim in claims if claim.lease.slot is None}
+    missing = Counter(without.values())
     if any(model.spare_slots < count for model, count in missing.items()):
         return False  # before a slot is taken, in vain, from who has paused
     for model, lease, ids in claims:
