@@ -63,10 +63,8 @@ def _give_slots(task: PassTask) -> bool:
         model.check_open()
     given: list[Lease] = []
     claims = task.claims()
-    # Two streams of a model with room for one text share a lease.
-    without = {id(claim.lease): claim.model for claim in claims if claim.lease.slot is None}
-    missing = Counter(without.values())
-    if any(model.spare_slots < count for model, count in missing.items()):
+    missing = {claim.lease: claim.model for claim in claims if claim.lease.slot is None}
+    if any(model.spare_slots < count for model, count in Counter(missing.values()).items()):
         return False  # before a slot is taken, in vain, from who has paused
     for model, lease, ids in claims:
         new = lease.slot is None

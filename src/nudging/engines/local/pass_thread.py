@@ -141,6 +141,7 @@ class PassThread:
                 self._round()
             except BaseException as error:  # a fault of ours: nobody is to wait for ever
                 self._end_all(error)
+        self._take_calls()
         self._end_all(ModelError("the process ends"))
 
     def _has_work(self) -> bool:
@@ -149,10 +150,13 @@ class PassThread:
                 self._wake.wait()
         return not self._stops
 
-    def _round(self) -> None:
+    def _take_calls(self) -> None:
         for _ in range(len(self._calls)):
             _carefully(self._calls.popleft())
             self._freed = True
+
+    def _round(self) -> None:
+        self._take_calls()
         while self._freed:  # at once: a slot that a stream leaves for a moment is its own the next
             self._let_in()
             self._go_on()

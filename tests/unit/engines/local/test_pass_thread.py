@@ -267,7 +267,8 @@ def test_who_left_in_the_moment_of_an_answer_ends_nothing(passes: PassThread) ->
 def test_who_waits_when_the_thread_is_stopped_gets_an_error(passes: PassThread) -> None:
     runtime = Watched(1, slots=1)
     runtime.free.clear()
-    tasks = [Writing([model_over(runtime)], "q", 10**6) for _ in range(3)]
+    model = model_over(runtime)
+    tasks = [Writing([model], "q", 1000) for _ in range(3)]
     for task in tasks:
         passes.add(task)
     threading.Timer(0.05, runtime.free.set).start()

@@ -46,7 +46,7 @@ def test_what_a_slot_shares_with_a_text_is_what_it_holds_of_it(
         else:
             texts.append(text)
         assert slot.held == held
-        for each in (*texts[-3:], texts[-1]):
+        for each in (texts[-1], *texts[-3:]):
             assert slot.shares(each) == common_prefix(held, each)
 
 
@@ -151,6 +151,24 @@ def test_a_task_that_paused_keeps_the_slot_that_nobody_took_but_is_not_at_work()
     assert not any(lease.at_work for lease in paused.leases)
     taker.close()
     assert let_in(entrance) == [paused]
+
+
+def test_a_task_that_paused_is_not_at_work_where_a_model_has_less_room_than_it_seemed() -> None:
+    class NoRoom(Watched):
+        def grow(self, slots: int) -> bool:
+            self.most_slots = self.slots
+            return True
+
+    entrance, base, nudge = Entrance(), model(), LocalModel("toy", NoRoom(1, slots=8))
+    paused, taker = Claiming(base, nudge), Claiming(nudge)
+    let_in(entrance, paused)
+    paused.pauses()
+    for lease in [*paused.leases][1:]:
+        assert lease.slot is not None
+        lease.slot.free()
+    assert let_in(entrance, taker) == [taker]
+    assert let_in(entrance, paused) == []
+    assert not any(lease.at_work for lease in paused.leases)
 
 
 def test_who_has_its_slots_passes_by_who_waits_for_them_but_not_for_ever() -> None:
