@@ -37,10 +37,15 @@ class ThinRow(NamedTuple):
 
 
 def thin_row(
-    logits: Logits, ends: npt.NDArray[np.intp], want: Want, number: float | None
+    logits: Logits,
+    ends: npt.NDArray[np.intp],
+    want: Want,
+    number: float | None,
+    weights: Logits | None = None,
 ) -> ThinRow:
     """Reduce a row. `ends`: ids by which the model ends its turn. `number`: what a draw is made
-    by, from 0 to 1; None for the likeliest token."""
+    by, from 0 to 1; None for the likeliest token. `weights`: as long as the row, for its
+    exponentials: new memory for each costs as much as they do. May be the row itself."""
     top = largest(logits, max(1, want.top_k))
     best = top[0]
     high = logits[best]
@@ -49,7 +54,7 @@ def thin_row(
     # Exponentials of usual logits need nothing taken away from them first, which takes a while.
     usual = number is None and not want.entropy and abs(high) < _USUAL
     below = logits if usual else np.subtract(logits, high, dtype=np.float32)
-    weights = np.exp(below, dtype=np.float32)
+    weights = np.exp(below, out=weights, dtype=np.float32)
     total = _sum(weights)
     if math.isnan(total):  # not all are numbers
         return ThinRow(best, math.nan, math.nan, (), None)

@@ -50,6 +50,7 @@ class Runtime(ABC):
     room: int | None = None
     """Ids that there is memory for, in all caches, where that is known."""
     notes: tuple[str, ...] = ()
+    _buffer: Logits = np.empty(0, np.float32)
 
     @abstractmethod
     def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Rows:
@@ -83,7 +84,13 @@ class Runtime(ABC):
     def thin(self, row: Any, want: Want, number: float | None) -> ThinRow:
         """What a step needs of a row, computed where the row is. `number`: what a draw is made
         by, from 0 to 1; None for the likeliest token. The default takes a whole row of numpy's."""
-        return thin_row(self.whole(row), self._end_ids, want, number)
+        return thin_row(self.whole(row), self._end_ids, want, number, self._scratch(len(row)))
+
+    def _scratch(self, size: int) -> Logits:
+        """Memory for a row, in turn for each. Passes are read one row after the other."""
+        if len(self._buffer) != size:
+            self._buffer = np.empty(size, np.float32)
+        return self._buffer
 
     def whole(self, row: Any) -> Logits:
         """A row as an array in memory, shape (vocabulary,); may be a view."""
