@@ -78,17 +78,17 @@ class HfRuntime(Runtime):
             rows.append(LogitRows(passes[id(logits)], begin, end))
         return rows
 
-    def thin(self, row: Any, want: Want, number: float | None) -> ThinRow:
-        if isinstance(row, LogitRow):
-            if number is None and row.logits.is_cuda:
-                return row.thin(want)
-            row = _single(row.logits, self._scratch(len(row)))
-        return super().thin(row, want, number)
+    def thin(
+        self, rows: Sequence[Any], want: Want, numbers: Sequence[float] | None = None
+    ) -> list[ThinRow]:
+        if numbers is None and isinstance(rows[0], LogitRow) and rows[0].logits.is_cuda:
+            return [row.thin(want) for row in rows]
+        return super().thin(rows, want, numbers)
 
-    def whole(self, row: Any) -> Logits:
+    def whole(self, row: Any, out: Logits | None = None) -> Logits:
         if isinstance(row, LogitRow):
-            return _single(row.logits, np.empty(len(row), np.float32))
-        return super().whole(row)
+            return _single(row.logits, np.empty(len(row), np.float32) if out is None else out)
+        return super().whole(row, out)
 
     def cut(self, length: int, slot: int = 0) -> int:
         return self._passes.cut(length, slot)
