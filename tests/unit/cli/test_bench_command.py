@@ -61,7 +61,7 @@ def test_options_of_the_rule_are_those_of_nudged_answers(
     many = ["bench", "--suite", "many", "--at-once", "2", "--rounds", "1", "--tokens", "4"]
     many += ["--prompts", "1", "--speculate", "off", *SCRIPTED]
     drafted = []
-    for gamma in ("0.01", "1.0"):
+    for gamma in ("0.4", "1.0"):
         command = [*many, "--set", f"gamma={gamma}", "--out", str(tmp_path / gamma)]
         assert run(command) == 0
         assert f"with gamma={gamma}" in capsys.readouterr().out
