@@ -37,8 +37,8 @@ PREFIX = "Instruction: "
 SHOWN = 4
 """Candidates kept of each distribution, for triggers, traces and pages."""
 OPINION = 20
-"""Candidates among which the nudging model's end, or the base model's token, is looked for when it
-is asked for its opinion."""
+"""Candidates among which the base model's token is looked for when the nudging model is asked for
+its opinion; and its end, of a model that is not in this process: others tell that anyway."""
 
 
 class AnswerStream:
@@ -231,7 +231,8 @@ class NudgedModel:
             rule = rule_of(config, prompt.ends, most=limit)
             entropy = wanted.entropy or (wanted.own and self.base.capabilities.entropy)
             base = Want("base", config.base_sampling, SHOWN, entropy, rule.stop_below)
-            nudge = Want("nudge", config.nudge_sampling, OPINION if rule.asks_opinion else SHOWN)
+            rated = wanted.opinion or (rule.asks_opinion and not self.nudge.in_process)
+            nudge = Want("nudge", config.nudge_sampling, OPINION if rated else SHOWN)
             read = await self.nudge.render(told, config.template_variables)
             run = drive(
                 rule,
