@@ -144,16 +144,17 @@ class HostedAnswer(PassTask):
 
     def _answer(self, ask: Ask) -> Step | Need | None:
         stream = self._streams[ask.source]
-        index = stream.index(ask.start, ask.text)
-        if index is None:
-            if ask.start != ask.text:
-                raise RuntimeError("a rule asked for the middle of a stream that is not open")
-            stream.begin(ask.start, ask.n)
-            index = 0
-        if self._drafter is not None and ask.source == "base":
-            self._drafter.asked(ask.text)
-        if index < len(stream.steps):
-            return stream.steps[index]
+        if self._need is None:
+            index = stream.index(ask.start, ask.text)
+            if index is None:
+                if ask.start != ask.text:
+                    raise RuntimeError("a rule asked for the middle of a stream that is not open")
+                stream.begin(ask.start, ask.n)
+                index = 0
+            if self._drafter is not None and ask.source == "base":
+                self._drafter.asked(ask.text)
+            if index < len(stream.steps):
+                return stream.steps[index]
         found = stream.draw(self._need)
         if isinstance(found, Need):
             if self._need is None:

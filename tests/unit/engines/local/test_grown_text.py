@@ -70,3 +70,6 @@ def test_a_vocabulary_that_goes_past_a_seam_is_found(monkeypatch: pytest.MonkeyP
         found = [read.divides() for _ in range(60)]
         assert found[0] is False
         assert found[-1] is divides
+        at_once = PromptEncoder(ToyRuntime(1, words=[*words, extra]), 4000)
+        at_once.look_through()
+        assert at_once.divides() is divides
