@@ -71,13 +71,17 @@ class ScriptedRuntime(Runtime):
         size = (self.tokenizer.size,)
         return [[np.broadcast_to(np.float32(n), size) for n in ids[-k:]] for _, ids, k in works]
 
-    def thin(self, row: Any, want: Want, number: float | None) -> ThinRow:
-        last = int(row[0])
+    def thin(
+        self, rows: Sequence[Any], want: Want, numbers: Sequence[float] | None = None
+    ) -> list[ThinRow]:
+        return [self._after(int(row[0]), want.top_k) for row in rows]
+
+    def _after(self, last: int, top_k: int) -> ThinRow:
         place = last if last <= self._count else 0  # the prompt's words are others
         prob = 0.3 if place in self._doubts else self._sure
         following = place + 1 if place < self._count else _END
-        others = [(n, 0.01) for n in range(1, want.top_k + 1) if n != following]
-        top = ((following, prob), *others[: want.top_k - 1])
+        others = [(n, 0.01) for n in range(1, top_k + 1) if n != following]
+        top = ((following, prob), *others[: top_k - 1])
         return ThinRow(following, prob, 0.0 if following else prob, top, None)
 
     def cut(self, length: int, slot: int = 0) -> int:

@@ -264,9 +264,11 @@ def test_an_answer_that_nobody_reads_as_it_comes_wakes_its_loop_at_the_end(
 
 def test_no_more_candidates_are_read_than_are_looked_at() -> None:
     class Read(Watched):
-        def thin(self, row: Any, want: Want, number: float | None) -> ThinRow:
+        def thin(
+            self, rows: Sequence[Any], want: Want, numbers: Sequence[float] | None = None
+        ) -> list[ThinRow]:
             wanted.add(want.top_k)
-            return super().thin(row, want, number)
+            return super().thin(rows, want, numbers)
 
     for trigger, most in (("top1<0.4", {SHOWN}), ("bet>0.1", {OPINION})):
         wanted: set[int] = set()
