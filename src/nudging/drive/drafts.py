@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from ..engines.local.local_model import LocalModel, Need
 from ..engines.local.local_stream import LocalStream
 from ..engines.local.pass_task import Price
+from ..rule.draft import Ask
 from ..values.text import common_prefix, complete
 from ..values.tokens import Step
 
@@ -27,6 +28,8 @@ TAIL = 16
 times as many where such guesses were seldom met."""
 UNIT = 4
 """Bytes of a looked-up guess that count as one token."""
+_BESIDE = 2
+"""Tokens that are drafted ahead where that costs no time: a word, and what shows that it ends."""
 _SURE = 0.6
 """Of looked-up tokens nobody says how sure he is: they all count as one kind."""
 
@@ -143,6 +146,30 @@ class Drafter:
             found = self._next(guess)
             if not isinstance(found, Step):
                 return None if found is None else (found, worth)
+            guess.add(found.text, found.top1)
+        return None
+
+    def foresee(self, ask: Ask) -> Need | None:
+        """`PassTask.foresee`: while one model is asked, the other reads the same text, and says
+        what it would write there. So where the base model is in doubt, the word that is put in is
+        known; and where a word ends, what the base model says to it."""
+        if self._how != "auto":
+            return None
+        if ask.source == "base":
+            return self._draft_beside()
+        begun = ask.text != ask.start and not complete(ask.text)[1]
+        return self._base.peek(ask.text) if begun else None
+
+    def _draft_beside(self) -> Need | None:
+        guess = self._guess
+        if guess is not None and guess.odds is not self._drafts and not self._looked_through:
+            guess = self._guess = _Guess(guess.text, self._drafts)
+        if guess is None or guess.odds is not self._drafts:
+            return None
+        while len(guess.parts) < _BESIDE:
+            found = self._next(guess)
+            if not isinstance(found, Step):
+                return found
             guess.add(found.text, found.top1)
         return None
 

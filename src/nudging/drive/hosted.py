@@ -189,6 +189,16 @@ class HostedAnswer(PassTask):
         base = self._streams["base"]
         return self._guessed(lambda drafter: base.ahead(drafter.guess(price)), ())
 
+    def foresee(self) -> Need | None:
+        ask = self._ask
+        if self._drafter is None or ask is None:
+            return None
+        try:
+            return self._drafter.foresee(ask)
+        except Exception:
+            self._drafter = None
+            return None
+
     def _guessed(self, ask: Callable[[Drafter], T], nothing: T) -> T:
         """What the drafter says, if the base model is waited for. An error in a guess is none in
         the answer: the rule meets it itself, if it ever asks for what was guessed."""

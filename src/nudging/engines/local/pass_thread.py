@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -26,7 +26,8 @@ from ...errors import ModelError
 from .entrance import Entrance
 from .local_model import LocalModel, own_error
 from .pass_task import Made, PassTask, Place
-from .schedule import next_pass
+from .schedule import Member, Waiting, beside, next_pass
+from .second_thread import SecondThread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class PassThread:
         self._freed = False
         """Whether slots may have become free since tasks were last let in."""
         self._made = Made()
+        self._second = SecondThread()
         self._put_off = False
         """Whether the next pass has been put off, for others to join it."""
         self._coming: WeakKeyDictionary[LocalModel, tuple[int, float]] = WeakKeyDictionary()
@@ -221,13 +223,24 @@ class PassThread:
         model = members[0].need.model
         if self._waits_for_more(model, len(members)):
             return
-        model.run([member.need for member in members])
+        others = beside(waiting, members)
+        if others:
+            self._second.both(partial(_run, members), partial(_run, others))
+        else:
+            _run(members)
+        for made in filter(None, (members, others)):
+            self._account(made, waiting)
+
+    def _account(self, members: Sequence[Member], waiting: Waiting) -> None:
+        """These had their pass."""
+        model = members[0].need.model
         usual = model.costs.by_rows.of(len(members))
         self._made = Made(self._made.passes + 1, self._made.seconds + usual)
         for place in waiting.get(model, ()):
             place.since = self._made  # also of a text of which only a piece was read
-        self._ready.extend(member.task for member in members)
-        coming = sum(task.comes_back for task in self._ready)
+        tasks = [member.task for member in members if member.task not in self._ready]
+        self._ready.extend(tasks)
+        coming = sum(task.comes_back for task in tasks)
         until = time.perf_counter() + _JOIN_WAIT * model.costs.by_rows.of(coming)
         self._coming[model] = coming, until
 
@@ -246,6 +259,10 @@ class PassThread:
     def _drop(self, task: PassTask) -> None:
         self._end(task)
         task.close()
+
+
+def _run(members: Sequence[Member]) -> None:
+    members[0].need.model.run([member.need for member in members])
 
 
 def _carefully(job: Callable[[], None]) -> None:

@@ -11,15 +11,20 @@ model that this is likely to save are worth more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
-from .local_model import LocalModel, Need
+from .cpu_count import physical_cores
+from .local_model import SHORT, LocalModel, Need
 from .pass_task import Made, PassTask, Place, Price
 
 MOST_WAIT = 8
 MOST_COST = 4
 """Passes that an answer waits for at most before its own model is next; more of them, if together
 they take less than so many of its own."""
+FORESEEN = 0.5
+"""How often a foreseen pass is needed, as in the built-in pair. Then it saves what the shorter of
+both passes takes; if not, the longer one has been waited for."""
 Waiting = Mapping[LocalModel, Sequence[Place]]
 
 
@@ -42,12 +47,53 @@ def next_pass(waiting: Waiting, now: Made) -> list[Member]:
     if drafts:
         model = drafts[0].need.model
     places = waiting.get(model, ())
-    if not drafts and len(places) > 1:
-        places = places[: model.costs.by_rows.best(len(places))]
+    if not drafts:
+        places = _best(model, places)
+    return [*_members(model, places), *drafts]
+
+
+def beside(waiting: Waiting, chosen: Sequence[Member]) -> list[Member]:
+    """Who is in a pass of another model that is made at the same time, where there are cores for
+    both: all who wait for it, or else one answer that goes on alone, and is likely to need it next.
+    """
+    model, tasks = chosen[0].need.model, {member.task for member in chosen}
+    if sum(member.need.unread for member in chosen) > SHORT:  # reading a text takes all cores
+        return []
+    for other, places in waiting.items():
+        left = [place for place in places if place.task not in tasks]
+        if left and _have_cores(model, other):
+            if sum(place.need.unread for place in left) <= SHORT:
+                return _members(other, _best(other, left))
+            return []
+    if len(waiting) > 1 or len(waiting.get(model, ())) != 1:
+        return []
+    (task,) = tasks
+    need = task.foresee()
+    if need is None or need.unread > SHORT or not _have_cores(model, need.model):
+        return []
+    longer = need.model.costs.by_rows.of(1)
+    return [Member(task, need)] if longer * (1 - FORESEEN) < model.costs.by_rows.of(1) else []
+
+
+def _have_cores(first: LocalModel, second: LocalModel) -> bool:
+    one, other = first.runtime.cores, second.runtime.cores
+    return one is not None and other is not None and one + other <= _all_cores()
+
+
+@cache
+def _all_cores() -> int:
+    return physical_cores()
+
+
+def _best(model: LocalModel, places: Sequence[Place]) -> Sequence[Place]:
+    return places[: model.costs.by_rows.best(len(places))] if len(places) > 1 else places
+
+
+def _members(model: LocalModel, places: Sequence[Place]) -> list[Member]:
     price = _price(model, places)
     for place in places:
         place.need.ahead = place.task.guess(price)
-    return [*(Member(place.task, place.need) for place in places), *drafts]
+    return [Member(place.task, place.need) for place in places]
 
 
 def _is_late(model: LocalModel, since: Made, now: Made) -> bool:
