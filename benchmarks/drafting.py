@@ -101,7 +101,12 @@ class Remembered(Runtime):
         self.slots = slots
         return True
 
-    def thin(self, row: Prefix, want: Want, number: float | None) -> ThinRow:
+    def thin(
+        self, rows: Sequence[Prefix], want: Want, numbers: Sequence[float] | None = None
+    ) -> list[ThinRow]:
+        return [self._thin(row, want) for row in rows]
+
+    def _thin(self, row: Prefix, want: Want) -> ThinRow:
         key = (row.ids, want.top_k)
         if key not in self._known:
             self._known[key] = self._compute([*row.ids], want)
@@ -114,9 +119,9 @@ class Remembered(Runtime):
             self._turn += 1
             slot, shared = self._turn % SLOTS, 0
         keep = self._inner.cut(min(shared, len(ids) - 1), slot)
-        (row,) = self._inner.forward(ids[keep:], 1, slot)
+        rows = self._inner.forward(ids[keep:], 1, slot)
         self._computed[slot] = ids
-        return self._inner.thin(row, want, None)
+        return self._inner.thin(rows, want)[0]
 
     def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
         return [self.forward(work.ids, work.rows, work.slot) for work in works]

@@ -20,6 +20,7 @@ from nudging.engines.base import Want
 from nudging.engines.demo import demo_path, pull_demo
 from nudging.engines.hf.hf_loading import converted
 from nudging.engines.hf.hf_runtime import HfRuntime
+from nudging.engines.hf.packed_weights import unpack
 from nudging.engines.hf.plain_passes import PlainPasses
 from nudging.engines.local.runtime import SlotInput
 from nudging.values.tokens import Source
@@ -34,13 +35,18 @@ WANT = Want(top_k=5)
 
 
 def runtimes(source: Source, dtype: str) -> dict[str, HfRuntime]:
-    """Of one model: as it is opened, and with plain passes."""
+    """Of one model: as it is opened, with its weights as they are in the file, and with plain
+    passes over these."""
     folder = converted(demo_path(source))
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    ways = {name: HfRuntime(model, tokenizer, n_ctx=4096) for name in ("together", "plain")}
-    ways["plain"]._passes = PlainPasses(model)
-    for runtime in ways.values():
+    ways = {}
+    for name in ("together", "unpacked", "plain"):
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+        runtime = ways[name] = HfRuntime(model, tokenizer, n_ctx=4096)
+        if name != "together":
+            unpack(model)
+        if name == "plain":
+            runtime._passes = PlainPasses(model)
         runtime.grow(max(SHARING))
     return ways
 
@@ -50,8 +56,7 @@ def milliseconds(runtime: HfRuntime, lengths: list[int], read: bool) -> float:
     begun = time.process_time()
     found = runtime.forward_many(works)
     passed = time.process_time()
-    for (row,) in found:
-        runtime.thin(row, WANT, None)
+    runtime.thin([row for (row,) in found], WANT)
     done = time.process_time()
     for slot, length in enumerate(lengths):
         runtime.cut(length, slot)
@@ -81,7 +86,7 @@ def main() -> None:
             for _ in range(given.times):
                 for n in SHARING:
                     for way, runtime in ways.items():
-                        if way == "together" or n <= PLAIN_MOST:
+                        if way != "plain" or n <= PLAIN_MOST:
                             one = milliseconds(runtime, lengths[:n], read=False)
                             took.setdefault((way, n), []).append(one)
                 one = milliseconds(ways["together"], lengths, read=True)

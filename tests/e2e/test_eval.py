@@ -211,6 +211,7 @@ def test_a_run_that_is_there_is_gone_on_with_only_when_asked(
         (["--max-tokens", "5"], "options.max_tokens was 512, is 5"),
         (["--limit", "3"], "limit was not set, is 3"),
         (["--seed", "7"], "seed was 0, is 7"),
+        (["--concurrency", "5"], "at_once was 2, is 5"),
         (["--gammas", "0.2"], "variants was"),
         (["--methods", "base,nudge"], "methods was"),
         (["--set", "consent=0.5"], "options.consent was not set, is 0.5"),
@@ -225,8 +226,10 @@ def test_a_run_is_not_gone_on_with_under_other_settings(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "run"
-    assert run(command(out, task)) == 0
+    assert run(command(out, task, "--concurrency", "2")) == 0
+    assert read_header(out)["at_once"] == 2
     written = (out / SAMPLES).read_bytes()
+    assert run(command(out, task, "--resume")) == 0  # as it was begun
     assert run(command(out, task, "--resume", *changed)) == 2
     assert told in capsys.readouterr().err
     assert (out / SAMPLES).read_bytes() == written

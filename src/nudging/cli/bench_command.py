@@ -24,9 +24,10 @@ from ..bench.questions import QUESTIONS
 from ..bench.suite import Speculate, Stage, Workload, measured
 from ..errors import UsageError
 from ..rule.config import Config
-from ..settings import choose_pair
+from ..settings import choose_pair, resolve_pair
 from ..storage.text_files import read_questions
 from . import show
+from .pair_options import SetOption
 from .pull_command import fetch_if_missing
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def bench(
             "with off, too.",
         ),
     ] = "auto",
+    sets: SetOption = None,
     deeper: Annotated[
         str,
         typer.Option(metavar="K,...", help="deep: how many times deeper the base model is made."),
@@ -116,6 +118,7 @@ def bench(
         _numbers(at_once, "--at-once") if at_once else None,
         rounds,
         _numbers(deeper, "--deeper"),
+        options=_options(sets or ()),
     )
     own = request  # the built-in pair
     if pair is not None:
@@ -134,10 +137,10 @@ def bench(
             _measure(stages, keys, kept, seconds)
         except BaseException:
             if kept.rows:
-                _print(kept, as_json=as_json)
+                _print(kept, sets or (), as_json=as_json)
             _tell_left(keys, kept, out)
             raise
-        _print(kept, as_json=as_json)
+        _print(kept, sets or (), as_json=as_json)
         _tell_left(keys, kept, out)
 
 
@@ -149,6 +152,17 @@ def _chosen(suite: str, servers: bool) -> Sequence[str]:
             f"there is no suite {suite!r}", hint=f"there are {', '.join(SUITES)} and all"
         )
     return [suite]
+
+
+def _options(sets: Sequence[str]) -> Mapping[str, Any]:
+    """Options of the rule, for every nudged answer."""
+    found = resolve_pair("demo:base", "demo:nudge", sets=sets)
+    instead = {"max_tokens": "--tokens", "speculate": "--speculate"}
+    for name in (*found.options, *found.prompt):
+        if name in instead or name in found.prompt:
+            hint = f"use {instead[name]}" if name in instead else "prompts are the same for all"
+            raise UsageError(f"nudge bench takes no --set {name}", hint=hint)
+    return found.options
 
 
 def _length(text: str) -> Speculate:
@@ -235,7 +249,7 @@ def _measure(
             advance(fresh)
 
 
-def _print(kept: KeptRows, *, as_json: bool) -> None:
+def _print(kept: KeptRows, sets: Sequence[str], *, as_json: bool) -> None:
     rows = with_ratios(kept.rows.values())
     if as_json:
         show.print_json([row.as_dict() for row in rows])
@@ -243,6 +257,8 @@ def _print(kept: KeptRows, *, as_json: bool) -> None:
     for name in dict.fromkeys(row.suite for row in rows):
         found = lines(row for row in rows if row.suite == name)
         typer.echo(name)
+        if sets:
+            typer.echo(f"  with {', '.join(sets)}")
         show.table([list(HEAD), *found], left=5)
         shown = [head for place, head in enumerate(HEAD) if any(line[place] for line in found)]
         typer.echo(f"  {legend(shown)}\n")

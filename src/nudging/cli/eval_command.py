@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -191,6 +192,8 @@ def _run(request: EvaluationRequest, out: Path, *, resume: bool) -> None:
 
     before = header_to_resume(out, resume=resume)
     if before is not None:
+        if request.at_once is None:
+            request = replace(request, at_once=before.get("at_once"))
         check_resumed(out, before, request.asked)  # before anything is loaded
     fetch_if_missing(*request.models.values())
     with show.busy("loading the models"):

@@ -123,6 +123,7 @@ class EvaluationRequest:
             "variants": [dict(variant) for variant in self.variants],
             "options": dict(self.options),
             "limit": self.limit,
+            "at_once": self.at_once,
             "seed": self.seed,
             "judge": self.judge,
             "rules": rules_sum(),

@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..storage.resumable import Header, differences, some
 
 FORMAT = 1
-SAME = ("format", "options", "seed", "limit", "judge", "rules")
+SAME = ("format", "options", "seed", "limit", "at_once", "judge", "rules")
 """What must be the same in runs that are merged. `rules`: the sum of the code that scores."""
 TABLES, LISTS = ("versions", "models", "tasks"), ("methods", "variants")
 """What each of these may bring of its own: of tables, what several have must be the same."""
@@ -107,8 +107,8 @@ def merged(folders: Sequence[object], headers: Sequence[Header]) -> dict[str, An
         if found := differences(_but_scoring(shared[0]), _but_scoring(shared[1]), (*SAME, *TABLES)):
             raise UsageError(
                 f"{other} was made otherwise than {folder}: {some(found)}",
-                hint="merge runs with the same options, seed, limit and judge; what several have "
-                "of models, tasks and versions must be the same, too",
+                hint="merge runs with the same options, seed, limit, concurrency and judge; what "
+                "several have of models, tasks and versions must be the same, too",
             )
         _check_scoring(str(other), str(folder), *shared)
     whole = dict(headers[0])

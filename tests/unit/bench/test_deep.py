@@ -26,8 +26,8 @@ def rows_of(runtime: HfRuntime, ids: list[int]) -> Any:
 
 @pytest.mark.parametrize("config", [gemma, llama])
 def test_a_deeper_model_computes_the_same(config: Callable[[int], Any]) -> None:
+    plain = rows_of(HfRuntime(made(config, byte_level()), byte_level(), n_ctx=512), IDS)
     model = made(config, byte_level())
-    plain = rows_of(HfRuntime(model, byte_level(), n_ctx=512), IDS)
     layers = model.config.num_hidden_layers
     deepen(model, 4)
     assert len(model.model.layers) == model.config.num_hidden_layers == 4 * layers

@@ -55,6 +55,23 @@ def test_numbers_of_answers_at_once_are_chosen(capsys: pytest.CaptureFixture[str
     assert rows[1]["over"].keys() == {"base"}
 
 
+def test_options_of_the_rule_are_those_of_nudged_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = ["bench", "--suite", "many", "--at-once", "2", "--rounds", "1", "--tokens", "4"]
+    many += ["--prompts", "1", "--speculate", "off", *SCRIPTED]
+    drafted = []
+    for gamma in ("0.4", "1.0"):
+        command = [*many, "--set", f"gamma={gamma}", "--out", str(tmp_path / gamma)]
+        assert run(command) == 0
+        assert f"with gamma={gamma}" in capsys.readouterr().out
+        assert run([*command, "--json"]) == 0
+        drafted.append(json.loads(capsys.readouterr().out)[1]["drafted_per_token"])
+    assert drafted[0] < drafted[1]
+    assert run([*many, "--set", "gamma=0.3", "--out", str(tmp_path / "1.0")]) == 2
+    assert "was begun otherwise: asked.options" in capsys.readouterr().err
+
+
 def test_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [*PAIR, "--out", str(tmp_path / "run"), "--json"]
     assert run(command) == 0
@@ -92,6 +109,10 @@ def test_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--suite", "many", *SCRIPTED, "--at-once", "0"], "--at-once takes numbers"),
         (["--suite", "many", *SCRIPTED, "--at-once", "99"], "need as many questions"),
         (["--suite", "overhead", "--prompts", "0"], "--prompts"),
+        (["--suite", "many", *SCRIPTED, "--set", "gamma=2"], "gamma"),
+        (["--suite", "many", *SCRIPTED, "--set", "gama=0.2"], "gama"),
+        (["--suite", "many", *SCRIPTED, "--set", "max_tokens=9"], "use --tokens"),
+        (["--suite", "many", *SCRIPTED, "--set", "prefix=Q"], "prompts are the same for all"),
         (["--suite", "overhead", "--questions", "nowhere.jsonl"], "nowhere.jsonl"),
     ],
 )

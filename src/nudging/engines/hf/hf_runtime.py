@@ -25,9 +25,6 @@ try:
 except ImportError:
     raise MissingExtra("the hf engine", "hf") from None
 
-_SERIAL = 32_000
-"""Numbers that torch converts without waking its threads, which costs more than it saves."""
-
 
 class HfRuntime(Runtime):
     """A transformers model, and passes over its caches: ragged ones, or plain ones."""
@@ -61,7 +58,6 @@ class HfRuntime(Runtime):
         self.room = room_of(model, self.bytes_per_token)
         self.most_slots = slots or answers_at_once(self.room, self.n_ctx)
         self.notes = (*own.notes, *notes)
-        self._buffer = np.empty(0, np.float32)
 
     def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Rows:
         return self.forward_many([SlotInput(slot, ids, rows)])[0]
@@ -82,22 +78,17 @@ class HfRuntime(Runtime):
             rows.append(LogitRows(passes[id(logits)], begin, end))
         return rows
 
-    def thin(self, row: Any, want: Want, number: float | None) -> ThinRow:
-        if isinstance(row, LogitRow):
-            if number is None and row.logits.is_cuda:
-                return row.thin(want)
-            row = _single(row.logits, self._scratch(len(row)))
-        return super().thin(row, want, number)
+    def thin(
+        self, rows: Sequence[Any], want: Want, numbers: Sequence[float] | None = None
+    ) -> list[ThinRow]:
+        if numbers is None and isinstance(rows[0], LogitRow) and rows[0].logits.is_cuda:
+            return [row.thin(want) for row in rows]
+        return super().thin(rows, want, numbers)
 
-    def whole(self, row: Any) -> Logits:
+    def whole(self, row: Any, out: Logits | None = None) -> Logits:
         if isinstance(row, LogitRow):
-            return _single(row.logits, np.empty(len(row), np.float32))
-        return super().whole(row)
-
-    def _scratch(self, size: int) -> Logits:
-        if len(self._buffer) != size:
-            self._buffer = np.empty(size, np.float32)
-        return self._buffer
+            return _single(row.logits, np.empty(len(row), np.float32) if out is None else out)
+        return super().whole(row, out)
 
     def cut(self, length: int, slot: int = 0) -> int:
         return self._passes.cut(length, slot)
@@ -122,13 +113,17 @@ class HfRuntime(Runtime):
 
 def _single(row: torch.Tensor, out: Logits) -> Logits:
     """A row in single precision, as an array; its own where it is that already."""
-    if row.device.type != "cpu":
-        row = row.cpu()
+    row = row.cpu()
     if row.dtype == torch.float32:
         found: Logits = row.numpy()
         return found
-    for new, part in zip(torch.from_numpy(out).split(_SERIAL), row.split(_SERIAL), strict=True):
-        new.copy_(part)
+    if row.dtype == torch.bfloat16:
+        # Its bits are the upper half of a single's. torch would wake its threads for this.
+        bits = out.view(np.uint32)
+        bits[:] = row.view(torch.uint16).numpy()
+        np.left_shift(bits, 16, out=bits)
+        return out
+    torch.from_numpy(out).copy_(row)
     return out
 
 

@@ -1,4 +1,5 @@
-"""Which passes a model gets, found out by trying: ragged ones must compute what plain ones do.
+"""Which passes a model gets, found out by trying: packed weights must compute what those of the
+file do, and ragged passes what plain ones do.
 
 A model whose attention is not of the usual kind (a soft cap, sinks, a recurrent state, a window
 that attention is not told of) differs, or refuses, and keeps its plain passes.
@@ -7,12 +8,14 @@ that attention is not told of) differs, or refuses, and keeps its plain passes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from transformers.cache_utils import DynamicCache
 
 from ..local.runtime import SlotInput
+from .packed_weights import pack, unpack
 from .plain_passes import FoundRows, PlainPasses
 from .ragged_passes import RaggedPasses
 
@@ -42,8 +45,8 @@ def passes_of(
     first, second = ([(7919 * place + text) % size for place in range(text)] for text in (9, 11))
     other = [*second]
     other[6] = (other[6] + 1) % size
-    wanted = [_rows(plain.run([SlotInput(0, first, _ROWS)])[0])]  # it can be run at all
-    plain.cut(0, 0)
+    wanted = [_tried(plain, first)]  # it can be run at all
+    _pack(model, plain, first, wanted[0])
     if not plain.rewinds:
         return plain, (RECURRENT,)
     if limit := _turn(model.config, n_ctx):
@@ -52,8 +55,7 @@ def passes_of(
             f"{limit} tokens in another way. With ?n_ctx={limit} they are computed together.",
         )
     for text in (second, other):
-        wanted.append(_rows(plain.run([SlotInput(0, text, _ROWS)])[0]))
-        plain.cut(0, 0)
+        wanted.append(_tried(plain, text))
     apart = _gap(wanted.pop(), wanted[1])
     for padded in (False,) if model.device.type == "cpu" else (True, False):
         passes = RaggedPasses(model, padded=padded)
@@ -61,14 +63,34 @@ def passes_of(
             found = _found(passes, first, second)
         except Exception:  # whatever a family raises that does something else
             continue
-        half = found[0].dtype in (torch.bfloat16, torch.float16)
-        most = min(_HALF_GAP if half else _GAP, _PART * apart)
+        most = min(_rounding(found[0]), _PART * apart)
         if passes.windows == _windows(model.config) and all(
             _gap(one, other) <= most for one, other in zip(found, wanted, strict=True)
         ):
             passes.clear()
             return passes, ()
     return plain, (ALONE,)
+
+
+def _pack(model: Any, plain: PlainPasses, ids: Sequence[int], wanted: torch.Tensor) -> None:
+    """Pack the model's weights, if what it says after some ids stays `wanted`."""
+    if pack(model):
+        with suppress(Exception):  # some families look into their layers
+            if _gap(_tried(plain, ids), wanted) <= _rounding(wanted):
+                return
+        unpack(model)
+
+
+def _tried(plain: PlainPasses, ids: Sequence[int]) -> torch.Tensor:
+    try:
+        return _rows(plain.run([SlotInput(0, ids, _ROWS)])[0])
+    finally:
+        plain.cut(0, 0)
+
+
+def _rounding(rows: torch.Tensor) -> float:
+    """What rounding may make of rows (`_gap`)."""
+    return _HALF_GAP if rows.dtype in (torch.bfloat16, torch.float16) else _GAP
 
 
 def _found(

@@ -38,7 +38,7 @@ class PassLogits:
         self._top_k, self._entropy = 0, False
 
     def thin(self, place: int, want: Want) -> ThinRow:
-        """`local.logits.thin_row` for the likeliest token."""
+        """`local.logits.thin_rows` for the likeliest token."""
         if not self._thin or want.top_k > self._top_k or want.entropy > self._entropy:
             self._top_k = max(self._top_k, want.top_k)
             self._entropy = self._entropy or want.entropy

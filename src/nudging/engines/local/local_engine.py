@@ -140,7 +140,7 @@ class LocalEngine(InProcess):
     async def read(self, logits: Logits, position: int, want: Want) -> Step:
         """The step at a position of the answer, in bytes, that a row of logits amounts to: one that
         was put together from rows of this model and others."""
-        return await self._run(self.model.read, logits, position, want)
+        return await self._run(self.model.reader.one, logits, want, position)
 
     async def _run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         def checked() -> T:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from ...errors import ContextOverflow, ModelError
 from ...values.text import common_prefix
@@ -59,6 +60,17 @@ class Need:
         return len(self.ids) - min(self.slot.shares(self.ids), len(self.ids) - 1)
 
 
+class _RowPlace(NamedTuple):
+    """A row of a pass."""
+
+    need: Need
+    number: int
+    """Of those of its need."""
+    position: int
+    """Bytes of the answer before it."""
+    row: Any
+
+
 class LocalModel:
     """One runtime, its slots and what its passes cost. Used from the pass thread only."""
 
@@ -66,7 +78,7 @@ class LocalModel:
         self.spec, self.runtime = spec, runtime
         self.encoder = PromptEncoder(runtime.tokenizer, runtime.n_ctx)
         self.costs = PassCosts()
-        self.read = StepReader(runtime, spec).step
+        self.reader = StepReader(runtime, spec)
         self.closed = False
         self._slots = Slots(runtime.slots)
         self._process = os.getpid()
@@ -155,6 +167,9 @@ class LocalModel:
             found = self.runtime.forward_many(works)
             for work, rows in zip(works, found, strict=True):
                 self._check(work, rows)
+            for need, work in zip(needs, works, strict=True):
+                need.slot.extend(work.ids, need.ids)
+            self._learn(needs, found)
         except BaseException as error:
             for need in needs:
                 need.error = own_error(error)
@@ -162,12 +177,6 @@ class LocalModel:
                     self.runtime.cut(0, need.slot.number)
                 need.slot.cut(0)
             return
-        for need, work, rows in zip(needs, works, found, strict=True):
-            need.slot.extend(work.ids, need.ids)
-            try:
-                self._learn(need, rows)
-            except Exception as error:  # one answer's, unless it is in what was but guessed
-                need.error = error
         self.costs.observe(
             len(works),
             sum(work.rows for work in works),
@@ -227,19 +236,29 @@ class LocalModel:
             works.append(SlotInput(slot.number, [*ids[keep:end], *ahead], 1 + len(ahead)))
         return works
 
-    def _learn(self, need: Need, rows: Rows) -> None:
-        slot, n = need.slot, len(need.ids)
-        if len(slot.held) < n:  # a piece of a long text
-            return
-        if need.want is None:
-            need.row = self.runtime.whole(rows[0]).copy()
-            return
-        position = need.position
-        for place in range(len(rows)):
-            step = self.read(rows[place], position, need.want, 0 if place else len(rows))
-            slot.learn(n + place, position, need.want, step)
-            if place < len(need.ahead):
-                position += len(self.runtime.tokenizer.piece(need.ahead[place]))
+    def _learn(self, needs: Sequence[Need], found: Sequence[Rows]) -> None:
+        """Have the slots know what rows say. Those of a kind are read together."""
+        kinds: dict[Want, list[_RowPlace]] = {}
+        for need, rows in zip(needs, found, strict=True):
+            if len(need.slot.held) < len(need.ids):  # a piece of a long text
+                continue
+            if need.want is None:
+                need.row = self.runtime.whole(rows[0]).copy()
+                continue
+            alike, position = kinds.setdefault(need.want, []), need.position
+            for number, row in enumerate(rows):
+                alike.append(_RowPlace(need, number, position, row))
+                if number < len(need.ahead):
+                    position += len(self.runtime.tokenizer.piece(need.ahead[number]))
+        for want, places in kinds.items():
+            positions = [place.position for place in places]
+            read = self.reader.read([place.row for place in places], want, positions)
+            for thin, (need, number, position, _) in zip(read, places, strict=True):
+                try:
+                    step = self.reader.step(thin, 0 if number else 1 + len(need.ahead))
+                    need.slot.learn(len(need.ids) + number, position, want, step)
+                except Exception as error:  # one answer's, unless it is in what was but guessed
+                    need.error = error
 
     def _check(self, work: SlotInput, rows: Rows) -> None:
         """Refuse rows that were not asked for: who waits for the others would wait for ever."""

@@ -1,8 +1,9 @@
-"""A row of logits in numpy, reduced to what a step needs: the draw, and what rules look at."""
+"""Rows of logits in numpy, reduced to what a step needs: the draw, and what rules look at."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..base import Want
 
 Logits = npt.NDArray[np.float32]
 """Logits of one position, shape (vocabulary,)."""
+Ids = npt.NDArray[np.intp]
 _NO_WEIGHT = np.float32(-200.0)
 """A difference of logits whose exponential is 0."""
 _USUAL = 50.0
@@ -36,25 +38,61 @@ class ThinRow(NamedTuple):
     """In nats, where it was asked for."""
 
 
-def thin_row(
-    logits: Logits, ends: npt.NDArray[np.intp], want: Want, number: float | None
+def thin_rows(
+    logits: Logits,
+    ends: Ids,
+    want: Want,
+    numbers: Sequence[float] | None,
+    weights: Logits,
+) -> list[ThinRow]:
+    """Reduce rows, shape (rows, vocabulary). What comes of one does not depend on the others.
+
+    `ends`: ids by which the model ends its turn. `numbers`: what each row's draw is made by, from 0
+    to 1; None for the likeliest tokens. `weights`: of the same shape, for exponentials: new memory
+    costs as much as they do. May be `logits` itself.
+    """
+    if numbers is None and not want.entropy:
+        tops = largest(logits, max(1, want.top_k))
+        places = np.arange(len(logits))[:, None]
+        # Exponentials of usual logits need nothing taken away from them first, which takes a while.
+        if (np.abs(logits[places[:, 0], tops[:, 0]]) < _USUAL).all():
+            np.exp(logits, out=weights)
+            totals = _sums(weights)
+            chances = weights[places, tops] / totals[:, None]
+            end = weights[:, ends].sum(axis=1, dtype=np.float64) / totals
+            told = zip(tops.tolist(), chances.tolist(), end.tolist(), strict=True)
+            return [
+                ThinRow(ids[0], row[0], ended, tuple(zip(ids, row, strict=True)), None)
+                for ids, row, ended in told
+            ]
+    if len(logits) == 1:
+        return [_thin_row(logits[0], ends, want, numbers[0] if numbers else None, weights[0])]
+    found = []
+    for place in range(len(logits)):
+        one = slice(place, place + 1)
+        found += thin_rows(logits[one], ends, want, numbers and numbers[one], weights[one])
+    return found
+
+
+def _thin_row(
+    logits: Logits,
+    ends: Ids,
+    want: Want,
+    number: float | None,
+    weights: Logits,
 ) -> ThinRow:
-    """Reduce a row. `ends`: ids by which the model ends its turn. `number`: what a draw is made
-    by, from 0 to 1; None for the likeliest token."""
-    top = largest(logits, max(1, want.top_k))
-    best = top[0]
-    high = logits[best]
+    """Any row."""
+    top: list[int] = largest(logits[None], max(1, want.top_k))[0].tolist()
+    high = logits[top[0]]
     if not np.isfinite(high):
-        return ThinRow(best, math.nan, math.nan, (), None)
-    # Exponentials of usual logits need nothing taken away from them first, which takes a while.
-    usual = number is None and not want.entropy and abs(high) < _USUAL
-    below = logits if usual else np.subtract(logits, high, dtype=np.float32)
-    weights = np.exp(below, dtype=np.float32)
-    total = _sum(weights)
+        return ThinRow(top[0], math.nan, math.nan, (), None)
+    below = np.subtract(logits, high, dtype=np.float32)
+    np.exp(below, out=weights)
+    (total,) = _sums(weights[None]).tolist()
     if math.isnan(total):  # not all are numbers
-        return ThinRow(best, math.nan, math.nan, (), None)
+        return ThinRow(top[0], math.nan, math.nan, (), None)
     entropy = entropy_row(below, weights, total) if want.entropy else None
-    chosen = best if number is None else draw_row(weights, want.sampling, number)
+    chosen = top[0] if number is None else draw_row(weights, want.sampling, number)
     prob = float(weights[chosen]) / total
     end = float(weights[ends].sum()) / total
     return ThinRow(
@@ -62,34 +100,55 @@ def thin_row(
     )
 
 
-def largest(logits: Logits, k: int) -> list[int]:
-    """The ids of the `k` largest, of equal ones the lowest first."""
-    width = len(logits) // _FOLDS
+def largest(logits: Logits, k: int) -> Ids:
+    """The ids of the `k` largest of each row, shape (rows, k) or less, of equal ones the lowest
+    first. Where some are not numbers, it may name these."""
+    count, size = logits.shape
+    width = size // _FOLDS
     if k == 1:
-        return [int(logits.argmax())]
+        best: Ids = logits.argmax(axis=1)
+        return best[:, None]
     if width <= k:
-        kept = np.arange(len(logits))
-    else:
-        # The largest of each column: the k largest of all are in columns with the k largest.
-        folded = logits[: _FOLDS * width].reshape(_FOLDS, width)
-        maxima = folded.max(axis=0)
-        least = np.partition(maxima, -k)[-k]
-        columns = np.flatnonzero(maxima >= least)
-        rows, places = np.nonzero(folded[:, columns] >= least)
-        rest = np.flatnonzero(logits[_FOLDS * width :] >= least)
-        kept = np.concatenate([rows * width + columns[places], rest + _FOLDS * width])
-        if not len(kept):  # too many are not numbers
-            return largest(logits, 1)
-    order = np.lexsort((kept, -logits[kept]))
-    return [int(each) for each in kept[order[:k]]]
+        return _sorted(logits)[:, :k]
+    # The largest of each column: the k largest of all are in columns with the k largest.
+    folded = _folded(logits)
+    maxima = folded.max(axis=1)
+    least = np.partition(maxima, -k)[:, -k]
+    owners, columns = (maxima >= least[:, None]).nonzero()
+    block = folded[owners, :, columns]
+    which, rows = (block >= least[owners, None]).nonzero()
+    owners, values = owners[which], block[which, rows]
+    kept = rows * width + columns[which]
+    if size % _FOLDS:
+        rest = logits[:, _FOLDS * width :]
+        more, places = (rest >= least[:, None]).nonzero()
+        owners, values = np.append(owners, more), np.append(values, rest[more, places])
+        kept = np.append(kept, places + _FOLDS * width)
+    order: Ids = np.lexsort((kept, -values, owners))
+    begins = np.searchsorted(owners[order], np.arange(count + 1))
+    if (np.diff(begins) < k).any():  # some are not numbers
+        return _sorted(logits)[:, :k]
+    found: Ids = kept[order[begins[:-1, None] + np.arange(k)]]
+    return found
 
 
-def _sum(numbers: Logits) -> float:
-    """In columns of single precision, which is fast, and then exactly."""
-    width = len(numbers) // _FOLDS
-    folded = numbers[: _FOLDS * width].reshape(_FOLDS, width).sum(axis=0)
-    rest = numbers[_FOLDS * width :]
-    return float(folded.sum(dtype=np.float64) + rest.sum(dtype=np.float64))
+def _sorted(logits: Logits) -> Ids:
+    return np.argsort(-logits, axis=1, kind="stable")
+
+
+def _folded(rows: Logits) -> Logits:
+    """Each row as `_FOLDS` rows, shape (rows, folds, width), without what is left over."""
+    width = rows.shape[1] // _FOLDS
+    return rows[:, : _FOLDS * width].reshape(len(rows), _FOLDS, width)
+
+
+def _sums(rows: Logits) -> npt.NDArray[np.float64]:
+    """Of each row: in columns of single precision, which is fast, and then exactly."""
+    folded = _folded(rows)
+    rest = rows[:, folded.shape[1] * folded.shape[2] :]
+    found: npt.NDArray[np.float64] = folded.sum(axis=1).sum(axis=1, dtype=np.float64)
+    found += rest.sum(axis=1, dtype=np.float64)
+    return found
 
 
 def entropy_row(below: Logits, weights: Logits, total: float) -> float:

@@ -14,12 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base import Want
-from .logits import Logits, ThinRow, thin_row
+from .logits import Logits, ThinRow, thin_rows
 from .vocabulary import Tokenizer
 
 Rows = Any
 """Rows of logits, one for a position, wherever they are: an array of numpy's, or a tensor on its
 device. They have a length, and the row of a place (`rows[0]`)."""
+
+
+_TOGETHER = 1 << 17
+"""Logits that are reduced together: they should stay in the processor's cache."""
 
 
 class SlotInput(NamedTuple):
@@ -52,6 +56,7 @@ class Runtime(ABC):
     room: int | None = None
     """Ids that there is memory for, in all caches, where that is known."""
     notes: tuple[str, ...] = ()
+    _scratch: Logits = np.empty((0, 0), np.float32)
 
     @abstractmethod
     def forward(self, ids: Sequence[int], rows: int, slot: int = 0) -> Rows:
@@ -82,13 +87,35 @@ class Runtime(ABC):
         that are wanted of it. The number that it then holds; the default can't, so none."""
         return self.cut(0, target)
 
-    def thin(self, row: Any, want: Want, number: float | None) -> ThinRow:
-        """What a step needs of a row, computed where the row is. `number`: what a draw is made
-        by, from 0 to 1; None for the likeliest token. The default takes a whole row of numpy's."""
-        return thin_row(self.whole(row), self._end_ids, want, number)
+    def thin(
+        self, rows: Sequence[Any], want: Want, numbers: Sequence[float] | None = None
+    ) -> list[ThinRow]:
+        """What steps need of rows, computed where they are. `numbers`: what each row's draw is made
+        by, from 0 to 1; None for the likeliest tokens. The default computes with numpy."""
+        found: list[ThinRow] = []
+        size = len(rows[0])
+        together = max(1, _TOGETHER // size)
+        if self._scratch.shape != (together, size):
+            self._scratch = np.empty((together, size), np.float32)
+        for begin in range(0, len(rows), together):
+            part = rows[begin : begin + together]
+            weights = self._scratch[: len(part)]
+            drawn = numbers and numbers[begin : begin + together]
+            found += thin_rows(self._block(part, weights), self._end_ids, want, drawn, weights)
+        return found
 
-    def whole(self, row: Any) -> Logits:
-        """A row as an array in memory, shape (vocabulary,); may be a view."""
+    def _block(self, rows: Sequence[Any], out: Logits) -> Logits:
+        """Rows as one array, `out` or a view."""
+        if len(rows) == 1:
+            return self.whole(rows[0], out[0])[None]
+        for row, place in zip(rows, out, strict=True):
+            found = self.whole(row, place)
+            if found is not place:
+                place[:] = found
+        return out
+
+    def whole(self, row: Any, out: Logits | None = None) -> Logits:
+        """A row as an array in memory, shape (vocabulary,); may be a view, or `out`."""
         found: Logits = row
         return found
 

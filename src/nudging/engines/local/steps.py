@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ...errors import ModelError
@@ -10,6 +11,7 @@ from ...prompts.controls import TURN_ENDS
 from ...values.sampling import uniform
 from ...values.tokens import Candidate, Step
 from ..base import Want
+from .logits import ThinRow
 from .runtime import Runtime
 
 
@@ -21,15 +23,24 @@ class StepReader:
         self._tokenizer = runtime.tokenizer
         self._real_ends = frozenset(runtime.tokenizer.ends)
 
-    def step(self, row: Any, position: int, want: Want, pass_rows: int = 1) -> Step:
-        """The step at `position`, in bytes of the answer, that a row of the runtime amounts to.
+    def read(self, rows: Sequence[Any], want: Want, positions: Sequence[int]) -> list[ThinRow]:
+        """What rows of the runtime amount to, each at its position, in bytes of the answer."""
+        if want.sampling.greedy:
+            return self._runtime.thin(rows, want)
+        numbers = [uniform(want.sampling.seed, want.source, position) for position in positions]
+        return self._runtime.thin(rows, want, numbers)
+
+    def one(self, row: Any, want: Want, position: int) -> Step:
+        """The step that one row amounts to."""
+        (thin,) = self.read([row], want, [position])
+        return self.step(thin)
+
+    def step(self, thin: ThinRow, pass_rows: int = 1) -> Step:
+        """The step that a row amounts to.
 
         Raises:
             ModelError: the logits are not numbers.
         """
-        drawn = not want.sampling.greedy
-        number = uniform(want.sampling.seed, want.source, position) if drawn else None
-        thin = self._runtime.thin(row, want, number)
         if math.isnan(thin.prob):
             raise ModelError(f"{self._spec} computed logits that are not numbers")
         piece = self._tokenizer.piece

@@ -185,4 +185,4 @@ class JointStream(LocalStream):
         rows = []
         for reader in self._readers:
             rows.append((yield from reader.logits()))
-        return self.model.read(self._combination(rows), len(self._data), self._want)
+        return self.model.reader.one(self._combination(rows), self._want, len(self._data))

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nudging.engines.base import Want
-from nudging.engines.local.logits import ThinRow, thin_row
+from nudging.engines.local.logits import ThinRow
+from nudging.engines.local.logits import thin_rows as plain_rows
 
 torch = pytest.importorskip("torch")
 
@@ -51,8 +52,9 @@ def test_large_vocabularies(size: int, dtype: str, monkeypatch: pytest.MonkeyPat
 
 def same(logits: Any, want: Want) -> None:
     passed = LogitRows(PassLogits(logits, ENDS), 0, len(logits))
+    scratch = np.empty((1, logits.shape[1]), np.float32)
     for row, numbers in zip(passed, logits.float().numpy(), strict=True):
-        found, wanted = row.thin(want), thin_row(numbers, ENDS, want, None)
+        found, (wanted,) = row.thin(want), plain_rows(numbers[None], ENDS, want, None, scratch)
         if math.isnan(wanted.prob):
             assert math.isnan(found.prob)
             continue

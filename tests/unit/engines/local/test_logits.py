@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,13 +11,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nudging.engines.base import Want
-from nudging.engines.local.logits import Logits, largest, thin_row
+from nudging.engines.local.logits import Logits, ThinRow, largest, thin_rows
 
 FLOATS = st.one_of(
     st.floats(-60, 60, width=32),
     st.sampled_from([0.0, -0.0, 1.0, 1.0, -math.inf]),  # ties
     st.floats(-2000, 2000, width=32),
 )
+
+
+def thin(row: Logits, want: Want, ends: Sequence[int] = (1,)) -> ThinRow:
+    (found,) = thin_rows(row[None], np.array(ends), want, None, np.empty_like(row[None]))
+    return found
 
 
 def order(row: Logits) -> list[int]:
@@ -28,7 +34,7 @@ def test_the_largest_are_those_of_a_sort(seed: int, size: int, k: int, coarse: b
     row = np.random.default_rng(seed).normal(0, 3, size).astype(np.float32)
     if coarse:  # many ties, as in half precision
         row = np.round(row)
-    assert largest(row, k) == order(row)[:k]
+    assert largest(row[None], k).tolist() == [order(row)[:k]]
 
 
 @given(st.lists(FLOATS, min_size=3, max_size=400), st.integers(1, 25), st.booleans())
@@ -40,7 +46,7 @@ def test_the_largest_are_those_of_a_sort(seed: int, size: int, k: int, coarse: b
 def test_a_row_comes_to_its_softmax(numbers: list[float], top_k: int, entropy: bool) -> None:
     row, ends = np.array(numbers, np.float32), [0, 2]
     kept = row.copy()
-    found = thin_row(row, np.array(ends), Want(top_k=top_k, entropy=entropy), None)
+    found = thin(row, Want(top_k=top_k, entropy=entropy), ends)
     assert np.array_equal(row, kept, equal_nan=True)
     if not np.isfinite(row.max()):
         assert math.isnan(found.prob)
@@ -65,5 +71,25 @@ def test_probabilities_of_a_large_vocabulary_are_exact() -> None:
     for spread in (0.01, 1, 6):
         row = dice.normal(0, spread, 262_145).astype(np.float32)
         exact = np.exp(row.astype(np.float64) - row.max())
-        found = thin_row(row, np.array([1]), Want(top_k=20), None)
+        found = thin(row, Want(top_k=20))
         assert found.prob == pytest.approx(1 / exact.sum(), rel=1e-6)
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 7),
+    st.sampled_from([3, 127, 128, 640, 641, 2999]),
+    st.sampled_from([1, 4, 20]),
+    st.sampled_from([1.0, 40.0, math.nan]),
+)
+def test_what_comes_of_a_row_does_not_depend_on_the_others(
+    seed: int, count: int, size: int, top_k: int, odd: float
+) -> None:
+    dice = np.random.default_rng(seed)
+    rows = np.round(dice.normal(0, 4, (count, size)), 1).astype(np.float32)
+    rows[0, dice.integers(size)] *= odd
+    want, ends = Want(top_k=top_k), np.array([0, 2])
+    found = thin_rows(rows.copy(), ends, want, None, np.empty_like(rows))
+    in_place = rows.copy()
+    assert repr(found) == repr(thin_rows(in_place, ends, want, None, in_place))
+    assert repr(found) == repr([thin(row, want, [0, 2]) for row in rows])
