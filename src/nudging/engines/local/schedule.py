@@ -61,7 +61,7 @@ def beside(waiting: Waiting, chosen: Sequence[Member]) -> list[Member]:
         return []
     for other, places in waiting.items():
         left = [place for place in places if place.task not in tasks]
-        if left and _have_cores(model, other):
+        if left and other is not model and _have_cores(model, other):
             if sum(place.need.unread for place in left) <= SHORT:
                 return _members(other, _best(other, left))
             return []
