@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -26,7 +26,7 @@ from ...errors import ModelError
 from .entrance import Entrance
 from .local_model import LocalModel, own_error
 from .pass_task import Made, PassTask, Place
-from .schedule import Member, Waiting, beside, next_pass
+from .schedule import beside, next_pass
 from .second_thread import SecondThread
 
 P = ParamSpec("P")
@@ -223,24 +223,18 @@ class PassThread:
         model = members[0].need.model
         if self._waits_for_more(model, len(members)):
             return
-        others = beside(waiting, members)
-        if others:
-            self._second.both(partial(_run, members), partial(_run, others))
+        made = partial(model.run, [member.need for member in members])
+        other = beside(waiting, members)
+        if other is None:
+            made()
         else:
-            _run(members)
-        for made in filter(None, (members, others)):
-            self._account(made, waiting)
-
-    def _account(self, members: Sequence[Member], waiting: Waiting) -> None:
-        """These had their pass."""
-        model = members[0].need.model
+            self._second.both(made, partial(other.model.run, [other]))
         usual = model.costs.by_rows.of(len(members))
         self._made = Made(self._made.passes + 1, self._made.seconds + usual)
         for place in waiting.get(model, ()):
             place.since = self._made  # also of a text of which only a piece was read
-        tasks = [member.task for member in members if member.task not in self._ready]
-        self._ready.extend(tasks)
-        coming = sum(task.comes_back for task in tasks)
+        self._ready.extend(member.task for member in members)
+        coming = sum(task.comes_back for task in self._ready)
         until = time.perf_counter() + _JOIN_WAIT * model.costs.by_rows.of(coming)
         self._coming[model] = coming, until
 
@@ -259,10 +253,6 @@ class PassThread:
     def _drop(self, task: PassTask) -> None:
         self._end(task)
         task.close()
-
-
-def _run(members: Sequence[Member]) -> None:
-    members[0].need.model.run([member.need for member in members])
 
 
 def _carefully(job: Callable[[], None]) -> None:

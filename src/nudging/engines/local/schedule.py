@@ -47,32 +47,27 @@ def next_pass(waiting: Waiting, now: Made) -> list[Member]:
     if drafts:
         model = drafts[0].need.model
     places = waiting.get(model, ())
-    if not drafts:
-        places = _best(model, places)
-    return [*_members(model, places), *drafts]
+    if not drafts and len(places) > 1:
+        places = places[: model.costs.by_rows.best(len(places))]
+    price = _price(model, places)
+    for place in places:
+        place.need.ahead = place.task.guess(price)
+    return [*(Member(place.task, place.need) for place in places), *drafts]
 
 
-def beside(waiting: Waiting, chosen: Sequence[Member]) -> list[Member]:
-    """Who is in a pass of another model that is made at the same time, where there are cores for
-    both: all who wait for it, or else one answer that goes on alone, and is likely to need it next.
-    """
-    model, tasks = chosen[0].need.model, {member.task for member in chosen}
-    if sum(member.need.unread for member in chosen) > SHORT:  # reading a text takes all cores
-        return []
-    for other, places in waiting.items():
-        left = [place for place in places if place.task not in tasks]
-        if left and other is not model and _have_cores(model, other):
-            if sum(place.need.unread for place in left) <= SHORT:
-                return _members(other, _best(other, left))
-            return []
-    if len(waiting) > 1 or len(waiting.get(model, ())) != 1:
-        return []
-    (task,) = tasks
-    need = task.foresee()
-    if need is None or need.unread > SHORT or not _have_cores(model, need.model):
-        return []
-    longer = need.model.costs.by_rows.of(1)
-    return [Member(task, need)] if longer * (1 - FORESEEN) < model.costs.by_rows.of(1) else []
+def beside(waiting: Waiting, chosen: Sequence[Member]) -> Need | None:
+    """The pass of another model to make at the same time, where there are cores for both and one
+    answer goes on alone: one that it is likely to need next. Several answers gain more by passes
+    that they share."""
+    (task, need), *others = chosen
+    (model, places), *rest = waiting.items()
+    if others or rest or len(places) > 1 or need.model is not model or need.unread > SHORT:
+        return None
+    found = task.foresee()
+    if found is None or found.unread > SHORT or not _have_cores(model, found.model):
+        return None
+    longer = found.model.costs.by_rows.of(1)
+    return found if longer * (1 - FORESEEN) < model.costs.by_rows.of(1) else None
 
 
 def _have_cores(first: LocalModel, second: LocalModel) -> bool:
@@ -83,17 +78,6 @@ def _have_cores(first: LocalModel, second: LocalModel) -> bool:
 @cache
 def _all_cores() -> int:
     return physical_cores()
-
-
-def _best(model: LocalModel, places: Sequence[Place]) -> Sequence[Place]:
-    return places[: model.costs.by_rows.best(len(places))] if len(places) > 1 else places
-
-
-def _members(model: LocalModel, places: Sequence[Place]) -> list[Member]:
-    price = _price(model, places)
-    for place in places:
-        place.need.ahead = place.task.guess(price)
-    return [Member(place.task, place.need) for place in places]
 
 
 def _is_late(model: LocalModel, since: Made, now: Made) -> bool:
