@@ -17,7 +17,6 @@ from weakref import WeakKeyDictionary
 from ..engines.local.local_model import LocalModel, Need
 from ..engines.local.local_stream import LocalStream
 from ..engines.local.pass_task import Price
-from ..rule.draft import Ask
 from ..values.text import common_prefix, complete
 from ..values.tokens import Step
 
@@ -149,18 +148,11 @@ class Drafter:
             guess.add(found.text, found.top1)
         return None
 
-    def foresee(self, ask: Ask) -> Need | None:
-        """`PassTask.foresee`: while one model is asked, the other reads the same text, and says
-        what it would write there. So where the base model is in doubt, the word that is put in is
-        known; and where a word ends, what the base model says to it."""
+    def foresee(self) -> Need | None:
+        """`PassTask.foresee`: what the nudging model would put in where the base model is asked. If
+        that is in doubt, the word is there; if not, the nudging model has read the text."""
         if self._how != "auto":
             return None
-        if ask.source == "base":
-            return self._draft_beside()
-        begun = ask.text != ask.start and not complete(ask.text)[1]
-        return self._base.peek(ask.text) if begun else None
-
-    def _draft_beside(self) -> Need | None:
         guess = self._guess
         if guess is not None and guess.odds is not self._drafts and not self._looked_through:
             guess = self._guess = _Guess(guess.text, self._drafts)

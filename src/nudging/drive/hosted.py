@@ -190,14 +190,7 @@ class HostedAnswer(PassTask):
         return self._guessed(lambda drafter: base.ahead(drafter.guess(price)), ())
 
     def foresee(self) -> Need | None:
-        ask = self._ask
-        if self._drafter is None or ask is None:
-            return None
-        try:
-            return self._drafter.foresee(ask)
-        except Exception:
-            self._drafter = None
-            return None
+        return self._guessed(lambda drafter: drafter.foresee(), None)
 
     def _guessed(self, ask: Callable[[Drafter], T], nothing: T) -> T:
         """What the drafter says, if the base model is waited for. An error in a guess is none in

@@ -117,14 +117,6 @@ class LocalStream:
         self._take(step)
         return step
 
-    def peek(self, text: bytes) -> Need | None:
-        """The pass that says what a stream that begins after `text` draws first; None if there is
-        no room for it."""
-        ids = self._text.ids(text.decode())
-        if not ids or len(ids) >= self.model.runtime.n_ctx or self.lease.slot is None:
-            return None
-        return Need(self.model, self.lease, ids, self._want, len(text))
-
     def _take(self, step: Step) -> None:
         self.steps.append(step)
         self._data += step.text
