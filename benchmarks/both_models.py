@@ -57,7 +57,7 @@ def main() -> None:
         times = per_token(background_loop.call(alone(pair.base, prompt, "base", TOKENS)), TOKENS)
         found["base"].append(times.cpu if times else math.nan)
         for way, speculate in WAYS.items():
-            pass_thread.beside = beside if way == "both" else lambda *_: None
+            vars(pass_thread)["beside"] = beside if way == "both" else lambda *_: None
             for engine in engines:
                 engine.model.forget()
             pair.answer(question, max_tokens=1, speculate=speculate)
