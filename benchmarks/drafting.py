@@ -64,11 +64,13 @@ class Said(PassCosts):
         super().__init__()
         self._cost, self.total = cost, 0.0
 
-    def observe(self, answers: int, rows: int, ids: int, seconds: float) -> None:
+    def observe(
+        self, answers: int, rows: int, ids: int, seconds: float, *, alone: bool = True
+    ) -> None:
         time.sleep(PACE)
         said = self._cost(rows, ids)
         self.total += said
-        super().observe(answers, rows, ids, said)
+        super().observe(answers, rows, ids, said, alone=alone)
 
 
 class Remembered(Runtime):

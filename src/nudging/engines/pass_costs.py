@@ -27,6 +27,8 @@ _CLEARLY = 0.85
 _READING = 4
 """Ids for each row, from which on a pass is one that reads texts."""
 _SOON, _SELDOM = 16, 512
+_OFTEN_BESIDE, _SELDOM_BESIDE = 8, 32
+"""How often a pass is made alone where two at the same time pay, and the reverse."""
 
 
 @dataclass(slots=True)
@@ -97,6 +99,27 @@ class CostCurve:
         return min(sizes, key=lambda size: self.of(size) / size * (_CLEARLY if size == most else 1))
 
 
+class BesideCosts:
+    """What it takes to make passes of two models at the same time, as cores and memory allow, and
+    what else the machine does."""
+
+    def __init__(self) -> None:
+        self._more: deque[float] = deque(maxlen=_MEMORY)
+        self._turn = 0
+
+    def observe(self, more: float) -> None:
+        """Seconds by which both took longer than the first alone usually does."""
+        self._more.append(more)
+
+    def pays(self, saves: float) -> bool:
+        """Whether to do it now, if it is likely to save so many seconds. Now and then the other way
+        is taken: what a pass takes alone is to be known, too, and the machine may have changed."""
+        self._turn += 1
+        if len(self._more) >= _ENOUGH and median(self._more) >= saves:
+            return self._turn % _SELDOM_BESIDE == 0
+        return self._turn % _OFTEN_BESIDE != 0
+
+
 class PassCosts:
     """The passes of one model: how many there were, and what they cost."""
 
@@ -107,17 +130,22 @@ class PassCosts:
         """Of passes in which answers are written; these read a few ids beside."""
         self.by_ids = CostCurve()
         """Of all passes."""
+        self.beside = BesideCosts()
         self._patience, self._since = _SOON, 0
 
-    def observe(self, answers: int, rows: int, ids: int, seconds: float) -> None:
-        """A pass for so many answers, which gave `rows` rows of logits and read `ids` ids."""
+    def observe(
+        self, answers: int, rows: int, ids: int, seconds: float, *, alone: bool = True
+    ) -> None:
+        """A pass for so many answers, which gave `rows` rows of logits and read `ids` ids. Not
+        `alone`: another model made one at the same time, so what it took says little."""
         self.passes += 1
         self.answers += answers
         self.rows += rows
         self.ids += ids
         self._since = 0 if rows > answers else self._since + 1
-        self.by_ids.observe(ids, seconds)
-        if ids <= _READING * rows:
+        if alone:
+            self.by_ids.observe(ids, seconds)
+        if alone and ids <= _READING * rows:
             self.by_rows.observe(rows, seconds)
 
     @property

@@ -19,7 +19,7 @@ from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.local.logits import ThinRow
 from nudging.engines.local.pass_thread import PASSES
 from nudging.engines.local.runtime import Rows, SlotInput
-from nudging.engines.pass_costs import PassCosts
+from nudging.engines.pass_costs import BesideCosts, PassCosts
 from nudging.errors import ModelError, NudgingError
 from nudging.model import OPINION, SHOWN
 from nudging.prompts.chat import Part, Prompt
@@ -90,8 +90,8 @@ def test_answers_that_come_and_go_are_what_each_is_alone(
 def test_many_answers_share_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where more rows cost nothing more, as on a GPU."""
 
-    def flat(self: PassCosts, answers: int, rows: int, ids: int, _: float) -> None:
-        measured(self, answers, rows, ids, 1.0)
+    def flat(self: PassCosts, answers: int, rows: int, ids: int, _: float, *, alone: bool) -> None:
+        measured(self, answers, rows, ids, 1.0, alone=alone)
 
     measured = PassCosts.observe
     monkeypatch.setattr(PassCosts, "observe", flat)
@@ -304,11 +304,12 @@ class Placed(Watched):
 def test_one_answer_is_the_same_with_both_models_at_the_same_time(
     monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
-    def even(self: PassCosts, answers: int, rows: int, ids: int, _: float) -> None:
-        measured(self, answers, rows, ids, float(rows))  # so nothing is looked through
+    def even(self: PassCosts, answers: int, rows: int, ids: int, _: float, *, alone: bool) -> None:
+        measured(self, answers, rows, ids, float(rows), alone=alone)  # nothing is looked through
 
     measured = PassCosts.observe
     monkeypatch.setattr(PassCosts, "observe", even)
+    monkeypatch.setattr(BesideCosts, "observe", lambda self, more: None)
     monkeypatch.setattr(Placed, "fails", fails)
     plain, beside = (Placed(1), Placed(2)), (Placed(1), Placed(2))
     with model_of(*plain, max_tokens=60) as model:

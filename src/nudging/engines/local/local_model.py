@@ -156,10 +156,10 @@ class LocalModel:
 
     # --- passes -----------------------------------------------------------------------------
 
-    def run(self, needs: Sequence[Need]) -> None:
-        """One forward pass for all of these, each with a slot of its own. What it finds is then
-        known of the slots. Of a long text it may read a piece, or leave it for later: then it finds
-        nothing."""
+    def run(self, needs: Sequence[Need], *, alone: bool = True) -> None:
+        """One forward pass for all of these, each with a slot of its own; not `alone`, if another
+        model makes one at the same time. What it finds is then known of the slots. Of a long text
+        it may read a piece, or leave it for later: then it finds nothing."""
         begun = time.perf_counter()
         try:
             needs = self._who_reads(needs)
@@ -182,6 +182,7 @@ class LocalModel:
             sum(work.rows for work in works),
             sum(len(work.ids) for work in works),
             time.perf_counter() - begun,
+            alone=alone,
         )
 
     def _who_reads(self, needs: Sequence[Need]) -> list[Need]:

@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary
 from ...aio import background_loop
 from ...errors import ModelError
 from .entrance import Entrance
-from .local_model import LocalModel, own_error
+from .local_model import LocalModel, Need, own_error
 from .pass_task import Made, PassTask, Place
 from .schedule import beside, next_pass
 from .second_thread import SecondThread
@@ -223,12 +223,12 @@ class PassThread:
         model = members[0].need.model
         if self._waits_for_more(model, len(members)):
             return
-        made = partial(model.run, [member.need for member in members])
+        needs = [member.need for member in members]
         other = beside(waiting, members)
         if other is None:
-            made()
+            model.run(needs)
         else:
-            self._second.both(made, partial(other.model.run, [other]))
+            self._run_both(needs[0], other)
         usual = model.costs.by_rows.of(len(members))
         self._made = Made(self._made.passes + 1, self._made.seconds + usual)
         for place in waiting.get(model, ()):
@@ -237,6 +237,16 @@ class PassThread:
         coming = sum(task.comes_back for task in self._ready)
         until = time.perf_counter() + _JOIN_WAIT * model.costs.by_rows.of(coming)
         self._coming[model] = coming, until
+
+    def _run_both(self, first: Need, second: Need) -> None:
+        """Two passes at the same time."""
+        begun = time.perf_counter()
+        self._second.both(
+            partial(first.model.run, [first], alone=False),
+            partial(second.model.run, [second], alone=False),
+        )
+        costs, took = first.model.costs, time.perf_counter() - begun
+        costs.beside.observe(took - costs.by_rows.of(1 + len(first.ahead)))
 
     def _waits_for_more(self, model: LocalModel, members: int) -> bool:
         """Wait a moment for tasks that were in the model's last pass and come back, unless others

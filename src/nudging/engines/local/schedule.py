@@ -23,8 +23,8 @@ MOST_COST = 4
 """Passes that an answer waits for at most before its own model is next; more of them, if together
 they take less than so many of its own."""
 FORESEEN = 0.5
-"""How often a foreseen pass is needed, as in the built-in pair. Then it saves what the shorter of
-both passes takes; if not, the longer one has been waited for."""
+"""How often a foreseen pass is needed, as in the built-in pair. Then what it takes alone is saved.
+"""
 Waiting = Mapping[LocalModel, Sequence[Place]]
 
 
@@ -66,8 +66,10 @@ def beside(waiting: Waiting, chosen: Sequence[Member]) -> Need | None:
     found = task.foresee()
     if found is None or found.unread > SHORT or not _have_cores(model, found.model):
         return None
-    longer = found.model.costs.by_rows.of(1)
-    return found if longer * (1 - FORESEEN) < model.costs.by_rows.of(1) else None
+    costs = model.costs
+    if not costs.known:
+        return None
+    return found if costs.beside.pays(FORESEEN * found.model.costs.by_rows.of(1)) else None
 
 
 def _have_cores(first: LocalModel, second: LocalModel) -> bool:

@@ -180,8 +180,16 @@ def test_nothing_is_made_at_the_same_time_where_cores_are_lacking_or_not_known()
         assert foreseen(base, nudge) is None
 
 
-def test_nothing_is_made_at_the_same_time_that_would_be_waited_for_too_long() -> None:
-    assert foreseen(costing(1.0, 0.1), costing(3.0, 0.1)) is None
+def test_both_are_made_at_the_same_time_where_that_was_seen_to_pay() -> None:
+    for more, often in ((0.1, True), (0.5, True), (0.6, False), (1.1, False)):
+        costs = costing(1.0, 0.1).costs.beside
+        for _ in range(3):
+            costs.observe(more)
+        assert sum(costs.pays(0.55) for _ in range(320)) == (280 if often else 10)
+
+
+def test_before_it_is_known_what_a_pass_takes_it_is_made_alone() -> None:
+    assert foreseen(LocalModel("toy", EchoRuntime(1, 1)), costing(1.0, 0.1)) is None
 
 
 def test_a_text_is_read_alone() -> None:
