@@ -100,22 +100,33 @@ class CostCurve:
 
 
 class BesideCosts:
-    """What it takes to make passes of two models at the same time, as cores and memory allow, and
-    what else the machine does."""
+    """What it takes, by the clock, to make passes of two models at the same time, and a pass alone:
+    as cores and memory allow, and what else the machine does."""
 
     def __init__(self) -> None:
-        self._more: deque[float] = deque(maxlen=_MEMORY)
+        self._both: deque[float] = deque(maxlen=_MEMORY)
+        self._alone: deque[float] = deque(maxlen=_MEMORY)
         self._turn = 0
 
-    def observe(self, more: float) -> None:
-        """Seconds by which both took longer than the first alone usually does."""
-        self._more.append(more)
+    def observe_both(self, seconds: float) -> None:
+        """Of this model's pass, and another's beside it."""
+        self._both.append(seconds)
+
+    def observe_alone(self, seconds: float) -> None:
+        """Of a pass of this model for one answer."""
+        self._alone.append(seconds)
+
+    @property
+    def alone(self) -> float:
+        """What is usual; 0 before it is known."""
+        return median(self._alone) if len(self._alone) >= _ENOUGH else 0.0
 
     def pays(self, saves: float) -> bool:
-        """Whether to do it now, if it is likely to save so many seconds. Now and then the other way
-        is taken: what a pass takes alone is to be known, too, and the machine may have changed."""
+        """Whether to make both now, if the second is likely to save so many seconds. Now and then
+        the other way is taken: what a pass takes alone is to be known, too, and the machine may
+        have changed."""
         self._turn += 1
-        if len(self._more) >= _ENOUGH and median(self._more) >= saves:
+        if len(self._both) >= _ENOUGH and median(self._both) - self.alone >= saves:
             return self._turn % _SELDOM_BESIDE == 0
         return self._turn % _OFTEN_BESIDE != 0
 

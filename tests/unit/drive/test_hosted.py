@@ -309,7 +309,7 @@ def test_one_answer_is_the_same_with_both_models_at_the_same_time(
 
     measured = PassCosts.observe
     monkeypatch.setattr(PassCosts, "observe", even)
-    monkeypatch.setattr(BesideCosts, "observe", lambda self, more: None)
+    monkeypatch.setattr(BesideCosts, "observe_both", lambda self, seconds: None)
     monkeypatch.setattr(Placed, "fails", fails)
     plain, beside = (Placed(1), Placed(2)), (Placed(1), Placed(2))
     with model_of(*plain, max_tokens=60) as model:

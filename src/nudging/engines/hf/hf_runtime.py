@@ -12,7 +12,7 @@ from ...errors import MissingExtra, ModelError
 from ..base import Want
 from ..local.logits import Logits, ThinRow
 from ..local.openmp import short_waits
-from ..local.runtime import Rows, Runtime, SlotInput
+from ..local.runtime import Rows, Runtime, SlotInput, cpu_clock
 from .hf_tokenizer import HfTokenizer
 
 try:
@@ -52,6 +52,8 @@ class HfRuntime(Runtime):
         # Some tokenizers have tokens of their own, such as one to pad with, that the model lacks.
         own.size = min(own.size, getattr(text, "vocab_size", own.size))
         self._model = model
+        if all(weight.device.type == "cpu" for weight in model.parameters()):
+            self.clock = cpu_clock
         self._passes, notes = passes_of(model, own.size, self.n_ctx)
         self.rewinds = self._passes.rewinds
         self.bytes_per_token = self._passes.bytes_per_token

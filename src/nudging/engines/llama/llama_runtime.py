@@ -16,7 +16,7 @@ from ..local.cpu_count import physical_cores
 from ..local.free_memory import free_memory
 from ..local.local_engine import LocalEngine
 from ..local.logits import Logits
-from ..local.runtime import Rows, Runtime, SlotInput
+from ..local.runtime import Rows, Runtime, SlotInput, cpu_clock
 from ..spec import Spec
 from .gguf_file import check_gguf
 from .gguf_limits import check_limits
@@ -74,6 +74,8 @@ class LlamaRuntime(Runtime):
         self._model = 0
         self._lib = library()
         self._threads = threads
+        if not self._lib.llama_supports_gpu_offload():
+            self.clock = cpu_clock
         self.cores: int = threads or physical_cores()
         try:
             self._open(path, n_ctx, slots, setup or Setup())

@@ -160,7 +160,7 @@ class LocalModel:
         """One forward pass for all of these, each with a slot of its own; not `alone`, if another
         model makes one at the same time. What it finds is then known of the slots. Of a long text
         it may read a piece, or leave it for later: then it finds nothing."""
-        begun = time.perf_counter()
+        clock, begun = self.runtime.clock, (self.runtime.clock(), time.perf_counter())
         try:
             needs = self._who_reads(needs)
             works = self._works(needs)
@@ -181,9 +181,11 @@ class LocalModel:
             len(works),
             sum(work.rows for work in works),
             sum(len(work.ids) for work in works),
-            time.perf_counter() - begun,
+            clock() - begun[0],
             alone=alone,
         )
+        if alone and len(works) == 1 and works[0].rows == len(works[0].ids):
+            self.costs.beside.observe_alone(time.perf_counter() - begun[1])
 
     def _who_reads(self, needs: Sequence[Need]) -> list[Need]:
         """Of texts that begin alike, the first reads the beginning; the others wait to copy it."""

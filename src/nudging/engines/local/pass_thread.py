@@ -245,8 +245,7 @@ class PassThread:
             partial(first.model.run, [first], alone=False),
             partial(second.model.run, [second], alone=False),
         )
-        costs, took = first.model.costs, time.perf_counter() - begun
-        costs.beside.observe(took - costs.by_rows.of(1 + len(first.ahead)))
+        first.model.costs.beside.observe_both(time.perf_counter() - begun)
 
     def _waits_for_more(self, model: LocalModel, members: int) -> bool:
         """Wait a moment for tasks that were in the model's last pass and come back, unless others

@@ -5,8 +5,9 @@ A runtime holds one or more caches, its *slots*, each the ids of one text.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -34,6 +35,17 @@ class SlotInput(NamedTuple):
     rows: int
 
 
+def _cpu_clock() -> Callable[[], float]:
+    """CPU time of the process, where the system tells it exactly: what a pass takes by the clock
+    depends on what else the machine does, and that changes from one pass to the next."""
+    exact = time.get_clock_info("process_time").resolution < _EXACT
+    return time.process_time if exact else time.perf_counter
+
+
+_EXACT = 1e-4
+cpu_clock = _cpu_clock()
+
+
 class Runtime(ABC):
     """One model in memory. Called from one thread only, the engine's own."""
 
@@ -49,6 +61,8 @@ class Runtime(ABC):
     """Answers at once that are fastest, where that is fewer than there can be caches."""
     rewinds: bool = True
     """A cache can be cut anywhere without being computed again."""
+    clock: Callable[[], float] = time.perf_counter
+    """By what its passes are timed (`cpu_clock` where the processor makes them)."""
     cores: int | None = None
     """Cores of the processor that a pass over a few ids keeps busy, where that is known."""
     bytes_per_token: int | None = None

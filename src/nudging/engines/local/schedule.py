@@ -66,10 +66,10 @@ def beside(waiting: Waiting, chosen: Sequence[Member]) -> Need | None:
     found = task.foresee()
     if found is None or found.unread > SHORT or not _have_cores(model, found.model):
         return None
-    costs = model.costs
-    if not costs.known:
+    costs = model.costs.beside
+    if not costs.alone:
         return None
-    return found if costs.beside.pays(FORESEEN * found.model.costs.by_rows.of(1)) else None
+    return found if costs.pays(FORESEEN * found.model.costs.beside.alone) else None
 
 
 def _have_cores(first: LocalModel, second: LocalModel) -> bool:

@@ -55,6 +55,7 @@ def costing(fixed: float, each: float) -> LocalModel:
     for ids in (1, 2, 4, 8, 16, 32, 64):
         for _ in range(3):
             model.costs.observe(ids, ids, ids, fixed + each * ids)
+            model.costs.beside.observe_alone(fixed + each)
     return model
 
 
@@ -184,7 +185,7 @@ def test_both_are_made_at_the_same_time_where_that_was_seen_to_pay() -> None:
     for more, often in ((0.1, True), (0.5, True), (0.6, False), (1.1, False)):
         costs = costing(1.0, 0.1).costs.beside
         for _ in range(3):
-            costs.observe(more)
+            costs.observe_both(1.1 + more)
         assert sum(costs.pays(0.55) for _ in range(320)) == (280 if often else 10)
 
 
