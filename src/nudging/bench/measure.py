@@ -86,6 +86,8 @@ async def _compared(
     model = NudgedModel(*watched, max_tokens=tokens, **request.options)
     engine = pair.base.capabilities.kind
     messages = conversation(question)
+    for model_alone in (pair.base, pair.nudge):
+        await model_alone.forget()  # what a model has said before is known, and would cost nothing
     times: dict[str, list[Moment]] = {
         BASE: await alone(pair.base, base_prompt(messages, prefix=PREFIX), "base", tokens),
         NUDGE: await alone(pair.nudge, await pair.nudge.render(messages), "nudge", tokens),
