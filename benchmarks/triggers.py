@@ -41,7 +41,17 @@ from .sections import table, write_section
 AT_ONCE = (1, 16)
 OPTIONS = "engine=hf&dtype=bfloat16&threads=1"
 TRIGGERS = ("entropy>2.5", "bet>0.1", "veto>0.2")
-SHOWN = ("at once", "nudged", "CPU ms", "own ms", "passes", "texts", "drafted", "accepted", "over base")
+SHOWN = (
+    "at once",
+    "nudged",
+    "CPU ms",
+    "own ms",
+    "passes",
+    "texts",
+    "drafted",
+    "accepted",
+    "over base",
+)
 
 
 def ways(triggers: Sequence[str]) -> Ways:

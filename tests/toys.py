@@ -117,6 +117,7 @@ class ToyRuntime(Runtime, Tokenizer):
     """
 
     kind = "toy"
+    cores: int | None = 0  # so passes of both models are made at the same time
     controls: tuple[str, ...] = ("<|end|>", "<|user|>")
     template: str | None = "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}<|end|>"
 

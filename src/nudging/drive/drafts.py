@@ -28,6 +28,8 @@ TAIL = 16
 times as many where such guesses were seldom met."""
 UNIT = 4
 """Bytes of a looked-up guess that count as one token."""
+_BESIDE = 2
+"""Tokens that are drafted ahead where that costs no time: a word, and what shows that it ends."""
 _SURE = 0.6
 """Of looked-up tokens nobody says how sure he is: they all count as one kind."""
 
@@ -144,6 +146,23 @@ class Drafter:
             found = self._next(guess)
             if not isinstance(found, Step):
                 return None if found is None else (found, worth)
+            guess.add(found.text, found.top1)
+        return None
+
+    def foresee(self) -> Need | None:
+        """`PassTask.foresee`: what the nudging model would put in where the base model is asked. If
+        that is in doubt, the word is there; if not, the nudging model has read the text."""
+        if self._how != "auto":
+            return None
+        guess = self._guess
+        if guess is not None and guess.odds is not self._drafts and not self._looked_through:
+            guess = self._guess = _Guess(guess.text, self._drafts)
+        if guess is None or guess.odds is not self._drafts:
+            return None
+        while len(guess.parts) < _BESIDE:
+            found = self._next(guess)
+            if not isinstance(found, Step):
+                return found
             guess.add(found.text, found.top1)
         return None
 

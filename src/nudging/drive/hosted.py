@@ -191,6 +191,9 @@ class HostedAnswer(PassTask):
         base = self._streams["base"]
         return self._guessed(lambda drafter: base.ahead(drafter.guess(price)), ())
 
+    def foresee(self) -> Need | None:
+        return self._guessed(lambda drafter: drafter.foresee(), None)
+
     def _guessed(self, ask: Callable[[Drafter], T], nothing: T) -> T:
         """What the drafter says, if the base model is waited for. An error in a guess is none in
         the answer: the rule meets it itself, if it ever asks for what was guessed."""

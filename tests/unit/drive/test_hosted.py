@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
@@ -25,6 +26,7 @@ from nudging.prompts.chat import Part, Prompt
 from nudging.values.tokens import Decision
 from tests.hosted_toys import Watched, held, model_of, pair
 
+SECOND = "second passes"
 plans = st.lists(
     st.tuples(
         st.integers(0, 9),  # question
@@ -275,3 +277,48 @@ def test_no_more_candidates_are_read_than_are_looked_at() -> None:
         with model_of(Watched(1), Read(2), max_tokens=20, trigger=trigger) as model:
             assert model.answer("q").usage.nudge.drafted
         assert wanted == most
+
+
+# --- both models at the same time -----------------------------------------------------------
+
+
+class Placed(Watched):
+    """Notes in which thread each pass was made. Some fail, of those that were only foreseen."""
+
+    fails = False
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.threads: list[str] = []
+
+    def forward_many(self, works: Sequence[SlotInput]) -> list[Rows]:
+        self.threads.append(threading.current_thread().name)
+        if self.fails and self.threads[-1] == SECOND and len(self.threads) % 3 == 0:
+            for work in works:
+                self.cut(0, work.slot)
+            raise ModelError("no luck")
+        return super().forward_many(works)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_one_answer_is_the_same_with_both_models_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    def even(self: PassCosts, answers: int, rows: int, ids: int, _: float) -> None:
+        measured(self, answers, rows, ids, float(rows))  # so nothing is looked through
+
+    measured = PassCosts.observe
+    monkeypatch.setattr(PassCosts, "observe", even)
+    monkeypatch.setattr(Placed, "fails", fails)
+    plain, beside = (Placed(1), Placed(2)), (Placed(1), Placed(2))
+    with model_of(*plain, max_tokens=60) as model:
+        wanted = model.answer("q", speculate="off")
+    with model_of(*beside, max_tokens=60) as model:
+        found = model.answer("q", speculate="auto")
+    assert found.spans == wanted.spans
+    assert found.decisions == wanted.decisions
+    assert all(SECOND not in runtime.threads for runtime in plain)
+    assert SECOND in beside[1].threads
+    if not fails:
+        waits = [sum(name != SECOND for name in runtime.threads) for runtime in beside]
+        assert sum(waits) < 0.9 * sum(len(runtime.threads) for runtime in plain)

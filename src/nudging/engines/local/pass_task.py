@@ -61,6 +61,10 @@ class PassTask(ABC):
         before anything is known."""
         return None
 
+    def foresee(self) -> Need | None:
+        """The pass of another model that it may need after the one that it waits for."""
+        return None
+
     def guess(self, price: Price | None) -> Sequence[int]:
         """The ids that the pass that it waits for is to look through."""
         return ()

@@ -26,7 +26,8 @@ from ...errors import ModelError
 from .entrance import Entrance
 from .local_model import LocalModel, own_error
 from .pass_task import Made, PassTask, Place
-from .schedule import next_pass
+from .schedule import beside, next_pass
+from .second_thread import SecondThread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class PassThread:
         self._freed = False
         """Whether slots may have become free since tasks were last let in."""
         self._made = Made()
+        self._second = SecondThread()
         self._put_off = False
         """Whether the next pass has been put off, for others to join it."""
         self._coming: WeakKeyDictionary[LocalModel, tuple[int, float]] = WeakKeyDictionary()
@@ -221,7 +223,12 @@ class PassThread:
         model = members[0].need.model
         if self._waits_for_more(model, len(members)):
             return
-        model.run([member.need for member in members])
+        made = partial(model.run, [member.need for member in members])
+        other = beside(waiting, members)
+        if other is None:
+            made()
+        else:
+            self._second.both(made, partial(other.model.run, [other]))
         usual = model.costs.by_rows.of(len(members))
         self._made = Made(self._made.passes + 1, self._made.seconds + usual)
         for place in waiting.get(model, ()):

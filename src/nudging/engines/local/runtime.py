@@ -49,6 +49,8 @@ class Runtime(ABC):
     """Answers at once that are fastest, where that is fewer than there can be caches."""
     rewinds: bool = True
     """A cache can be cut anywhere without being computed again."""
+    cores: int | None = None
+    """Cores of the processor that a pass over a few ids keeps busy, where that is known."""
     bytes_per_token: int | None = None
     """Memory that a cache takes for each id that it holds, where that is known."""
     room: int | None = None

@@ -11,15 +11,20 @@ model that this is likely to save are worth more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
-from .local_model import LocalModel, Need
+from .cpu_count import physical_cores
+from .local_model import SHORT, LocalModel, Need
 from .pass_task import Made, PassTask, Place, Price
 
 MOST_WAIT = 8
 MOST_COST = 4
 """Passes that an answer waits for at most before its own model is next; more of them, if together
 they take less than so many of its own."""
+FORESEEN = 0.5
+"""How often a foreseen pass is needed, as in the built-in pair. Then it saves what the shorter of
+both passes takes; if not, the longer one has been waited for."""
 Waiting = Mapping[LocalModel, Sequence[Place]]
 
 
@@ -48,6 +53,31 @@ def next_pass(waiting: Waiting, now: Made) -> list[Member]:
     for place in places:
         place.need.ahead = place.task.guess(price)
     return [*(Member(place.task, place.need) for place in places), *drafts]
+
+
+def beside(waiting: Waiting, chosen: Sequence[Member]) -> Need | None:
+    """The pass of another model to make at the same time, where there are cores for both and one
+    answer goes on alone: one that it is likely to need next. Several answers gain more by passes
+    that they share."""
+    (task, need), *others = chosen
+    (model, places), *rest = waiting.items()
+    if others or rest or len(places) > 1 or need.model is not model or need.unread > SHORT:
+        return None
+    found = task.foresee()
+    if found is None or found.unread > SHORT or not _have_cores(model, found.model):
+        return None
+    longer = found.model.costs.by_rows.of(1)
+    return found if longer * (1 - FORESEEN) < model.costs.by_rows.of(1) else None
+
+
+def _have_cores(first: LocalModel, second: LocalModel) -> bool:
+    one, other = first.runtime.cores, second.runtime.cores
+    return one is not None and other is not None and one + other <= _all_cores()
+
+
+@cache
+def _all_cores() -> int:
+    return physical_cores()
 
 
 def _is_late(model: LocalModel, since: Made, now: Made) -> bool:

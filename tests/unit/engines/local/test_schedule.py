@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nudging.engines.base import Want
 from nudging.engines.local.local_model import LocalModel, Need
 from nudging.engines.local.pass_task import Claim, Made, PassTask, Place, Price
-from nudging.engines.local.schedule import MOST_WAIT, next_pass
+from nudging.engines.local.schedule import MOST_WAIT, Member, beside, next_pass
 from nudging.engines.local.slots import Lease
 from tests.toys import EchoRuntime
 
@@ -30,6 +30,9 @@ class Waiting(PassTask):
     def extend(self, price: Price | None) -> tuple[Need, float] | None:
         worth = self._worth(price)
         return (self.draft, worth) if self.draft is not None and worth > 0 else None
+
+    def foresee(self) -> Need | None:
+        return self.draft
 
     def guess(self, price: Price | None) -> Sequence[int]:
         self.price = price
@@ -145,3 +148,46 @@ def test_a_pass_says_what_it_costs_each_of_its_answers() -> None:
         assert place.task.price is not None
         assert abs(place.task.price.share - 1.4 / 4) < 1e-6
         assert abs(place.task.price.more - 0.1) < 1e-6
+
+
+# --- at the same time -----------------------------------------------------------------------
+
+
+def foreseen(base: LocalModel, nudge: LocalModel, count: int = 1) -> Need | None:
+    """What is made beside the pass for the first of so many answers."""
+    waiting = {base: places(base, count)}
+    for place in waiting[base]:
+        assert isinstance(place.task, Waiting)
+        place.task.draft = need_of(nudge)
+    return beside(waiting, [Member(waiting[base][0].task, waiting[base][0].need)])
+
+
+def test_what_one_answer_is_likely_to_need_is_made_at_the_same_time() -> None:
+    base, nudge = costing(1.0, 0.1), costing(1.0, 0.1)
+    found = foreseen(base, nudge)
+    assert found is not None
+    assert found.model is nudge
+
+
+def test_several_answers_share_passes_instead() -> None:
+    assert foreseen(costing(1.0, 0.1), costing(1.0, 0.1), count=2) is None
+
+
+def test_nothing_is_made_at_the_same_time_where_cores_are_lacking_or_not_known() -> None:
+    for cores in (None, 10**6):
+        base, nudge = costing(1.0, 0.1), costing(1.0, 0.1)
+        nudge.runtime.cores = cores
+        assert foreseen(base, nudge) is None
+
+
+def test_nothing_is_made_at_the_same_time_that_would_be_waited_for_too_long() -> None:
+    assert foreseen(costing(1.0, 0.1), costing(3.0, 0.1)) is None
+
+
+def test_a_text_is_read_alone() -> None:
+    base, nudge = costing(1.0, 0.1), costing(1.0, 0.1)
+    (place,) = places(base, 1)
+    place.need.ids = [1] * 40
+    assert isinstance(place.task, Waiting)
+    place.task.draft = need_of(nudge)
+    assert beside({base: [place]}, [Member(place.task, place.need)]) is None
