@@ -127,8 +127,8 @@ bench-peers: .venv/.all .venv-peers/.done
 
 # What triggers cost beside the default one.
 bench-triggers: .venv/.all
-	$(BIN)/python -m benchmarks.triggers $(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) \
-		$(ARGS) --doc docs/performance.md
+	$(BIN)/python -m benchmarks.triggers $(ARGS) \
+		$(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) --doc docs/performance.md
 
 # What one forward pass takes.
 bench-passes: .venv/.all

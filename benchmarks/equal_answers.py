@@ -1,6 +1,7 @@
-"""Whether greedy answers in float32 are the same at once as one at a time.
+"""Whether greedy answers are the same at once as one at a time, in float32 unless asked otherwise.
 
     python -m benchmarks.equal_answers [--pair demo|lab] [--questions FILE] [--at-once 32]
+    python -m benchmarks.equal_answers --options 'engine=hf&dtype=bfloat16' [--questions FILE]
 
 The built-in pair is asked with the questions of a file (JSON lines with a "question"), or with
 those of `nudge bench`; the laboratory's pair with questions of its test sheet. Exits with 1 if an
@@ -54,6 +55,7 @@ async def different(model: NudgedModel, questions: Sequence[str], at_once: int) 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--pair", choices=("demo", "lab"), default="demo")
+    parser.add_argument("--options", default=OPTIONS, help="of the built-in pair's specs")
     parser.add_argument("--questions", type=Path)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--at-once", type=int, default=32)
@@ -63,7 +65,7 @@ def main() -> int:
     if given.questions is not None:
         questions = read_questions(given.questions)
     with tempfile.TemporaryDirectory() as scratch:
-        base, nudge = (f"demo:{source}?{OPTIONS}" for source in ("base", "nudge"))
+        base, nudge = (f"demo:{source}?{given.options}" for source in ("base", "nudge"))
         if given.pair == "lab":
             names = ("a-large-base", "a-small")
             base, nudge = (

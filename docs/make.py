@@ -63,8 +63,9 @@ def options() -> str:
             "Entropy is in nats. Engines in this process (`llama`, `hf`) report it, servers do "
             "not: there, a text that names it is refused, and a function gets `None`.",
             "",
-            "Two triggers look at both models, and cost one pass of the nudging model for each "
-            "token of the base model. `bet>0.2` hands over where the nudging model's best token "
+            "Two triggers look at both models, and ask the nudging model about each token of the "
+            "base model ([performance.md](performance.md#what-other-triggers-cost) has what that "
+            "costs). `bet>0.2` hands over where the nudging model's best token "
             "has a probability that is higher by 0.2 than the base model's best token has in "
             "the base model (arXiv 2604.16146). `veto>0.5` hands over where the nudging model's "
             "best token is more likely, by 0.5, than the base model's token, both in the "

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from nudging.bench import measure
 from nudging.bench.case_results import CaseResult
 from nudging.bench.measure import FEWEST, Moment, alone, one_by_one, per_token
 from nudging.bench.questions import QUESTIONS
@@ -61,3 +62,17 @@ def test_each_question_is_measured_alone_and_without_and_with_speculation() -> N
         assert (row.base_passes_per_token is None) == (row.way in ("base", "nudge"))
         assert row.identical is (True if row.way in ("auto", "3") else None)
         assert row.tie_gap is None
+
+
+@pytest.mark.parametrize(("options", "gap"), [({}, 0.5), ({"trigger": "top1<0.5"}, None)])
+def test_a_gap_is_looked_for_where_gamma_decides(
+    options: dict[str, str], gap: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "turned_gap", lambda *_: 0.5)
+    (part,) = one_by_one("pair", "", Workload(QUESTIONS, 1, tokens=8, options=options))
+
+    async def last() -> CaseResult:
+        async with toy_pair() as pair:
+            return [row async for row in part.rows(pair)][-1]
+
+    assert asyncio.run(last()).tie_gap == gap

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from nudging.engines.base import Engine
 from nudging.engines.scripted import Distribution, ScriptedEngine
 from nudging.errors import ContextOverflow
 from nudging.eval.analyze import AlignedChoice, Trio, analysis, coverage, rank
@@ -109,6 +111,28 @@ def test_a_character_of_several_tokens_is_one_place() -> None:
         return [Candidate(halves[len(text)], 0.9)]
 
     assert [place.rank for place in places(base, ScriptedEngine(following))] == [1, None]
+
+
+def test_as_many_answers_are_at_work_as_the_models_have_room_for() -> None:
+    class Waiting(ScriptedEngine):
+        here = 0
+
+        @contextlib.asynccontextmanager
+        async def permit(self, head: str = "") -> AsyncIterator[Engine]:
+            self.here += 1
+            async with asyncio.timeout(30):
+                while self.here < 3:
+                    await asyncio.sleep(0)
+            yield self
+
+    def ends(prompt: str, text: bytes) -> Distribution:
+        return [Candidate(b"", 1.0)]
+
+    async def count() -> int:
+        trio = Trio(ScriptedEngine(ends, concurrency=8), Waiting(ends, concurrency=3))
+        return len([choices async for choices in trio.each(["q"] * 3)])
+
+    assert asyncio.run(count()) == 3
 
 
 def test_an_error_is_raised() -> None:
