@@ -36,9 +36,18 @@ def read_rows(paths: Iterable[Path]) -> list[CaseResult]:
     return [CaseResult.from_dict(row) for row in found]
 
 
+def by_engine(rows: Iterable[CaseResult]) -> list[list[CaseResult]]:
+    """Rows of different engines are of different runs, and have no ratios to each other."""
+    found: dict[str, list[CaseResult]] = {}
+    for row in rows:
+        found.setdefault(row.engine, []).append(row)
+    return list(found.values())
+
+
 def drawn(suite: str, rows: Iterable[CaseResult]) -> str:
     """The table of one suite; columns in which nothing stands are left out."""
-    cells = lines(row for row in rows if row.suite == suite)
+    engines = by_engine(row for row in rows if row.suite == suite)
+    cells = [line for found in engines for line in lines(found)]
     kept = [place for place in range(len(HEAD)) if any(line[place] for line in cells)]
     text = table([HEAD[i] for i in kept], [[line[i] for i in kept] for line in cells])
     told = legend(HEAD[i] for i in kept)
@@ -48,7 +57,7 @@ def drawn(suite: str, rows: Iterable[CaseResult]) -> str:
 def brief(rows: Iterable[CaseResult]) -> str:
     """A line a pair: the base model alone, and nudged with and without speculation."""
     found: dict[tuple[str, str], dict[str, list[CaseResult]]] = {}
-    for row in with_ratios(rows):
+    for row in (row for each in by_engine(rows) for row in with_ratios(each)):
         if row.at_once == 1:
             found.setdefault((row.models, row.engine), {}).setdefault(row.way, []).append(row)
     cells: list[list[object]] = []
