@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 
@@ -173,7 +174,8 @@ def test_littles_law(share: float, bases: int, rps: float, gate: bool, seed: int
     load = Traffic(made_up(share, 50), 100, 60, rps=rps)
     seen = simulate(fleet, load, settle=60, watch=400, seed=seed)
     assert seen.in_flight == pytest.approx(seen.answers * seen.seconds, rel=0.05)
-    assert seen.answers == pytest.approx(rps, rel=0.25)
+    # as many come in as chance has it: 200 or more in all, with the square root as deviation
+    assert seen.answers == pytest.approx(rps, abs=6 * math.sqrt(rps / 400))
 
 
 @settings(max_examples=15, deadline=None)
