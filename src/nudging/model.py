@@ -16,12 +16,13 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from contextlib import aclosing
 from itertools import islice
 from typing import Any, Unpack
 
 from .aio import background_loop
 from .drive.driver import drive, map_ordered
-from .drive.side import Side
+from .drive.side import Side, Told
 from .engines import open_engine, open_engine_async
 from .engines.base import Engine, Want, answers_at_once
 from .errors import ConfigError, NudgingError
@@ -37,8 +38,8 @@ PREFIX = "Instruction: "
 SHOWN = 4
 """Candidates kept of each distribution, for triggers, traces and pages."""
 OPINION = 20
-"""Candidates among which the nudging model's end, or the base model's token, is looked for when it
-is asked for its opinion."""
+"""Candidates among which the base model's token is looked for when the nudging model is asked for
+its opinion; and its end, of a model that is not in this process: others tell that anyway."""
 
 
 class AnswerStream:
@@ -48,9 +49,8 @@ class AnswerStream:
     (or a `with` block): both models stop at once and can be used again.
     """
 
-    def __init__(self, events: AsyncGenerator[Piece | Decision | Answer, None], trace: bool):
+    def __init__(self, events: AsyncGenerator[Piece | Decision | Answer, None]):
         self._events = events
-        self._trace = trace
         self._answer: Answer | None = None
         self._plain: Generator[Piece | Decision, None, None] | None = None
         self._closing = asyncio.Lock()
@@ -66,7 +66,7 @@ class AnswerStream:
             async for event in self._events:
                 if isinstance(event, Answer):
                     self._answer = event
-                elif self._trace or isinstance(event, Piece):
+                else:
                     yield event
         finally:
             await self.aclose()
@@ -216,13 +216,25 @@ class NudgedModel:
         `system`: None for the default text, empty for none. `trace`: decisions come along.
         `limit`: tokens that the answer may have, in whatever measure `max_tokens` is.
         """
+        told: Told = (Piece, Decision) if trace else (Piece,)
+        return AnswerStream(self._events(question, system, limit, options, told))
+
+    def _events(
+        self,
+        question: Question,
+        system: str | None,
+        limit: int | None,
+        options: Mapping[str, Any],
+        told: Told,
+    ) -> AsyncGenerator[Piece | Decision | Answer, None]:
+        """An answer and what is to be told of it. Bad input is found now."""
         config = self._config(options) if options else self.config
         self._check(config)
         messages = conversation(question, system)
         given = (messages, self._form, self._prefix)
         plain = None if is_template(self._form) else base_prompt(*given)
         shared = config.shares_prefix and self._form in ("auto", "plain")
-        told = with_prefix(messages, self._prefix) if shared else messages
+        seen = with_prefix(messages, self._prefix) if shared else messages
         head = "" if isinstance(question, str) else head_of(messages)  # a text is no conversation
         wanted = needs(config.in_doubt)
 
@@ -231,13 +243,15 @@ class NudgedModel:
             rule = rule_of(config, prompt.ends, most=limit)
             entropy = wanted.entropy or (wanted.own and self.base.capabilities.entropy)
             base = Want("base", config.base_sampling, SHOWN, entropy, rule.stop_below)
-            nudge = Want("nudge", config.nudge_sampling, OPINION if rule.asks_opinion else SHOWN)
-            read = await self.nudge.render(told, config.template_variables)
+            rated = wanted.opinion or (rule.asks_opinion and not self.nudge.in_process)
+            nudge = Want("nudge", config.nudge_sampling, OPINION if rated else SHOWN)
+            read = await self.nudge.render(seen, config.template_variables)
             run = drive(
                 rule,
                 Side(self.base, prompt, base),
                 Side(self.nudge, read, nudge, must_write=True),
                 head,
+                told,
             )
             try:
                 async for event in run:
@@ -245,16 +259,17 @@ class NudgedModel:
             finally:
                 await run.aclose()
 
-        return AnswerStream(events(), trace)
+        return events()
 
     async def answer_async(
         self, question: Question, *, system: str | None = None, **options: Unpack[Options]
     ) -> Answer:
         """The whole answer."""
-        stream = self.stream(question, system=system, **options)
-        async for _ in stream:
-            pass
-        return stream.answer
+        async with aclosing(self._events(question, system, None, options, ())) as events:
+            async for event in events:
+                assert isinstance(event, Answer)  # of the rest nothing is told
+                return event
+        raise AssertionError("no answer came")
 
     def answer(
         self, question: Question, *, system: str | None = None, **options: Unpack[Options]

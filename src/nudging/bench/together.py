@@ -66,6 +66,8 @@ async def warmed(
     """A pair with which some questions have been answered in each way, a word or two: what is done
     once only is done."""
     async with opening as pair:
+        for engine in (pair.base, pair.nudge):
+            await engine.prepare()
         for name, way in ways.items():
             await way(BatchTask(pair, questions, 1, 2, RowKey("", "", 1, name, "")))
         yield pair

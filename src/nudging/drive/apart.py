@@ -14,24 +14,24 @@ from ..rule.draft import Ask
 from ..rule.rule import Rule
 from ..values.text import complete, word_start
 from ..values.tokens import Decision, ModelUsage, Piece, Source, Step, StopReason
-from .side import Side
+from .side import Side, Told
 from .streams import Stream
 
 
 class ApartAnswer:
     """One answer, driven from its reader's event loop."""
 
-    def __init__(self, rule: Rule, base: Side, nudge: Side) -> None:
+    def __init__(self, rule: Rule, base: Side, nudge: Side, told: Told) -> None:
         self.decisions: list[Decision] = []
         self.reason = StopReason.LENGTH
         """Why the answer is over, once it is."""
-        self._rule = rule
+        self._rule, self._told = rule, told
         self._streams: dict[Source, Stream] = {"base": Stream(base), "nudge": Stream(nudge)}
         apart = base.engine is not nudge.engine
         self._peeks_early = rule.drafts_whole and rule.config.speculate != "off" and apart
 
     async def events(self) -> AsyncGenerator[Piece | Decision, None]:
-        """What the rule says, as it comes. Closing this ends the answer.
+        """What the rule says of what is to be told, as it comes. Closing this ends the answer.
 
         Raises:
             NudgingError: a model failed.
@@ -54,7 +54,8 @@ class ApartAnswer:
                     continue
                 if isinstance(event, Decision):
                     self.decisions.append(event)
-                yield event
+                if isinstance(event, self._told):
+                    yield event
 
     async def _step(self, ask: Ask) -> Step | None:
         """What the rule asks for."""

@@ -11,6 +11,7 @@ Speculative decoding: arXiv 2211.17192; look-up in the text: apoorvumang/prompt-
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from typing import Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -60,7 +61,7 @@ class Odds:
         self._seen[place] = self._MEMORY * self._seen[place] + 1
 
     def _bin(self, top1: float) -> int:
-        return sum(top1 >= edge for edge in self._EDGES)
+        return bisect_right(self._EDGES, top1)
 
 
 class Learned(NamedTuple):

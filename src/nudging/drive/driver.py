@@ -22,7 +22,7 @@ from ..errors import NudgingError
 from ..rule.rule import Rule
 from ..values.tokens import Answer, Decision, Piece, Usage
 from .apart import ApartAnswer
-from .side import Side
+from .side import Side, Told
 
 if TYPE_CHECKING:
     from .hosted import HostedAnswer
@@ -32,10 +32,11 @@ R = TypeVar("R")
 
 
 async def drive(
-    rule: Rule, base: Side, nudge: Side, head: str = ""
+    rule: Rule, base: Side, nudge: Side, head: str = "", told: Told = (Piece, Decision)
 ) -> AsyncGenerator[Piece | Decision | Answer, None]:
     """Run a rule. Gives its pieces and decisions as they come, and at last the answer. `head`: what
-    the conversation began with (`Engine.permit`).
+    the conversation began with (`Engine.permit`). `told`: what of all that comes before the answer
+    somebody wants; to tell costs more than to decide.
 
     Closing the generator early stops both engines at once and leaves them usable.
     """
@@ -49,7 +50,7 @@ async def drive(
         for side in dict.fromkeys((base, nudge)):
             await side.engine.check_room(side.prompt)
         here = base.engine.in_process and nudge.engine.in_process
-        answer = _hosted(rule, base, nudge) if here else ApartAnswer(rule, base, nudge)
+        answer = (_hosted if here else ApartAnswer)(rule, base, nudge, told)
         async with aclosing(answer.events()) as events:
             async for event in events:
                 yield event
@@ -67,10 +68,10 @@ async def drive(
     )
 
 
-def _hosted(rule: Rule, base: Side, nudge: Side) -> HostedAnswer:
+def _hosted(rule: Rule, base: Side, nudge: Side, told: Told) -> HostedAnswer:
     from .hosted import HostedAnswer  # needs numpy, which only such engines bring
 
-    return HostedAnswer(rule, base, nudge)
+    return HostedAnswer(rule, base, nudge, told)
 
 
 async def map_ordered(

@@ -22,7 +22,7 @@ from ..rule.draft import Ask
 from ..rule.rule import Rule
 from ..values.tokens import Decision, ModelUsage, Piece, Source, Step, StopReason
 from .drafts import Drafter
-from .side import Side
+from .side import Side, Told
 
 T = TypeVar("T")
 UNREAD = 32
@@ -32,12 +32,12 @@ UNREAD = 32
 class HostedAnswer(PassTask):
     """One answer, its two streams, and what its reader has not taken yet."""
 
-    def __init__(self, rule: Rule, base: Side, nudge: Side) -> None:
+    def __init__(self, rule: Rule, base: Side, nudge: Side, told: Told) -> None:
         self.decisions: list[Decision] = []
         self.reason = StopReason.LENGTH
         """Why the answer is over, once it is."""
         self.error: BaseException | None = None
-        self._rule = rule
+        self._rule, self._wanted = rule, told
         self._streams: dict[Source, LocalStream] = {"base": _stream(base), "nudge": _stream(nudge)}
         own = [base.want.source] if base == nudge else list(self._streams)
         self._asked = [self._streams[source] for source in own]
@@ -66,7 +66,7 @@ class HostedAnswer(PassTask):
     # --- in the event loop --------------------------------------------------------------------
 
     async def events(self) -> AsyncGenerator[Piece | Decision, None]:
-        """What the rule says, as it comes. Closing this ends the answer.
+        """What the rule says of what is to be told, as it comes. Closing this ends the answer.
 
         Raises:
             NudgingError: a model failed.
@@ -144,16 +144,17 @@ class HostedAnswer(PassTask):
 
     def _answer(self, ask: Ask) -> Step | Need | None:
         stream = self._streams[ask.source]
-        index = stream.index(ask.start, ask.text)
-        if index is None:
-            if ask.start != ask.text:
-                raise RuntimeError("a rule asked for the middle of a stream that is not open")
-            stream.begin(ask.start, ask.n)
-            index = 0
-        if self._drafter is not None and ask.source == "base":
-            self._drafter.asked(ask.text)
-        if index < len(stream.steps):
-            return stream.steps[index]
+        if self._need is None:
+            index = stream.index(ask.start, ask.text)
+            if index is None:
+                if ask.start != ask.text:
+                    raise RuntimeError("a rule asked for the middle of a stream that is not open")
+                stream.begin(ask.start, ask.n)
+                index = 0
+            if self._drafter is not None and ask.source == "base":
+                self._drafter.asked(ask.text)
+            if index < len(stream.steps):
+                return stream.steps[index]
         found = stream.draw(self._need)
         if isinstance(found, Need):
             if self._need is None:
@@ -169,9 +170,10 @@ class HostedAnswer(PassTask):
     def _say(self, event: Piece | Decision) -> None:
         if isinstance(event, Decision):
             self.decisions.append(event)
-        self._said += 1
-        self._events.append(event)
-        self._tell()
+        if isinstance(event, self._wanted):
+            self._said += 1
+            self._events.append(event)
+            self._tell()
 
     def _tell(self) -> None:
         if not self._told:

@@ -1,4 +1,4 @@
-"""One model's part in an answer."""
+"""What a driver is given: each model's part in an answer, and what the reader wants of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from ..engines.base import Engine, Want
 from ..prompts.chat import Prompt
+from ..values.tokens import Decision, Piece
+
+Told = tuple[type[Piece] | type[Decision], ...]
+"""What of an answer its reader wants as it comes."""
 
 
 @dataclass(frozen=True, slots=True)

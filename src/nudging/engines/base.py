@@ -172,6 +172,9 @@ class Engine(ABC):
     async def forget(self) -> None:  # noqa: B027 - engines that keep nothing need not say so
         """Drop what is kept of earlier texts: a measurement begins from nothing."""
 
+    async def prepare(self) -> None:  # noqa: B027 - engines that learn nothing need not say so
+        """Do now what is otherwise done a little at a time: a measurement begins with that done."""
+
     async def aclose(self) -> None:  # noqa: B027 - engines that hold nothing need not say so
         """Give everything back. The engine can't be used afterwards."""
 

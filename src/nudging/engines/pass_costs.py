@@ -7,10 +7,10 @@ passes of about the same size, and never the last one.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate
 from statistics import median
 
 _MEMORY = 15
@@ -35,6 +35,14 @@ class _Size:
 
     sizes: deque[int] = field(default_factory=lambda: deque(maxlen=_MEMORY))
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_MEMORY))
+    usual: tuple[float, float] | None = None
+    """What is usual of them, size and seconds, once there are enough."""
+
+    def add(self, size: int, seconds: float) -> None:
+        self.sizes.append(size)
+        self.seconds.append(seconds)
+        if len(self.sizes) >= _ENOUGH:
+            self.usual = sum(self.sizes) / len(self.sizes), median(self.seconds)
 
 
 class CostCurve:
@@ -42,7 +50,8 @@ class CostCurve:
 
     def __init__(self) -> None:
         self._sizes: list[_Size] = []
-        self._points: list[tuple[float, float]] | None = None
+        self._points: list[tuple[float, float]] = []
+        """What was measured, each no lower than the one before: more never costs less."""
 
     def observe(self, size: int, seconds: float) -> None:
         """A pass of this size, 1 or more."""
@@ -51,25 +60,28 @@ class CostCurve:
             place, top = place + 1, max(top + 1, top * _STEP)
         while len(self._sizes) <= place:
             self._sizes.append(_Size())
-        self._sizes[place].sizes.append(size)
-        self._sizes[place].seconds.append(seconds)
-        self._points = None
+        self._sizes[place].add(size, seconds)
+        known = [each.usual for each in self._sizes if each.usual is not None]
+        least = accumulate((seconds for _, seconds in known), max)
+        self._points = [(size, seconds) for (size, _), seconds in zip(known, least, strict=True)]
 
     @property
     def known(self) -> bool:
-        return bool(self.points())
+        return bool(self._points)
 
     def of(self, size: float) -> float:
         """Seconds of a pass of this size; 0 before anything is known."""
-        points = self.points()
+        points = self._points
         if not points:
             return 0.0
-        (first, least), (last, most) = points[0], points[-1]
+        first, least = points[0]
         if size <= first:
             return least * (1 + _USUAL * size) / (1 + _USUAL * first)
-        for (left, low), (right, high) in pairwise(points):
-            if size <= right:
-                return low + (high - low) * (size - left) / (right - left)
+        place = bisect_left(points, (size,))
+        if place < len(points):
+            (left, low), (right, high) = points[place - 1], points[place]
+            return low + (high - low) * (size - left) / (right - left)
+        last, most = points[-1]
         usual = least * _USUAL / (1 + _USUAL * first)
         return most + (size - last) * max(usual, (most - least) / max(1.0, last - first))
 
@@ -81,18 +93,8 @@ class CostCurve:
     def best(self, most: int) -> int:
         """The size, of those up to `most`, at which each costs least: on some processors two take
         longer together than one after the other. The largest, unless another is clearly better."""
-        sizes = {most, *(max(1, round(size)) for size, _ in self.points() if size <= most)}
+        sizes = {most, *(max(1, round(size)) for size, _ in self._points if size <= most)}
         return min(sizes, key=lambda size: self.of(size) / size * (_CLEARLY if size == most else 1))
-
-    def points(self) -> list[tuple[float, float]]:
-        """What was measured, each no lower than the one before: more never costs less."""
-        if self._points is None:
-            self._points = []
-            least = 0.0
-            for size, seconds in _medians(self._sizes):
-                least = max(least, seconds)
-                self._points.append((size, least))
-        return self._points
 
 
 class PassCosts:
@@ -143,9 +145,3 @@ class PassCosts:
     def has_paid(self) -> None:
         """Looking ahead pays at the moment."""
         self._patience = _SOON
-
-
-def _medians(sizes: list[_Size]) -> Iterator[tuple[float, float]]:
-    for size in sizes:
-        if len(size.sizes) >= _ENOUGH:
-            yield sum(size.sizes) / len(size.sizes), median(size.seconds)

@@ -35,9 +35,9 @@ _TAIL = 8000
 """Bytes at the end of an answer that are looked at."""
 
 
-def tail(text: bytes) -> str:
+def tail(text: bytes, most: int = _TAIL) -> str:
     """The last of an answer, enough for every rule that looks back."""
-    return text[-_TAIL:].decode(errors="ignore")
+    return text[-most:].decode(errors="ignore")
 
 
 def consent(text: str, sure: bool) -> float:
@@ -57,15 +57,14 @@ def loop(text: str) -> str | None:
     """What the end of a text repeats over and over, if it does: the shortest such unit."""
     tail = text[-_TAIL:]
     probe = tail[-_PROBE:]
-    at = tail.rfind(probe, 0, len(tail) - 1) if len(probe) == _PROBE else -1
+    first = max(0, len(tail) - _PROBE - len(tail) // _FEW)  # before it, a unit would be too long
+    at = tail.rfind(probe, first, len(tail) - 1) if len(probe) == _PROBE else -1
     while at >= 0:
         unit = tail[at + _PROBE :]
-        if len(unit) * _FEW > len(tail):
-            return None
         # Of most units only the few are looked at, which is soon done.
         if tail.endswith(unit * _FEW) and tail.endswith(unit * _copies(unit)):
             return unit
-        at = tail.rfind(probe, 0, at + _PROBE - 1)
+        at = tail.rfind(probe, first, at + _PROBE - 1)
     return None
 
 

@@ -35,6 +35,8 @@ from .rule import Rule
 from .stop import would_end
 from .trigger import agrees, fires, needs
 
+_LAST = 64
+"""Bytes at the end of an answer that say whether a sentence ends there."""
 Turn = Asking[Handover | StopReason]
 """Ends with a handover to the nudging model, or with why the answer is over."""
 
@@ -268,7 +270,8 @@ class Nudging(Rule):
         the nudging model has just drafted past it."""
         if self.config.stop == "lookahead" or half_character(self._answer):
             return False
-        rest = last_of_sentence(loops.tail(self._answer), complete(step.text)[0].decode())
+        before = loops.tail(self._answer, _LAST)
+        rest = last_of_sentence(before, complete(step.text)[0].decode())
         if rest is None or (taken and not rest):
             return False
         end = self._answer + rest.encode()

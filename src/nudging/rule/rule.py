@@ -101,14 +101,15 @@ class Rule(ABC):
 
     def _flush(self) -> Asking[None]:
         """Show what is final: not half a character, nor what may begin a stop or an end."""
-        half = len(half_character(self._answer))
-        keep = max(half, *(some.held_back(self._answer) for some in (self._stops, self._ends)))
-        yield from self.transcript.flush(self._answer[: len(self._answer) - keep])
+        answer = self._answer
+        half = len(half_character(answer))
+        keep = max(half, self._stops.held_back(answer), self._ends.held_back(answer))
+        yield from self.transcript.flush(len(answer) - keep)
 
     def _finish(self, reason: StopReason) -> Asking[StopReason]:
         """Show the rest."""
         self._drop_half()
-        yield from self.transcript.flush(self._answer)
+        yield from self.transcript.flush(len(self._answer))
         yield Decision("end", len(self._answer), reason)
         return reason
 

@@ -77,11 +77,11 @@ class Transcript:
         self._entries = [entry for entry in self._entries if entry.token.text]
         self.data = self.data[length:]
 
-    def flush(self, final: bytes) -> Iterator[Piece]:
-        """Show the tokens that lie wholly in `final`, a prefix of the answer."""
+    def flush(self, final: int) -> Iterator[Piece]:
+        """Show the tokens that lie wholly in the first `final` bytes of the answer."""
         while self._shown < len(self._entries):
             entry = self._entries[self._shown]
-            if entry.end > len(final):
+            if entry.end > final:
                 return
             if not self._shown or self._entries[self._shown - 1].source != entry.source:
                 self._opened = entry.handover

@@ -26,10 +26,11 @@ def test_a_pair_is_the_one_that_is_named() -> None:
 def test_overhead_is_measured_in_each_way_of_calling() -> None:
     stages = overhead(Workload(QUESTIONS, 1, 24))
     rows = gathered(stages)
-    assert [row.way for row in rows] == ["sync", "async", "map"] * 2
-    assert [row.key for row in rows] == stages[0].keys
+    assert [row.way for row in rows] == ["sync", "async", "map"] * 2 + ["passes"] * 4
+    assert [row.key for row in rows] == [key for stage in stages for key in stage.keys]
+    assert all(row.tokens == 24 * max(1, row.at_once) for row in rows)
     assert all(row.own_ms_per_token and row.ms_per_token is None for row in rows)
-    assert len(lines(rows)) == 3
+    assert len(lines(rows)) == 5
 
 
 def test_servers_are_measured_alone_and_nudged(monkeypatch: pytest.MonkeyPatch) -> None:

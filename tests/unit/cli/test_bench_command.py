@@ -30,9 +30,10 @@ def measured(row: dict[str, object]) -> dict[str, object]:
 def test_rows_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*OVERHEAD, "--json"]) == 0
     out, err = capsys.readouterr()
-    assert [list(row) for row in json.loads(out)] == [FIELDS] * 3
+    assert [list(row) for row in json.loads(out)] == [FIELDS] * 5
     assert [line.split(" round")[0] for line in err.splitlines()] == [
         *("overhead 1 at once sync", "overhead 1 at once async", "overhead 64 at once map"),
+        *("overhead 1 at once passes", "overhead 32 at once passes"),
     ]
 
 

@@ -21,6 +21,7 @@ import pytest
 from nudging import Answer, NudgedModel
 from nudging.drive.hosted import UNREAD
 from nudging.engines.base import Want
+from nudging.engines.local import grown_text
 from nudging.engines.local.local_engine import LocalEngine
 from nudging.engines.local.logits import Logits
 from nudging.engines.local.pass_thread import PASSES
@@ -169,7 +170,11 @@ def test_rows_that_are_only_guessed_at_may_be_anything() -> None:
     assert within(30, model.answer_async("q", speculate=3)).spans == spans
 
 
-def test_a_tokenizer_that_cannot_read_a_guess_harms_no_answer() -> None:
+def test_a_tokenizer_that_cannot_read_a_guess_harms_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(grown_text, "_LONG", 10_000)  # nothing but a guess is read without a prompt
+
     class Choosy(Watched):
         def tokenize(self, text: str, *, controls: bool, begin: bool) -> list[int]:
             if not begin:

@@ -19,8 +19,8 @@ _SHORT = 16
 """Bytes of a token: few texts have as many on average. To look for the longest takes a while."""
 
 _CROSSING = re.compile(rb"[a-z] [a-z]")
-_AT_A_TIME = 2048
-"""Tokens that are looked at in one go."""
+_AT_A_TIME = 128
+"""Tokens that are looked at in one go: it takes about as long as to read a text of a few lines."""
 
 
 class PromptEncoder:
@@ -49,19 +49,17 @@ class PromptEncoder:
     def ids(self, prompt: Prompt, start: str) -> list[int]:
         """Those of the prompt and the answer so far, read as one text. Control tokens count only
         where they are not literal, so the text is divided around those that are."""
-        parts = (*prompt.parts, Part(start, literal=True))
-        written = not start and not prompt.parts[-1].literal  # by a template
-        return self._read(parts, prompt.add_special, written)
+        return self._read(prompt.parts, start, prompt.add_special)
 
-    def more(self, text: str) -> list[int]:
-        """Those of a text that goes on with an answer, read from a seam (`grown_text.py`)."""
-        return self._read((Part(text, literal=True),), None)
+    def more(self, parts: Sequence[Part], start: str) -> list[int]:
+        """Those of what comes after a seam (`grown_text.py`): the end of a prompt, and of the
+        answer so far."""
+        return self._read(parts, start, None)
 
-    def _read(
-        self, parts: Sequence[Part], add_special: bool | None, written: bool = False
-    ) -> list[int]:
-        """`add_special`: None for a text that is no beginning. `written`: white space at its end is
-        the template's."""
+    def _read(self, parts: Sequence[Part], start: str, add_special: bool | None) -> list[int]:
+        """`add_special`: None for a text that is no beginning."""
+        by_template = not start and bool(parts) and not parts[-1].literal
+        parts = (*parts, Part(start, literal=True))
         ids: list[int] = []
         plain, begins = "", add_special is not None
 
@@ -85,7 +83,7 @@ class PromptEncoder:
                 add(found[0], controls=False)
                 plain, rest = "", found.end()
             plain += part.text[rest:]
-        if plain and plain[-1].isspace() and not written:
+        if plain and plain[-1].isspace() and not by_template:
             # At the very end, some vocabularies (GPT-2's) read white space otherwise than before
             # a word, and their models then go on with more of it: so it is read before one.
             before = len(ids), begins
@@ -107,6 +105,11 @@ class PromptEncoder:
             pieces = map(tokenizer.piece, range(seen, self._seen))
             self._crosses = self._crosses or any(map(_CROSSING.search, pieces))
         return self._seen == tokenizer.size and not self._crosses
+
+    def look_through(self) -> None:
+        """Look at the whole vocabulary at once: half a second for one of 262,144 tokens."""
+        while self._seen < self._tokenizer.size:
+            self.divides()
 
     def has_one_of(self, words: Iterable[str]) -> bool:
         """Whether the vocabulary has a token for one of these."""

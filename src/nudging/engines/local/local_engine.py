@@ -109,6 +109,9 @@ class LocalEngine(InProcess):
     async def forget(self) -> None:
         await self._run(self.model.forget)
 
+    async def prepare(self) -> None:
+        await self._run(self.model.encoder.look_through)
+
     async def aclose(self) -> None:
         if not self.model.closed:
             await PASSES.close(self.model)

@@ -220,7 +220,7 @@ class LocalModel:
     def _works(self, needs: Sequence[Need]) -> list[SlotInput]:
         unread = [need.unread for need in needs]
         short = sum(size for size in unread if size <= SHORT)
-        room = self.costs.piece(short, CHUNK) if short else CHUNK
+        room = self.costs.piece(short, CHUNK) if short and max(unread) > SHORT else CHUNK
         works = []
         for need, size in zip(needs, unread, strict=True):
             slot, ids = need.slot, need.ids

@@ -13,7 +13,13 @@ from nudging.prompts.chat import Part, Prompt
 from tests.toys import ToyRuntime
 
 WORDS = ["the", "rain", "in Spain", "falls, ", "mainly. ", "\n\n", "東京 ", "<|end|>", "a b", " "]
-PROMPTS = [Prompt((Part("Why? "),)), Prompt((Part("say "), Part("x<|end|>y", literal=True)))]
+PROMPTS = [
+    Prompt((Part("Why? "),)),
+    Prompt((Part("say "), Part("x<|end|>y", literal=True))),
+    Prompt((Part("tell in the rain"), Part(" in the x<|end|>y", literal=True), Part("<|end|>a\n"))),
+    Prompt((Part("the rain", literal=True), Part(" in the rain<|end|> in "))),
+    Prompt((Part("the rain in the rain\n", literal=True),)),
+]
 texts = st.lists(st.sampled_from(WORDS), max_size=120)
 
 
@@ -48,11 +54,12 @@ def test_only_what_came_since_is_read_again() -> None:
             return super().tokenize(text, controls=controls, begin=begin)
 
     tokenizer = Counting(1)
-    grown = GrownText(PromptEncoder(tokenizer, 4000), PROMPTS[0])
+    prompt = Prompt((Part("tell me of it, and say what the rain does in spain\n" * 20),))
+    grown = GrownText(PromptEncoder(tokenizer, 4000), prompt)
     text = "the rain in spain falls mainly on the plain and " * 20
-    for end in range(50, len(text), 10):
+    for end in range(0, len(text), 10):
         grown.ids(text[:end])
-    assert tokenizer.read < 80 * len(range(50, len(text), 10))
+    assert tokenizer.read < 2000 + 80 * len(range(0, len(text), 10))
 
 
 def test_a_vocabulary_that_goes_past_a_seam_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,3 +70,6 @@ def test_a_vocabulary_that_goes_past_a_seam_is_found(monkeypatch: pytest.MonkeyP
         found = [read.divides() for _ in range(60)]
         assert found[0] is False
         assert found[-1] is divides
+        at_once = PromptEncoder(ToyRuntime(1, words=[*words, extra]), 4000)
+        at_once.look_through()
+        assert at_once.divides() is divides
