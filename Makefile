@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: demo unit test test-scale test-vllm browser clients lint format docs site fidelity answers results \
-	bench bench-passes bench-peers bench-remote bench-plot lab lab-checks lab-results picture reliability \
+	bench bench-passes bench-peers bench-remote bench-triggers bench-plot lab lab-checks lab-results picture reliability \
 	capacity clean
 
 demo: .venv/.demo
@@ -124,6 +124,11 @@ bench-peers: .venv/.all .venv-peers/.done
 	mkdir -p build
 	.venv-peers/bin/python -m benchmarks.peers --json build/bench-peers.json \
 		$(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) $(ARGS)
+
+# What triggers cost beside the default one.
+bench-triggers: .venv/.all
+	$(BIN)/python -m benchmarks.triggers $(if $(wildcard $(QUESTIONS)),--questions $(QUESTIONS)) \
+		$(ARGS) --doc docs/performance.md
 
 # What one forward pass takes.
 bench-passes: .venv/.all

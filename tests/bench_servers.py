@@ -41,16 +41,16 @@ async def toy_pair() -> AsyncIterator[OpenPair]:
 class Server(ScriptedEngine):
     """A scripted model as a server."""
 
-    def __init__(self, source: str, kind: str) -> None:
+    def __init__(self, source: str, **capabilities: Any) -> None:
         inner = open_scripted(parse_spec(f"scripted:{source}"))
         super().__init__(inner._following, spec=f"http://127.0.0.1:1/v1#{source}")
         self.model = source
-        self.capabilities = replace(self.capabilities, kind=kind)
+        self.capabilities = replace(self.capabilities, **capabilities)
 
 
-def servers(monkeypatch: pytest.MonkeyPatch, kind: str) -> Workload:
+def servers(monkeypatch: pytest.MonkeyPatch, kind: str, **capabilities: Any) -> Workload:
     async def opened_server(spec: str) -> Server:
-        return Server(parse_spec(spec).model, kind)
+        return Server(parse_spec(spec).model, kind=kind, **capabilities)
 
     monkeypatch.setattr(together, "open_engine_async", opened_server)
     url = "http://127.0.0.1:1/v1#"

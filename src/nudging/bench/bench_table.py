@@ -94,6 +94,7 @@ _COLUMNS: dict[str, tuple[_Cell, str]] = {
         _median("accepted_rate", ".0%"),
         "of the positions computed ahead, those asked for",
     ),
+    "nudged": (_median("nudged_rate", ".0%"), "tokens that the nudging model wrote"),
     "over base": (
         _ratio("base", statistics.median),
         "speed over the base model alone at the same number of answers in the same engine (ratios "

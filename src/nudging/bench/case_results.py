@@ -67,6 +67,8 @@ class CaseResult:
     """Tokens of the nudging model, computed for a token of the answer."""
     accepted_rate: float | None = None
     """Of the positions computed ahead, those that were then asked for."""
+    nudged_rate: float | None = None
+    """Share of the answers' tokens that the nudging model wrote."""
     identical: bool | None = None
     """The answer is byte for byte the one that it must be."""
     tie_gap: float | None = None

@@ -38,7 +38,7 @@ def _stage(request: Workload, times: int) -> Stage[Any]:
         partial(open_engine_async, f"demo:nudge?{OPTIONS}"),
     )
     return Stage(
-        lambda: warmed(pair(), request.questions[:1], found),
+        lambda: warmed(pair(), request.questions[:1], found, request.options),
         [
             *turns("deep", f"x{times}", request, request.at_once or AT_ONCE, found),
             *one_by_one("deep", f"x{times}", request),

@@ -16,4 +16,5 @@ def many(request: Workload) -> list[Stage[Any]]:
     in_hf = "hf" in (spec.kind, spec.options.get("engine"))
     found = ways(request.speculate, generate=in_hf)
     parts = turns("many", "", request, request.at_once or AT_ONCE, found)
-    return [Stage(lambda: warmed(opened_specs(request), request.questions[:1], found), parts)]
+    asked, options = request.questions[:1], request.options
+    return [Stage(lambda: warmed(opened_specs(request), asked, found, options), parts)]

@@ -113,12 +113,15 @@ async def _compared(
     yield CaseResult(*key._replace(way=OFF), engine=engine, tokens=length, **cost)
     for speculate in _ahead(request):
         answer, cost = await nudged(speculate)
+        gap = None
+        if model.config.trigger is None:  # how near other triggers are to firing nobody tells
+            gap = turned_gap(plain.text, answer.text, chosen, choices, model.config.gamma)
         yield CaseResult(
             *key._replace(way=str(speculate)),
             engine=engine,
             tokens=answer.usage.tokens,
             identical=answer.text == plain.text,
-            tie_gap=turned_gap(plain.text, answer.text, chosen, choices, model.config.gamma),
+            tie_gap=gap,
             **cost,
         )
 

@@ -35,4 +35,4 @@ def stages(request: Workload, found: Ways) -> list[Stage[Any]]:
     asked = request.questions[
         : max(*numbers, FEWEST_ASKED)
     ]  # what is measured finds the prompts read
-    return [Stage(lambda: warmed(opened_specs(request), asked, found), parts)]
+    return [Stage(lambda: warmed(opened_specs(request), asked, found, request.options), parts)]

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..engines import open_engine_async
@@ -61,15 +62,18 @@ async def opened_specs(request: Workload) -> AsyncIterator[OpenPair]:
 
 @contextlib.asynccontextmanager
 async def warmed(
-    opening: contextlib.AbstractAsyncContextManager[OpenPair], questions: Sequence[str], ways: Ways
+    opening: contextlib.AbstractAsyncContextManager[OpenPair],
+    questions: Sequence[str],
+    ways: Ways,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> AsyncIterator[OpenPair]:
     """A pair with which some questions have been answered in each way, a word or two: what is done
-    once only is done."""
+    once only is done, and options that the models cannot follow are refused."""
     async with opening as pair:
         for engine in (pair.base, pair.nudge):
             await engine.prepare()
         for name, way in ways.items():
-            await way(BatchTask(pair, questions, 1, 2, RowKey("", "", 1, name, "")))
+            await way(BatchTask(pair, questions, 1, 2, RowKey("", "", 1, name, ""), options))
         yield pair
 
 
@@ -117,6 +121,7 @@ def costs(tokens: int, cost: Cost, answers: Sequence[Answer] = ()) -> dict[str, 
         found.setdefault("base_passes_per_token", sum(u.base.forwards for u in usages) * each)
         found.setdefault("nudge_passes_per_token", sum(u.nudge.forwards for u in usages) * each)
         found["drafted_per_token"] = sum(usage.nudge.drafted for usage in usages) * each
+        found["nudged_rate"] = sum(usage.nudge.emitted for usage in usages) * each
         found["accepted_rate"] = sum(u.base.met for u in usages) / ahead if ahead else None
     return found
 

@@ -257,7 +257,7 @@ def _print(kept: KeptRows, sets: Sequence[str], *, as_json: bool) -> None:
     for name in dict.fromkeys(row.suite for row in rows):
         found = lines(row for row in rows if row.suite == name)
         typer.echo(name)
-        if sets:
+        if sets and name != "overhead":  # nothing is nudged by the rule's options there
             typer.echo(f"  with {', '.join(sets)}")
         show.table([list(HEAD), *found], left=5)
         shown = [head for place, head in enumerate(HEAD) if any(line[place] for line in found)]

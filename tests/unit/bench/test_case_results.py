@@ -14,7 +14,7 @@ FIELDS = [
     *("ms_per_token", "cpu_ms_per_token", "own_ms_per_token"),
     *("base_passes_per_token", "nudge_passes_per_token"),
     *("base_texts_per_pass", "nudge_texts_per_pass"),
-    *("drafted_per_token", "accepted_rate", "identical", "tie_gap", "over"),
+    *("drafted_per_token", "accepted_rate", "nudged_rate", "identical", "tie_gap", "over"),
 ]
 
 

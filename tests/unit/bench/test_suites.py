@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from nudging.bench.bench_table import lines
+from nudging.bench.case_results import CaseResult
 from nudging.bench.deep import deep
 from nudging.bench.overhead import overhead
 from nudging.bench.pair import pair
 from nudging.bench.questions import QUESTIONS
 from nudging.bench.remote import remote
-from nudging.bench.suite import Workload
-from nudging.errors import UsageError
+from nudging.bench.suite import Workload, measured
+from nudging.errors import ConfigError, UsageError
 from tests.bench_servers import gathered, servers
 
 
@@ -39,6 +42,21 @@ def test_servers_are_measured_alone_and_nudged(monkeypatch: pytest.MonkeyPatch) 
     assert [(row.at_once, row.way) for row in rows] == [(n, way) for n in (1, 2) for way in ways]
     assert all(row.ms_per_token and row.engine == "llamacpp" for row in rows)
     assert all(row.base_passes_per_token for row in rows[2::3])
+
+
+def test_what_servers_cannot_follow_is_refused_before_a_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    request = servers(monkeypatch, "llamacpp", entropy=False)
+    rows: list[CaseResult] = []
+
+    async def collect() -> None:
+        async for row in measured(remote(request._replace(options={"trigger": "entropy>2"}))):
+            rows.append(row)
+
+    with pytest.raises(ConfigError, match="entropy"):
+        asyncio.run(collect())
+    assert rows == []
 
 
 def test_two_servers_are_needed() -> None:

@@ -60,6 +60,7 @@ def test_what_all_answers_wrote_is_counted(at_once: int) -> None:
                     assert row.base_passes_per_token
                     assert row.base_texts_per_pass == 1  # toys share none
                 assert (row.drafted_per_token is None) == (name != "off")
+                assert (row.nudged_rate is None) == (name != "off")
 
     asyncio.run(measure())
 

@@ -73,6 +73,27 @@ def test_options_of_the_rule_are_those_of_nudged_answers(
     assert "was begun otherwise: asked.options" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("suite", ["pair", "many"])
+def test_a_trigger_is_an_option_too(suite: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [*PAIR, "--suite", suite, "--at-once", "2", "--rounds", "1", "--speculate", "off"]
+    found = {}
+    for trigger in ("top1<0.4", "top1<1", "veto>0"):
+        asked = [*command, "--set", f"trigger={trigger}"]
+        assert run(asked) == 0
+        assert f"  with trigger={trigger}\n" in capsys.readouterr().out
+        assert run([*asked, "--json"]) == 0
+        found[trigger] = json.loads(capsys.readouterr().out)[-1]
+    one, always, both = found.values()
+    assert 0 < one["nudged_rate"] < always["nudged_rate"] <= 1
+    assert one["nudge_passes_per_token"] < both["nudge_passes_per_token"]  # its opinion of each
+    assert one["nudged_rate"] == both["nudged_rate"]
+
+
+def test_overhead_has_no_caption_of_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*OVERHEAD, "--set", "trigger=bet>0.1"]) == 0
+    assert "with trigger" not in capsys.readouterr().out
+
+
 def test_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [*PAIR, "--out", str(tmp_path / "run"), "--json"]
     assert run(command) == 0

@@ -242,6 +242,43 @@ def test_a_trigger_of_ones_own_that_fails_fails_its_answer_only() -> None:
         assert model.answer("q").usage.tokens == 40
 
 
+def test_an_answer_that_nobody_reads_as_it_comes_wakes_its_loop_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    woken: list[HostedAnswer] = []
+    wake = HostedAnswer._wake
+
+    def counted(self: HostedAnswer) -> None:
+        woken.append(self)
+        wake(self)
+
+    monkeypatch.setattr(HostedAnswer, "_wake", counted)
+    with model_of(*pair(), max_tokens=40) as model:
+        answer = model.answer("q")
+        assert len(woken) == 1
+        assert answer.decisions
+        events = list(model.stream("q", trace=True))
+        assert tuple(event for event in events if isinstance(event, Decision)) == answer.decisions
+        pieces = [piece.text for piece in model.stream("q") if isinstance(piece, Piece)]
+        assert "".join(pieces) == answer.text
+        assert len(woken) > 3
+
+
+def test_no_more_candidates_are_read_than_are_looked_at() -> None:
+    class Read(Watched):
+        def thin(
+            self, rows: Sequence[Any], want: Want, numbers: Sequence[float] | None = None
+        ) -> list[ThinRow]:
+            wanted.add(want.top_k)
+            return super().thin(rows, want, numbers)
+
+    for trigger, most in (("top1<0.4", {SHOWN}), ("bet>0.1", {OPINION})):
+        wanted: set[int] = set()
+        with model_of(Watched(1), Read(2), max_tokens=20, trigger=trigger) as model:
+            assert model.answer("q").usage.nudge.drafted
+        assert wanted == most
+
+
 # --- both models at the same time -----------------------------------------------------------
 
 
@@ -285,40 +322,3 @@ def test_one_answer_is_the_same_with_both_models_at_the_same_time(
     if not fails:
         waits = [sum(name != SECOND for name in runtime.threads) for runtime in beside]
         assert sum(waits) < 0.9 * sum(len(runtime.threads) for runtime in plain)
-
-
-def test_an_answer_that_nobody_reads_as_it_comes_wakes_its_loop_at_the_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    woken: list[HostedAnswer] = []
-    wake = HostedAnswer._wake
-
-    def counted(self: HostedAnswer) -> None:
-        woken.append(self)
-        wake(self)
-
-    monkeypatch.setattr(HostedAnswer, "_wake", counted)
-    with model_of(*pair(), max_tokens=40) as model:
-        answer = model.answer("q")
-        assert len(woken) == 1
-        assert answer.decisions
-        events = list(model.stream("q", trace=True))
-        assert tuple(event for event in events if isinstance(event, Decision)) == answer.decisions
-        pieces = [piece.text for piece in model.stream("q") if isinstance(piece, Piece)]
-        assert "".join(pieces) == answer.text
-        assert len(woken) > 3
-
-
-def test_no_more_candidates_are_read_than_are_looked_at() -> None:
-    class Read(Watched):
-        def thin(
-            self, rows: Sequence[Any], want: Want, numbers: Sequence[float] | None = None
-        ) -> list[ThinRow]:
-            wanted.add(want.top_k)
-            return super().thin(rows, want, numbers)
-
-    for trigger, most in (("top1<0.4", {SHOWN}), ("bet>0.1", {OPINION})):
-        wanted: set[int] = set()
-        with model_of(Watched(1), Read(2), max_tokens=20, trigger=trigger) as model:
-            assert model.answer("q").usage.nudge.drafted
-        assert wanted == most
