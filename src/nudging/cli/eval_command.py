@@ -163,7 +163,7 @@ def _options(
     prompt = {name: value for name, value in made.prompt.items() if name != "prefix"}
     options = {"max_tokens": made.config.max_tokens, **made.options, **prompt}
     if any(parse_spec(spec).kind != "http" for spec in (made.base, made.nudge)):
-        # in this process the length of a draft follows the clock, and rounding follows it
+        # in this process the length of a draft follows times, and rounding follows it
         options.setdefault("speculate", "off")
     tried: list[list[tuple[str, Any]]] = []
     if presets is not None:
