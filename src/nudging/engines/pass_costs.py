@@ -26,8 +26,10 @@ _CLEARLY = 0.85
 """What is cheaper by less than this may be so by chance."""
 _READING = 4
 """Ids for each row, from which on a pass is one that reads texts."""
+_FEW = 5
+"""Of passes that are made seldom, the latest say enough: too many would be long out of date."""
 _SOON, _SELDOM = 16, 512
-_OFTEN_BESIDE, _SELDOM_BESIDE = 8, 32
+_OFTEN_BESIDE, _SELDOM_BESIDE = 8, 16
 """How often a pass is made alone where two at the same time pay, and the reverse."""
 
 
@@ -104,7 +106,7 @@ class BesideCosts:
     as cores and memory allow, and what else the machine does."""
 
     def __init__(self) -> None:
-        self._both: deque[float] = deque(maxlen=_MEMORY)
+        self._both: deque[float] = deque(maxlen=_FEW)
         self._alone: deque[float] = deque(maxlen=_MEMORY)
         self._turn = 0
 

@@ -240,12 +240,13 @@ class PassThread:
 
     def _run_both(self, first: Need, second: Need) -> None:
         """Two passes at the same time."""
-        begun = time.perf_counter()
+        begun, unread = time.perf_counter(), max(first.unread, second.unread)
         self._second.both(
             partial(first.model.run, [first], alone=False),
             partial(second.model.run, [second], alone=False),
         )
-        first.model.costs.beside.observe_both(time.perf_counter() - begun)
+        if unread <= 2:  # to read more takes longer, and is no matter of cores
+            first.model.costs.beside.observe_both(time.perf_counter() - begun)
 
     def _waits_for_more(self, model: LocalModel, members: int) -> bool:
         """Wait a moment for tasks that were in the model's last pass and come back, unless others

@@ -186,7 +186,7 @@ def test_both_are_made_at_the_same_time_where_that_was_seen_to_pay() -> None:
         costs = costing(1.0, 0.1).costs.beside
         for _ in range(3):
             costs.observe_both(1.1 + more)
-        assert sum(costs.pays(0.55) for _ in range(320)) == (280 if often else 10)
+        assert sum(costs.pays(0.55) for _ in range(320)) == (280 if often else 20)
 
 
 def test_before_it_is_known_what_a_pass_takes_it_is_made_alone() -> None:
