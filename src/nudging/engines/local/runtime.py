@@ -35,15 +35,15 @@ class SlotInput(NamedTuple):
     rows: int
 
 
-def _cpu_clock() -> Callable[[], float]:
-    """CPU time of the process, where the system tells it exactly: what a pass takes by the clock
-    depends on what else the machine does, and that changes from one pass to the next."""
-    exact = time.get_clock_info("process_time").resolution < _EXACT
-    return time.process_time if exact else time.perf_counter
-
-
 _EXACT = 1e-4
-cpu_clock = _cpu_clock()
+"""Seconds: passes of small models take some thousandths."""
+cpu_clock: Callable[[], float] = (
+    time.process_time
+    if time.get_clock_info("process_time").resolution < _EXACT
+    else time.perf_counter
+)
+"""CPU time of the process, where the system tells it exactly: what a pass takes by the clock
+depends on what else the machine does, and that changes from one pass to the next."""
 
 
 class Runtime(ABC):

@@ -23,7 +23,7 @@ MOST_COST = 4
 """Passes that an answer waits for at most before its own model is next; more of them, if together
 they take less than so many of its own."""
 FORESEEN = 0.5
-"""How often a foreseen pass is taken to be needed; nobody counts. Then its time alone is saved."""
+"""The assumed chance that a foreseen pass is needed; then the time that it takes alone is saved."""
 Waiting = Mapping[LocalModel, Sequence[Place]]
 
 
