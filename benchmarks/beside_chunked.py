@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nudging import NudgedModel
-from nudging.bench.bench_table import told
 from nudging.bench.case_results import CaseResult, with_ratios
 from nudging.bench.questions import QUESTIONS
 from nudging.bench.recording import TokenChoice, recorded
 from nudging.bench.remote import stages
-from nudging.bench.suite import Stage, Workload, measured
+from nudging.bench.suite import Stage, Workload
 from nudging.bench.together import BatchTask, Ways, do_at_once, prompts, ways
 from nudging.engines.spec import parse_spec
 from nudging.rule.config import Config
@@ -34,6 +31,7 @@ from nudging.values.text import common_prefix
 from nudging.values.tokens import Answer
 
 from .chunked import Chunked
+from .told_rows import told_rows
 
 NEAR = 32
 """Bytes before a difference in which its cause is looked for: a choice shows at once or, where
@@ -136,15 +134,6 @@ def beside_chunked(request: Workload) -> list[Stage[Any]]:
     return stages(request, {**ways(request.speculate, nudge=True), **BesideChunked().ways})
 
 
-async def _measured(request: Workload) -> list[CaseResult]:
-    found = []
-    async with contextlib.aclosing(measured(beside_chunked(request))) as coming:
-        async for row in coming:
-            print(told(row), file=sys.stderr, flush=True)
-            found.append(row)
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("base")
@@ -153,7 +142,7 @@ def main() -> None:
     given = parser.parse_args()
     asked = read_questions(given.questions) if given.questions else list(QUESTIONS)
     request = Workload(asked, base=given.base, nudge=given.nudge)
-    found = asyncio.run(_measured(request))
+    found = asyncio.run(told_rows(beside_chunked(request)))
     print(json.dumps([row.as_dict() for row in with_ratios(found)], indent=2))
 
 

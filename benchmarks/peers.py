@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from nudging import NudgedModel
-from nudging.bench.bench_table import HEAD, lines, told
+from nudging.bench.bench_table import HEAD, lines
 from nudging.bench.case_results import CaseResult, ratio
 from nudging.bench.questions import QUESTIONS
-from nudging.bench.suite import Stage, Workload, measured
+from nudging.bench.suite import Stage, Workload
 from nudging.bench.together import BatchTask, Ways, opened_specs, prompts, turns, warmed
 from nudging.engines.demo import demo_path, pull_demo
 from nudging.engines.hf.hf_loading import converted
@@ -34,6 +34,7 @@ from nudging.storage.text_files import read_questions
 from nudging.values.tokens import Answer, Source
 
 from .sections import table
+from .told_rows import told_rows
 
 OURS, MOCO = "map", "MoCo"
 
@@ -140,14 +141,7 @@ def main() -> None:
         nudge=f"demo:nudge?{options}",
     )
     pull_demo()
-    rows: list[CaseResult] = []
-
-    async def collect() -> None:
-        async for row in measured(suite(request, Peers().ways)):
-            print(told(row), file=sys.stderr, flush=True)
-            rows.append(row)
-
-    asyncio.run(collect())
+    rows = asyncio.run(told_rows(suite(request, Peers().ways)))
     found = lines(rows)
     kept = [place for place in range(len(HEAD)) if any(line[place] for line in found)]
     print(table([HEAD[i] for i in kept], [[line[i] for i in kept] for line in found]))

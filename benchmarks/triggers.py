@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import platform
-import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nudging.bench.bench_table import HEAD, legend, lines, told
+from nudging.bench.bench_table import HEAD, legend, lines
 from nudging.bench.case_results import AUTO, BASE, CaseResult
 from nudging.bench.questions import QUESTIONS
-from nudging.bench.suite import Stage, Workload, measured
+from nudging.bench.suite import Stage, Workload
 from nudging.bench.together import (
     BatchTask,
     Ways,
@@ -37,6 +35,7 @@ from nudging.rule.config import Config
 from nudging.storage.text_files import read_questions
 
 from .sections import table, write_section
+from .told_rows import told_rows
 
 AT_ONCE = (1, 16)
 OPTIONS = "engine=hf&dtype=bfloat16&threads=1"
@@ -86,15 +85,6 @@ def drawn(rows: Iterable[CaseResult]) -> str:
     return f"{table(head, cells)}\n\n{legend(SHOWN)} {told} {platform.machine()}."
 
 
-async def rows(request: Workload, triggers: Sequence[str]) -> list[CaseResult]:
-    found = []
-    async with contextlib.aclosing(measured([stage(request, triggers)])) as coming:
-        async for row in coming:
-            print(told(row), file=sys.stderr, flush=True)
-            found.append(row)
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("triggers", nargs="*", default=TRIGGERS)
@@ -110,7 +100,7 @@ def main() -> None:
     request = Workload(
         asked, at_once=given.at_once, rounds=given.rounds, base=given.base, nudge=given.nudge
     )
-    text = drawn(asyncio.run(rows(request, given.triggers)))
+    text = drawn(asyncio.run(told_rows([stage(request, given.triggers)])))
     if given.doc:
         write_section(given.doc, "triggers", text)
     else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from benchmarks.triggers import drawn, rows
+from benchmarks.told_rows import told_rows
+from benchmarks.triggers import drawn, stage
 
 from nudging.bench.suite import Workload
 
@@ -18,7 +19,7 @@ def test_a_line_for_each_trigger() -> None:
         base="scripted:base",
         nudge="scripted:nudge",
     )
-    found = asyncio.run(rows(request, ["top1<1", "veto>0"]))
+    found = asyncio.run(told_rows([stage(request, ["top1<1", "veto>0"])]))
     assert len(found) == 2 * 2 * 4
     head, _, *lines = drawn(found).splitlines()[:10]
     assert head.startswith("| trigger | at once | nudged | CPU ms |")
